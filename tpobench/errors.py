@@ -1,0 +1,59 @@
+"""Errors a user can meet, each with the exit code of the command line.
+
+TpobenchError            70  internal error
+  UsageError              2  unknown suite, rule, key or value; broken TOML
+  RunsFailed              3  some runs failed
+  NothingToDo             4  nothing to run, report or compare
+  DataUnavailable         5  a data set cannot be had
+  CorruptResults          6  corrupt, newer-schema or conflicting results
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TpobenchError(Exception):
+    """Anything tpobench refuses, in one line: what, where, what would work."""
+
+    exit_code = 70
+
+
+class UsageError(TpobenchError):
+    """Unknown suite, rule, key or value, or a suite file that cannot be read."""
+
+    exit_code = 2
+
+
+class RunsFailed(TpobenchError):
+    """Some runs ended without a result."""
+
+    exit_code = 3
+
+
+class NothingToDo(TpobenchError):
+    """Nothing to run, report or compare."""
+
+    exit_code = 4
+
+
+class DataUnavailable(TpobenchError):
+    """A data set is neither here nor to be fetched."""
+
+    exit_code = 5
+
+
+class CorruptResults(TpobenchError):
+    """Results that are damaged, conflicting, or written by a newer version."""
+
+    exit_code = 6
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
+    """`unknown rule 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
+    options = sorted(valid)
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    place = f" in {where}" if where else ""
+    return UsageError(f"unknown {kind} '{name}'{place}; {hint}valid: {', '.join(options)}")

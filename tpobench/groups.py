@@ -1,0 +1,87 @@
+"""The one batch type that every update rule reads: groups of scored candidates.
+
+Shapes, here and everywhere: S seeds trained side by side, B contexts, K candidates, T tokens.  Rules reduce over B, K
+and T, never over S.  A rule whose rewards are per token gives a credit of shape (S, B, K, T); every other credit is
+(S, B, K) and a fit broadcasts it over T.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ZERO_VARIANCE = 1e-6
+"""A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
+
+
+@dataclass(frozen=True)
+class CandidateGroups:
+    """Scored candidates of S x B contexts, as they were drawn (or enumerated) under the snapshot policy pi_old."""
+
+    old_logp: Tensor  # (S, B, K, T) log pi_old of each token
+    mask: Tensor  # (S, B, K, T) 1 on real tokens
+    reward: Tensor  # (S, B, K)
+    baseline: Tensor  # (S, B | 1, K | 1), or (S, B | 1, K | 1, T) where rewards are per token
+    weight: Tensor  # (S, B, K) sampling measure, rows sum to 1: 1/K rollouts, count/N tallied draws, pi_old exact
+    score: Tensor  # (S, B, K) what TPO standardises: the reward, or the sample-average score vector on tallied bandits
+    draws: float = math.inf  # i.i.d. draws per context behind `weight`: K, N, or inf when exact
+    label: Tensor | None = None  # (S, B) index of the right candidate, where the task knows it
+    greedy_reward: Tensor | None = None  # (S, B) reward of the greedy rollout
+    ref_logp: Tensor | None = None  # (S, B, K, T) log-probs of a fixed reference policy
+    token_reward: Tensor | None = None  # (S, B, K, T) where rewards are per token
+
+    def __post_init__(self) -> None:
+        S, B, K, T = self.old_logp.shape
+        for name, shape in (("mask", (S, B, K, T)), ("reward", (S, B, K)), ("weight", (S, B, K)), ("score", (S, B, K))):
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
+                msg = f"CandidateGroups.{name} has shape {actual}, expected {shape}"
+                raise ValueError(msg)
+
+    @property
+    def advantage(self) -> Tensor:
+        """Reward minus baseline: (S, B, K), or (S, B, K, T) where rewards are per token."""
+        return (self.reward if self.token_reward is None else self.token_reward) - self.baseline
+
+    @property
+    def old_sequence_logp(self) -> Tensor:
+        """log pi_old of each whole candidate: (S, B, K)."""
+        return sequence_logp(self.old_logp, self.mask)
+
+    def rows(self, index: Tensor) -> CandidateGroups:
+        """The contexts `index` (b,) of every seed; shapes (S, b, ...).  Fields that do not vary over B are kept."""
+        B = self.reward.shape[1]
+
+        def pick(x: Tensor | float | None) -> Tensor | float | None:
+            return x.index_select(1, index) if isinstance(x, Tensor) and x.shape[1] == B else x
+
+        fields = {f.name: pick(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return CandidateGroups(**fields)  # type: ignore[arg-type]
+
+
+def sequence_logp(logp: Tensor, mask: Tensor) -> Tensor:
+    """log pi of whole candidates, sum_t mask_t logp_t: (S, B, K, T) -> (S, B, K)."""
+    return (logp * mask).sum(-1)
+
+
+def standardize(x: Tensor, weight: Tensor | None = None, *, epsilon: float = 0.0) -> Tensor:
+    """z-score over the last axis, (x - mean) / (std + epsilon), population std under `weight` (uniform if None).
+
+    0 where std <= 1e-6: rounding noise is no information.
+    """
+    w = torch.full_like(x, 1 / x.shape[-1]) if weight is None else weight
+    mean = (w * x).sum(-1, keepdim=True)
+    std = (w * (x - mean).square()).sum(-1, keepdim=True).sqrt()
+    informative = std > ZERO_VARIANCE
+    return torch.where(informative, (x - mean) / torch.where(informative, std + epsilon, 1.0), 0.0)
+
+
+def has_reward_variance(groups: CandidateGroups) -> Tensor:
+    """1 where the rewards of a group differ, else 0: (S, B)."""
+    w, r = groups.weight, groups.reward
+    mean = (w * r).sum(-1, keepdim=True)
+    return ((w * (r - mean).square()).sum(-1).sqrt() > ZERO_VARIANCE).to(r.dtype)
