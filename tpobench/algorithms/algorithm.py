@@ -1,0 +1,123 @@
+"""What a policy-update rule is: a credit, a fit, and what they ask of a task."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from tpobench.errors import UsageError, unknown
+from tpobench.groups import CandidateGroups
+
+Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K) or (S, B, K, T)
+Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)
+Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
+Value = float | bool | str
+Compares = Literal["nothing", "candidates", "draws"]
+ZeroGradient = Literal["never", "at_snapshot", "always"]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A named policy-update rule; its defaults are the published rule.
+
+    L(theta) = sum_S mean_B keep * fit(log pi_theta, groups, credit(groups)).  What reads the present theta is `fit`,
+    everything else is `credit`.
+
+    Raises:
+        UsageError: unknown, ambiguous or ill-typed hyperparameters, or a value that the fields do not allow.
+    """
+
+    name: str
+    credit: Credit = field(hash=False)
+    fit: Fit = field(hash=False)
+    compares: Compares = "nothing"  # what a context must offer: one draw, scored candidates, or i.i.d. draws
+    keep: Keep | None = None  # contexts that count, (S, B)
+    max_epochs: int | None = None
+    needs: frozenset[str] = frozenset()  # optional fields of CandidateGroups
+    zero_gradient_on_flat: ZeroGradient = "never"  # on a group of equal rewards and equal scores
+    hyper: Mapping[str, Value] = field(default_factory=dict, hash=False)  # what differs from the functions' defaults
+    paper: str = ""  # arXiv id and equation
+
+    def __post_init__(self) -> None:
+        for kind, value, valid in (
+            ("value of compares", self.compares, get_args(Compares)),
+            ("value of zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
+        ):
+            if value not in valid:
+                raise unknown(kind, value, valid, f"rule '{self.name}'")
+        credit, fit = _keyword_only(self.credit), _keyword_only(self.fit)
+        for name in sorted(credit.keys() & fit.keys()):
+            msg = f"rule '{self.name}': both credit and fit take '{name}'; rename one of them"
+            raise UsageError(msg)
+        for name, default in (credit | fit).items():
+            if default is inspect.Parameter.empty:
+                msg = f"rule '{self.name}': hyperparameter '{name}' has no default; give it the published value"
+                raise UsageError(msg)
+        for name, value in self.hyper.items():
+            if name not in credit and name not in fit:
+                raise unknown("hyperparameter", name, credit | fit, f"rule '{self.name}'")
+            _check_value(f"rule '{self.name}': hyperparameter '{name}'", value, (credit | fit)[name])
+
+    @property
+    def hyperparameters(self) -> dict[str, Value]:
+        """Every hyperparameter of the rule with its value."""
+        return {**_keyword_only(self.credit), **_keyword_only(self.fit), **self.hyper}
+
+    def with_hyper(self, **overrides: Value) -> Algorithm:
+        """The same rule with other hyperparameters."""
+        return dataclasses.replace(self, hyper={**self.hyper, **overrides})
+
+    def credit_for(self, groups: CandidateGroups) -> Tensor:
+        """Credit of every candidate, without gradient: (S, B, K), or (S, B, K, T) where it differs by token."""
+        for name in sorted(self.needs):
+            if getattr(groups, name, None) is None:
+                msg = f"rule '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
+                raise UsageError(msg)
+        with torch.no_grad():
+            return self._credit(groups)
+
+    def loss(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+        """Loss of each context, (S, B), differentiable in logp (S, B, K, T); the caller averages B and sums S."""
+        loss = self._fit(logp, groups, credit)
+        return loss if self.keep is None else loss * self.keep(groups)
+
+    @cached_property
+    def _credit(self) -> Credit:
+        return _bind(self.credit, self.hyper)
+
+    @cached_property
+    def _fit(self) -> Fit:
+        return _bind(self.fit, self.hyper)
+
+
+def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Value]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callable[..., Tensor]:
+    names = _keyword_only(function)
+    return partial(function, **{k: v for k, v in hyper.items() if k in names})
+
+
+def _check_value(what: str, value: Value, default: Value) -> None:
+    """A value is of its default's kind: true or false, text, or a finite number; temperatures eta are positive."""
+    if isinstance(default, bool | str):
+        if type(value) is not type(default):
+            msg = f"{what} is {value!r}; give {'true or false' if isinstance(default, bool) else 'a text'}"
+            raise UsageError(msg)
+        return
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        msg = f"{what} is {value!r}; give a finite number"
+        raise UsageError(msg)
+    if what.endswith("'eta'") and value <= 0:
+        msg = f"{what} is {value!r}; give a positive number (it is a temperature)"
+        raise UsageError(msg)

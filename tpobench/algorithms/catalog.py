@@ -1,0 +1,101 @@
+"""Every named rule, one entry each, its paper beside it.  A user's own rule takes one call of `register`.
+
+def advantage_over_best(groups):                         # which candidates gain mass
+    return groups.reward - groups.reward.amax(-1, keepdim=True)
+
+register(Algorithm("mine", credit=advantage_over_best, fit=policy_gradient, compares="candidates", paper="ours"))
+"""
+
+from __future__ import annotations
+
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.credit import baseline_advantage, label_target, standardized_reward, standardized_score
+from tpobench.algorithms.credit import tilted_target
+from tpobench.algorithms.fit import clipped_sequence_ratio, clipped_token_ratio, cross_entropy
+from tpobench.algorithms.fit import delightful_gradient, policy_gradient
+from tpobench.errors import UsageError
+from tpobench.groups import has_reward_variance
+
+TPO = "Target Policy Optimization (Kaddour 2026)"
+
+ALGORITHMS: dict[str, Algorithm] = {
+    a.name: a
+    for a in (
+        Algorithm(
+            "reinforce", baseline_advantage, policy_gradient, max_epochs=1, paper="Williams 1992, Machine Learning 8"
+        ),
+        Algorithm("ppo", baseline_advantage, clipped_token_ratio, paper="arXiv 1707.06347, eq. 7, without a critic"),
+        Algorithm("dg", baseline_advantage, delightful_gradient, max_epochs=1, paper="arXiv 2603.14608"),
+        Algorithm(
+            "grpo",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"arXiv 2402.03300, eq. 3, in the form of {TPO}, appendix F: sequence ratio, KL to the snapshot",
+        ),
+        Algorithm(
+            "grpo_no_kl",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            zero_gradient_on_flat="always",
+            hyper={"kl": 0.0},
+            paper=f"arXiv 2402.03300, eq. 3 with beta = 0; {TPO}, section 3.6",
+        ),
+        Algorithm(
+            "grpo_masked",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            keep=has_reward_variance,
+            zero_gradient_on_flat="always",
+            paper=f"arXiv 2402.03300, eq. 3, groups of equal rewards left out, KL included; {TPO}, section 4",
+        ),
+        Algorithm(
+            "tpo",
+            tilted_target,
+            cross_entropy,
+            compares="candidates",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"{TPO}, section 2",
+        ),
+        Algorithm(
+            "tpo_no_anchor",
+            tilted_target,
+            cross_entropy,
+            compares="candidates",
+            hyper={"anchor": False},
+            paper=f"{TPO}, section 3.6: target without p_old",
+        ),
+        Algorithm(
+            "group_pg",
+            standardized_score,
+            policy_gradient,
+            compares="candidates",
+            zero_gradient_on_flat="always",
+            paper=f"{TPO}, section 3.6: TPO's scores, policy-gradient fit",
+        ),
+        Algorithm(
+            "ce",
+            label_target,
+            cross_entropy,
+            compares="candidates",
+            needs=frozenset({"label"}),
+            paper=f"{TPO}, section 3.2: the supervised oracle",
+        ),
+    )
+}
+
+
+def register(algorithm: Algorithm) -> Algorithm:
+    """Add a rule to ALGORITHMS.
+
+    Raises:
+        UsageError: another rule has this name.
+    """
+    if ALGORITHMS.get(algorithm.name, algorithm) is not algorithm:
+        msg = f"rule '{algorithm.name}' exists already; give yours another name"
+        raise UsageError(msg)
+    ALGORITHMS[algorithm.name] = algorithm
+    return algorithm

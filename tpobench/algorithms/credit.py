@@ -1,0 +1,45 @@
+"""Credit: WHICH candidates gain probability mass.  Once per rollout batch, without gradient.
+
+Every function maps groups to (S, B, K); `baseline_advantage` gives (S, B, K, T) where rewards are per token.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups, standardize
+
+
+def baseline_advantage(groups: CandidateGroups) -> Tensor:
+    """A = r - b, per token where rewards are per token."""
+    return groups.advantage
+
+
+def standardized_reward(groups: CandidateGroups, *, epsilon: float = 1e-8) -> Tensor:
+    """A_k = (r_k - mean r) / (std r + epsilon) within the group, under its sampling measure."""
+    return standardize(groups.reward, groups.weight, epsilon=epsilon)
+
+
+def batch_standardized_reward(groups: CandidateGroups, *, epsilon: float = 1e-8) -> Tensor:
+    """A_bk = (r_bk - mean r) / (std r + epsilon) over all candidates of the batch of a seed."""
+    B = groups.reward.shape[1]
+    flat = standardize(groups.reward.flatten(1), groups.weight.flatten(1) / B, epsilon=epsilon)
+    return flat.view_as(groups.reward)
+
+
+def standardized_score(groups: CandidateGroups, *, eta: float = 1.0) -> Tensor:
+    """u = (score - mean) / std / eta over the candidates, each counted once."""
+    return standardize(groups.score) / eta
+
+
+def tilted_target(groups: CandidateGroups, *, eta: float = 1.0, anchor: bool = True) -> Tensor:
+    """q_k ~ p_old(k) exp(u_k), with p_old = softmax of the snapshot's sequence log-probs; without `anchor` q ~ exp(u)."""
+    u = standardized_score(groups, eta=eta)
+    return (groups.old_sequence_logp.log_softmax(-1) + u if anchor else u).softmax(-1)
+
+
+def label_target(groups: CandidateGroups) -> Tensor:
+    """q = e_y, all mass on the right candidate."""
+    assert groups.label is not None  # noqa: S101 - Algorithm.needs has refused tasks without labels
+    return F.one_hot(groups.label, groups.reward.shape[-1]).to(groups.reward.dtype)

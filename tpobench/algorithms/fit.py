@@ -1,0 +1,64 @@
+"""Fit: HOW the parameters move.  Every epoch, differentiable in logp (S, B, K, T); gives the loss of each context (S, B).
+
+A credit of shape (S, B, K) holds for every token of its candidate.  Candidates are averaged under `groups.weight`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups, sequence_logp
+
+
+def policy_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+    """L = -sum_k w_k sum_t A_kt log pi_kt."""
+    return -_average(_per_token(credit) * logp, groups)
+
+
+def delightful_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, eta: float = 1.0) -> Tensor:
+    """L = -sum_k w_k sum_t sg[sigma(A_kt (-log pi_kt) / eta)] A_kt log pi_kt: a gate per token, from the current policy."""
+    A = _per_token(credit)
+    gate = torch.sigmoid(A * -logp.detach() / eta)
+    return -_average(gate * A * logp, groups)
+
+
+def clipped_token_ratio(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, clip: float = 0.2) -> Tensor:
+    """L = -sum_k w_k sum_t min(rho_kt A_kt, clip(rho_kt, 1 - clip, 1 + clip) A_kt), rho_kt = pi_kt / pi_old_kt."""
+    # PPO has no bound on the ratio; this one keeps exp finite and lies beyond any ratio of float64 log-probs down to -300
+    bound = math.log(torch.finfo(logp.dtype).max) / 2
+    ratio = (logp - groups.old_logp).clamp(-bound, bound).exp()
+    A = _per_token(credit)
+    return -_average(torch.minimum(ratio * A, ratio.clamp(1 - clip, 1 + clip) * A), groups)
+
+
+def clipped_sequence_ratio(
+    logp: Tensor, groups: CandidateGroups, credit: Tensor, *, clip: float = 0.2, kl: float = 0.04
+) -> Tensor:
+    """L = -sum_k w_k [min(rho_k A_k, clip(rho_k) A_k) - kl (exp(-d_k) + d_k - 1)], d_k = log rho_k within +-20.
+
+    rho_k = prod_t pi_kt / pi_old_kt is the ratio of whole candidates, and the KL term is k3 to the snapshot.
+    """
+    log_ratio = sequence_logp(logp - groups.old_logp, groups.mask).clamp(-20, 20)
+    ratio = log_ratio.exp()
+    loss = -torch.minimum(ratio * credit, ratio.clamp(1 - clip, 1 + clip) * credit)
+    if kl:
+        loss = loss + kl * ((-log_ratio).exp() + log_ratio - 1)
+    return (groups.weight * loss).sum(-1)
+
+
+def cross_entropy(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+    """L = -sum_k q_k log p_k, with p = softmax of the candidates' sequence log-probs."""
+    return -(credit * sequence_logp(logp, groups.mask).log_softmax(-1)).sum(-1)
+
+
+def _per_token(credit: Tensor) -> Tensor:
+    """(S, B, K) -> (S, B, K, 1); (S, B, K, T) as it is."""
+    return credit if credit.dim() == 4 else credit.unsqueeze(-1)
+
+
+def _average(x: Tensor, groups: CandidateGroups) -> Tensor:
+    """sum_k w_k sum_t mask_kt x_kt: (S, B, K, T) -> (S, B)."""
+    return (groups.weight * (x * groups.mask).sum(-1)).sum(-1)

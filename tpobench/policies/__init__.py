@@ -1,0 +1,1 @@
+"""Policies: how log-probs depend on parameters, every parameter stacked over seeds."""

@@ -1,0 +1,258 @@
+"""The paper's decoder, stacked over seeds: pre-norm, 2 layers, 2 heads of 32 (the paper's text says 4), d_model 64.
+
+FFN 256 with tanh-GELU, learned positions, biases everywhere, LayerNorm eps 1e-6, untied head.  Parameters lie in one
+flat vector theta (S, D) in the order the Muon optimiser wants: FFN kernels, the small matrices, then everything Adam
+updates.  Which is which follows the rank of the Flax arrays of the reference: q/k/v/out kernels are 3-D there and go
+to Adam, q/k/v biases are 2-D and go to Muon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tpobench.noise import Noise
+from tpobench.optimizers import Block, muon_scale
+from tpobench.policies.prefix_tree import PackedRows, PackedTree, distinct_prompts
+
+LAYERS, HEADS, MODEL, HIDDEN = 2, 2, 64, 256
+HEAD = MODEL // HEADS
+EPSILON = 1e-6
+TRUNCATED_STD = 0.87962566103423978  # std of a standard normal cut at +-2
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array inside theta: its shape per seed, and how it starts."""
+
+    name: str
+    shape: tuple[int, ...]
+    init: str  # "lecun" | "embedding" | "position" | "zeros" | "ones"
+    fan_in: int = 1
+
+
+def layout(vocabulary: int, length: int) -> tuple[Parameter, ...]:
+    """Every array in the order of theta; FFN-down kernels and the head are stored (out, in), to stack with others."""
+    layers = range(LAYERS)
+    return (
+        *(Parameter(f"up{i}", (MODEL, HIDDEN), "lecun", MODEL) for i in layers),
+        *(Parameter(f"down{i}", (MODEL, HIDDEN), "lecun", HIDDEN) for i in layers),
+        Parameter("position", (2 * length, MODEL), "position"),
+        Parameter("token", (vocabulary, MODEL), "embedding"),
+        Parameter("head", (vocabulary, MODEL), "lecun", MODEL),
+        *(Parameter(f"qkv_bias{i}", (3, HEADS, HEAD), "zeros") for i in layers),
+        *(Parameter(f"qkv{i}", (MODEL, 3 * MODEL), "lecun", MODEL) for i in layers),
+        *(Parameter(f"out{i}", (MODEL, MODEL), "lecun", MODEL) for i in layers),
+        *(Parameter(f"{n}{i}", (MODEL,), "zeros") for i in layers for n in ("out_bias", "down_bias")),
+        *(Parameter(f"up_bias{i}", (HIDDEN,), "zeros") for i in layers),
+        *(Parameter(f"norm_scale{i}", (MODEL,), "ones") for i in range(2 * LAYERS + 1)),
+        *(Parameter(f"norm_bias{i}", (MODEL,), "zeros") for i in range(2 * LAYERS + 1)),
+        Parameter("head_bias", (vocabulary,), "zeros"),
+    )
+
+
+def muon_blocks(vocabulary: int, length: int) -> tuple[Block, ...]:
+    """The leading matrices of theta with their scales; fan_in is axis 0 of the Flax array."""
+    ffn = (muon_scale(MODEL, HIDDEN),) * LAYERS + (muon_scale(HIDDEN, MODEL),) * LAYERS
+    blocks, offset = [], 0
+    for count, rows, columns, scale in (
+        (2 * LAYERS, MODEL, HIDDEN, ffn),
+        (1, 2 * length, MODEL, (muon_scale(2 * length, MODEL),)),
+        (2, vocabulary, MODEL, (muon_scale(vocabulary, MODEL), muon_scale(MODEL, vocabulary))),
+        (3 * LAYERS, HEADS, HEAD, (muon_scale(HEADS, HEAD),) * (3 * LAYERS)),
+    ):
+        blocks.append(Block(offset, count, rows, columns, scale))
+        offset += blocks[-1].size
+    return tuple(blocks)
+
+
+@dataclass
+class TransformerPolicy:
+    """theta (S, D) and, by name, leaf tensors (S, *shape) that share its memory and require grad."""
+
+    theta: Tensor
+    vocabulary: int
+    length: int
+    at: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at, offset = {}, 0
+        for p in layout(self.vocabulary, self.length):
+            size = torch.Size(p.shape).numel()
+            view = self.theta[:, offset : offset + size].unflatten(1, p.shape)
+            self.at[p.name] = view.detach().requires_grad_()
+            offset += size
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Leaf tensors in the order of theta."""
+        return list(self.at.values())
+
+    @property
+    def muon_blocks(self) -> tuple[Block, ...]:
+        """The leading matrices of theta, which Muon updates."""
+        return muon_blocks(self.vocabulary, self.length)
+
+    @classmethod
+    def initial(cls, noise: Noise, vocabulary: int, length: int) -> TransformerPolicy:
+        """Flax's defaults: truncated lecun-normal kernels, zero biases, N(0, 1/64) tokens, N(0, .02^2) positions."""
+        parts = [_initial(p, noise) for p in layout(vocabulary, length)]
+        return cls(torch.cat(parts, dim=1).contiguous(), vocabulary, length)
+
+    def log_prob_table(self, tree: PackedTree) -> Tensor:
+        """log pi of every token after every predicting node, buckets concatenated: (S, nodes * V)."""
+        tables = [self._forward(rows).flatten(1) for rows in tree.buckets]
+        return tables[0] if len(tables) == 1 else torch.cat(tables, dim=1)
+
+    def _forward(self, rows: PackedRows) -> Tensor:
+        """log pi (S, R, P - H + 1, V) at the last prompt token and every node of the rows."""
+        S, R, P = rows.token.shape
+        first = self.length - 1
+        x = self._embed(rows.token, rows.position)
+        for i in range(LAYERS):
+            skip = first if i == LAYERS - 1 else 0  # the last layer answers at predicting positions only
+            x = self._attention(i, x, rows.attend, skip)
+            x = self._feed_forward(i, x)
+        return self._predict(x).view(S, R, P - first, self.vocabulary)
+
+    def _embed(self, token: Tensor, position: Tensor) -> Tensor:
+        """E[token] + P[position], as one product with a one-hot matrix (its backward is a product too)."""
+        one_hot = torch.cat(
+            [F.one_hot(token, self.vocabulary), F.one_hot(position, 2 * self.length)], dim=-1
+        ).to(self.theta.dtype)
+        table = torch.cat([self.at["token"], self.at["position"]], dim=1)
+        return torch.bmm(one_hot.flatten(1, -2), table).view(*token.shape, MODEL)
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x W + b per seed: (S, ..., in) -> (S, ..., out)."""
+        y = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, -2), weight)
+        return y.view(*x.shape[:-1], weight.shape[-1])
+
+    def _normed_linear(self, n: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """LayerNorm_n, then x W + b; scale and shift of the norm are folded into W and b."""
+        scale, shift = self.at[f"norm_scale{n}"], self.at[f"norm_bias{n}"]
+        folded = (shift.unsqueeze(1) @ weight).squeeze(1) + bias
+        return self._linear(F.layer_norm(x, (MODEL,), eps=EPSILON), scale.unsqueeze(-1) * weight, folded)
+
+    def _attention(self, i: int, x: Tensor, attend: Tensor, skip: int) -> Tensor:
+        """X + out(softmax(Q K^T / sqrt(32)) V); queries from position `skip` on."""
+        S, R, P, _ = x.shape
+        q, k, v = (
+            self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
+            .view(S * R, P, 3, HEADS, HEAD)
+            .permute(2, 0, 3, 1, 4)
+        )
+        y = F.scaled_dot_product_attention(q[:, :, skip:], k, v, attn_mask=attend[:, :, skip:])
+        y = y.transpose(1, 2).reshape(S, R, P - skip, MODEL)
+        return x[:, :, skip:] + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+
+    def _feed_forward(self, i: int, x: Tensor) -> Tensor:
+        """X + W_down gelu(W_up norm(x))."""
+        h = self._normed_linear(2 * i + 1, x, self.at[f"up{i}"], self.at[f"up_bias{i}"])
+        return x + self._linear(F.gelu(h, approximate="tanh"), self.at[f"down{i}"].mT, self.at[f"down_bias{i}"])
+
+    def _predict(self, x: Tensor) -> Tensor:
+        """Log softmax of the head of the final norm."""
+        logits = self._normed_linear(2 * LAYERS, x, self.at["head"].mT, self.at["head_bias"])
+        return logits.log_softmax(-1)
+
+    @torch.no_grad()
+    def sample(self, prompts: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw tokens by inverse CDF: prompts (S, B, H), uniform (S, B, K, T) -> tokens and log-probs (S, B, K, T).
+
+        Level by level with a key/value cache over distinct (prompt, prefix) nodes only; each candidate keeps its own
+        uniforms, so sharing nodes changes no sample.
+        """
+        S, _, K, T = uniform.shape
+        token, seed, row = distinct_prompts(prompts.cpu().numpy())
+        nodes = _Slots.of(torch.from_numpy(seed).to(prompts.device), S)
+        inputs = nodes.pad(torch.from_numpy(token).to(prompts.device))  # (S, M, H)
+        here = nodes.slot[torch.from_numpy(row).to(prompts.device)].unsqueeze(-1).expand(-1, -1, K)
+        cache: list[tuple[Tensor, Tensor]] = []
+        log_pi = self._prefill(inputs, cache)
+        tokens, logps = [], []
+        for t in range(T):
+            table = log_pi.flatten(0, 1)[here]  # (S, B, K, V)
+            cdf = table.exp().cumsum(-1)[..., :-1]
+            action = (uniform[..., t, None] >= cdf).sum(-1)
+            tokens.append(action)
+            logps.append(table.gather(-1, action.unsqueeze(-1)).squeeze(-1))
+            if t == T - 1:
+                break
+            key, inverse = torch.unique(here * self.vocabulary + action, return_inverse=True)
+            parent = key // self.vocabulary
+            nodes = _Slots.of(parent // log_pi.shape[1], S)
+            here = nodes.slot[inverse]
+            log_pi = self._extend(nodes.pad(key % self.vocabulary), nodes.pad(parent).flatten(), self.length + t, cache)
+        return torch.stack(tokens, -1), torch.stack(logps, -1)
+
+    def _prefill(self, token: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """log pi (S, M, V) after whole prompts (S, M, H); fills the cache."""
+        S, M, H = token.shape
+        position = torch.arange(H, device=token.device).expand(S, M, H)
+        x = self._embed(token, position)
+        causal = torch.ones(H, H, dtype=torch.bool, device=token.device).tril()
+        for i in range(LAYERS):
+            qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
+            q, k, v = qkv.view(S * M, H, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
+            cache.append((k, v))
+            skip = H - 1 if i == LAYERS - 1 else 0
+            y = F.scaled_dot_product_attention(q[:, :, skip:], k, v, attn_mask=causal[skip:])
+            y = y.transpose(1, 2).reshape(S, M, H - skip, MODEL)
+            x = x[:, :, skip:] + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+            x = self._feed_forward(i, x)
+        return self._predict(x)[:, :, 0]
+
+    def _extend(self, token: Tensor, parent: Tensor, position: int, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above."""
+        S, M = token.shape
+        x = self._embed(token, torch.full_like(token, position))
+        for i in range(LAYERS):
+            qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
+            q, k, v = qkv.view(S * M, 1, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
+            keys, values = (torch.cat([old[parent], new], dim=2) for old, new in zip(cache[i], (k, v), strict=True))
+            cache[i] = (keys, values)
+            y = F.scaled_dot_product_attention(q, keys, values).reshape(S, M, MODEL)
+            x = x + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+            x = self._feed_forward(i, x)
+        return self._predict(x)
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """Ragged nodes of S seeds in a padded (S, M) grid; `slot` is each node's place in the flattened grid."""
+
+    slot: Tensor  # (N,)
+    seeds: int
+    width: int
+
+    @classmethod
+    def of(cls, seed: Tensor, seeds: int) -> _Slots:
+        """Nodes sorted by seed (N,)."""
+        count = torch.bincount(seed, minlength=seeds)
+        width = int(count.max())
+        rank = torch.arange(len(seed), device=seed.device) - (count.cumsum(0) - count)[seed]
+        return cls(seed * width + rank, seeds, width)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (S, M, ...), zero where there is no node."""
+        grid = x.new_zeros(self.seeds * self.width, *x.shape[1:])
+        grid[self.slot] = x
+        return grid.view(self.seeds, self.width, *x.shape[1:])
+
+
+def _initial(p: Parameter, noise: Noise) -> Tensor:
+    """One array's starting values, flattened: (S, size)."""
+    size, S = torch.Size(p.shape).numel(), len(noise.seeds)
+    if p.init in ("zeros", "ones"):
+        return torch.full((S, size), float(p.init == "ones"), dtype=noise.dtype, device=noise.device)
+    if p.init == "lecun":
+        u = noise.uniform(f"init/{p.name}", 0, (size,)).double()
+        low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)).item()
+        x = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * p.fan_in**0.5)
+        return x.to(noise.dtype)
+    std = 0.02 if p.init == "position" else MODEL**-0.5
+    return std * noise.normal(f"init/{p.name}", 0, (size,))

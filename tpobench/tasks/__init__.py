@@ -1,0 +1,1 @@
+"""Tasks: what is sampled, how it is scored, and how log-probs depend on parameters."""

@@ -1,0 +1,167 @@
+"""Tabular bandits: one context with sampled feedback, and many contexts with exact updates (TPO sections 3.1 and 3.2).
+
+Arm 0 is right.  Every arm is a candidate of one token, so a fit sees the whole row of log-probs, and `weight` says how
+often an arm was drawn: counts / N for samples, pi_old for the exact population.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups
+from tpobench.noise import Noise
+from tpobench.policies.tables import TablePolicy
+from tpobench.tasks.settings import BanditSettings, ContextsSettings
+from tpobench.tasks.task import Rollout
+
+
+@dataclass(frozen=True)
+class _TableTask:
+    """What both bandits share: a table of logits, and arm 0 paying 1."""
+
+    settings: BanditSettings | ContextsSettings
+    noise: Noise
+
+    @cached_property
+    def _reward(self) -> Tensor:
+        """e_0 in every context: (S, B, K)."""
+        B = self.settings.contexts if isinstance(self.settings, ContextsSettings) else 1
+        reward = torch.zeros(len(self.noise.seeds), B, self.settings.arms, dtype=self.noise.dtype)
+        reward[..., 0] = 1
+        return reward.to(self.noise.device)
+
+    @cached_property
+    def _label(self) -> Tensor:
+        return torch.zeros_like(self._reward[..., 0], dtype=torch.int64)
+
+    @cached_property
+    def _mask(self) -> Tensor:
+        return torch.ones_like(self._reward).unsqueeze(-1)
+
+    def facts(self, policy: TablePolicy) -> Mapping[str, Tensor]:
+        """initial_success = mean_b pi(right arm): chance that a draw of the untrained policy is rewarded."""
+        return {"initial_success": _success(policy.snapshot())}
+
+    def logp(self, policy: TablePolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:  # noqa: ARG002 - Task protocol
+        """log pi of every arm, with graph: (S, B, K, 1)."""
+        return policy.logp(rows)
+
+    def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
+        """error = 1 - mean_b pi_old(right arm), exact."""
+        return {"error": 1 - _success(rollout.groups.old_logp)}
+
+
+@dataclass(frozen=True)
+class BanditTask(_TableTask):
+    """One context, N draws a step, tallied by arm.
+
+    TPO's score vector is the sample average of (r - b) e_a, one entry per arm, 0 for arms that were not drawn.
+    """
+
+    settings: BanditSettings
+    noise: Noise
+
+    def make_policy(self) -> TablePolicy:
+        """All logits 0."""
+        return TablePolicy.from_logits(torch.zeros_like(self._reward))
+
+    def rollout(self, policy: TablePolicy, step: int) -> Rollout:
+        """Draw N arms by inverting the policy's distribution function at shared uniforms."""
+        old_logp = policy.snapshot()
+        uniform = self.noise.uniform("action", step, (self.settings.samples,))
+        return self.score(old_logp, draw(old_logp[:, 0, :, 0].exp(), uniform))
+
+    def score(self, old_logp: Tensor, actions: Tensor) -> Rollout:
+        """The rollout of given draws `actions` (S, N) from the policy `old_logp` (S, 1, K, 1)."""
+        S, N = actions.shape
+        count = torch.zeros_like(self._reward[:, 0]).scatter_add_(
+            1, actions, torch.ones((), dtype=old_logp.dtype, device=old_logp.device).expand(S, N)
+        )
+        weight = (count / N).unsqueeze(1)
+        groups = CandidateGroups(
+            old_logp=old_logp,
+            mask=self._mask,
+            reward=self._reward,
+            baseline=self._baseline,
+            weight=weight,
+            score=weight * (self._reward - self._baseline),
+            draws=N,
+            label=self._label,
+        )
+        return Rollout(groups, None, interactions=N)
+
+    def diagnose(self, policy: TablePolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Misalignment with the exact policy gradient p_y (e_y - pi)."""
+        pi = rollout.groups.old_logp.squeeze(-1).exp()
+        oracle = pi[..., :1] * (self._reward - pi)
+        return {"misalignment": misalignment(-gradient[0], oracle)}
+
+    @cached_property
+    def _baseline(self) -> Tensor:
+        return torch.full_like(self._reward[..., :1], self.settings.baseline)
+
+
+@dataclass(frozen=True)
+class ContextsTask(_TableTask):
+    """Many contexts, updates by the exact expectation under pi_old: nothing is drawn.
+
+    One step counts as one interaction per context, the least that sampled feedback could do with.
+    """
+
+    settings: ContextsSettings
+    noise: Noise
+
+    def make_policy(self) -> TablePolicy:
+        """Logits from N(0, 1)."""
+        return TablePolicy.from_logits(self.noise.normal("logits", 0, tuple(self._reward.shape[1:])))
+
+    def rollout(self, policy: TablePolicy, step: int) -> Rollout:  # noqa: ARG002 - nothing is drawn
+        """Every arm of every context, weighted by its probability."""
+        old_logp = policy.snapshot()
+        groups = CandidateGroups(
+            old_logp=old_logp,
+            mask=self._mask,
+            reward=self._reward,
+            baseline=self._baseline,
+            weight=old_logp.squeeze(-1).exp(),
+            score=self._reward,
+            draws=math.inf,
+            label=self._label,
+        )
+        return Rollout(groups, None, interactions=self.settings.contexts)
+
+    def diagnose(self, policy: TablePolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Misalignment with the cross-entropy direction e_y - pi, all contexts taken as one vector."""
+        oracle = self._reward - rollout.groups.old_logp.squeeze(-1).exp()
+        return {"misalignment": misalignment(-gradient[0] * self.settings.contexts, oracle)}
+
+    @cached_property
+    def _baseline(self) -> Tensor:
+        return torch.zeros_like(self._reward[..., :1])
+
+
+def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Inverse distribution function: the first arm whose cumulative probability exceeds u; (S, K), (S, N) -> (S, N)."""
+    cumulative = probabilities.cumsum(-1)
+    return torch.searchsorted(cumulative, uniform, right=True).clamp_max_(probabilities.shape[-1] - 1)
+
+
+def misalignment(direction: Tensor, oracle: Tensor) -> Tensor:
+    """1 - cos of two update directions, all axes but S taken as one: (S,).
+
+    As in the reference, 1e-12 stands under each root, so vectors shorter than about 1e-5 look misaligned.
+    """
+    d, o = direction.flatten(1), oracle.flatten(1)
+    norms = (d.square().sum(-1) + 1e-12).sqrt() * (o.square().sum(-1) + 1e-12).sqrt()
+    return 1 - (d * o).sum(-1) / norms
+
+
+def _success(old_logp: Tensor) -> Tensor:
+    """Mean probability of arm 0: (S, B, K, 1) -> (S,)."""
+    return old_logp[:, :, 0, 0].exp().mean(1)

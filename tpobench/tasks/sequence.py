@@ -1,0 +1,103 @@
+"""Token tasks: a transformer answers prompts; rewards run from dense (bag of tokens) to terminal (exact match)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups, has_reward_variance
+from tpobench.noise import Noise
+from tpobench.policies.prefix_tree import PackedTree, Paths, build_paths, pack
+from tpobench.policies.transformer import TransformerPolicy
+from tpobench.tasks.rewards import target_tokens, token_rewards
+from tpobench.tasks.settings import SequenceSettings
+from tpobench.tasks.task import Rollout
+
+PROBES = 256
+"""Prompts over which the initial success probability is averaged."""
+
+
+@dataclass
+class Inputs:
+    """The rollout's prefix tree, and its packing for all contexts once that has been asked for."""
+
+    paths: Paths
+    tree: PackedTree | None = None
+
+
+@dataclass(frozen=True)
+class SequenceTask:
+    """B prompts of T tokens a step, K sampled answers each, scored token by token."""
+
+    settings: SequenceSettings
+    noise: Noise
+
+    def make_policy(self) -> TransformerPolicy:
+        """The untrained transformer of every seed."""
+        return TransformerPolicy.initial(self.noise, self.settings.vocabulary, self.settings.length)
+
+    def facts(self, policy: TransformerPolicy) -> Mapping[str, Tensor]:
+        """initial_success = E_x pi(y | x) over probe prompts: chance that an untrained rollout is fully rewarded."""
+        s = self.settings
+        prompts = self.noise.integers("probe", 0, s.vocabulary, (PROBES, s.length))
+        answer = target_tokens(prompts, s.target, s.vocabulary).unsqueeze(2)
+        inputs = Inputs(build_paths(prompts.cpu().numpy(), answer.cpu().numpy(), s.vocabulary))
+        with torch.no_grad():
+            return {"initial_success": self._logp(policy, inputs, None).sum(-1).exp().mean((1, 2))}
+
+    def rollout(self, policy: TransformerPolicy, step: int) -> Rollout:
+        """Sample K answers to each of B fresh prompts and score them."""
+        s = self.settings
+        B, K, T = s.prompts, s.candidates, s.length
+        prompts = self.noise.integers("prompt", step, s.vocabulary, (B, T))
+        tokens, logp = policy.sample(prompts, self.noise.uniform("action", step, (B, K, T)))
+        paths = build_paths(prompts.cpu().numpy(), tokens.cpu().numpy(), s.vocabulary)
+        return Rollout(self.score(prompts, tokens, logp), Inputs(paths), interactions=B * K)
+
+    def score(self, prompts: Tensor, tokens: Tensor, logp: Tensor) -> CandidateGroups:
+        """Candidate groups of given answers; the baseline is the batch mean, per position where rewards differ by it."""
+        s = self.settings
+        answer = target_tokens(prompts, s.target, s.vocabulary).unsqueeze(2)
+        per_token = token_rewards(tokens, answer, s.reward).to(logp.dtype)
+        reward = per_token.mean(-1)
+        dense = s.reward != "terminal"
+        batch = per_token if dense else reward
+        return CandidateGroups(
+            old_logp=logp,
+            mask=torch.ones_like(logp),
+            reward=reward,
+            baseline=batch.mean((1, 2), keepdim=True),
+            weight=torch.full_like(reward, 1 / s.candidates),
+            score=reward,
+            draws=s.candidates,
+            token_reward=per_token if dense else None,
+        )
+
+    def logp(self, policy: TransformerPolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:
+        """Log-probs of the sampled tokens, from one forward over packed prefix trees."""
+        return self._logp(policy, rollout.inputs, rows)
+
+    def _logp(self, policy: TransformerPolicy, inputs: Inputs, rows: Tensor | None) -> Tensor:
+        V, device = self.settings.vocabulary, str(policy.theta.device)
+        if rows is not None:
+            tree = pack(inputs.paths, V, keep=rows.cpu().numpy(), device=device)
+        else:
+            tree = inputs.tree = inputs.tree or pack(inputs.paths, V, device=device)
+        return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
+
+    def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
+        """error = 1 - mean reward of the rollouts; informative = share of groups whose rewards differ."""
+        del policy  # the rollouts are the evaluation
+        g = rollout.groups
+        metrics = {"error": 1 - g.reward.mean((1, 2))}
+        if self.settings.candidates > 1:
+            metrics["informative"] = has_reward_variance(g).mean(1)
+        return metrics
+
+    def diagnose(self, policy: TransformerPolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        """gradient_norm of the step's first gradient."""
+        del policy, rollout
+        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in gradient]).sum(0).sqrt()}

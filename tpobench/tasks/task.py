@@ -1,0 +1,57 @@
+"""What the training loop asks of a task and of a policy; it knows nothing else of either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups
+
+
+class Policy(Protocol):
+    """Parameters stacked over seeds: every tensor has a leading axis S."""
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """Leaf tensors that require grad, each (S, ...)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One batch of scored candidates, and what the task needs to score it again under new parameters."""
+
+    groups: CandidateGroups
+    inputs: Any
+    interactions: int  # scored rollouts (or draws) per seed
+
+
+class Task(Protocol):
+    """A source of candidate groups whose log-probs depend on a policy's parameters."""
+
+    def make_policy(self) -> Any:
+        """Fresh parameters, one slice per seed of the task's noise."""
+        ...
+
+    def facts(self, policy: Any) -> Mapping[str, Tensor]:
+        """What holds of the untrained policy, such as `initial_success`: name -> (S,)."""
+        ...
+
+    def rollout(self, policy: Any, step: int) -> Rollout:
+        """Draw and score candidates under the present policy, with the noise of `step`; no gradient."""
+        ...
+
+    def logp(self, policy: Any, rollout: Rollout, rows: Tensor | None) -> Tensor:
+        """Log-probs of the rollout's tokens under `policy`, with graph: (S, B, K, T), or (S, b, K, T) for `rows`."""
+        ...
+
+    def evaluate(self, policy: Any, rollout: Rollout) -> Mapping[str, Tensor]:
+        """Metrics of the policy that drew `rollout`, before any update on it: name -> (S,)."""
+        ...
+
+    def diagnose(self, policy: Any, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        """Diagnostics of the step that starts from this rollout with `gradient`: name -> (S,)."""
+        ...

@@ -1,0 +1,125 @@
+"""The one training loop: rollout -> credit -> epochs of fit.  It knows no algorithm and no task by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.groups import CandidateGroups, has_reward_variance
+from tpobench.noise import Noise
+from tpobench.optimizers import Adam, Muon, NormalizedStep, Optimizer
+from tpobench.tasks.bandit import BanditTask, ContextsTask
+from tpobench.tasks.sequence import SequenceTask
+from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.task import Policy, Task
+
+if TYPE_CHECKING:
+    from tpobench.plan import Job
+
+TASKS: dict[str, Any] = {"bandit": BanditTask, "contexts": ContextsTask, "sequence": SequenceTask}
+BUDGET_KEYS = ("prompts", "candidates")
+
+
+class Measurement(NamedTuple):
+    """One metric of every trained seed after `step` updates."""
+
+    step: int
+    interactions: int  # rollouts drawn so far, per seed
+    gradient_steps: int  # optimiser steps so far
+    metric: str
+    value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
+
+
+def train(job: Job) -> Iterator[Measurement]:
+    """Train all seeds of a job side by side and yield their metrics before every recorded update and at the end.
+
+    step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
+    """
+    spec = job.specs[0]
+    task = make_task(spec.suite, spec.task, job.seeds, dtype=spec.dtype, device=spec.device)
+    algorithm = ALGORITHMS[spec.algorithm].with_hyper(**spec.hyper)
+    policy = task.make_policy()
+    theta = policy.theta
+    optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
+    steps, every = int(spec.training["steps"]), int(spec.training["record_every"])
+    interactions = gradient_steps = 0
+
+    def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
+        finite = theta.flatten(1).isfinite().all(1)
+        for name, value in metrics.items():
+            masked = torch.where(finite, value, torch.nan)
+            yield Measurement(step, interactions, gradient_steps, name, tuple(masked.tolist()))
+
+    yield from measure(0, task.facts(policy))
+    for step in range(steps + 1):
+        rollout = task.rollout(policy, step)
+        record = step % every == 0 or step == steps
+        if record:
+            yield from measure(step, task.evaluate(policy, rollout))
+        if step == steps or not theta.isfinite().flatten(1).all(1).any():
+            return
+        first = None
+        drawn, done = rollout.interactions, 0
+        credit = algorithm.credit_for(rollout.groups)
+        for epoch in range(int(spec.training["epochs"])):
+            gradient = loss_gradient(task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0)
+            first = gradient if first is None else first
+            flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
+            with torch.no_grad():
+                optimizer.step(theta.flatten(1), flat)
+            done += 1
+        if record and first is not None:
+            yield from measure(step, task.diagnose(policy, rollout, first))
+        interactions, gradient_steps = interactions + drawn, gradient_steps + done
+
+
+def loss_gradient(
+    task: Task, policy: Policy, algorithm: Algorithm, rollout: Any, credit: Tensor, *, at_snapshot: bool
+) -> tuple[Tensor, ...]:
+    """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only."""
+    groups: CandidateGroups = rollout.groups
+    B = groups.reward.shape[1]
+    rows = contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
+    if rows is not None and len(rows) == 0:
+        return tuple(torch.zeros_like(p) for p in policy.parameters)
+    logp = task.logp(policy, rollout, rows)
+    if rows is not None:
+        groups, credit = groups.rows(rows), credit.index_select(1, rows)
+    loss = algorithm.loss(logp, groups, credit).sum() / B  # the normaliser is that of the full batch
+    gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
+    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(policy.parameters, gradient, strict=True))
+
+
+def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
+    """Contexts whose gradient may be non-zero for some seed, or None for all of them.
+
+    A rule declares when a group of equal rewards has exactly zero gradient; then skipping it is exact.
+    """
+    flat = algorithm.zero_gradient_on_flat
+    if groups.draws == 1 or not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
+        return None
+    useful = has_reward_variance(groups).any(0)
+    return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
+
+
+def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
+    """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
+    settings = SETTINGS[str(task["kind"])](**{k: v for k, v in task.items() if k != "kind"})
+    cell = json.dumps({k: v for k, v in task.items() if k not in BUDGET_KEYS}, sort_keys=True)
+    noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
+    return TASKS[settings.kind](settings, noise)
+
+
+def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
+    """normalized | adam | muon; Muon asks the policy which of its parameters are matrices."""
+    if name == "normalized":
+        return NormalizedStep(learning_rate)
+    if name == "adam":
+        return Adam(learning_rate)
+    return Muon(learning_rate, policy.muon_blocks, policy.theta)
