@@ -91,7 +91,7 @@ def test_forward_pass():
     tokens = REPLAY[f"{model}/tokens"].astype(np.int64)
     policy = replayed_policy(model)
     paths = build_paths(tokens[None, :, :H], tokens[None, :, None, H:], V)
-    tree = pack(paths, V)
+    tree = pack(paths, V, dtype=torch.float64)
     logp = policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)[0, :, 0]
     expected = np.take_along_axis(REPLAY[f"{model}/log_probs"][:, H - 1 : -1], tokens[:, H:, None], -1)[..., 0]
     np.testing.assert_allclose(logp.detach().numpy(), expected, rtol=0, atol=1e-9)

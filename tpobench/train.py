@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.groups import CandidateGroups, has_reward_variance
+from tpobench.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.noise import Noise
 from tpobench.optimizers import Adam, Muon, NormalizedStep, Optimizer
 from tpobench.tasks.bandit import BanditTask, ContextsTask
@@ -99,12 +99,14 @@ def loss_gradient(
 def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
     """Contexts whose gradient may be non-zero for some seed, or None for all of them.
 
-    A rule declares when a group of equal rewards has exactly zero gradient; then skipping it is exact.
+    A rule declares when a group of equal rewards and scores has exactly zero gradient; then skipping it is exact.
     """
     flat = algorithm.zero_gradient_on_flat
-    if groups.draws == 1 or not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
+    if not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
         return None
-    useful = has_reward_variance(groups).any(0)
+    deviation = groups.score - groups.score.mean(-1, keepdim=True)
+    scores_differ = deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
+    useful = (scores_differ | (has_reward_variance(groups) > 0)).any(0)
     return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
 Value = float | bool | str
 Compares = Literal["nothing", "candidates", "draws"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
+NO_DEFAULT: Any = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,25 @@ class Algorithm:
     paper: str = ""  # arXiv id and equation
 
     def __post_init__(self) -> None:
-        for kind, value, valid in (
-            ("value of compares", self.compares, get_args(Compares)),
-            ("value of zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
+        where = f"rule '{self.name}'"
+        for name, choice, valid in (
+            ("compares", self.compares, get_args(Compares)),
+            ("zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
         ):
-            if value not in valid:
-                raise unknown(kind, value, valid, f"rule '{self.name}'")
+            if choice not in valid:
+                raise unknown(f"value of {name}", choice, valid, where)
         credit, fit = _keyword_only(self.credit), _keyword_only(self.fit)
         for name in sorted(credit.keys() & fit.keys()):
-            msg = f"rule '{self.name}': both credit and fit take '{name}'; rename one of them"
+            msg = f"{where}: both credit and fit take '{name}'; rename one of them"
             raise UsageError(msg)
         for name, default in (credit | fit).items():
-            if default is inspect.Parameter.empty:
-                msg = f"rule '{self.name}': hyperparameter '{name}' has no default; give it the published value"
+            if default is NO_DEFAULT:
+                msg = f"{where}: hyperparameter '{name}' has no default; give it the published value"
                 raise UsageError(msg)
         for name, value in self.hyper.items():
             if name not in credit and name not in fit:
-                raise unknown("hyperparameter", name, credit | fit, f"rule '{self.name}'")
-            _check_value(f"rule '{self.name}': hyperparameter '{name}'", value, (credit | fit)[name])
+                raise unknown("hyperparameter", name, credit | fit, where)
+            _check_value(f"{where}: hyperparameter '{name}'", value, (credit | fit)[name])
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
@@ -98,7 +100,7 @@ class Algorithm:
         return _bind(self.fit, self.hyper)
 
 
-def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Value]:
+def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 

@@ -9,14 +9,24 @@ register(Algorithm("mine", credit=advantage_over_best, fit=policy_gradient, comp
 from __future__ import annotations
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.credit import baseline_advantage, label_target, standardized_reward, standardized_score
-from tpobench.algorithms.credit import tilted_target
-from tpobench.algorithms.fit import clipped_sequence_ratio, clipped_token_ratio, cross_entropy
-from tpobench.algorithms.fit import delightful_gradient, policy_gradient
+from tpobench.algorithms.credit import (
+    baseline_advantage,
+    label_target,
+    standardized_reward,
+    standardized_score,
+    tilted_target,
+)
+from tpobench.algorithms.fit import (
+    clipped_sequence_ratio,
+    clipped_token_ratio,
+    cross_entropy,
+    delightful_gradient,
+    policy_gradient,
+)
 from tpobench.errors import UsageError
 from tpobench.groups import has_reward_variance
 
-TPO = "Target Policy Optimization (Kaddour 2026)"
+TPO = "arXiv 2604.06159"
 
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
@@ -32,7 +42,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             clipped_sequence_ratio,
             compares="draws",
             zero_gradient_on_flat="at_snapshot",
-            paper=f"arXiv 2402.03300, eq. 3, in the form of {TPO}, appendix F: sequence ratio, KL to the snapshot",
+            paper=f"arXiv 2402.03300, eq. 3, as in {TPO}, appendix F: sequence ratio, KL to the snapshot",
         ),
         Algorithm(
             "grpo_no_kl",

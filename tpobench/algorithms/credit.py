@@ -5,9 +5,10 @@ Every function maps groups to (S, B, K); `baseline_advantage` gives (S, B, K, T)
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
+from tpobench.algorithms.softmax import log_softmax, softmax
 from tpobench.groups import CandidateGroups, standardize
 
 
@@ -29,17 +30,17 @@ def batch_standardized_reward(groups: CandidateGroups, *, epsilon: float = 1e-8)
 
 
 def standardized_score(groups: CandidateGroups, *, eta: float = 1.0) -> Tensor:
-    """u = (score - mean) / std / eta over the candidates, each counted once."""
+    """TPO's scores, u = (score - mean) / std / eta over the candidates, each counted once."""
     return standardize(groups.score) / eta
 
 
 def tilted_target(groups: CandidateGroups, *, eta: float = 1.0, anchor: bool = True) -> Tensor:
-    """q_k ~ p_old(k) exp(u_k), with p_old = softmax of the snapshot's sequence log-probs; without `anchor` q ~ exp(u)."""
+    """TPO's target, q_k ~ p_old(k) exp(u_k), p_old = softmax of old log-probs; q_k ~ exp(u_k) without `anchor`."""
     u = standardized_score(groups, eta=eta)
-    return (groups.old_sequence_logp.log_softmax(-1) + u if anchor else u).softmax(-1)
+    return softmax(log_softmax(groups.old_sequence_logp) + u if anchor else u)
 
 
 def label_target(groups: CandidateGroups) -> Tensor:
-    """q = e_y, all mass on the right candidate."""
+    """The oracle's target, q = e_y: all mass on the right candidate."""
     assert groups.label is not None  # noqa: S101 - Algorithm.needs has refused tasks without labels
-    return F.one_hot(groups.label, groups.reward.shape[-1]).to(groups.reward.dtype)
+    return torch.nn.functional.one_hot(groups.label, groups.reward.shape[-1]).to(groups.reward.dtype)

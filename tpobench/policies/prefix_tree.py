@@ -24,9 +24,9 @@ ROW_OVERHEAD = 400
 class PackedRows:
     """Rows of similar size: R rows per seed of P tokens each, the H prompt tokens first."""
 
-    token: Tensor  # (S, R, P) int64
-    position: Tensor  # (S, R, P) int64
-    attend: Tensor  # (S * R, 1, P, P) bool: may query (row) see key (column)
+    shape: tuple[int, int, int]  # (S, R, P)
+    one_hot: Tensor  # (S, R * P, V + positions) of each token and of its position
+    attend: Tensor  # (S * R, 1, P, P) 0 where query (row) may see key (column), else -inf
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,14 @@ def choose_buckets(nodes: Ints, prompt_length: int, limit: int = 3) -> Ints:
     return sizes[last[-1]]
 
 
-def pack(paths: Paths, vocabulary: int, *, keep: Ints | None = None, device: str = "cpu") -> PackedTree:
+def pack(
+    paths: Paths,
+    vocabulary: int,
+    *,
+    keep: Ints | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> PackedTree:
     """Pack the trees of all contexts, or of the contexts `keep` (b,) of every seed, into rows."""
     prompt_of = paths.prompt_of if keep is None else paths.prompt_of[:, keep]
     path = paths.path if keep is None else paths.path[:, keep]
@@ -150,7 +157,13 @@ def pack(paths: Paths, vocabulary: int, *, keep: Ints | None = None, device: str
         R, P = int(per_seed.max()), int(H + bound)
         table_base[mine] = offset + slot[mine] * (P - H + 1)
         inside = order[bucket_of[paths.row[order]] == b]
-        buckets.append(_fill(paths, mine, inside, slot, column, (S, R, P, H), device))
+        at = seed * R + slot[mine]
+        token, position, attend = _fill(paths, mine, inside, at, column, (S, R, P, H))
+        one_hot = np.concatenate([token[..., None] == np.arange(vocabulary), position[..., None] == np.arange(H + T)], -1)
+        features = torch.from_numpy(one_hot.reshape(S, R * P, -1)).to(device=device, dtype=dtype)
+        hidden = torch.from_numpy(~attend[:, None]).to(device)
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -torch.inf)
+        buckets.append(PackedRows((S, R, P), features, mask))
         offset += R * (P - H + 1)
         tokens += S * R * P
     node = table_base[prompt_of][..., None, None] + np.zeros((1, 1, K, T), dtype=np.int64)
@@ -161,29 +174,25 @@ def pack(paths: Paths, vocabulary: int, *, keep: Ints | None = None, device: str
 
 
 def _fill(
-    paths: Paths, rows: Ints, nodes: Ints, slot: Ints, column: Ints, shape: tuple[int, int, int, int], device: str
-) -> PackedRows:
-    """One bucket's tokens, positions and ancestor mask; padding sees itself only."""
+    paths: Paths, rows: Ints, nodes: Ints, place: Ints, column: Ints, shape: tuple[int, int, int, int]
+) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """One bucket's tokens and positions (S * R, P) and ancestor mask (S * R, P, P); padding sees itself only."""
     S, R, P, H = shape
     token = np.zeros((S * R, P), dtype=np.int64)
     position = np.zeros((S * R, P), dtype=np.int64)
     attend = np.zeros((S * R, P, P), dtype=bool)
     attend[:, np.arange(P), np.arange(P)] = True
     attend[:, :H, :H] |= np.tril(np.ones((H, H), dtype=bool))
-    place = paths.prompt_seed[rows] * R + slot[rows]
     token[place, :H] = paths.prompts[rows]
     position[:, :H] = np.arange(H)
-    owner = paths.row[nodes]
-    at = paths.prompt_seed[owner] * R + slot[owner]
-    token[at, column[nodes]] = paths.token[nodes]
-    position[at, column[nodes]] = H - 1 + paths.depth[nodes]
+    place_of = np.zeros(len(paths.prompts), dtype=np.int64)
+    place_of[rows] = place
+    at = place_of[paths.row[nodes]]
     depth = paths.depth[nodes]
+    token[at, column[nodes]] = paths.token[nodes]
+    position[at, column[nodes]] = H - 1 + depth
     for d in range(1, int(depth.max(initial=0)) + 1):  # a node sees what its parent sees, and itself
         level = depth == d
         n = nodes[level]
         attend[at[level], column[n]] |= attend[at[level], column[paths.parent[n]]]
-    return PackedRows(
-        token=torch.from_numpy(token.reshape(S, R, P)).to(device),
-        position=torch.from_numpy(position.reshape(S, R, P)).to(device),
-        attend=torch.from_numpy(attend[:, None]).to(device),
-    )
+    return token, position, attend

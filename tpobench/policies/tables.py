@@ -11,26 +11,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TablePolicy:
-    """pi(k | b) = softmax_k(theta_bk)."""
+    """pi(k | b) = softmax_k(theta_kb).
 
-    theta: Tensor  # (S, B, K) logits, a leaf that requires grad
+    Memory holds arms before contexts, because a softmax over a short last axis is many times slower.
+    """
+
+    theta: Tensor  # (S, K, B) logits, a contiguous leaf that requires grad
 
     @classmethod
     def from_logits(cls, logits: Tensor) -> TablePolicy:
         """A policy that starts from a copy of `logits` (S, B, K)."""
-        return cls(logits.detach().clone().contiguous().requires_grad_())
+        return cls(logits.detach().mT.clone(memory_format=torch.contiguous_format).requires_grad_())
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """The logits."""
+        """The logits, arms before contexts."""
         return (self.theta,)
 
+    @property
+    def logits(self) -> Tensor:
+        """The logits as contexts by arms: (S, B, K)."""
+        return self.theta.mT
+
     def logp(self, rows: Tensor | None = None) -> Tensor:
-        """log pi with graph, every arm a candidate of one token: (S, B, K, 1), or (S, b, K, 1) for `rows`."""
-        theta = self.theta if rows is None else self.theta.index_select(1, rows)
-        return theta.log_softmax(-1).unsqueeze(-1)
+        """Log pi with graph, every arm a candidate of one token: (S, B, K, 1), or (S, b, K, 1) for `rows`."""
+        theta = self.theta if rows is None else self.theta.index_select(2, rows)
+        return theta.log_softmax(1).mT.unsqueeze(-1)
 
     def snapshot(self) -> Tensor:
-        """log pi without graph: (S, B, K, 1)."""
+        """Log pi without graph: (S, B, K, 1)."""
         with torch.no_grad():
             return self.logp()

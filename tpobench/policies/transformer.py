@@ -109,31 +109,38 @@ class TransformerPolicy:
 
     def _forward(self, rows: PackedRows) -> Tensor:
         """log pi (S, R, P - H + 1, V) at the last prompt token and every node of the rows."""
-        S, R, P = rows.token.shape
+        S, R, P = rows.shape
         first = self.length - 1
-        x = self._embed(rows.token, rows.position)
+        x = self._embed(rows.one_hot).view(S, R, P, MODEL)
         for i in range(LAYERS):
             skip = first if i == LAYERS - 1 else 0  # the last layer answers at predicting positions only
             x = self._attention(i, x, rows.attend, skip)
             x = self._feed_forward(i, x)
         return self._predict(x).view(S, R, P - first, self.vocabulary)
 
-    def _embed(self, token: Tensor, position: Tensor) -> Tensor:
+    def _embed(self, one_hot: Tensor) -> Tensor:
         """E[token] + P[position], as one product with a one-hot matrix (its backward is a product too)."""
-        one_hot = torch.cat(
-            [F.one_hot(token, self.vocabulary), F.one_hot(position, 2 * self.length)], dim=-1
-        ).to(self.theta.dtype)
-        table = torch.cat([self.at["token"], self.at["position"]], dim=1)
-        return torch.bmm(one_hot.flatten(1, -2), table).view(*token.shape, MODEL)
+        return torch.bmm(one_hot, torch.cat([self.at["token"], self.at["position"]], dim=1))
+
+    def _embed_tokens(self, token: Tensor, position: Tensor) -> Tensor:
+        """The same from indices (S, M, L)."""
+        one_hot = [F.one_hot(token, self.vocabulary), F.one_hot(position, 2 * self.length)]
+        x = self._embed(torch.cat(one_hot, dim=-1).to(self.theta.dtype).flatten(1, -2))
+        return x.view(*token.shape, MODEL)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """x W + b per seed: (S, ..., in) -> (S, ..., out)."""
-        y = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, -2), weight)
+        if len(weight) == 1:  # one seed: the same product with far fewer operations
+            y = torch.addmm(bias.flatten(), x.reshape(-1, weight.shape[1]), weight.squeeze(0))
+        else:
+            y = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, -2), weight)
         return y.view(*x.shape[:-1], weight.shape[-1])
 
     def _normed_linear(self, n: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """LayerNorm_n, then x W + b; scale and shift of the norm are folded into W and b."""
+        """LayerNorm_n, then x W + b; for stacked seeds the norm's scale and shift are folded into W and b."""
         scale, shift = self.at[f"norm_scale{n}"], self.at[f"norm_bias{n}"]
+        if len(weight) == 1:
+            return self._linear(F.layer_norm(x, (MODEL,), scale.squeeze(0), shift.squeeze(0), EPSILON), weight, bias)
         folded = (shift.unsqueeze(1) @ weight).squeeze(1) + bias
         return self._linear(F.layer_norm(x, (MODEL,), eps=EPSILON), scale.unsqueeze(-1) * weight, folded)
 
@@ -193,7 +200,7 @@ class TransformerPolicy:
         """log pi (S, M, V) after whole prompts (S, M, H); fills the cache."""
         S, M, H = token.shape
         position = torch.arange(H, device=token.device).expand(S, M, H)
-        x = self._embed(token, position)
+        x = self._embed_tokens(token, position)
         causal = torch.ones(H, H, dtype=torch.bool, device=token.device).tril()
         for i in range(LAYERS):
             qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
@@ -209,7 +216,7 @@ class TransformerPolicy:
     def _extend(self, token: Tensor, parent: Tensor, position: int, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
         """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above."""
         S, M = token.shape
-        x = self._embed(token, torch.full_like(token, position))
+        x = self._embed_tokens(token, torch.full_like(token, position))
         for i in range(LAYERS):
             qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
             q, k, v = qkv.view(S * M, 1, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)

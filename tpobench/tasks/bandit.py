@@ -32,9 +32,9 @@ class _TableTask:
     def _reward(self) -> Tensor:
         """e_0 in every context: (S, B, K)."""
         B = self.settings.contexts if isinstance(self.settings, ContextsSettings) else 1
-        reward = torch.zeros(len(self.noise.seeds), B, self.settings.arms, dtype=self.noise.dtype)
-        reward[..., 0] = 1
-        return reward.to(self.noise.device)
+        reward = torch.zeros(len(self.noise.seeds), self.settings.arms, B, dtype=self.noise.dtype)
+        reward[:, 0] = 1
+        return reward.mT.to(self.noise.device)  # in memory as the policy's logits: mixed orders are slow
 
     @cached_property
     def _label(self) -> Tensor:
@@ -49,11 +49,11 @@ class _TableTask:
         return {"initial_success": _success(policy.snapshot())}
 
     def logp(self, policy: TablePolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:  # noqa: ARG002 - Task protocol
-        """log pi of every arm, with graph: (S, B, K, 1)."""
+        """Log pi of every arm, with graph: (S, B, K, 1)."""
         return policy.logp(rows)
 
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
-        """error = 1 - mean_b pi_old(right arm), exact."""
+        """Error = 1 - mean_b pi_old(right arm), exact."""
         return {"error": 1 - _success(rollout.groups.old_logp)}
 
 
@@ -100,7 +100,7 @@ class BanditTask(_TableTask):
         """Misalignment with the exact policy gradient p_y (e_y - pi)."""
         pi = rollout.groups.old_logp.squeeze(-1).exp()
         oracle = pi[..., :1] * (self._reward - pi)
-        return {"misalignment": misalignment(-gradient[0], oracle)}
+        return {"misalignment": misalignment(-gradient[0].mT, oracle)}
 
     @cached_property
     def _baseline(self) -> Tensor:
@@ -139,7 +139,7 @@ class ContextsTask(_TableTask):
     def diagnose(self, policy: TablePolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Misalignment with the cross-entropy direction e_y - pi, all contexts taken as one vector."""
         oracle = self._reward - rollout.groups.old_logp.squeeze(-1).exp()
-        return {"misalignment": misalignment(-gradient[0] * self.settings.contexts, oracle)}
+        return {"misalignment": misalignment(-gradient[0].mT * self.settings.contexts, oracle)}
 
     @cached_property
     def _baseline(self) -> Tensor:
@@ -157,9 +157,8 @@ def misalignment(direction: Tensor, oracle: Tensor) -> Tensor:
 
     As in the reference, 1e-12 stands under each root, so vectors shorter than about 1e-5 look misaligned.
     """
-    d, o = direction.flatten(1), oracle.flatten(1)
-    norms = (d.square().sum(-1) + 1e-12).sqrt() * (o.square().sum(-1) + 1e-12).sqrt()
-    return 1 - (d * o).sum(-1) / norms
+    norms = (direction.square().sum((1, 2)) + 1e-12).sqrt() * (oracle.square().sum((1, 2)) + 1e-12).sqrt()
+    return 1 - (direction * oracle).sum((1, 2)) / norms
 
 
 def _success(old_logp: Tensor) -> Tensor:

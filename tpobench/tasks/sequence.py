@@ -81,11 +81,11 @@ class SequenceTask:
         return self._logp(policy, rollout.inputs, rows)
 
     def _logp(self, policy: TransformerPolicy, inputs: Inputs, rows: Tensor | None) -> Tensor:
-        V, device = self.settings.vocabulary, str(policy.theta.device)
+        V, like = self.settings.vocabulary, {"dtype": policy.theta.dtype, "device": str(policy.theta.device)}
         if rows is not None:
-            tree = pack(inputs.paths, V, keep=rows.cpu().numpy(), device=device)
+            tree = pack(inputs.paths, V, keep=rows.cpu().numpy(), **like)
         else:
-            tree = inputs.tree = inputs.tree or pack(inputs.paths, V, device=device)
+            tree = inputs.tree = inputs.tree or pack(inputs.paths, V, **like)
         return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
 
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:

@@ -1,0 +1,69 @@
+"""Measurements of a job -> one record per wanted seed."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tpobench.plan import Job, RunSpec
+from tpobench.records import RunRecord
+
+if TYPE_CHECKING:
+    from tpobench.train import Measurement
+
+DIGITS = 7  # significant digits kept of every measured number
+AXES = ("step", "interactions", "gradient_steps")
+
+
+def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str, Any]) -> list[RunRecord]:
+    """One record per wanted seed; a seed whose metrics stop being finite is `diverged` from that step on.
+
+    Raises:
+        ValueError: the trainer measured nothing.
+    """
+    rows = list(measurements)
+    if not rows:
+        msg = "the trainer measured nothing"
+        raise ValueError(msg)
+    last: dict[str, int] = {}
+    for row in rows:
+        last[row.metric] = max(last.get(row.metric, 0), row.step)
+    facts = {metric for metric, step in last.items() if step == 0 and max(last.values()) > 0}
+    return [_record(spec, job.seeds.index(spec.seed), rows, facts, reporting) for spec in job.specs]
+
+
+def _record(
+    spec: RunSpec, index: int, rows: list[Measurement], facts: set[str], reporting: dict[str, Any]
+) -> RunRecord:
+    points: dict[int, dict[str, Any]] = defaultdict(dict)
+    lost = [r.step for r in rows if not math.isfinite(r.value[index])]
+    nonfinite = min(lost, default=None)
+    for row in rows:
+        if row.metric in facts:
+            continue
+        point = points[row.step]
+        if "step" not in point:
+            point.update(step=row.step, interactions=row.interactions, gradient_steps=row.gradient_steps)
+        lasting = nonfinite is None or row.step < nonfinite or math.isfinite(row.value[index]) and row.step == nonfinite
+        point[row.metric] = significant(row.value[index]) if lasting else None
+    names = [*AXES, *sorted({k for p in points.values() for k in p} - set(AXES))]
+    ordered = [points[step] for step in sorted(points)]
+    final = max(rows, key=lambda r: (r.step, r.interactions, r.gradient_steps))
+    return RunRecord(
+        id=spec.run_id,
+        spec=spec.as_dict(),
+        status="ok" if nonfinite is None else "diverged",
+        reason="" if nonfinite is None else f"not finite at step {nonfinite}",
+        facts={r.metric: significant(r.value[index]) for r in rows if r.metric in facts},
+        curve={name: [point.get(name) for point in ordered] for name in names},
+        counts={"interactions": final.interactions, "gradient_steps": final.gradient_steps},
+        first_nonfinite_step=nonfinite,
+        reporting=reporting,
+    )
+
+
+def significant(value: float) -> float | None:
+    """`value` to 7 significant digits, None where it is not finite."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

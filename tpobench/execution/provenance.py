@@ -1,0 +1,59 @@
+"""Where and with what a run was made.  Recorded, never part of a run's identity."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tpobench.plan import RunSpec
+
+
+def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
+    """Versions, machine and start of a run."""
+    from tpobench.noise import SEED_SCHEME  # noqa: PLC0415 - imports torch
+
+    return {
+        **_machine(),
+        "threads": spec.threads,
+        "device": spec.device,
+        "started_utc": started_utc,
+        "seed_scheme": SEED_SCHEME,
+    }
+
+
+@lru_cache(maxsize=1)
+def _machine() -> dict[str, Any]:
+    from tpobench import __version__  # noqa: PLC0415 - the package imports this lazily
+
+    return {
+        "tpobench": __version__,
+        "git": git_commit(Path(__file__).parent),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+    }
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that holds `folder`, with -dirty where it differs; None outside a checkout."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - fixed words
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

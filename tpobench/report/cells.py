@@ -1,0 +1,231 @@
+"""Records -> cells: one per point of a grid, holding for each rule the per-seed arrays that tables and figures need."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from tpobench.errors import CorruptResults
+from tpobench.stats.censored import first_crossing
+from tpobench.stats.estimate import Floats, area_under_curve, final_window
+
+FINISHED = ("ok", "diverged")
+AXES = ("step", "interactions", "gradient_steps")
+
+
+class Record(Protocol):
+    """What the report reads of a `RunRecord`."""
+
+    @property
+    def spec(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, float | None]: ...  # noqa: D102
+    @property
+    def curve(self) -> Mapping[str, list[Any]]: ...  # noqa: D102
+    @property
+    def reporting(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class Results(Protocol):
+    """What the report reads of `results.Results`."""
+
+    @property
+    def records(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def quarantined(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """A suite's [report] table."""
+
+    metric: str = "error"
+    window: int = 50
+    thresholds: tuple[float, ...] = (0.1, 0.01)
+    persist: int = 3
+    solved: float = 0.05
+    worst: float = 1.0
+    title: str = ""
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Reporting:
+        """From a record, keys of later versions ignored."""
+        known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
+        if "thresholds" in known:
+            known["thresholds"] = tuple(float(t) for t in known["thresholds"])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One rule in one cell; arrays are (n,) over the finished seeds and (n, E) over seeds and evaluations."""
+
+    algorithm: str
+    seeds: tuple[int, ...]
+    diverged: tuple[bool, ...]
+    axes: Mapping[str, Floats]  # step, interactions, gradient_steps: (E,)
+    curves: Mapping[str, Floats]  # metric -> (n, E); NaN where not measured or after divergence
+    final: Floats
+    area: Floats
+    times: Mapping[float, Floats]  # threshold -> (n,) steps, inf = never
+
+    @property
+    def budget(self) -> float:
+        """Updates of a whole run."""
+        return float(self.axes["step"][-1])
+
+    def by_seed(self, values: Floats) -> dict[int, float]:
+        """Per-seed scalars, keyed by seed."""
+        return {seed: float(value) for seed, value in zip(self.seeds, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a suite's grid under one matching."""
+
+    suite: str
+    axes: Mapping[str, Any]
+    matching: str
+    task: Mapping[str, Any]
+    reporting: Reporting
+    arms: Mapping[str, Arm]
+    success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
+
+    @property
+    def label(self) -> str:
+        """`length=8, reward=terminal`, or the task's kind without a grid."""
+        shown = {**self.axes, **({} if self.matching in {"any", ""} else {"matching": self.matching})}
+        return ", ".join(f"{k}={v}" for k, v in shown.items()) or str(self.task.get("kind", self.suite))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A run without a result, as the report lists it."""
+
+    suite: str
+    where: str
+    algorithm: str
+    seed: int
+    status: str
+    reason: str
+
+
+def read_cells(records: Iterable[Record]) -> tuple[dict[str, list[Cell]], list[Problem]]:
+    """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
+
+    Raises:
+        CorruptResults: runs of one rule in one cell were measured at different steps.
+    """
+    kept = list(records)
+    versions: dict[str, set[Any]] = defaultdict(set)
+    matchings: dict[str, set[str]] = defaultdict(set)
+    for r in kept:
+        versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
+    for r in kept:
+        if r.spec["matching"] != "any":
+            matchings[_suite(r, versions)].add(r.spec["matching"])
+    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[Record]] = defaultdict(list)
+    for r in kept:
+        suite, own = _suite(r, versions), str(r.spec["matching"])
+        # A rule that is the same under every matching is part of each.
+        for matching in (sorted(matchings[suite]) or [own]) if own == "any" else [own]:
+            groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
+    cells: dict[str, list[Cell]] = defaultdict(list)
+    for (suite, axes, matching), members in sorted(groups.items(), key=lambda g: _natural(g[0])):
+        cells[suite].append(_cell(suite, dict(axes), matching, members))
+    problems = [
+        Problem(_suite(r, versions), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
+        for r in kept
+        if r.status not in FINISHED
+    ]
+    return dict(cells), problems
+
+
+def _suite(record: Record, versions: Mapping[str, set[Any]]) -> str:
+    name = str(record.spec["suite"])
+    return f"{name}@{record.spec['suite_version']}" if len(versions[name]) > 1 else name
+
+
+def _where(record: Record) -> str:
+    return ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items()) or "-"
+
+
+def _natural(key: tuple[str, tuple[tuple[str, Any], ...], str]) -> tuple[Any, ...]:
+    """Numbers by size, words by alphabet; the two never compared with each other."""
+    suite, axes, matching = key
+    order = [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
+    return suite, matching, order
+
+
+def _cell(suite: str, axes: dict[str, Any], matching: str, members: list[Record]) -> Cell:
+    reporting = Reporting.of(members[0].reporting)
+    by_rule: dict[str, list[Record]] = defaultdict(list)
+    for r in members:
+        by_rule[str(r.spec["algorithm"])].append(r)
+    arms = {}
+    for name in sorted(by_rule, key=rule_order):
+        finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
+        if finished:
+            arms[name] = _arm(name, finished, reporting)
+    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, _success(members))
+
+
+def _success(members: list[Record]) -> float | None:
+    found = {int(r.spec["seed"]): r.facts.get("initial_success") for r in members}
+    values = [float(v) for v in found.values() if v is not None and math.isfinite(v)]
+    if not values:
+        return None
+    return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
+
+
+def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
+    longest = max((r.curve for r in records), key=lambda c: len(c["step"]))
+    for r in records:
+        if list(r.curve["step"]) != list(longest["step"][: len(r.curve["step"])]):
+            msg = f"{_where(r)}: runs of {name} were measured at different steps; give them separate result folders"
+            raise CorruptResults(msg)
+    length = len(longest["step"])
+    metrics = [m for m in longest if m not in AXES]
+    curves = {m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics}
+    diverged = tuple(r.status == "diverged" for r in records)
+    error = curves[reporting.metric]
+    steps = np.asarray(longest["step"], dtype=np.float64)
+    lost = np.array(diverged)
+    final = np.where(lost, reporting.worst, final_window(error, reporting.window, reporting.worst))
+    times = {
+        t: np.where(lost, np.inf, first_crossing(error, steps, t, reporting.persist)) for t in reporting.thresholds
+    }
+    return Arm(
+        algorithm=name,
+        seeds=tuple(int(r.spec["seed"]) for r in records),
+        diverged=diverged,
+        axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES if a in longest},
+        curves=curves,
+        final=final,
+        area=area_under_curve(error, steps, reporting.worst),
+        times=times,
+    )
+
+
+def _padded(values: Sequence[Any], length: int) -> list[float]:
+    found = [math.nan if v is None else float(v) for v in values]
+    return found + [math.nan] * (length - len(found))
+
+
+KNOWN_RULES = (
+    "tpo", "tpo_no_anchor", "group_pg", "grpo", "grpo_no_kl", "grpo_masked", "ppo", "dg", "reinforce", "ce",
+)  # fmt: skip
+
+
+def rule_order(name: str) -> tuple[int, str]:
+    """TPO and its ablations first, then the baselines, then everything else by name."""
+    return (KNOWN_RULES.index(name) if name in KNOWN_RULES else len(KNOWN_RULES)), name
