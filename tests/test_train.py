@@ -122,7 +122,7 @@ def test_tallied_feedback_without_a_success_still_moves_tpo():
     assert contributing_rows(ALGORITHMS["tpo"], rollout.groups, at_snapshot=True) is None
     credit = ALGORITHMS["tpo"].credit_for(rollout.groups)
     (gradient,) = loss_gradient(task, policy, ALGORITHMS["tpo"], rollout, credit, at_snapshot=True)
-    assert gradient[0, 0, 3] > 0.01
+    assert gradient[0, 3, 0] > 0.01  # logits are stored (S, K, B)
 
 
 def test_a_diverged_seed_is_marked_and_harms_no_other(monkeypatch):

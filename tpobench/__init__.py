@@ -8,7 +8,7 @@ load_results("results/bandit").frame()
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tpobench.algorithms.catalog import ALGORITHMS, register
@@ -30,12 +30,13 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what a notebook needs at its first use: `import tpobench` itself stays instant."""
     if name not in _HOME:
         msg = f"module 'tpobench' has no attribute '{name}'"
         raise AttributeError(msg)
-    return getattr(importlib.import_module(_HOME[name]), name)
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -56,7 +56,7 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
 
 
-class Stopped(TpobenchError):
+class Stopped(TpobenchError):  # noqa: N818 - it says what happened
     """The user, or the system, stopped a run."""
 
     exit_code = 130
@@ -98,7 +98,17 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, run nothing.")] = False,
 ) -> None:
     """Run what is missing of one or more suites; finished runs are kept and never repeated."""
-    plans = _plans(suite, algos, seeds, set_, plugin, device, out, name, smoke=smoke)
+    plans = _plans(
+        suites=suite,
+        algos=algos,
+        seeds=seeds,
+        overrides=set_,
+        plugins=plugin,
+        device=device,
+        out=out,
+        name=name,
+        smoke=smoke,
+    )
     processes = jobs or os.cpu_count() or 1
     if dry_run:
         _show_plans(plans, processes, as_json=as_json)
@@ -112,14 +122,18 @@ def run(
             refused.append(error)
     if not answers:
         raise refused[0]
-    for error in refused:
-        _say(f"tpobench: {error}")
+    for refusal in refused:
+        _say(f"tpobench: {refusal}")
     if as_json:
         _answer(json.dumps({"suites": answers}))
     _say("next: " + "; ".join(f"tpobench report {a['folder']}" for a in answers))
     bad = [f for a in answers for f in a["failed"]]
     if bad:
-        msg = f"{len(bad)} runs failed, the first: {bad[0]['algorithm']} seed {bad[0]['seed']}: {bad[0]['reason']}; run the same command to retry them"
+        first = bad[0]
+        msg = (
+            f"{len(bad)} runs failed, the first: {first['algorithm']} seed {first['seed']}: {first['reason']}; "
+            "run the same command to retry them"
+        )
         raise RunsFailed(msg)
 
 
@@ -139,7 +153,17 @@ def plan_(
     device: DeviceOption = "cpu",
 ) -> None:
     """Show what `run` would do and what it would cost."""
-    plans = _plans(suite, algos, seeds, set_, plugin, device, out, name, smoke=smoke)
+    plans = _plans(
+        suites=suite,
+        algos=algos,
+        seeds=seeds,
+        overrides=set_,
+        plugins=plugin,
+        device=device,
+        out=out,
+        name=name,
+        smoke=smoke,
+    )
     _show_plans(plans, jobs or os.cpu_count() or 1, as_json=as_json)
 
 
@@ -175,11 +199,12 @@ def show_suite(*, suite: str, set_: SetOption = None, smoke: SmokeOption = False
         _answer(json.dumps(resolved))
         return
     for key, value in resolved.items():
-        if isinstance(value, dict):
+        if not isinstance(value, dict):
+            _answer(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    for key, value in resolved.items():
+        if isinstance(value, dict) and value:
             _answer(f"\n[{key}]")
             _answer("\n".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items()))
-        else:
-            _answer(f"{key} = {json.dumps(value, ensure_ascii=False)}")
 
 
 @app.command()
@@ -222,10 +247,11 @@ def report(
     for each in chosen:
         if each not in FORMATS:
             raise unknown("format", each, FORMATS)
-    from tpobench.report import write_report
     from tpobench.results import load_results
 
     results = load_results(path)
+    from tpobench.report import write_report  # after the path is known to hold results: it imports matplotlib
+
     files: list[Path] = write_report(results, out, chosen)
     if results.quarantined:
         _say(f"{results.quarantined} damaged records were left out; `tpobench run` makes them again")
@@ -258,6 +284,7 @@ def pack_(*, path: PathArgument = Path("results"), as_json: JsonOption = False) 
 
 
 def _plans(
+    *,
     suites: Sequence[str],
     algos: Sequence[str] | None,
     seeds: str | None,
@@ -266,7 +293,6 @@ def _plans(
     device: str,
     out: Path,
     name: str | None,
-    *,
     smoke: bool,
 ) -> list[tuple[Path, Plan]]:
     """Every suite's folder and plan; all are made before the first run starts, so mistakes cost nothing."""
@@ -298,6 +324,8 @@ def _run_one(folder: Path, plan: Plan, processes: int, plugins: Sequence[str]) -
     store = Store(folder)
     known, _ = store.known()
     already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
+    if not plan.specs:
+        execute(plan, store)  # records why, and says so
     try:
         with progress_for(folder.name, len(plan.specs) - already, already, sys.stderr) as progress:
             outcome = execute(plan, store, processes, progress, plugins)
@@ -423,7 +451,7 @@ def _failure(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Any) -> str:
+def _cell(cell: Mapping[str, object]) -> str:
     return " ".join(f"{k}={v}" for k, v in cell.items()) or "-"
 
 

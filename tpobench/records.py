@@ -29,7 +29,7 @@ class DamagedRecord(Exception):  # noqa: N818 - a state of a file, never shown t
     """A record that is truncated, malformed, or not what its name says."""
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces; nan and infinity are refused, so equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

@@ -3,6 +3,8 @@
 Suite files are data: no code, no includes, no environment variables.
 """
 
+# ruff: noqa: ANN401 - what a TOML file holds is of any type until it is checked
+
 from __future__ import annotations
 
 import dataclasses
@@ -340,14 +342,18 @@ def _known(table: Mapping[str, Any], valid: Iterable[str], prefix: str, where: s
 def _typed(value: Any, kind: Any, key: str, where: str) -> Any:
     """`value` if it is of the kind that the key takes; an integer is a number, true and false are neither."""
     if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise _wrong(value, "a list", key, where)
-        return tuple(_typed(v, get_args(kind)[0], key, where) for v in value)
+        return _typed_list(value, get_args(kind)[0], key, where)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or value in (float("inf"), float("-inf")) or value != value:  # noqa: PLR0124 - nan
         raise _wrong(value, KIND_NAMES[kind], key, where)
     return value
+
+
+def _typed_list(value: Any, kind: Any, key: str, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise _wrong(value, "a list", key, where)
+    return tuple(_typed(v, kind, key, where) for v in value)
 
 
 def _wrong(value: Any, needed: str, key: str, where: str) -> UsageError:
@@ -373,7 +379,7 @@ def _grid(table: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dic
     _known(table, types, "grid.", where)
     grid: dict[str, tuple[Value, ...]] = {}
     for key, values in table.items():
-        grid[key] = _typed(values, tuple[types[key], ...], f"grid.{key}", where)
+        grid[key] = _typed_list(values, types[key], f"grid.{key}", where)
         if not grid[key] or len(set(grid[key])) < len(grid[key]):
             msg = f"{where}: 'grid.{key}' must list at least one value, each once"
             raise UsageError(msg)

@@ -46,8 +46,8 @@ def _record(
         point = points[row.step]
         if "step" not in point:
             point.update(step=row.step, interactions=row.interactions, gradient_steps=row.gradient_steps)
-        lasting = nonfinite is None or row.step < nonfinite or math.isfinite(row.value[index]) and row.step == nonfinite
-        point[row.metric] = significant(row.value[index]) if lasting else None
+        value = row.value[index] if nonfinite is None or row.step <= nonfinite else math.nan
+        point[row.metric] = significant(value)
     names = [*AXES, *sorted({k for p in points.values() for k in p} - set(AXES))]
     ordered = [points[step] for step in sorted(points)]
     final = max(rows, key=lambda r: (r.step, r.interactions, r.gradient_steps))

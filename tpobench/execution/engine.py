@@ -83,7 +83,7 @@ def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:
         for call in calls:
             yield run_job(*call)
         return
-    import joblib  # noqa: PLC0415 - one process needs no pool
+    import joblib  # type: ignore[import-untyped]  # noqa: PLC0415 - one process needs no pool
 
     # The children must start with these: an OpenMP runtime reads them once, when it is loaded.
     before = {k: os.environ.get(k) for k in THREAD_VARIABLES}
@@ -92,7 +92,7 @@ def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:
         pool = joblib.Parallel(n_jobs=jobs, backend="loky", batch_size=1, return_as="generator_unordered")
         with warnings.catch_warnings():  # joblib replaces a worker whose memory grew; nothing is lost by it
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
-            yield from cast(Generator[dict[str, str]], pool(joblib.delayed(run_job)(*call) for call in calls))
+            yield from cast("Generator[dict[str, str]]", pool(joblib.delayed(run_job)(*call) for call in calls))
     finally:
         for key, value in before.items():
             if value is None:

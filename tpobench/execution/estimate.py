@@ -61,8 +61,9 @@ def plan_table(plan: Plan, known: Mapping[str, RunRecord]) -> list[PlanRow]:
                 _sum([s for k, s in seconds if k == key]),
             )
         )
-    for skip in plan.skipped:
-        rows.append(PlanRow(skip.cell, skip.spec.matching, skip.algorithm, 0, 0, 0, 0, 0, 0.0, skip.reason))
+    rows.extend(
+        PlanRow(skip.cell, skip.spec.matching, skip.algorithm, 0, 0, 0, 0, 0, 0.0, skip.reason) for skip in plan.skipped
+    )
     return rows
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 INTERVAL_S = 30.0
 
@@ -49,7 +49,7 @@ class ProgressLines:
         return "".join(f", {n} {status}" for status, n in sorted(self.counts.items()))
 
     def _say(self, text: str) -> None:
-        print(f"{self.title}: {text}", file=self.stream, flush=True)  # noqa: T201 - this is the progress display
+        print(f"{self.title}: {text}", file=self.stream, flush=True)
 
 
 class ProgressBar:
@@ -85,7 +85,7 @@ class ProgressBar:
         self._bar.stop()
 
 
-def progress_for(title: str, total: int, already: int, stream: IO[str]) -> Any:
+def progress_for(title: str, total: int, already: int, stream: IO[str]) -> ProgressBar | ProgressLines:
     """The display that suits the stream."""
     return (ProgressBar if stream.isatty() else ProgressLines)(title, total, already, stream)
 

@@ -88,6 +88,6 @@ def peak_rss_mb() -> float:
     except ImportError:
         import psutil  # noqa: PLC0415 - the fallback
 
-        return round(psutil.Process().memory_info().rss / 2**20, 1)
+        return float(round(psutil.Process().memory_info().rss / 2**20, 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 2**10 if os.uname().sysname == "Linux" else peak / 2**20, 1)
