@@ -21,7 +21,13 @@ def test_same_key_same_numbers():
 def test_every_part_of_the_key_matters():
     """Suite, cell, seed, role and step each give other numbers."""
     noise = Noise("s", "c", (0,), dtype=torch.float64)
-    others = [draw(suite="z"), draw(cell="z"), draw(seeds=(1,)), noise.uniform("prompt", 3, (4,)), noise.uniform("action", 4, (4,))]
+    others = [
+        draw(suite="z"),
+        draw(cell="z"),
+        draw(seeds=(1,)),
+        noise.uniform("prompt", 3, (4,)),
+        noise.uniform("action", 4, (4,)),
+    ]
     assert all(not torch.equal(other, draw()) for other in others)
 
 

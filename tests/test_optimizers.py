@@ -22,13 +22,13 @@ def test_first_adam_steps():
 
 
 def test_orthogonalize_pushes_singular_values_towards_one():
-    """Wide and tall matrices keep their singular vectors; singular values land in the Newton-Schulz band [.68, 1.13]."""
+    """Wide and tall matrices keep their singular vectors; their singular values land in [.65, 1.2]."""
     x = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     u, _, v = torch.linalg.svd(x, full_matrices=False)
     y = orthogonalize(x.expand(1, 4, 6))[0]
     core = u.T @ y @ v.T
     assert (core - core.diag().diag()).abs().max() < 1e-9
-    assert 0.65 < core.diag().min()
+    assert core.diag().min() > 0.65
     assert core.diag().max() < 1.2
     np.testing.assert_allclose(orthogonalize(x.T.expand(1, 6, 4))[0], y.T, atol=1e-12)
 

@@ -32,7 +32,9 @@ def straightforward(policy, prompts, actions):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 2), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(2, 3), st.integers(0, 99))
+@given(
+    st.integers(1, 2), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(2, 3), st.integers(0, 99)
+)
 def test_sharing_prefixes_changes_no_log_prob(S, B, K, H, V, seed):
     """Whatever the shapes, duplicates of prompts and of candidates included."""
     prompts, actions = random_batch(S, B, K, H, V, seed)

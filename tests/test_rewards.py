@@ -10,7 +10,8 @@ from tpobench.tasks.settings import SequenceSettings
 
 
 @pytest.mark.parametrize(
-    ("target", "answer"), [("copy", [0, 1, 2]), ("flip", [2, 1, 0]), ("reverse_copy", [2, 1, 0]), ("reverse_flip", [0, 1, 2])]
+    ("target", "answer"),
+    [("copy", [0, 1, 2]), ("flip", [2, 1, 0]), ("reverse_copy", [2, 1, 0]), ("reverse_flip", [0, 1, 2])],
 )
 def test_targets(target, answer):
     """The answers to the prompt 0 1 2 over three tokens."""

@@ -158,5 +158,5 @@ def test_initial_success_of_an_untrained_transformer_is_near_uniform():
 def test_tpo_solves_a_small_bandit():
     """All 20 seeds get from 95 % to below 5 % error in 80 steps; chance of failure is far below 1e-6."""
     error = curves(job("bandit", "tpo", tuple(range(20)), steps=80))["error"]
-    assert (error[0] == pytest.approx(0.95))
+    assert error[0] == pytest.approx(0.95)
     assert (error[-1] < 0.05).all()

@@ -80,7 +80,11 @@ def compare(expected_prefix, at, *, scale=1.0):
         if name.endswith("key.bias"):
             continue
         np.testing.assert_allclose(
-            sampled(actual.contiguous()) * scale, REPLAY[f"{expected_prefix}/{name}"], rtol=1e-6, atol=1e-9, err_msg=name
+            sampled(actual.contiguous()) * scale,
+            REPLAY[f"{expected_prefix}/{name}"],
+            rtol=1e-6,
+            atol=1e-9,
+            err_msg=name,
         )
 
 

@@ -56,7 +56,7 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
 
 
-class Stopped(TpobenchError):  # noqa: N818 - it says what happened
+class Stopped(TpobenchError):
     """The user, or the system, stopped a run."""
 
     exit_code = 130

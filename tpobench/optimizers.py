@@ -53,9 +53,7 @@ class Adam:
         self.mean.lerp_(gradient, 1 - b1)
         self.square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
         if self.nesterov:
-            direction = torch.add(
-                self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t)
-            )
+            direction = torch.add(self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t))
         else:
             direction = self.mean / (1 - b1**t)
         scale = (self.square / (1 - b2**t)).sqrt_().add_(1e-8)

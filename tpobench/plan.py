@@ -234,7 +234,7 @@ def interactions_of(spec: RunSpec) -> int:
     if task["kind"] == "sequence":
         per_step = int(task["prompts"]) * int(task["candidates"])
     else:
-        per_step = int(task.get("samples", 0))  # exact updates draw nothing
+        per_step = int(task.get("samples", task.get("contexts", 0)))  # exact updates count one per context
     return int(spec.training["steps"]) * per_step
 
 

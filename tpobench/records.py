@@ -25,7 +25,7 @@ FINISHED = ("ok", "diverged")  # results; everything else is due again at the ne
 IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
 
 
-class DamagedRecord(Exception):  # noqa: N818 - a state of a file, never shown to the user as an error
+class DamagedRecord(Exception):
     """A record that is truncated, malformed, or not what its name says."""
 
 

@@ -111,13 +111,11 @@ def _sources(path: Path) -> list[Path]:
 
 
 def final_value(record: RunRecord) -> float | None:
-    """Mean of the suite's metric over its last `window` steps; the worst value where the run diverged."""
+    """Mean of the suite's metric over its last `window` recorded points; the worst value where the run diverged."""
     reporting = record.reporting
     if record.status == "diverged":
         return float(reporting["worst"])
-    values = record.curve.get(reporting["metric"])
-    if record.status != "ok" or not values:
+    last = record.curve.get(reporting["metric"], [])[-reporting["window"] :]
+    if record.status != "ok" or not last or None in last:
         return None
-    steps = record.curve["step"]
-    last = [v for s, v in zip(steps, values, strict=True) if s > steps[-1] - reporting["window"] and v is not None]
-    return sum(last) / len(last) if last else None
+    return sum(last) / len(last)

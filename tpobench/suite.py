@@ -3,7 +3,7 @@
 Suite files are data: no code, no includes, no environment variables.
 """
 
-# ruff: noqa: ANN401 - what a TOML file holds is of any type until it is checked
+
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Report:
     """How the runs are scored."""
 
     metric: str = "error"
-    window: int = 50  # the final value is the mean over the last `window` steps
+    window: int = 50  # the final value is the mean over the last `window` recorded points
     thresholds: tuple[float, ...] = (0.1, 0.01)
     persist: int = 3  # recorded points a threshold must be held to count as reached
     solved: float = 0.05

@@ -32,7 +32,7 @@ def main() -> None:
             continue
         heavy = "/grad0/" in name or "/params_after_" in name
         kept[name] = sampled(source[name]) if heavy else source[name]
-        if rest == "prompts" or rest == "actions" or rest == "tokens":
+        if rest in {"prompts", "actions", "tokens"}:
             kept[name] = source[name].astype(np.uint8)
     out = Path(__file__).with_name("transformer_replay.npz")
     np.savez_compressed(out, **kept)

@@ -41,7 +41,7 @@ class PackedTree:
 
 @dataclass(frozen=True)
 class Paths:
-    """The prefix tree of a batch as numpy arrays; node 0..N-1 in order of depth, depth >= 1 (the root is the prompt)."""
+    """The prefix tree of a batch as arrays; nodes 0..N-1 in order of depth >= 1 (the root is the prompt)."""
 
     prompts: Ints  # (rows, H) distinct prompts, seed by seed
     prompt_seed: Ints  # (rows,)
@@ -72,7 +72,11 @@ def build_paths(prompts: Ints, actions: Ints, vocabulary: int) -> Paths:
     rows, seed, prompt_of = distinct_prompts(prompts)
     T = actions.shape[-1]
     here = np.broadcast_to(prompt_of[..., None], actions.shape[:-1])
-    node_rows, parents, tokens, depths, path = [], [], [], [], []
+    node_rows: list[Ints] = []
+    parents: list[Ints] = []
+    tokens: list[Ints] = []
+    depths: list[Ints] = []
+    path: list[Ints] = []
     count = before = 0
     for t in range(T - 1):  # the last token is never an input
         key, inverse = np.unique(here * vocabulary + actions[..., t], return_inverse=True)
@@ -159,7 +163,9 @@ def pack(
         inside = order[bucket_of[paths.row[order]] == b]
         at = seed * R + slot[mine]
         token, position, attend = _fill(paths, mine, inside, at, column, (S, R, P, H))
-        one_hot = np.concatenate([token[..., None] == np.arange(vocabulary), position[..., None] == np.arange(H + T)], -1)
+        one_hot = np.concatenate(
+            [token[..., None] == np.arange(vocabulary), position[..., None] == np.arange(H + T)], -1
+        )
         features = torch.from_numpy(one_hot.reshape(S, R * P, -1)).to(device=device, dtype=dtype)
         hidden = torch.from_numpy(~attend[:, None]).to(device)
         mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -torch.inf)

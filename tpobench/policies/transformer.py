@@ -82,7 +82,7 @@ class TransformerPolicy:
         self.at, offset = {}, 0
         for p in layout(self.vocabulary, self.length):
             size = torch.Size(p.shape).numel()
-            view = self.theta[:, offset : offset + size].unflatten(1, p.shape)
+            view = self.theta[:, offset : offset + size].view(-1, *p.shape)
             self.at[p.name] = view.detach().requires_grad_()
             offset += size
 
@@ -261,5 +261,5 @@ def _initial(p: Parameter, noise: Noise) -> Tensor:
         low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)).item()
         x = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * p.fan_in**0.5)
         return x.to(noise.dtype)
-    std = 0.02 if p.init == "position" else MODEL**-0.5
+    std: float = 0.02 if p.init == "position" else MODEL**-0.5
     return std * noise.normal(f"init/{p.name}", 0, (size,))

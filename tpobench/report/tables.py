@@ -253,7 +253,7 @@ def signature_of(suite: str, metric: Metric, rows: Sequence[Row]) -> str:
         f"seeds:{seed_ranges(sorted({s for arm in arms for s in arm.seeds}))}",
         f"pair:{'+'.join(pairing) or 'none'}", f"ci:{'+'.join(ci) or 'none'}", f"test:{'+'.join(tests) or 'none'}",
         f"adj:holm/{'+'.join(str(f) for f in sorted(families)) or 0}",
-        f"B:{max([RESAMPLES, *(200 * f for f in families)])}", f"rng:{SEED}", "diverged:worst",
+        f"B:{max([RESAMPLES, *(200 * len(row.comparisons) for row in rows)])}", f"rng:{SEED}", "diverged:worst",
     ])  # fmt: skip
 
 

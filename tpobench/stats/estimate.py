@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,7 +105,7 @@ def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
         return Estimate(None, None, None, 0, "none", "missing", "missing")
     if np.isnan(x).any():
         return Estimate(None, None, None, len(x), "none", "not finite", f"{int(np.isnan(x).sum())} values are NaN")
-    found = stats.quantile_test(x, p=0.5).confidence_interval(confidence)
+    found: Any = stats.quantile_test(x, p=0.5).confidence_interval(confidence)
     middle = float(np.median(x))
     if math.isnan(found.low) or math.isnan(found.high):
         reason = f"{len(x)} seed{'s' if len(x) > 1 else ''}: no {confidence:.0%} interval of a median; need 6"

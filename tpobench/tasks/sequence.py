@@ -58,7 +58,7 @@ class SequenceTask:
         return Rollout(self.score(prompts, tokens, logp), Inputs(paths), interactions=B * K)
 
     def score(self, prompts: Tensor, tokens: Tensor, logp: Tensor) -> CandidateGroups:
-        """Candidate groups of given answers; the baseline is the batch mean, per position where rewards differ by it."""
+        """Candidate groups of given answers; the baseline is the batch mean, per position where rewards are."""
         s = self.settings
         answer = target_tokens(prompts, s.target, s.vocabulary).unsqueeze(2)
         per_token = token_rewards(tokens, answer, s.reward).to(logp.dtype)
@@ -81,11 +81,13 @@ class SequenceTask:
         return self._logp(policy, rollout.inputs, rows)
 
     def _logp(self, policy: TransformerPolicy, inputs: Inputs, rows: Tensor | None) -> Tensor:
-        V, like = self.settings.vocabulary, {"dtype": policy.theta.dtype, "device": str(policy.theta.device)}
-        if rows is not None:
-            tree = pack(inputs.paths, V, keep=rows.cpu().numpy(), **like)
-        else:
-            tree = inputs.tree = inputs.tree or pack(inputs.paths, V, **like)
+        tree = inputs.tree if rows is None else None
+        if tree is None:
+            keep = None if rows is None else rows.cpu().numpy()
+            dtype, device = policy.theta.dtype, str(policy.theta.device)
+            tree = pack(inputs.paths, self.settings.vocabulary, keep=keep, dtype=dtype, device=device)
+        if rows is None:
+            inputs.tree = tree
         return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
 
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:

@@ -1,0 +1,64 @@
+"""What ships is documented: verbs, rules, suites; and the README's commands are the ones that run."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from tpobench import __version__
+from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.cli import app
+from tpobench.suite import suite_names
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", sorted(get_command(app).commands))
+def test_every_verb_is_in_the_readme(verb):
+    """`tpobench VERB` appears."""
+    assert f"tpobench {verb}" in README
+
+
+@pytest.mark.parametrize("rule", sorted(ALGORITHMS))
+def test_every_rule_is_in_the_readme(rule):
+    """Named in code font."""
+    assert f"`{rule}`" in README
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_every_suite_is_in_the_readme(suite):
+    """Named in code font."""
+    assert f"`{suite}`" in README
+
+
+def test_continuous_integration_runs_the_readmes_test_command():
+    """.ci/run reads the command from README; here: that there is one, and that it tests."""
+    block = re.search(r"<!-- test -->\n```[a-z]*\n(.*?)\n```", README, re.DOTALL)
+    assert block
+    assert "pytest" in block[1]
+    assert "<!-- test -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_changelog_speaks_of_this_version():
+    """Keep a Changelog: a heading per version."""
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_linked_files_exist():
+    """Relative links of the README lead somewhere."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["sparse", "bandit", "contexts"])
+def test_committed_records_are_complete(name):
+    """The packed records behind the README's numbers hold every default seed of every default rule."""
+    from tpobench.plan import plan_runs
+    from tpobench.suite import load_suite
+
+    lines = (ROOT / "results" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ids = {json.loads(line)["id"] for line in lines}
+    assert {spec.run_id for spec in plan_runs(load_suite(name)).specs} <= ids

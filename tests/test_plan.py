@@ -1,0 +1,123 @@
+"""A plan holds every run once, fully resolved, in an order that stays balanced when cut short."""
+
+import math
+
+import pytest
+from harness_helpers import document, sequence_document, suite
+
+from tpobench.errors import UsageError
+from tpobench.plan import interactions_of, parse_seeds, plan_runs, spec_id
+from tpobench.suite import build_suite
+
+
+def sequence_plan(algorithms, **changes):
+    return plan_runs(build_suite("tiny", sequence_document(**changes), "f"), algorithms, [0])
+
+
+def test_the_order_is_seed_major():
+    """Seed 0 of every cell and rule comes before any seed 1."""
+    plan = plan_runs(suite(grid={"arms": [3, 4]}))
+    assert [s.seed for s in plan.specs] == [0] * 4 + [1] * 4 + [2] * 4
+    assert [s.cell["arms"] for s in plan.specs[:4]] == [3, 3, 4, 4]
+
+
+def test_grouped_rules_are_planned_once_under_both_matchings():
+    """TPO draws its candidates either way; PPO differs and is planned twice."""
+    specs = sequence_plan(["tpo", "ppo"], grid={"matching": ["prompts", "interactions"]}).specs
+    assert [(s.algorithm, s.matching) for s in specs] == [("tpo", "any"), ("ppo", "prompts"), ("ppo", "interactions")]
+
+
+def test_budgets_match_as_named():
+    """B=6, K=4: prompts gives 6 x 1, interactions 24 x 1 with sqrt(4) times the learning rate."""
+    grid = {"matching": ["prompts", "interactions"]}
+    tpo, prompts, interactions = sequence_plan(["tpo", "ppo"], grid=grid).specs
+    assert (tpo.task["prompts"], tpo.task["candidates"], tpo.training["learning_rate"]) == (6, 4, 0.001)
+    assert (prompts.task["prompts"], prompts.task["candidates"], prompts.training["learning_rate"]) == (6, 1, 0.001)
+    assert (interactions.task["prompts"], interactions.task["candidates"]) == (24, 1)
+    assert math.isclose(interactions.training["learning_rate"], 0.002)
+    assert interactions_of(tpo) == interactions_of(interactions) == 2 * 24
+    assert interactions_of(prompts) == 2 * 6
+
+
+def test_epochs_are_capped_by_the_rule_unless_the_suite_says_otherwise():
+    """DG allows one epoch; [hyper.dg] epochs overrides it."""
+    assert [s.training["epochs"] for s in sequence_plan(["tpo", "dg"]).specs] == [4, 1]
+    assert sequence_plan(["dg"], hyper={"dg": {"epochs": 3}}).specs[0].training["epochs"] == 3
+    assert "epochs" not in sequence_plan(["dg"], hyper={"dg": {"epochs": 3}}).specs[0].hyper
+
+
+def test_a_rule_that_a_task_cannot_serve_is_skipped_with_the_reason():
+    """The sequence task has no labels, and one candidate is nothing to compare."""
+    plan = sequence_plan(["ce", "ppo"])
+    assert [s.algorithm for s in plan.specs] == ["ppo"]
+    assert [(s.algorithm, s.reason) for s in plan.skipped] == [
+        ("ce", "needs label, which task 'sequence' does not offer")
+    ]
+    alone = sequence_plan(["tpo"], task={"kind": "sequence", "candidates": 1})
+    assert alone.specs == ()
+    assert "candidates is 1" in alone.skipped[0].reason
+
+
+def test_equal_settings_have_equal_ids():
+    """1 and 1.0 agree, the order of keys does not count, and any setting that differs changes the id."""
+
+    def ids(**changes):
+        return [s.run_id for s in plan_runs(suite(**changes), ["tpo"], [0]).specs]
+
+    training = document()["training"]
+    assert ids(training={**training, "learning_rate": 1}) == ids(training={**training, "learning_rate": 1.0})
+    assert ids(hyper={"tpo": {"eta": 2}}) == ids(hyper={"tpo": {"eta": 2.0}})
+    assert ids(hyper={"tpo": {"eta": 1}}) == ids()  # the published value, written out
+    assert spec_id({"a": 1, "b": 2}) == spec_id({"b": 2, "a": 1})
+    base = ids()
+    for changes in (
+        {"version": 2},
+        {"hyper": {"tpo": {"eta": 2.0}}},
+        {"task": {"kind": "bandit", "arms": 6, "samples": 4}},
+        *({"training": {**training, k: v}} for k, v in {"steps": 5, "threads": 2, "seed_batch": 2}.items()),
+        {"training": {**training, "dtype": "float64"}},
+    ):
+        assert ids(**changes) != base
+    assert ids(title="other", notes="n", seeds=9, report={"window": 3}) == base
+
+
+def test_a_job_trains_the_whole_aligned_block():
+    """Wanting seeds 5 and 6 of blocks of 4 trains 4 to 7, in one job for both."""
+    plan = plan_runs(suite(training={**document()["training"], "seed_batch": 4}), ["tpo"], [1, 5, 6])
+    first, second = plan.jobs()
+    assert (first.seeds, [s.seed for s in first.specs]) == ((0, 1, 2, 3), [1])
+    assert (second.seeds, [s.seed for s in second.specs]) == ((4, 5, 6, 7), [5, 6])
+    (left,) = plan.jobs(done=[plan.specs[0].run_id, plan.specs[1].run_id])
+    assert ([s.seed for s in left.specs], left.seeds) == ([6], (4, 5, 6, 7))
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", [0, 1, 2]), ("0-2", [0, 1, 2]), ("1,3", [1, 3]), ("5-6,2", [2, 5, 6]), ("7,", None),
+                        ("0", None), ("-1", None), ("a", None), ("3-1", None), ("99999999999", None), ("٣", None)],
+)  # fmt: skip
+def test_seeds_are_a_count_a_range_or_a_list(text, seeds):
+    """Anything else is refused with the three forms."""
+    if seeds is None:
+        with pytest.raises(UsageError, match=r"a count such as 20, a range such as 0-9, or a list such as 1,3"):
+            parse_seeds(text)
+    else:
+        assert parse_seeds(text) == seeds
+
+
+def test_unknown_names_are_refused_at_plan_time():
+    """Rules, hyperparameters and devices are checked before the first run."""
+    with pytest.raises(UsageError, match="did you mean 'reinforce'"):
+        plan_runs(suite(), ["reinforc"])
+    with pytest.raises(UsageError, match="unknown rule 'tpoo'"):
+        plan_runs(suite(hyper={"tpoo": {"eta": 1.0}}))
+    with pytest.raises(UsageError, match="unknown hyperparameter 'etta'"):
+        plan_runs(suite(hyper={"tpo": {"etta": 1.0}}))
+    with pytest.raises(UsageError, match="unknown device 'gpu'"):
+        plan_runs(suite(), device="gpu")
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    """The message says what would work."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device cpu"):
+        plan_runs(suite(), device="cuda")
