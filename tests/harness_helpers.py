@@ -1,11 +1,19 @@
 """A small suite and a trainer of two lines for the tests of the harness."""
 
 import math
-from collections import namedtuple
+from typing import NamedTuple
 
 from tpobench.suite import build_suite
 
-Row = namedtuple("Row", "step interactions gradient_steps metric value")
+
+class Row(NamedTuple):
+    """The shape of tpobench.train.Measurement."""
+
+    step: int
+    interactions: int
+    gradient_steps: int
+    metric: str
+    value: tuple[float, ...]
 
 
 def document(**changes):

@@ -118,4 +118,4 @@ def final_value(record: RunRecord) -> float | None:
     last = record.curve.get(reporting["metric"], [])[-reporting["window"] :]
     if record.status != "ok" or not last or None in last:
         return None
-    return sum(last) / len(last)
+    return float(sum(last) / len(last))

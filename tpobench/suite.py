@@ -3,8 +3,6 @@
 Suite files are data: no code, no includes, no environment variables.
 """
 
-
-
 from __future__ import annotations
 
 import dataclasses

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tpobench.errors import NothingToDo
+from tpobench.errors import NothingToDo, UsageError
+from tpobench.execution.estimate import key_of
 from tpobench.execution.plugins import load_plugins
 from tpobench.execution.worker import THREAD_VARIABLES, run_job
 from tpobench.plan import Plan
-from tpobench.records import FINISHED, RunRecord, Store
+from tpobench.records import FINISHED, RunRecord, Store, canonical
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
 
@@ -53,6 +54,7 @@ def execute(
         raise NothingToDo(msg)
     store.open(plan.suite.as_dict())
     known, quarantined = store.known(quarantine=True)
+    _supersede(plan, store, known)
     for skip in plan.skipped:
         if skip.spec.run_id not in known:
             spec, reporting = skip.spec.as_dict(), plan.suite.reporting
@@ -76,6 +78,29 @@ def execute(
             if progress is not None:
                 progress(statuses)
     return Outcome(sum(s.run_id in done for s in plan.specs), ran, quarantined)
+
+
+def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
+    """One cell and rule has one definition in a folder, or its seeds would not be repetitions of one experiment.
+
+    Failures and skips of an earlier definition are dropped; results of one are not, so they refuse the new.
+    """
+    planned = {key_of(s): s.as_dict() for s in plan.specs}
+    for record in known.values():
+        old = record.spec
+        new = planned.get((canonical(old["cell"]), old["matching"], old["algorithm"]))
+        changed = [] if new is None else [k for k in new if k != "seed" and canonical(new[k]) != canonical(old.get(k))]
+        if new is None or not changed:
+            continue
+        if record.status not in FINISHED:
+            store.path_of(record.id).unlink(missing_ok=True)
+            continue
+        key = changed[0]
+        msg = (
+            f"{store.folder} holds runs of {old['algorithm']} with {key} = {canonical(old.get(key))}, these would have "
+            f"{canonical(new[key])}; keep them apart with --name NAME"
+        )
+        raise UsageError(msg)
 
 
 def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:

@@ -8,6 +8,7 @@ to Adam, q/k/v biases are 2-D and go to Muon.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -259,7 +260,7 @@ def _initial(p: Parameter, noise: Noise) -> Tensor:
     if p.init == "lecun":
         u = noise.uniform(f"init/{p.name}", 0, (size,)).double()
         low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)).item()
-        x = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * p.fan_in**0.5)
+        x: Tensor = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * math.sqrt(p.fan_in))
         return x.to(noise.dtype)
-    std: float = 0.02 if p.init == "position" else MODEL**-0.5
-    return std * noise.normal(f"init/{p.name}", 0, (size,))
+    std = 0.02 if p.init == "position" else 1 / math.sqrt(MODEL)
+    return noise.normal(f"init/{p.name}", 0, (size,)) * std

@@ -64,14 +64,15 @@ def make_report(results: Results, figures: Mapping[str, Sequence[FigureNote]] | 
         detail = f" ({len(problems)} failed or skipped: {reasons[0]})" if reasons else ""
         msg = f"no finished run to report{detail}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
-    sections = [_section(suite, cells, (figures or {}).get(suite, ())) for suite, cells in suites.items()]
+    asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
+    sections = [_section(s, cells, asked[s], (figures or {}).get(s, ())) for s, cells in suites.items()]
     return Report(tuple(sections), tuple(problems), results.quarantined)
 
 
-def _section(suite: str, cells: list[Cell], figures: Sequence[FigureNote]) -> Section:
+def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[FigureNote]) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
-    rules = sorted({arm.algorithm for arm in arms}, key=rule_order)
+    rules = sorted({arm.algorithm for arm in arms} | asked, key=rule_order)
     metrics = metrics_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
     rows = {m: [make_row(cell, m, rules) for cell in cells] for m in metrics}
     return Section(suite, reporting.title, _tables(suite, rows, rules), tuple(figures), tuple(cells), tuple(metrics))

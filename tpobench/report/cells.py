@@ -99,12 +99,17 @@ class Cell:
     reporting: Reporting
     arms: Mapping[str, Arm]
     success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
+    condition: str = ""  # the matching, where the suite's records hold several
 
     @property
     def label(self) -> str:
+        """`length=8, reward=terminal, matching=prompts`; the matching where the suite has several."""
+        return f"{self.axes_label}, matching={self.condition}" if self.condition else self.axes_label
+
+    @property
+    def axes_label(self) -> str:
         """`length=8, reward=terminal`, or the task's kind without a grid."""
-        shown = {**self.axes, **({} if self.matching in {"any", ""} else {"matching": self.matching})}
-        return ", ".join(f"{k}={v}" for k, v in shown.items()) or str(self.task.get("kind", self.suite))
+        return ", ".join(f"{k}={v}" for k, v in self.axes.items()) or str(self.task.get("kind", self.suite))
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,8 @@ def read_cells(records: Iterable[Record]) -> tuple[dict[str, list[Cell]], list[P
             groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
     cells: dict[str, list[Cell]] = defaultdict(list)
     for (suite, axes, matching), members in sorted(groups.items(), key=lambda g: _natural(g[0])):
-        cells[suite].append(_cell(suite, dict(axes), matching, members))
+        condition = matching if len(matchings[suite]) > 1 else ""
+        cells[suite].append(_cell(suite, dict(axes), matching, condition, members))
     problems = [
         Problem(_suite(r, versions), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
         for r in kept
@@ -166,7 +172,7 @@ def _natural(key: tuple[str, tuple[tuple[str, Any], ...], str]) -> tuple[Any, ..
     return suite, matching, order
 
 
-def _cell(suite: str, axes: dict[str, Any], matching: str, members: list[Record]) -> Cell:
+def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, members: list[Record]) -> Cell:
     reporting = Reporting.of(members[0].reporting)
     by_rule: dict[str, list[Record]] = defaultdict(list)
     for r in members:
@@ -176,7 +182,7 @@ def _cell(suite: str, axes: dict[str, Any], matching: str, members: list[Record]
         finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
         if finished:
             arms[name] = _arm(name, finished, reporting)
-    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, _success(members))
+    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, _success(members), condition)
 
 
 def _success(members: list[Record]) -> float | None:

@@ -84,7 +84,7 @@ def pictures_of(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     with mpl.rc_context(RC):
         for matching in sorted({c.matching for c in cells}):
             chosen = [c for c in cells if c.matching == matching and c.arms]
-            tail = "" if matching in {"any", ""} else f"-{matching}"
+            tail = f"-{matching}" if any(c.condition for c in chosen) else ""
             found += _curve_pictures(f"{suite}-curves{tail}", chosen, None)
             extra = sorted(
                 {m for c in chosen for a in c.arms.values() for m in a.curves} - {_metric(c) for c in chosen}
@@ -160,7 +160,7 @@ def _grid(panels: int, *, direct: bool) -> tuple[Figure, list[Axes]]:
     width = 6.75 if panels > 1 else 3.3 + (0.7 if direct else 0)
     height = 2.5 if panels == 1 else 0.5 + (2.2 if columns == 2 else 1.75) * rows
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
     for unused in axes[panels:]:
         unused.remove()
     return figure, axes[:panels]
@@ -173,23 +173,37 @@ def _curve_figure(cells: Sequence[Cell], metric: str | None) -> Figure:
     columns = axes[0].get_gridspec().ncols  # type: ignore[union-attr]
     scale = 100.0 if metric is None and percent(cells[0].reporting) else 1.0
     what = (metric or cells[0].reporting.metric).capitalize()
+    labels = []
     for i, (ax, cell) in enumerate(zip(axes, cells, strict=True)):
-        ends = [(name, end) for name in rules if (end := _draw_curve(ax, cell, name, metric, scale)) is not None]
-        if metric is None:
-            ax.set_ylim(0, None)
+        labels.append([(n, end) for n in rules if (end := _draw_curve(ax, cell, n, metric, scale)) is not None])
         ax.margins(x=0)
         ax.xaxis.set_major_locator(MaxNLocator(4))
         if len(cells) > 1:
-            ax.set_title(_wrapped(cell.label))
+            ax.set_title(_wrapped(cell.axes_label))
         if i % columns == 0:
             ax.set_ylabel(f"{what} (%)" if scale == 100.0 else what)
         if i >= len(cells) - columns:
             ax.set_xlabel("Rollouts drawn" if _x_axis(cell) == "interactions" else "Updates")
-        if direct:
-            _label_ends(ax, ends)
+    if metric is None:
+        axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
+    _name_lines(figure, axes, labels, rules, direct=direct)
+    return figure
+
+
+def _name_lines(
+    figure: Figure,
+    axes: Sequence[Axes],
+    labels: Sequence[Sequence[tuple[str, float]]],
+    rules: Sequence[str],
+    *,
+    direct: bool,
+) -> None:
+    """Names at the ends of the lines, else one legend on top."""
     if not direct:
         _legend(figure, rules)
-    return figure
+        return
+    for ax, ends in zip(axes, labels, strict=True):
+        _label_ends(ax, ends)
 
 
 def _draw_curve(ax: Axes, cell: Cell, name: str, metric: str | None, scale: float) -> float | None:
@@ -208,7 +222,7 @@ def _draw_curve(ax: Axes, cell: Cell, name: str, metric: str | None, scale: floa
     )
     band = bootstrap_band(curves, np.random.default_rng(SEED), draws=1000)
     if band is not None:
-        ax.fill_between(x, *band, color=style.colour, alpha=0.15, linewidth=0)
+        ax.fill_between(x, *band, color=style.colour, alpha=0.13, linewidth=0)
     return float(mean[-1])
 
 
@@ -223,33 +237,21 @@ def _label_ends(ax: Axes, ends: Sequence[tuple[str, float]]) -> None:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Positions in [0, 1] in the order of `heights` and at least `gap` apart, moved as a block where they collide."""
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    blocks: list[tuple[float, list[int]]] = []  # centre, members from low to high
-    for i in order:
-        blocks.append((heights[i], [i]))
-        while len(blocks) > 1 and _top(blocks[-2], gap) + gap > _bottom(blocks[-1], gap) + 1e-12:
-            _, upper = blocks.pop()
-            _, lower = blocks.pop()
-            members = lower + upper
-            blocks.append((sum(heights[j] for j in members) / len(members), members))
-    placed = [0.0] * len(heights)
-    floor = 0.0
-    for block in blocks:
-        bottom = max(floor, _bottom(block, gap))
-        for k, i in enumerate(block[1]):
-            placed[i] = bottom + k * gap
-        floor = bottom + len(block[1]) * gap
-    excess = max([0.0, *(p - 1 for p in placed)])
-    return [p - excess for p in placed] if excess and (len(blocks) == 1) else placed
+    """Positions in [0, 1], ordered like `heights` and at least `gap` apart; what collides moves as one block."""
+    blocks: list[list[int]] = []  # members from low to high
 
+    def bottom(block: list[int]) -> float:
+        room = (len(block) - 1) * gap
+        centre = sum(heights[i] for i in block) / len(block)
+        return min(max(centre - room / 2, 0.0), max(1 - room, 0.0))
 
-def _bottom(block: tuple[float, list[int]], gap: float) -> float:
-    return block[0] - (len(block[1]) - 1) * gap / 2
-
-
-def _top(block: tuple[float, list[int]], gap: float) -> float:
-    return block[0] + (len(block[1]) - 1) * gap / 2
+    for i in sorted(range(len(heights)), key=lambda i: heights[i]):
+        blocks.append([i])
+        while len(blocks) > 1 and bottom(blocks[-2]) + len(blocks[-2]) * gap > bottom(blocks[-1]) + 1e-12:
+            upper = blocks.pop()
+            blocks[-1] = blocks[-1] + upper
+    placed = {i: bottom(block) + k * gap for block in blocks for k, i in enumerate(block)}
+    return [placed[i] for i in range(len(heights))]
 
 
 def _legend(figure: Figure, rules: Sequence[str]) -> None:
@@ -277,7 +279,7 @@ def _profile_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     panels: dict[str, list[Cell]] = {}
     for c in usable:
         kind = str(c.task.get("reward", ""))
-        key = ", ".join(k for k in (kind, "" if c.matching in {"any", ""} else f"{c.matching} matched") if k)
+        key = ", ".join(k for k in (kind, c.condition and f"{c.condition} matched") if k)
         panels.setdefault(key, []).append(c)
     panels = {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(v) > 1}
     if not panels:
@@ -300,25 +302,28 @@ def _profile_figure(panels: dict[str, list[Cell]]) -> Figure:
     figure, axes = _grid(len(panels), direct=direct)
     columns = axes[0].get_gridspec().ncols  # type: ignore[union-attr]
     scale = 100.0 if percent(reporting) else 1.0
+    labels = []
     for i, (ax, (title, cells)) in enumerate(zip(axes, panels.items(), strict=True)):
         ends = [
             (name, end)
             for k, name in enumerate(rules)
             if (end := _draw_profile(ax, cells, name, 1.04 ** (k - (len(rules) - 1) / 2), scale)) is not None
         ]
+        labels.append(ends)
         ax.set_xscale("log")
         ax.invert_xaxis()
-        ax.set_ylim(0, None)
+        sparsity = sorted({c.success for c in cells if c.success})
+        apart = [p for i, p in enumerate(sparsity) if i == 0 or p > 1.25 * sparsity[i - 1]]  # labels must not touch
+        ax.set_xticks(apart, [f"{p:.2g}" for p in apart])
+        ax.minorticks_off()
         if len(panels) > 1:
             ax.set_title(title)
         if i % columns == 0:
             ax.set_ylabel(f"Final {reporting.metric}" + (" (%)" if scale == 100.0 else ""))
         if i >= len(panels) - columns:
             ax.set_xlabel("Initial success probability p0")
-        if direct:
-            _label_ends(ax, ends)
-    if not direct:
-        _legend(figure, rules)
+    axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
+    _name_lines(figure, axes, labels, rules, direct=direct)
     return figure
 
 

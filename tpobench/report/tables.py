@@ -125,11 +125,16 @@ def make_row(cell: Cell, metric: Metric, rules: Sequence[str]) -> Row:
     comparable = not censored or len(budgets) == 1
     arms = {name: cell.arms[name].by_seed(values) for name, values in scored.items()} if comparable else {}
     comparisons = compare_all(arms, seed=SEED, rank=censored)
-    means = {name: float(np.mean(values)) for name, values in scored.items()}
-    leader, tied = tie_group(means, comparisons) if len(means) > 1 and comparable else ("", ())
+    # Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians.
+    scores = {
+        name: (*([float(np.median(metric.values(cell.arms[name])))] if censored else []), float(np.mean(values)))
+        for name, values in scored.items()
+    }
+    leader, tied = tie_group(scores, comparisons) if len(scores) > 1 and comparable else ("", ())
     if censored and leader and not np.isfinite(metric.values(cell.arms[leader])).any():
         leader, tied = "", ()  # nobody got there: nothing to praise
     entries, notes = {}, []
+    most = max(len(arm.seeds) for arm in cell.arms.values()) if cell.arms else 0
     if not comparable:
         notes.append(f"{cell.label}: budgets differ ({_listed(budgets)} updates): times are not compared")
     for name in rules:
@@ -138,6 +143,7 @@ def make_row(cell: Cell, metric: Metric, rules: Sequence[str]) -> Row:
             entries[name] = TableCell("missing")
             continue
         text, data = _steps_entry(arm, metric) if censored else _mean_entry(cell, arm, metric)
+        text += f"; n={len(arm.seeds)}" if 1 < len(arm.seeds) < most and not censored else ""
         entries[name] = TableCell(text, name in tied, name == leader, data)
         notes += _sensitivity(cell, arm, metric)
     notes += _untestable(cell, leader, comparisons)
@@ -201,8 +207,9 @@ def pairwise_table(rows: Sequence[Row], metric: Metric, signature: str) -> Table
     body = [
         _pair_row(row.cell, pair, comparison, metric) for row in rows for pair, comparison in row.comparisons.items()
     ]
-    title = f"Pairwise tests of {metric.title.split(' ↓')[0].lower()}"
-    return Table(f"tests-{metric.name}", title, header, tuple(body), signature)
+    title = f"Pairwise tests: {metric.title.replace(' ↓', '')}"
+    note = ("A − B is the difference of the mean of min(steps, budget)",) if metric.threshold is not None else ()
+    return Table(f"tests-{metric.name}", title, header, tuple(body), signature, note)
 
 
 def _pair_row(cell: Cell, pair: tuple[str, str], c: Comparison, metric: Metric) -> tuple[TableCell, ...]:

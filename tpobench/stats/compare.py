@@ -238,15 +238,15 @@ def _plain(p: float) -> str:
 
 
 def tie_group(
-    means: Mapping[str, float], comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05
+    scores: Mapping[str, tuple[float, ...]], comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05
 ) -> tuple[str, tuple[str, ...]]:
-    """The best arm, and with it every arm not distinguishable from it; only itself where no test could tell."""
-    best = min(means, key=lambda name: means[name])
+    """The arm of the least score, and with it every arm not distinguishable from it, as far as a test could tell."""
+    best = min(scores, key=lambda name: scores[name])
     tied = [best]
-    for name in means:
+    for name in scores:
         c = comparisons.get((best, name)) or comparisons.get((name, best))
         if name != best and c is not None:
             rejected = c.adjusted is not None and c.adjusted < alpha
             if c.status == "identical" or (c.status == "tested" and not rejected):
                 tied.append(name)
-    return best, tuple(name for name in means if name in tied)
+    return best, tuple(name for name in scores if name in tied)

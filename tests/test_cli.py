@@ -1,0 +1,254 @@
+"""The command line: what goes where, which exit code, and that help is instant."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from harness_helpers import fake_train
+
+from tpobench import cli
+
+HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy")
+
+
+@pytest.fixture
+def tpobench(monkeypatch, capsys, tmp_path):
+    """Runs the command line in this process with the two-line trainer: (exit code, stdout, stderr)."""
+    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["tpobench", *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        else:
+            code = 0
+        return code, *capsys.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+RUN = ("run", "--suite", "bandit", "--smoke", "--jobs", "1")
+
+
+def child(*words, **kwargs):
+    """The real command line in a process of its own."""
+    command = [sys.executable, "-m", "tpobench", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["list", "suites"]])
+def test_help_imports_nothing_heavy(words):
+    """Instant help: no torch, no pandas, before a verb needs them."""
+    code = (
+        f"import sys; sys.argv = {['tpobench', *words]!r}\n"
+        "from tpobench.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(answer.stdout.splitlines()[-1].split())
+    assert "tpobench.cli" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_run_tells_the_result_and_the_next_command(tpobench):
+    """Everything for people is on stderr, and stdout is empty."""
+    code, out, err = tpobench(*RUN, "--algos", "tpo,dg", "-a", "grpo", "--seeds", "2")
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert lines[0] == "bandit-smoke: 6 runs to do, 0 done before"
+    assert [line.split()[2] for line in lines if " any " in line] == ["tpo", "dg", "grpo"]
+    assert lines[-1] == "next: tpobench report results/bandit-smoke"
+    code, _, err = tpobench(*RUN, "--algos", "tpo")
+    assert (code, err.splitlines()[0]) == (0, "bandit-smoke: 1 runs to do, 2 done before")
+
+
+def test_json_is_one_object_on_stdout(tpobench):
+    """Each verb that answers takes --json."""
+    code, out, _ = tpobench(*RUN, "--json", "--algos", "tpo")
+    assert code == 0
+    (suite,) = json.loads(out)["suites"]
+    assert (suite["ran"], suite["already"], suite["failed"]) == ({"ok": 3}, 0, [])
+    assert suite["summary"][0]["algorithm"] == "tpo"
+    for words in (["plan", "--suite", "bandit,sparse"], ["run", "--suite", "bandit", "--dry-run"], ["list"], ["status"],
+                  ["show", "suite", "sparse"], ["pack"]):  # fmt: skip
+        code, out, err = tpobench(*words, "--json")
+        assert code == 0, (words, err)
+        assert isinstance(json.loads(out), dict)
+
+
+def test_the_plan_shows_work_and_cost_and_runs_nothing(tpobench, tmp_path):
+    """plan and run --dry-run are the same."""
+    code, out, _ = tpobench("plan", "--suite", "terminal_reward", "--set", "length=7", "--jobs", "2")
+    assert code == 0
+    assert "length=7  interactions  ppo" in out
+    assert "wall time" in out
+    assert "length=8" not in out
+    assert tpobench("run", "--dry-run", "--suite", "terminal_reward", "--set", "length=7", "--jobs", "2")[1] == out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "--suite", "bandid"], 2, "did you mean 'bandit'"),
+        (["run", "--suite", "none.toml"], 2, "no suite file"),
+        ([*RUN, "--algos", "tpoo"], 2, "did you mean 'tpo'"),
+        ([*RUN, "--set", "stepz=3"], 2, "did you mean 'steps'"),
+        ([*RUN, "--set", "steps"], 2, "KEY=VALUE"),
+        ([*RUN, "--set", "steps=0"], 2, "at least 1"),
+        ([*RUN, "--set", "steps=true"], 2, "an integer"),
+        ([*RUN, "--seeds", "x"], 2, "a range such as 0-9"),
+        ([*RUN, "--device", "tpu"], 2, "valid: cpu, cuda"),
+        ([*RUN, "--name", "../up"], 2, "--name ../up"),
+        ([*RUN, "--plugin", "none.py"], 2, "no plugin at"),
+        (["run", "--suite", "bandit,sparse", "--name", "both"], 2, "several suites"),
+        (["run", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "ce needs label"),
+        (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no rule of the plan fits"),
+        (["report", "none"], 4, "no results at none"),
+        (["report", "--format", "pdf"], 2, "valid: csv, json, latex, md"),
+        (["status"], 4, "no runs in results"),
+        (["pack"], 4, "no runs in results"),
+        (["list", "suits"], 2, "did you mean 'suites'"),
+        (["show", "suite", "bandid"], 2, "did you mean 'bandit'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(tpobench, words, code, message):
+    """No traceback, no partial work, the remedy in the line."""
+    found, _, err = tpobench(*words)
+    assert found == code
+    assert message in err
+    assert err.startswith("tpobench: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--suite"], ["ruin"], ["run", "--suite", "bandit", "--jobs", "0"]])
+def test_wrong_use_of_the_command_line_is_2(tpobench, words):
+    """Options that are missing, incomplete, unknown or out of range."""
+    assert tpobench(*words)[0] == 2
+
+
+def test_failed_runs_are_3_and_diverged_runs_are_0(tpobench):
+    """The records say why, and the same command tries again."""
+    code, out, err = tpobench(*RUN, "--algos", "tpo", "--seeds", "6,7,13", "--set", "seed_batch=1", "--json")
+    assert code == 3
+    assert json.loads(out)["suites"][0]["ran"] == {"diverged": 1, "failed": 1, "ok": 1}
+    assert err.splitlines()[-1].startswith(
+        "tpobench: 1 runs failed, the first: tpo seed 13: ValueError: seed 13 is unlucky"
+    )
+    assert "seed 13 is unlucky" in tpobench("status")[1]
+    assert tpobench(*RUN, "--algos", "tpo", "--seeds", "7,7", "--set", "seed_batch=1")[0] == 0
+
+
+def test_results_of_a_newer_version_are_6(tpobench, tmp_path):
+    """They are never overwritten."""
+    tpobench(*RUN, "--algos", "tpo")
+    path = next(tmp_path.glob("results/*/runs/*/*.json"))
+    path.write_text(path.read_text().replace('"schema":1', '"schema":9'))
+    code, _, err = tpobench(*RUN, "--algos", "tpo")
+    assert code == 6
+    assert "upgrade tpobench" in err
+
+
+def test_an_unexpected_error_is_one_line_and_70(tpobench, monkeypatch):
+    """TPOBENCH_DEBUG=1 adds the traceback."""
+    monkeypatch.setattr("tpobench.suite.suite_names", lambda: 1 / 0)
+    code, _, err = tpobench("list", "suites")
+    assert (code, err.count("\n")) == (70, 1)
+    assert "internal error: ZeroDivisionError" in err
+    monkeypatch.setenv("TPOBENCH_DEBUG", "1")
+    assert "Traceback" in tpobench("list", "suites")[2]
+
+
+def test_other_settings_need_another_name(tpobench):
+    """Runs of two step counts never meet in one table."""
+    assert tpobench(*RUN, "--algos", "tpo")[0] == 0
+    code, _, err = tpobench(*RUN, "--algos", "tpo", "--set", "steps=9")
+    assert code == 2
+    assert "training.steps = 20, these would have 9" in err
+    assert tpobench(*RUN, "--algos", "tpo", "--set", "steps=9", "--name", "short")[0] == 0
+
+
+def test_lists_name_every_suite_and_rule(tpobench):
+    """What can be asked for is what is listed."""
+    from tpobench import ALGORITHMS
+    from tpobench.suite import suite_names
+
+    _, out, _ = tpobench("list")
+    for name in (*suite_names(), *ALGORITHMS):
+        assert any(line.split()[:1] == [name] for line in out.splitlines())
+
+
+@pytest.mark.slow
+def test_the_whole_way_from_suite_to_report(tmp_path):
+    """The real trainer in two processes: run, report, pack, and report from the packed file alone."""
+    out = tmp_path / "results"
+    done = child("run", "--suite", "bandit", "--smoke", "--jobs", "2", "--json", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["suites"][0]["ran"] == {"ok": 12}
+    assert "\x1b" not in done.stderr
+    first = child("report", out / "bandit-smoke", "--out", tmp_path / "a", "--format", "md,csv")
+    assert first.returncode == 0, first.stderr
+    assert "tpo" in first.stdout
+    assert child("pack", out).returncode == 0
+    second = child("report", out / "bandit-smoke.jsonl", "--out", tmp_path / "b", "--format", "md,csv")
+    assert second.stdout == first.stdout
+
+
+PLUGIN = """
+import tpobench
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.fit import policy_gradient
+
+def centered(groups):
+    return groups.reward - (groups.weight * groups.reward).sum(-1, keepdim=True)
+
+tpobench.register(Algorithm("centered", centered, policy_gradient, compares="candidates", paper="none"))
+"""
+
+
+@pytest.mark.slow
+def test_a_plugin_runs_beside_the_catalogue_in_every_process(tmp_path):
+    """The rule's version is the hash of its file: results of an edited rule do not mix with those before."""
+    plugin = tmp_path / "centered.py"
+    words = ["run", "--suite", "bandit", "--smoke", "-a", "tpo,centered", "--jobs", "2", "--plugin", plugin, "--json"]
+    plugin.write_text(PLUGIN)
+    done = child(*words, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["suites"][0]["ran"] == {"ok": 6}
+    plugin.write_text(PLUGIN + "\n# edited\n")
+    done = child(*words, "--out", tmp_path / "results")
+    assert done.returncode == 2
+    assert "centered with algorithm_version" in done.stderr
+    assert "--name NAME" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="process groups are POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_keeps_what_is_finished(tmp_path, number, code):
+    """Ctrl-C and SIGTERM: one line, the exit code of the signal, and the finished records."""
+    words = ["run", "--suite", "contexts", "--set", "seed_batch=1", "--jobs", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "tpobench", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        for _ in range(600):
+            if any(tmp_path.glob("contexts/runs/*/*.json")):
+                break
+            time.sleep(0.1)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("tpobench: stopped; finished runs are kept in")
+    status = json.loads(child("status", tmp_path, "--json").stdout)["folders"][0]
+    assert status["ok"] > 0
+    assert status["quarantined"] == 0

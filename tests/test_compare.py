@@ -1,0 +1,229 @@
+"""Comparisons: hand-computed p, scipy as the oracle, and every trap of the raw calls behind a guard."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tpobench.stats.compare import (
+    compare,
+    compare_all,
+    difference_interval,
+    holm,
+    probability_better,
+    seeds_needed,
+    sign_flip,
+    smallest_p,
+    studentized_permutation,
+    tie_group,
+)
+
+RNG = np.random.default_rng(3)
+LOW, HIGH = RNG.normal(0, 1, 20), RNG.normal(10, 1, 20)
+
+
+def compared(a, b, **kwargs):
+    return compare(a, b, rng=np.random.default_rng(0), **kwargs)
+
+
+def arms(**values):
+    return {name: dict(enumerate(x)) for name, x in values.items()}
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("rank", [False, True])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_never_significant(bad, rank, paired):
+    """scipy's permutation_test returns its minimum p = .0002 here."""
+    found = compared([bad, *LOW[1:]], HIGH, paired=paired, rank=rank)
+    assert (found.status, found.p, found.difference) == ("not finite", None, None)
+    assert found.reason == "1 values are not finite: score them"
+
+
+def test_all_nan_against_numbers_is_not_significant():
+    """permutation_test returns p = .0002 for this too."""
+    assert compared([math.nan] * 20, HIGH).status == "not finite"
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.5])
+def test_two_constant_arms_that_differ_are_deterministic(value, paired):
+    """Welch returns p = 0 and the paired t 9e-303: without sampling variance there is no test."""
+    found = compared([value] * 20, [value + 0.1] * 20, paired=paired)
+    assert (found.status, found.p) == ("deterministic", None)
+    assert found.reason == "deterministic difference -0.1; no sampling variance, no test"
+
+
+@pytest.mark.parametrize("rank", [False, True])
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("x", [[0.25] * 20, list(LOW)])
+def test_equal_arms_are_identical(x, paired, rank):
+    """p = 1 and difference 0 where wilcoxon and the t tests give nan."""
+    found = compared(x, x, paired=paired, rank=rank)
+    assert (found.status, found.p, found.difference, found.better) == ("identical", 1.0, 0.0, 0.5)
+    assert found.verdict() == "identical (bitwise)"
+
+
+def test_one_seed_is_not_tested():
+    """scipy raises, or says p = 1."""
+    found = compared([0.1], [0.9])
+    assert (found.status, found.p, found.low) == ("untestable", None, None)
+    assert compared([0.1], HIGH).reason == "n=1: no test with 1 seed"
+
+
+def test_paired_arms_of_unequal_length_are_refused():
+    """ttest_rel and wilcoxon broadcast 1 against 20 silently."""
+    with pytest.raises(ValueError, match="same seeds, got 1 and 20"):
+        compared([0.1], HIGH, paired=True)
+
+
+def test_perfect_separation_has_a_small_p_and_certain_superiority():
+    """Brunner-Munzel returns nan; the permutation p is its floor 2 / 10000."""
+    found = compared(LOW, HIGH)
+    assert (found.p, found.better, found.status) == (pytest.approx(2e-4), 1.0, "tested")
+
+
+def test_equal_differences_in_two_pairs_are_no_evidence():
+    """ttest_rel gives 6e-17; the sign-flip p of two pairs is .5, and no interval of zero width appears."""
+    found = compared([1.0, 2.0], [2.0, 3.0], paired=True)
+    assert (found.p, found.low, found.high) == (0.5, None, None)
+
+
+def test_empty_arms_are_missing():
+    """Nothing against something is `missing`."""
+    assert compared([], HIGH).status == "missing"
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 4), (5, 5), (4, 6), (2, 7)])
+def test_exact_permutation_equals_scipy(n, m):
+    """All labellings, studentized: the same p as ttest_ind with PermutationMethod."""
+    x, y = RNG.normal(0, 1, n), RNG.normal(0.8, 3, m)
+    method = stats.PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))
+    expected = stats.ttest_ind(x, y, equal_var=False, method=method).pvalue
+    assert studentized_permutation(x, y, np.random.default_rng(0)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_random_permutation_agrees_with_scipy():
+    """At 20 against 17 seeds within Monte Carlo error (s.e. .003)."""
+    x, y = RNG.normal(0, 1, 20), RNG.normal(0.6, 2, 17)
+    method = stats.PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))
+    expected = stats.ttest_ind(x, y, equal_var=False, method=method).pvalue
+    assert studentized_permutation(x, y, np.random.default_rng(1)) == pytest.approx(expected, abs=0.015)
+
+
+def test_bimodal_arms_survive_constant_resamples():
+    """Of the 70 labellings of (0,0,0,1 | 1,1,1,0) 17 are as extreme, the perfect separation (t infinite) among them."""
+    p = studentized_permutation(np.array([0.0, 0, 0, 1]), np.array([1.0, 1, 1, 0]), np.random.default_rng(0))
+    assert p == pytest.approx(2 * 17 / 70)
+
+
+def test_sign_flip_counts_signs():
+    """1, 2, 3 all positive: 1 of 8 sign patterns reaches the sum, two-sided 2/8; scipy agrees on mixed signs."""
+    assert sign_flip(np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)) == 0.25
+    d = RNG.normal(0.4, 1, 11)
+    expected = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=10**4).pvalue
+    assert sign_flip(d, np.random.default_rng(0)) == pytest.approx(expected)
+
+
+def test_difference_intervals_are_welchs_and_the_paired_t():
+    """Both as scipy computes them."""
+    x, y = LOW, HIGH[:17]
+    welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval()
+    assert difference_interval(x, y, paired=False) == pytest.approx((welch.low, welch.high))
+    paired = stats.ttest_rel(LOW, HIGH).confidence_interval()
+    assert difference_interval(LOW, HIGH, paired=True) == pytest.approx((paired.low, paired.high))
+
+
+def test_probability_better_counts_ties_half():
+    """(0, 1) against (1, 2): 3 wins and 1 tie of 4."""
+    assert probability_better(np.array([0.0, 1.0]), np.array([1.0, 2.0])) == 0.875
+
+
+def test_mann_whitney_takes_times_capped_at_the_budget():
+    """Ties at the budget are ties; the p is scipy's."""
+    a, b = [100.0] * 18 + [2000.0] * 2, [1500.0] * 11 + [2000.0] * 9
+    assert compared(a, b, rank=True).p == stats.mannwhitneyu(a, b).pvalue
+
+
+def test_holm_by_hand():
+    """.01, .02, .03, .04 times 4, 3, 2, 1, made monotone; None is neither adjusted nor counted."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.01, None, 0.03]) == [0.02, None, 0.03]
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_smallest_attainable_p():
+    """2 / C(2n, n) unpaired, 2 / 2^n paired, and the seeds that a level needs."""
+    assert smallest_p(2, 2) == pytest.approx(1 / 3)
+    assert smallest_p(5, 5) == pytest.approx(0.0079, abs=5e-5)
+    assert smallest_p(6, 6, paired=True) == 0.03125
+    assert seeds_needed(0.00125) == 7
+    assert seeds_needed(0.05, paired=True) == 6
+
+
+def test_two_seeds_can_never_reject():
+    """The reason names the smallest p, .333, and the seeds needed."""
+    found = compare_all(arms(a=[0.1, 0.2], b=[0.8, 0.9]))["a", "b"]
+    assert found.status == "untestable"
+    assert found.verdict() == "n=2: smallest possible p .333 > .05 (Holm, 1 test): cannot reject; need 4 seeds"
+
+
+def test_a_family_too_large_for_its_seeds_says_so():
+    """Five seeds and 36 tests: .0079 > .05/36."""
+    rng = np.random.default_rng(0)
+    found = compare_all({f"r{i}": dict(enumerate(rng.normal(i, 0.01, 5))) for i in range(9)})
+    assert all(c.status == "untestable" for c in found.values())
+    reason = "n=5: smallest possible p .0079 > .00139 (Holm, 36 tests): cannot reject; need 7 seeds"
+    assert found["r0", "r1"].reason == reason
+
+
+def test_ten_common_seeds_are_paired_and_fewer_are_not():
+    """Pairing follows from the design; unequal seeds are paired on the common ones."""
+    x, y = dict(enumerate(LOW)), dict(enumerate(HIGH))
+    all_pairs = compare_all({"a": x, "b": y})["a", "b"]
+    assert (all_pairs.test, all_pairs.runs) == ("sign-flip", (20, 20))
+    some = compare_all({"a": x, "b": {s: y[s] for s in range(17)}})["a", "b"]
+    assert (some.test, some.runs) == ("sign-flip", (17, 17))
+    few = compare_all({"a": {s: x[s] for s in range(10)}, "b": {s: y[s] for s in range(9)}})["a", "b"]
+    assert (few.test, few.runs) == ("perm-t", (10, 9))
+
+
+def test_the_correlation_of_pairs_is_reported():
+    """r of the common seeds; none where an arm is constant."""
+    x = dict(enumerate(LOW))
+    assert compare_all({"a": x, "b": {s: 2 * v + 1 for s, v in x.items()}})["a", "b"].correlation == pytest.approx(1)
+    assert compare_all({"a": x, "b": dict.fromkeys(x, 0.0)})["a", "b"].correlation is None
+
+
+def test_the_family_is_every_testable_pair():
+    """Three arms, one of a single seed: one test is left, and it is not adjusted."""
+    found = compare_all(arms(a=list(LOW), b=list(HIGH), c=[0.0]))
+    assert found["a", "b"].family == 1
+    assert found["a", "b"].adjusted == found["a", "b"].p
+    assert found["a", "b"].verdict() == "better"
+    assert found["a", "c"].adjusted is None
+
+
+def test_the_tie_group_holds_all_not_distinguishable_from_the_best():
+    """b is near a, c is far; order of the arms is kept."""
+    rng = np.random.default_rng(1)
+    data = arms(c=rng.normal(9, 1, 20), b=rng.normal(0.1, 1, 20), a=rng.normal(0, 1, 20))
+    scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
+    best, tied = tie_group(scores, compare_all(data))
+    assert best in {"a", "b"}
+    assert tied == ("b", "a")
+
+
+def test_the_tie_group_is_the_best_alone_where_no_test_is_possible():
+    """Two seeds: only the point-best; two deterministic rules: the smaller; identical ones: both."""
+    for data, expected in [
+        (arms(a=[0.1, 0.2], b=[0.8, 0.9]), ("a",)),
+        (arms(a=[0.2] * 5, b=[0.1] * 5), ("b",)),
+        (arms(a=[0.2] * 5, b=[0.2] * 5), ("a", "b")),
+    ]:
+        scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
+        assert tie_group(scores, compare_all(data))[1] == expected

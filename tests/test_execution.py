@@ -1,0 +1,260 @@
+"""Runs do not depend on their company, failures cost one job, and nothing is done twice."""
+
+import io
+import json
+import math
+import os
+import time
+
+import pytest
+from harness_helpers import Row, document, fake_train, suite
+
+from tpobench.errors import NothingToDo, UsageError
+from tpobench.execution import execute
+from tpobench.execution.assemble import assemble, significant
+from tpobench.execution.estimate import plan_table, wall_seconds
+from tpobench.execution.plugins import load_plugins
+from tpobench.execution.progress import ProgressLines, duration
+from tpobench.execution.worker import THREAD_VARIABLES, pin_threads
+from tpobench.plan import plan_runs
+from tpobench.records import Store, canonical
+
+BLOCKS = {"training": {**document()["training"], "seed_batch": 4}}
+
+
+@pytest.fixture
+def _two_line_trainer(monkeypatch):
+    monkeypatch.setattr("tpobench.train.train", fake_train)
+
+
+def payloads(folder):
+    return {r.id: canonical(r.payload) for r in Store(folder).load()[0]}
+
+
+def test_a_run_has_the_same_bytes_alone_in_company_and_in_any_process(tmp_path):
+    """The real trainer: one process or two, seed 1 alone or beside seeds 0 to 5."""
+    plan = plan_runs(suite(**BLOCKS), None, range(6))
+    for jobs in (1, 2):
+        execute(plan, tmp_path / str(jobs), jobs=jobs)
+    assert payloads(tmp_path / "1") == payloads(tmp_path / "2")
+    assert len(payloads(tmp_path / "1")) == 12
+    alone = plan_runs(suite(**BLOCKS), ["tpo"], [1])
+    execute(alone, tmp_path / "alone")
+    (run_id,) = payloads(tmp_path / "alone")
+    assert payloads(tmp_path / "alone")[run_id] == payloads(tmp_path / "1")[run_id]
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
+    """A second call does nothing, more seeds add theirs, a deleted record comes back as it was."""
+    trained = []
+    monkeypatch.setattr("tpobench.train.train", lambda job: trained.append(job.seeds) or fake_train(job))
+    execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path)
+    before = payloads(tmp_path)
+    outcome = execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path)
+    assert (outcome.already, outcome.counts) == (2, {"ok": 1})
+    Store(tmp_path).path_of(next(iter(before))).unlink()
+    execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path)
+    assert sorted(trained) == [(0,), (0,), (1,), (2,)] or sorted(trained) == [(0,), (1,), (1,), (2,)]
+    assert before.items() <= payloads(tmp_path).items()
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+@pytest.mark.parametrize("kept", [0, 1, 40, 300, -2])
+def test_a_torn_record_is_put_aside_and_run_again(tmp_path, kept):
+    """After a cut at any point the next call restores the same bytes."""
+    plan = plan_runs(suite(), ["tpo"], [0, 1])
+    execute(plan, tmp_path)
+    before = payloads(tmp_path)
+    path = Store(tmp_path).path_of(plan.specs[0].run_id)
+    path.write_bytes(path.read_bytes()[:kept])
+    outcome = execute(plan, tmp_path)
+    assert (outcome.quarantined, outcome.already, outcome.counts) == (1, 1, {"ok": 1})
+    assert payloads(tmp_path) == before
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_a_run_that_raises_is_a_failed_record_and_is_tried_again(tmp_path):
+    """The reason is kept, the others go on, and the attempts are counted."""
+    plan = plan_runs(suite(), ["tpo"], [12, 13, 14])
+    outcome = execute(plan, tmp_path)
+    assert outcome.counts == {"ok": 2, "failed": 1}
+    outcome = execute(plan, tmp_path)
+    assert (outcome.already, outcome.counts) == (2, {"failed": 1})
+    failed = Store(tmp_path).known()[0][plan.specs[1].run_id]
+    assert (failed.status, failed.reason, failed.attempts) == ("failed", "ValueError: seed 13 is unlucky", 2)
+    assert any("fake_train" in line for line in failed.provenance["traceback"])
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_one_cell_and_rule_has_one_definition_in_a_folder(tmp_path, monkeypatch):
+    """A changed rule is refused beside its old results; its old failures give way."""
+    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path)
+    execute(plan_runs(suite(), ["reinforce"], [13]), tmp_path)
+    monkeypatch.setattr("tpobench.execution.plugins.VERSIONS", {"tpo": "abc", "reinforce": "abc"})
+    with pytest.raises(UsageError, match=r'tpo with algorithm_version = "1", these would have "abc"; .*--name NAME'):
+        execute(plan_runs(suite(), ["tpo"], [1]), tmp_path)
+    execute(plan_runs(suite(), ["reinforce"], [12]), tmp_path)
+    assert sorted(r.status for r in Store(tmp_path).load()[0]) == ["ok", "ok"]
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_divergence_is_a_result(tmp_path):
+    """nan from step 2 on: status, step and nulls; it is not run again."""
+    plan = plan_runs(suite(), ["tpo"], [7])
+    execute(plan, tmp_path)
+    record = Store(tmp_path).known()[0][plan.specs[0].run_id]
+    assert (record.status, record.first_nonfinite_step) == ("diverged", 2)
+    assert record.curve["error"] == [0.1111111, 0.1, None, None, None]
+    assert execute(plan, tmp_path).ran == {}
+
+
+def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
+    """A metric that misses a point has a null there; one seen at step 0 only is no curve."""
+    (spec,) = plan_runs(suite(), ["tpo"], [0]).specs
+    (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()
+    rows = [
+        Row(0, 0, 0, "p0", (1 / 3,)),
+        Row(0, 0, 0, "error", (0.5,)),
+        Row(0, 0, 0, "angle", (0.0,)),
+        Row(2, 8, 2, "error", (0.25,)),
+        Row(2, 8, 2, "angle", (1e-9,)),
+        Row(4, 16, 4, "error", (0.125,)),
+    ]
+    (record,) = assemble(job, rows, {})
+    assert record.id == spec.run_id
+    assert record.facts == {"p0": 0.3333333}
+    assert record.curve == {
+        "step": [0, 2, 4],
+        "interactions": [0, 8, 16],
+        "gradient_steps": [0, 2, 4],
+        "error": [0.5, 0.25, 0.125],
+        "angle": [0.0, 1e-9, None],
+    }
+    assert record.counts == {"interactions": 16, "gradient_steps": 4}
+    assert (record.status, record.first_nonfinite_step) == ("ok", None)
+
+
+def test_what_is_measured_after_divergence_is_not_kept():
+    """A metric that happens to be finite again after another was lost says nothing."""
+    (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()
+    rows = [Row(i, i, i, "error", (e,)) for i, e in enumerate([0.5, math.nan, 0.25])]
+    (record,) = assemble(job, rows, {})
+    assert record.curve["error"] == [0.5, None, None]
+    assert (record.status, record.first_nonfinite_step) == ("diverged", 1)
+
+
+def test_numbers_keep_seven_significant_digits():
+    """What is beyond them differs between machines."""
+    assert [significant(x) for x in (math.pi, 1.23456789e-12, 0.0)] == [3.141593, 1.234568e-12, 0.0]
+    assert [significant(x) for x in (math.nan, math.inf)] == [None, None]
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_skipped_rules_are_recorded_and_nothing_else_to_do_is_said(tmp_path):
+    """All skipped is an error with the reasons; the records stay for the tables."""
+    plan = plan_runs(suite(task={"kind": "sequence", "length": 3}, algorithms=["ce"]))
+    with pytest.raises(NothingToDo, match="ce needs label, which task 'sequence' does not offer"):
+        execute(plan, tmp_path)
+    (record,) = Store(tmp_path).load()[0]
+    assert (record.status, record.reason) == ("skipped", "needs label, which task 'sequence' does not offer")
+
+
+def test_threads_are_pinned(monkeypatch):
+    """Every mode trains with the number of threads of the spec."""
+    import torch
+
+    for name in THREAD_VARIABLES:
+        monkeypatch.setenv(name, "7")
+    before = torch.get_num_threads()
+    try:
+        pin_threads(2)
+        assert torch.get_num_threads() == 2
+        assert {os.environ[name] for name in THREAD_VARIABLES} == {"2"}
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_the_origin_of_a_run_is_recorded(tmp_path):
+    """Versions, machine, threads and the seed scheme, and a cost per seed."""
+    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path)
+    (record,) = Store(tmp_path).load()[0]
+    assert {"tpobench", "git", "python", "torch", "numpy", "platform", "cpu", "threads", "device", "started_utc",
+            "seed_scheme"} == record.provenance.keys()  # fmt: skip
+    assert record.cost.keys() == {"wall_s", "cpu_s", "peak_rss_mb"}
+    assert record.reporting["title"] == "tiny"
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    assert (meta["schema"], meta["suite"]["task"]["arms"]) == (1, 5)
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_the_plan_counts_what_is_done_and_what_it_costs(tmp_path):
+    """Cost comes from finished runs, and from the suite's [cost] before there are any."""
+    costed = suite(cost={"ms_per_step": {"default": 500.0, "reinforce": 250.0}})
+    plan = plan_runs(costed, None, range(3))
+    tpo, reinforce = plan_table(plan, {})
+    assert (tpo.total, tpo.done, tpo.todo, tpo.interactions, tpo.cpu_s) == (3, 0, 3, 3 * 4 * 4, 6.0)
+    assert reinforce.cpu_s == 3.0
+    execute(plan_runs(costed, ["tpo"], [0]), tmp_path)
+    known, _ = Store(tmp_path).known()
+    tpo, _ = plan_table(plan, known)
+    assert (tpo.total, tpo.done, tpo.todo) == (3, 1, 2)
+    (record,) = known.values()
+    assert tpo.cpu_s == pytest.approx(2 * record.cost["cpu_s"])
+    assert plan_table(plan_runs(suite()), {})[0].cpu_s is None
+
+
+def test_wall_time_is_that_of_the_busiest_process():
+    """3, 1, 1, 1 on two processes end after 3; on one after 6."""
+    assert [wall_seconds([3, 1, 1, 1], n) for n in (1, 2, 9)] == [6, 3, 3]
+    assert wall_seconds([], 2) == 0
+
+
+def test_off_a_terminal_progress_is_plain_lines():
+    """A start line, a line per interval, an end line; no control characters."""
+    stream = io.StringIO()
+    with ProgressLines("tiny", 4, 2, stream, interval=0.01) as progress:
+        progress({"a": "ok", "b": "failed"})
+        for _ in range(1000):
+            if "2/4 runs after" in stream.getvalue():
+                break
+            time.sleep(0.01)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 2
+    assert lines[0] == "tiny: 4 runs to do, 2 done before"
+    assert lines[-1].startswith("tiny: finished 2/4 runs in")
+    assert lines[-1].endswith("1 failed, 1 ok")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_durations_are_readable():
+    """Seconds, minutes, hours."""
+    assert [duration(s) for s in (4.21, 59.99, 200, 7500)] == ["4.2 s", "60.0 s", "3 min 20 s", "2 h 05 min"]
+
+
+CLASH = """
+from tpobench import register
+from tpobench.algorithms.algorithm import Algorithm
+register(Algorithm("tpo", lambda groups: groups.reward, lambda logp, groups, credit: credit.sum(-1)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("x = 1", "registers no rule"),
+        ("import nothing_of_that_name", "No module named"),
+        (CLASH, "exists already"),
+    ],
+)
+def test_a_broken_plugin_is_one_line(tmp_path, code, words):
+    """The file and the mistake."""
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    with pytest.raises(UsageError, match=words) as caught:
+        load_plugins([path])
+    assert str(path) in str(caught.value)
+    with pytest.raises(UsageError, match="no plugin at"):
+        load_plugins([tmp_path / "none.py"])

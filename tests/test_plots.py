@@ -1,0 +1,141 @@
+"""Figures: fixed styles, labels that do not overlap, the same bytes twice."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import matplotlib as mpl
+import pytest
+from simulated import grid, record
+
+from tpobench.report.cells import KNOWN_RULES, read_cells
+from tpobench.report.plots import RC, STYLES, pictures_of, save, spread, style_of
+from tpobench.results import Results
+
+
+def pictures(found):
+    return [p for suite, cells in read_cells(found.records)[0].items() for p in pictures_of(suite, cells)]
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+
+
+def test_rules_of_the_catalogue_look_different_from_each_other():
+    """No two share colour and line, or marker and colour."""
+    assert set(KNOWN_RULES) == set(STYLES)
+    for a, b in itertools.combinations(STYLES.values(), 2):
+        assert (a.colour, a.line) != (b.colour, b.line)
+        assert a.marker != b.marker
+
+
+def test_an_unknown_rule_has_one_style_in_every_figure():
+    """It follows from the name."""
+    assert style_of("mine") == style_of("mine")
+    assert style_of("mine") != style_of("yours")
+
+
+def test_there_is_a_panel_per_cell_and_a_line_per_rule():
+    """Learning curves, the misalignment where recorded, and the sparsity profile."""
+    found = pictures(grid(["tpo", "grpo"], lengths=(4, 6, 8), seeds=3))
+    assert [p.name for p in found] == ["simulated-curves", "simulated-misalignment", "simulated-sparsity"]
+    assert [len(p.figure.axes) for p in found] == [3, 3, 1]
+    assert all(set(lines(ax)) == {"tpo", "grpo"} for p in found for ax in p.figure.axes)
+
+
+def test_the_line_of_a_rule_is_its_mean_in_percent():
+    """(10 + 30) / 2 = 20 at every step."""
+    runs = (record("tpo", 0, [0.1] * 10), record("tpo", 1, [0.3] * 10))
+    line = lines(pictures(Results(runs))[0].figure.axes[0])["tpo"]
+    assert line.get_xdata().tolist() == list(range(0, 100, 10))
+    assert line.get_ydata() == pytest.approx([20] * 10)
+
+
+def test_a_diverged_run_is_drawn_at_the_worst_value():
+    """From the step it was lost: (10 + 100) / 2."""
+    runs = (record("tpo", 0, [0.1] * 4), record("tpo", 1, [0.1, 0.1, None, None], status="diverged"))
+    picture = pictures(Results(runs))[0]
+    assert lines(picture.figure.axes[0])["tpo"].get_ydata() == pytest.approx([10, 10, 55, 55])
+    assert picture.caption.endswith("Diverged runs are scored the worst value.")
+
+
+def test_one_seed_has_no_band():
+    """Neither in the panel nor in the caption."""
+    picture = pictures(grid(["tpo"], lengths=(4,), seeds=1))[0]
+    assert len(picture.figure.axes[0].collections) == 0
+    assert picture.caption == "Error, mean over 1 seed. No band: one seed."
+
+
+def test_runs_matched_by_interactions_are_drawn_over_interactions():
+    """The x axis is the budget they share."""
+    found = {p.name: p for p in pictures(grid(["tpo"], lengths=(4,), seeds=2, matchings=("prompts", "interactions")))}
+    labels = [found[f"simulated-curves-{m}"].figure.axes[0].get_xlabel() for m in ("prompts", "interactions")]
+    assert labels == ["Updates", "Rollouts drawn"]
+
+
+def test_the_profile_has_a_panel_per_reward_and_runs_to_the_harder_side():
+    """p0 on a reversed log axis."""
+    picture = pictures(grid(["tpo", "grpo"], rewards=("terminal", "dense"), seeds=3))[-1]
+    assert [ax.get_title() for ax in picture.figure.axes] == ["dense", "terminal"]
+    assert all(ax.get_xscale() == "log" and ax.xaxis_inverted() for ax in picture.figure.axes)
+
+
+def test_one_cell_or_no_p0_has_no_profile():
+    """A profile needs two sparsities."""
+    assert "simulated-sparsity" not in [p.name for p in pictures(grid(["tpo"], lengths=(4,), seeds=2))]
+    found = grid(["tpo"], seeds=2)
+    unknown = Results(tuple(replace(r, facts={}) for r in found.records))
+    assert "simulated-sparsity" not in [p.name for p in pictures(unknown)]
+
+
+def test_few_rules_are_labelled_at_their_lines_and_many_in_a_legend():
+    """Up to six rules in up to two panels carry their names."""
+    few, many = (pictures(grid(list(KNOWN_RULES[:n]), lengths=(4,), seeds=2))[0].figure for n in (6, 7))
+    assert sorted(t.get_text() for t in few.axes[0].texts) == sorted(KNOWN_RULES[:6])
+    assert few.legends == []
+    assert [t.get_text() for t in many.legends[0].get_texts()] == list(KNOWN_RULES[:7])
+
+
+@pytest.mark.parametrize(
+    "heights", [[0.5] * 6, [0.0, 0.01, 0.02], [0.99, 1.0, 0.98, 0.1], [0.2, 0.9], [0.05, 0.06, 0.2, 0.21, 0.95], [0.3]]
+)
+def test_labels_keep_their_order_and_a_gap(heights):
+    """At least .085 apart, inside the axes, in the order of the lines; untouched where nothing collides."""
+    found = spread(heights, 0.085)
+    ordered = sorted(zip(heights, found, strict=True))
+    placed = sorted(found)
+    assert all(b - a >= 0.085 - 1e-9 for a, b in itertools.pairwise(placed))
+    assert min(found) >= -1e-9
+    assert max(found) <= 1 + 1e-9
+    assert [y for _, y in sorted(set(ordered))] == sorted(y for _, y in set(ordered))
+    if min([b - a for a, b in itertools.pairwise(sorted(heights))], default=1) >= 0.085:
+        assert found == heights
+
+
+def test_labels_and_titles_do_not_overlap():
+    """No two texts of a figure share pixels, and none leaves it."""
+    for picture in pictures(grid(["tpo", "grpo", "ppo"], rewards=("terminal", "dense"), seeds=3)):
+        with mpl.rc_context(RC):
+            picture.figure.draw_without_rendering()
+        boxes = [ax.title.get_window_extent() for ax in picture.figure.axes if ax.title.get_text()]
+        boxes += [t.get_window_extent() for ax in picture.figure.axes for t in ax.texts]
+        boxes += [legend.get_window_extent() for legend in picture.figure.legends]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        page = picture.figure.bbox
+        assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_the_same_records_give_the_same_bytes(ending):
+    """No date, no random names."""
+    found = grid(["tpo", "grpo"], lengths=(4,), seeds=3)
+    assert save(pictures(found)[0], ending) == save(pictures(found)[0], ending)
+
+
+def test_figures_leave_the_settings_of_matplotlib_alone():
+    """No global state: a notebook keeps its own look."""
+    before = dict(mpl.rcParams)
+    for picture in pictures(grid(["tpo"], lengths=(4,), seeds=2)):
+        save(picture, "png")
+    assert dict(mpl.rcParams) == before
