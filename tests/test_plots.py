@@ -79,6 +79,16 @@ def test_the_profile_has_a_panel_per_reward_and_runs_to_the_harder_side():
     picture = pictures(grid(["tpo", "grpo"], rewards=("terminal", "dense"), seeds=3))[-1]
     assert [ax.get_title() for ax in picture.figure.axes] == ["dense", "terminal"]
     assert all(ax.get_xscale() == "log" and ax.xaxis_inverted() for ax in picture.figure.axes)
+    ticks = [t.get_text() for t in picture.figure.axes[0].get_xticklabels()]
+    assert set(ticks) == {"0.062", "0.016", "0.0039", "0.00098"}
+
+
+def test_panels_share_a_y_axis_from_zero_that_holds_every_line():
+    """The last panel's highest line fits too."""
+    for ax in pictures(grid(["tpo", "grpo"], seeds=3))[0].figure.axes:
+        low, high = ax.get_ylim()
+        assert low == 0
+        assert high >= max(line.get_ydata().max() for line in lines(ax).values())
 
 
 def test_one_cell_or_no_p0_has_no_profile():
@@ -139,3 +149,11 @@ def test_figures_leave_the_settings_of_matplotlib_alone():
     for picture in pictures(grid(["tpo"], lengths=(4,), seeds=2)):
         save(picture, "png")
     assert dict(mpl.rcParams) == before
+
+
+def test_tick_labels_of_the_sparsity_axis_keep_their_distance():
+    """Eight values over seven octaves: every second one keeps its label, since a sixth of the range lies between."""
+    from tpobench.report.plots import _apart
+
+    assert _apart([2.0**-k for k in range(8, 0, -1)]) == [2.0**-8, 2.0**-6, 2.0**-4, 2.0**-2]
+    assert _apart([0.014, 0.015, 0.06]) == [0.014, 0.06]

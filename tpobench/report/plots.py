@@ -313,7 +313,7 @@ def _profile_figure(panels: dict[str, list[Cell]]) -> Figure:
         ax.set_xscale("log")
         ax.invert_xaxis()
         sparsity = sorted({c.success for c in cells if c.success})
-        apart = [p for i, p in enumerate(sparsity) if i == 0 or p > 1.25 * sparsity[i - 1]]  # labels must not touch
+        apart = _apart(sparsity)
         ax.set_xticks(apart, [f"{p:.2g}" for p in apart])
         ax.minorticks_off()
         if len(panels) > 1:
@@ -325,6 +325,15 @@ def _profile_figure(panels: dict[str, list[Cell]]) -> Figure:
     axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
     _name_lines(figure, axes, labels, rules, direct=direct)
     return figure
+
+
+def _apart(values: Sequence[float]) -> list[float]:
+    """Ascending values thinned so that labels on a log axis do not touch: a sixth of the range between any two."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value / kept[-1] >= max(1.25, (values[-1] / values[0]) ** (1 / 6)):
+            kept.append(value)
+    return kept
 
 
 def _draw_profile(ax: Axes, cells: Sequence[Cell], name: str, shift: float, scale: float) -> float | None:

@@ -55,7 +55,8 @@ def metrics_of(reporting: Reporting, evaluations: int) -> list[Metric]:
     m, window = reporting.metric, min(reporting.window, evaluations)
     unit = " (%)" if percent(reporting) else ""
     name = m.capitalize()
-    final = Metric(f"final{window}", f"{name}{unit} ↓, mean of the last {window} evaluations", lambda a: a.final)
+    last = "at the end" if window == 1 else f"mean of the last {window} evaluations"
+    final = Metric(f"final{window}", f"{name}{unit} ↓, {last}", lambda a: a.final)
     steps = [
         Metric(f"steps{t:g}m{reporting.persist}", f"Updates to {name.lower()} < {_level(t, reporting)} ↓", _times(t), t)
         for t in reporting.thresholds
