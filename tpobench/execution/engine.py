@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -103,6 +104,11 @@ def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
         raise UsageError(msg)
 
 
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches the whole process group; a worker that took it would end in a traceback on the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:
     if jobs <= 1 or len(calls) <= 1:
         for call in calls:
@@ -114,7 +120,13 @@ def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:
     before = {k: os.environ.get(k) for k in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(calls[0][0].specs[0].threads)))
     try:
-        pool = joblib.Parallel(n_jobs=jobs, backend="loky", batch_size=1, return_as="generator_unordered")
+        pool = joblib.Parallel(
+            n_jobs=jobs,
+            backend="loky",
+            batch_size=1,
+            return_as="generator_unordered",
+            initializer=_leave_interrupts_to_the_parent,
+        )
         with warnings.catch_warnings():  # joblib replaces a worker whose memory grew; nothing is lost by it
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
             yield from cast("Generator[dict[str, str]]", pool(joblib.delayed(run_job)(*call) for call in calls))
