@@ -87,7 +87,7 @@ def measure(name: str, shape: dict, *, late: bool, steps: int) -> dict[str, floa
         lap("rollout")
         paths, useful = rollout.inputs.paths, 0
         everything = pack(paths, 2)
-        rollout.inputs.tree = everything
+        rollout.inputs.trees[None] = everything
         lap("pack")
         for epoch in range(epochs):
             keep = contributing_rows(algorithm, rollout.groups, at_snapshot=epoch == 0)

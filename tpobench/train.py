@@ -47,7 +47,7 @@ def train(job: Job) -> Iterator[Measurement]:
     policy = task.make_policy()
     theta = policy.theta
     optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
-    steps, every = int(spec.training["steps"]), int(spec.training["record_every"])
+    steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     interactions = gradient_steps = 0
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
@@ -64,19 +64,17 @@ def train(job: Job) -> Iterator[Measurement]:
             yield from measure(step, task.evaluate(policy, rollout))
         if step == steps or not theta.isfinite().flatten(1).all(1).any():
             return
-        first = None
-        drawn, done = rollout.interactions, 0
         credit = algorithm.credit_for(rollout.groups)
-        for epoch in range(int(spec.training["epochs"])):
+        for epoch in range(epochs):
             gradient = loss_gradient(task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0)
-            first = gradient if first is None else first
+            if record and epoch == 0:
+                diagnosis = task.diagnose(policy, rollout, gradient)
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             with torch.no_grad():
                 optimizer.step(theta.flatten(1), flat)
-            done += 1
-        if record and first is not None:
-            yield from measure(step, task.diagnose(policy, rollout, first))
-        interactions, gradient_steps = interactions + drawn, gradient_steps + done
+        if record:
+            yield from measure(step, diagnosis)
+        interactions, gradient_steps = interactions + rollout.interactions, gradient_steps + epochs
 
 
 def loss_gradient(

@@ -115,7 +115,8 @@ class TransformerPolicy:
         x = self._embed(rows.one_hot).view(S, R, P, MODEL)
         for i in range(LAYERS):
             skip = first if i == LAYERS - 1 else 0  # the last layer answers at predicting positions only
-            x = self._attention(i, x, rows.attend, skip)
+            q, k, v = self._qkv(i, x)
+            x = self._attended(i, x[:, :, skip:], q[:, :, skip:], k, v, rows.attend[:, :, skip:])
             x = self._feed_forward(i, x)
         return self._predict(x).view(S, R, P - first, self.vocabulary)
 
@@ -145,17 +146,16 @@ class TransformerPolicy:
         folded = (shift.unsqueeze(1) @ weight).squeeze(1) + bias
         return self._linear(F.layer_norm(x, (MODEL,), eps=EPSILON), scale.unsqueeze(-1) * weight, folded)
 
-    def _attention(self, i: int, x: Tensor, attend: Tensor, skip: int) -> Tensor:
-        """X + out(softmax(Q K^T / sqrt(32)) V); queries from position `skip` on."""
+    def _qkv(self, i: int, x: Tensor) -> Tensor:
+        """Queries, keys and values of layer i: (S, R, P, d_model) -> (3, S * R, heads, P, d_head)."""
         S, R, P, _ = x.shape
-        q, k, v = (
-            self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
-            .view(S * R, P, 3, HEADS, HEAD)
-            .permute(2, 0, 3, 1, 4)
-        )
-        y = F.scaled_dot_product_attention(q[:, :, skip:], k, v, attn_mask=attend[:, :, skip:])
-        y = y.transpose(1, 2).reshape(S, R, P - skip, MODEL)
-        return x[:, :, skip:] + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+        projected = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
+        return projected.view(S * R, P, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
+
+    def _attended(self, i: int, x: Tensor, q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None = None) -> Tensor:
+        """X + out(softmax(Q K^T / sqrt(32)) V), x (S, R, P, d_model) at the positions of the queries."""
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend).transpose(1, 2).reshape(x.shape)
+        return x + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
 
     def _feed_forward(self, i: int, x: Tensor) -> Tensor:
         """X + W_down gelu(W_up norm(x))."""
@@ -204,29 +204,22 @@ class TransformerPolicy:
         x = self._embed_tokens(token, position)
         causal = torch.ones(H, H, dtype=torch.bool, device=token.device).tril()
         for i in range(LAYERS):
-            qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
-            q, k, v = qkv.view(S * M, H, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
+            q, k, v = self._qkv(i, x)
             cache.append((k, v))
             skip = H - 1 if i == LAYERS - 1 else 0
-            y = F.scaled_dot_product_attention(q[:, :, skip:], k, v, attn_mask=causal[skip:])
-            y = y.transpose(1, 2).reshape(S, M, H - skip, MODEL)
-            x = x[:, :, skip:] + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+            x = self._attended(i, x[:, :, skip:], q[:, :, skip:], k, v, causal[skip:])
             x = self._feed_forward(i, x)
         return self._predict(x)[:, :, 0]
 
     def _extend(self, token: Tensor, parent: Tensor, position: int, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
         """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above."""
-        S, M = token.shape
-        x = self._embed_tokens(token, torch.full_like(token, position))
+        x = self._embed_tokens(token, torch.full_like(token, position)).unsqueeze(2)  # rows of one token each
         for i in range(LAYERS):
-            qkv = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
-            q, k, v = qkv.view(S * M, 1, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
+            q, k, v = self._qkv(i, x)
             keys, values = (torch.cat([old[parent], new], dim=2) for old, new in zip(cache[i], (k, v), strict=True))
             cache[i] = (keys, values)
-            y = F.scaled_dot_product_attention(q, keys, values).reshape(S, M, MODEL)
-            x = x + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
-            x = self._feed_forward(i, x)
-        return self._predict(x)
+            x = self._feed_forward(i, self._attended(i, x, q, keys, values))
+        return self._predict(x).squeeze(2)
 
 
 @dataclass(frozen=True)

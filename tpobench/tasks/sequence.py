@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,10 +22,10 @@ PROBES = 256
 
 @dataclass
 class Inputs:
-    """The rollout's prefix tree, and its packing for all contexts once that has been asked for."""
+    """The rollout's prefix tree, and its packings for the sets of contexts that epochs have asked for."""
 
     paths: Paths
-    tree: PackedTree | None = None
+    trees: dict[bytes | None, PackedTree] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class SequenceTask:
         return self._logp(policy, rollout.inputs, rows)
 
     def _logp(self, policy: TransformerPolicy, inputs: Inputs, rows: Tensor | None) -> Tensor:
-        tree = inputs.tree if rows is None else None
+        keep = None if rows is None else rows.cpu().numpy()
+        key = None if keep is None else keep.tobytes()
+        tree = inputs.trees.get(key)
         if tree is None:
-            keep = None if rows is None else rows.cpu().numpy()
             dtype, device = policy.theta.dtype, str(policy.theta.device)
             tree = pack(inputs.paths, self.settings.vocabulary, keep=keep, dtype=dtype, device=device)
-        if rows is None:
-            inputs.tree = tree
+            inputs.trees[key] = tree
         return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
 
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
