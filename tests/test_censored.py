@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tpobench.stats.censored import expected_running_time, first_crossing, steps_estimate, steps_text
+from tpobench.stats.censored import (
+    crossing_text,
+    expected_running_time,
+    first_crossing,
+    mean_curve_crossing,
+    steps_estimate,
+    steps_text,
+    survival,
+)
 
+PUBLISHED = np.load(Path(__file__).parent / "extracts" / "published_curves.npz")
+TPO, GRPO = (PUBLISHED[name] / PUBLISHED["of"] for name in ("tpo", "grpo"))
+EPISODES = np.arange(2000)
 STEPS = [0, 10, 20, 30, 40, 50]
 
 
@@ -68,3 +80,87 @@ def test_restricted_mean_is_the_mean_of_capped_times():
 def test_what_is_printed(times, printed):
     """Median over all runs with its exact interval and the count, never the mean of those that got there."""
     assert text(times) == printed
+
+
+def test_the_published_steps_to_one_percent():
+    """First crossing per seed, median over all 20 runs: TPO 673 [448, 1039], GRPO 1427 [865, >2000]."""
+    assert text(first_crossing(TPO, EPISODES, 0.01, persist=1)) == "673 [448, 1039] (18/20)"
+    assert text(first_crossing(GRPO, EPISODES, 0.01, persist=1)) == "1427 [865, >2000] (11/20)"
+
+
+def test_an_error_of_exactly_one_percent_in_single_precision_is_not_below_it():
+    """float32(.01) as a double is below .01: taken so, TPO's median would be 642.5 and not 673."""
+    single = TPO.astype(np.float32).astype(np.float64)
+    first = np.where((single < 0.01).any(axis=1), (single < 0.01).argmax(axis=1), np.inf)
+    assert text(first) == "643 [444, 1039] (18/20)"
+    assert text(first_crossing(single, EPISODES, 0.01, persist=1)) == "673 [448, 1039] (18/20)"
+
+
+def test_the_mean_of_those_that_got_there_is_not_offered():
+    """GRPO's eleven average 865; all runs: RMST 1376, ERT 2501, median 1427."""
+    times = first_crossing(GRPO, EPISODES, 0.01, persist=1)
+    found = steps_estimate(times, 2000, rng=np.random.default_rng(0))
+    assert times[np.isfinite(times)].mean() == pytest.approx(865, abs=0.5)
+    assert found.restricted_mean.value == pytest.approx(1376, abs=0.5)
+    assert found.expected_running_time == pytest.approx(2501.5, abs=0.1)
+
+
+def test_the_published_mean_curve_crosses_late_or_never():
+    """TPO below 10% at episode 1164, resamples from 918 to never, 7% of them never; below 1% never."""
+    found = mean_curve_crossing(TPO, EPISODES, 0.1, rng=np.random.default_rng(0))
+    assert (found.value, found.high) == (1164.0, math.inf)
+    assert found.low == pytest.approx(918, abs=15)
+    assert found.never_share == pytest.approx(0.07, abs=0.015)
+    assert crossing_text(found).startswith("1164 [9")
+    assert crossing_text(found).endswith(", >1999] (7% of resamples never)")
+    one = mean_curve_crossing(TPO, EPISODES, 0.01, rng=np.random.default_rng(0), draws=200)
+    assert (one.value, one.reason) == (math.inf, "")
+
+
+def test_a_mean_curve_has_no_interval_where_all_resamples_agree():
+    """Equal seeds cross together; nobody ever crosses; one seed has no uncertainty."""
+    same = mean_curve_crossing([[0.5, 0.2, 0.05]] * 4, [0, 10, 20], 0.1, rng=np.random.default_rng(0))
+    assert (same.value, same.low, same.reason) == (20, None, "all resamples agree")
+    assert crossing_text(same) == "20 (0% of resamples never)"
+    never = mean_curve_crossing([[0.5, 0.6, 0.7]] * 4, [0, 10, 20], 0.1, rng=np.random.default_rng(0))
+    assert crossing_text(never) == ">20 (100% of resamples never)"
+    single = mean_curve_crossing([[0.5, 0.2, 0.05]], [0, 10, 20], 0.1, rng=np.random.default_rng(0))
+    assert crossing_text(single) == "20 (n=1)"
+
+
+def test_a_diverged_run_weighs_on_the_mean_curve_at_the_worst_value():
+    """Left out it would let the mean cross; below .5 it stays above where it is drawn twice: P(Bin(4, 1/4) >= 2)."""
+    curves = [[0.5, 0.04, 0.04]] * 3 + [[0.5, math.nan, math.nan]]
+    assert mean_curve_crossing(curves, [0, 10, 20], 0.1, rng=np.random.default_rng(0)).value == math.inf
+    found = mean_curve_crossing(curves, [0, 10, 20], 0.5, rng=np.random.default_rng(0))
+    assert found.value == 10
+    assert found.never_share == pytest.approx(1 - 0.75**4 - 0.75**3, abs=0.03)
+
+
+def test_survival_with_unequal_budgets_by_hand():
+    """Times 2 and 4 reached, 3 and 5 cut off: S(2) = 3/4, S(4) = 3/4 * 1/2 by Kaplan-Meier."""
+    found = survival([2, math.inf, 4, math.inf], [10, 3, 10, 5])
+    kept = dict(zip(found.steps, found.waiting, strict=True))
+    assert (kept[2], kept[4]) == pytest.approx((0.75, 0.375))
+    assert found.median == 4
+    assert not any(v is not None and math.isnan(v) for v in (*found.low, *found.high))
+
+
+def test_survival_with_one_budget_is_the_share_not_yet_there():
+    """GRPO: 9/20 never get there; the median is the tenth time, where half are left."""
+    times = first_crossing(GRPO, EPISODES, 0.01, persist=1)
+    found = survival(times, 2000)
+    assert found.waiting[-1] == pytest.approx(9 / 20)
+    assert found.median == np.sort(times)[9]
+
+
+def test_survival_of_nobody_is_empty():
+    """scipy's ecdf refuses inf and warns on all censored; here there is nothing to draw, and the median is never."""
+    found = survival([math.inf] * 5, 2000)
+    assert (found.steps, found.median) == ((), math.inf)
+    assert survival([], 2000).steps == ()
+
+
+def test_halves_of_steps_are_rounded_up():
+    """Python would print 1426.5 as 1426 and 1427.5 as 1428."""
+    assert text([1426.0, 1427.0, 1426.0, 1427.0, 1426.0, 1427.0]).startswith("1427 ")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from tpobench.stats.censored import first_crossing
 from tpobench.stats.compare import (
     compare,
     compare_all,
@@ -20,7 +22,14 @@ from tpobench.stats.compare import (
     studentized_permutation,
     tie_group,
 )
+from tpobench.stats.multiplicity import resamples_for
+from tpobench.stats.outcomes import compare_rates, compare_times
+from tpobench.stats.permutation import rank_permutation
 
+PUBLISHED = np.load(Path(__file__).parent / "extracts" / "published_curves.npz")
+CURVES = {name: PUBLISHED[name] / PUBLISHED["of"] for name in ("tpo", "grpo", "dg")}
+FINAL = {name: x[:, -50:].mean(axis=1) for name, x in CURVES.items()}
+TIMES = {name: first_crossing(x, np.arange(2000), 0.01, persist=1) for name, x in CURVES.items()}
 RNG = np.random.default_rng(3)
 LOW, HIGH = RNG.normal(0, 1, 20), RNG.normal(10, 1, 20)
 
@@ -227,3 +236,131 @@ def test_the_tie_group_is_the_best_alone_where_no_test_is_possible():
     ]:
         scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
         assert tie_group(scores, compare_all(data))[1] == expected
+
+
+def test_the_published_final_errors_differ():
+    """TPO against GRPO: permutation p .0008, Welch's .0006 and Mann-Whitney's .013; P(better) with an interval."""
+    found = compared(FINAL["tpo"], FINAL["grpo"])
+    assert found.p == pytest.approx(0.0008, abs=0.0004)
+    assert stats.ttest_ind(FINAL["tpo"], FINAL["grpo"], equal_var=False).pvalue == pytest.approx(0.0006, abs=5e-5)
+    assert compared(FINAL["tpo"], FINAL["grpo"], rank=True).p == pytest.approx(0.013, abs=5e-4)
+    assert found.difference == pytest.approx(-0.435, abs=5e-4)
+    assert (found.low, found.high) == pytest.approx((-0.663, -0.208), abs=5e-4)
+    assert 0.5 < found.better_low < found.better == 0.73 < found.better_high < 0.9
+    assert found.smallest == pytest.approx(2 / math.comb(40, 20))
+
+
+def test_the_published_errors_where_brunner_munzel_fails():
+    """TPO against DG is perfectly separated: nan there, the permutation floor and P(better) = 1 here."""
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
+        assert math.isnan(stats.brunnermunzel(FINAL["tpo"], FINAL["dg"]).pvalue)
+    found = compared(FINAL["tpo"], FINAL["dg"])
+    assert (found.p, found.better) == (pytest.approx(2e-4), 1.0)
+    assert (found.better_low, found.better_high) == (None, None)  # a zero width would read as certainty
+
+
+def test_the_published_final_errors_are_hardly_correlated():
+    """Common seeds: r = -.01 between TPO and GRPO, .26 between TPO and DG; pairing saves next to nothing."""
+    found = compared(FINAL["tpo"], FINAL["grpo"], paired=True)
+    assert found.correlation == pytest.approx(-0.0146, abs=5e-5)
+    assert found.saved == pytest.approx(-0.01, abs=0.005)
+    assert compared(FINAL["tpo"], FINAL["dg"], paired=True).correlation == pytest.approx(0.26, abs=0.005)
+
+
+def test_the_published_steps_differ():
+    """Steps to 1%: log-rank .004, Mann-Whitney of the capped times .011, permutation of restricted means .006."""
+    a, b = TIMES["tpo"], TIMES["grpo"]
+    for test, p, within in [("logrank", 0.004, 5e-4), ("mwu", 0.011, 5e-4), ("rmst", 0.006, 0.0015)]:
+        found = compare_times(a, b, 2000, 2000, rng=np.random.default_rng(0), test=test)
+        assert found.p == pytest.approx(p, abs=within), test
+        assert found.difference == pytest.approx(818.3 - 1375.85)
+    assert compare_times(a, b, 2000, 2000, rng=np.random.default_rng(0)).test == "mann-whitney"
+
+
+def test_the_published_reached_rates_differ():
+    """18/20 against 11/20: Boschloo .0167, where Fisher says .031; no test without runs."""
+    found = compare_rates(18, 20, 11, 20)
+    assert (found.p, found.difference) == (pytest.approx(0.0167, abs=5e-5), pytest.approx(0.35))
+    assert found.smallest < 1e-10
+    assert compare_rates(1, 1, 0, 1).status == "tested"
+    assert compare_rates(0, 0, 3, 5).status == "missing"
+
+
+def test_unequal_budgets_are_compared_by_the_log_rank_test():
+    """Ranks of capped times need one budget and say so; the difference is that of min(t, common budget)."""
+    a, b = [100.0, 300.0, math.inf, 500.0], [800.0, math.inf, math.inf, math.inf]
+    found = compare_times(a, b, 2000, 1000, rng=np.random.default_rng(0))
+    assert found.test == "logrank"
+    assert found.difference == pytest.approx((100 + 300 + 1000 + 500) / 4 - 3800 / 4)
+    with pytest.raises(ValueError, match="budgets differ"):
+        compare_times(a, b, 2000, 1000, rng=np.random.default_rng(0), test="mwu")
+
+
+def test_a_time_beyond_its_own_budget_is_censored():
+    """Reached at 1500 by a run of a 1000-step budget cannot be: it counts as not reached."""
+    args = {"rng": np.random.default_rng(0), "test": "logrank"}
+    late = compare_times([100.0, 200.0, 1500.0], [900.0, 950.0, 990.0], [1000, 1000, 1000], 1000, **args)
+    never = compare_times([100.0, 200.0, math.inf], [900.0, 950.0, 990.0], [1000, 1000, 1000], 1000, **args)
+    assert late.p == never.p
+
+
+def test_the_log_rank_p_respects_the_floor_of_its_labels():
+    """Three against three, perfectly separated: asymptotics say .02, no labelling can say less than .1."""
+    found = compare_times([1.0, 2, 3], [10.0, 11, 12], 100, 100, rng=np.random.default_rng(0), test="logrank")
+    raw = stats.logrank([1.0, 2, 3], [10.0, 11, 12]).pvalue
+    assert raw < 0.05
+    assert found.p == pytest.approx(0.1)
+
+
+def test_ranks_of_few_seeds_are_permuted_exactly():
+    """Five against five with ties: all 252 labellings of the mean ranks, as scipy's exact test without ties."""
+    x, y = RNG.normal(0, 1, 5), RNG.normal(1, 1, 5)
+    assert compared(x, y, rank=True).p == pytest.approx(stats.mannwhitneyu(x, y, method="exact").pvalue)
+    assert compared(x, y, rank=True).test == "rank-permutation"
+    # Ranks 1.5, 1.5, 3 | 4.5, 4.5, 6: of the 20 labellings one has the least and one the largest rank sum.
+    assert rank_permutation(np.array([1.0, 1, 2]), np.array([3.0, 3, 4]), np.random.default_rng(0)) == 0.1
+
+
+def test_resamples_grow_with_the_family():
+    """400 tests at .05 need 80000, so that the permutation floor does not decide."""
+    assert resamples_for(1) == 9999
+    assert resamples_for(400) == 80000
+    assert resamples_for(40, alpha=0.01) == 40000
+
+
+def test_the_interval_of_superiority_covers():
+    """Two normal arms one sd apart: P(better) = Phi(1/sqrt 2) = .760; 100 samples, seeded."""
+    rng = np.random.default_rng(2)
+    found = [compare(rng.normal(0, 1, 20), rng.normal(1, 1, 20), rng=rng, resamples=19) for _ in range(100)]
+    inside = [c.better_low <= 0.7602 <= c.better_high for c in found if c.better_low is not None]
+    assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_the_interval_of_superiority_resamples_pairs_together_and_arms_apart():
+    """Twenty correlated pairs have a narrower interval than the same values as two arms; 20 against 17 has one too."""
+    x = np.random.default_rng(4).normal(0, 1, 20)
+    y = x + np.random.default_rng(5).normal(0.1, 0.1, 20)
+    paired, apart, unequal = compared(x, y, paired=True), compared(x, y), compared(x, y[:17])
+    assert paired.better_high - paired.better_low < 0.5 * (apart.better_high - apart.better_low)
+    assert unequal.better_low < unequal.better < unequal.better_high
+
+
+@pytest.mark.parametrize(("sd", "power"), [(1.0, 0.5), (4.0, 0.5)])
+def test_the_default_test_keeps_its_level(sd, power):
+    """Equal means, equal and unequal variances: 5% of 400 comparisons, within the binomial interval; seeded."""
+    rng = np.random.default_rng(11)
+    ps = [studentized_permutation(rng.normal(0, 1, 20), rng.normal(0, sd, 20), rng, 199) for _ in range(400)]
+    assert stats.binom.ppf(0.005, 400, 0.05) <= sum(p <= 0.05 for p in ps) <= stats.binom.ppf(0.995, 400, 0.05)
+    found = [studentized_permutation(rng.normal(0, 1, 20), rng.normal(sd, sd, 20), rng, 199) for _ in range(100)]
+    assert np.mean([p <= 0.05 for p in found]) > power
+
+
+def test_arms_are_paired_only_where_equal_seeds_are_equal_random_numbers():
+    """The same scheme pairs them; another one, or an unknown one, does not."""
+    rng = np.random.default_rng(5)
+    arms = {name: dict(enumerate(rng.normal(size=12))) for name in "ab"}
+    tests = {
+        (one, other): compare_all(arms, schemes={"a": one, "b": other})["a", "b"].test
+        for one, other in [("x", "x"), ("x", "y"), ("", "")]
+    }
+    assert tests == {("x", "x"): "sign-flip", ("x", "y"): "perm-t", ("", ""): "perm-t"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
-from tpobench.stats.estimate import Estimate, Floats, mean_estimate, median_estimate, rate_estimate
+from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
+from tpobench.stats.guard import Floats, guarded_interval, quiet
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,21 @@ class StepsEstimate:
 def first_crossing(curves: ArrayLike, steps: ArrayLike, threshold: float, persist: int) -> Floats:
     """First step with `persist` consecutive evaluations below `threshold`: (n, E) -> (n,).
 
-    inf where there is none, and for every run that diverged (a NaN anywhere).
+    inf where there is none, and for every run that diverged (a NaN anywhere). Compared in single precision: an error of
+    exactly 1% that was measured in it is not below 1%, though its double is.
     """
     x, t = np.asarray(curves, dtype=np.float64), np.asarray(steps, dtype=np.float64)
     if x.shape[1] < persist:
         return np.full(len(x), np.inf)
-    below = np.asarray(np.lib.stride_tricks.sliding_window_view(x < threshold, persist, axis=1).all(axis=2))
+    under = below_threshold(x, threshold)
+    below = np.asarray(np.lib.stride_tricks.sliding_window_view(under, persist, axis=1).all(axis=2))
     first = np.where(below.any(axis=1), t[below.argmax(axis=1)], np.inf)
     return np.where(np.isfinite(x).all(axis=1), first, np.inf)
+
+
+def below_threshold(values: Floats, threshold: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """`values` < `threshold` in the single precision errors are measured in."""
+    return np.asarray(values.astype(np.float32) < np.float32(threshold))
 
 
 def expected_running_time(times: ArrayLike, budget: float) -> float | None:
@@ -44,7 +54,7 @@ def expected_running_time(times: ArrayLike, budget: float) -> float | None:
     return float(np.minimum(t, budget).sum() / reached) if reached else None
 
 
-def steps_estimate(times: ArrayLike, budget: float, *, rng: np.random.Generator) -> StepsEstimate:
+def steps_estimate(times: ArrayLike, budget: float, *, rng: np.random.Generator, ci: str = "auto") -> StepsEstimate:
     """Count reached, median with its exact interval, restricted mean E[min(t, T)] and ERT."""
     t = np.asarray(times, dtype=np.float64)
     reached = int(np.isfinite(t).sum())
@@ -54,13 +64,13 @@ def steps_estimate(times: ArrayLike, budget: float, *, rng: np.random.Generator)
         runs=len(t),
         budget=budget,
         rate=rate_estimate(reached, len(t)),
-        restricted_mean=mean_estimate(np.minimum(t, budget), rng=rng, lowest=0.0, highest=budget),
+        restricted_mean=mean_estimate(np.minimum(t, budget), rng=rng, lowest=0.0, highest=budget, ci=ci),
         expected_running_time=expected_running_time(t, budget),
     )
 
 
 def steps_text(found: StepsEstimate) -> str:
-    """`642 [444, 1039] (18/20)`, `1427 [865, >2000] (11/20)`, `>2000 (0/20; rate <= .16)`."""
+    """`673 [448, 1039] (18/20)`, `1427 [865, >2000] (11/20)`, `>2000 (0/20; rate <= .16)`."""
     if found.runs == 0 or found.median.value is None:
         return "missing"
     if found.reached == 0:
@@ -68,9 +78,128 @@ def steps_text(found: StepsEstimate) -> str:
         return f">{found.budget:.0f} (0/{found.runs}; rate <= {bound})"
     low, high = found.median.low, found.median.high
     shown = low is not None and high is not None and math.isfinite(low)
-    interval = f" [{_step(low, found)}, {_step(high, found)}]" if shown else ""
-    return f"{_step(found.median.value, found)}{interval} ({found.reached}/{found.runs})"
+    interval = f" [{step_text(low, found.budget)}, {step_text(high, found.budget)}]" if shown else ""
+    return f"{step_text(found.median.value, found.budget)}{interval} ({found.reached}/{found.runs})"
 
 
-def _step(value: float | None, found: StepsEstimate) -> str:
-    return f"{value:.0f}" if value is not None and math.isfinite(value) else f">{found.budget:.0f}"
+def step_text(value: float | None, budget: float) -> str:
+    """Whole steps, halves up (Python would round 1426.5 to even); `>2000` for never."""
+    return f"{math.floor(value + 0.5)}" if value is not None and math.isfinite(value) else f">{budget:.0f}"
+
+
+@dataclass(frozen=True)
+class Survival:
+    """Kaplan-Meier: the share that has not got there after each step of `steps`, with log-log bounds."""
+
+    steps: tuple[float, ...]
+    waiting: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    median: float  # inf: more than half never got there while watched
+
+
+def survival(times: ArrayLike, budgets: ArrayLike, confidence: float = 0.95) -> Survival:
+    """Share of runs still waiting, when budgets differ or runs were cut short; `budgets` is one number or (n,).
+
+    With one budget for all, 1 - `waiting` is the plain ECDF of the times. Before the first success nothing bounds the
+    share; there and at 0 the ends are None.
+    """
+    t = np.asarray(times, dtype=np.float64)
+    budget = np.broadcast_to(np.asarray(budgets, dtype=np.float64), t.shape)
+    if not len(t) or not np.isfinite(t).any():
+        return Survival((), (), (), (), math.inf)
+    sample = censored(t, budget)
+    with quiet():
+        sf = stats.ecdf(sample).sf
+        ends: Any = sf.confidence_interval(confidence, method="log-log")
+    steps, waiting = np.asarray(sf.quantiles), np.asarray(sf.probabilities)
+    half = waiting <= 0.5 + 1e-12
+    return Survival(
+        steps=tuple(steps.tolist()),
+        waiting=tuple(waiting.tolist()),
+        low=_without_nan(ends.low.probabilities),
+        high=_without_nan(ends.high.probabilities),
+        median=float(steps[half.argmax()]) if half.any() else math.inf,
+    )
+
+
+def censored(times: Floats, budgets: Floats) -> stats.CensoredData:
+    """Scipy's form: a time beyond its own budget is censored there (scipy refuses inf)."""
+    reached = times <= budgets
+    return stats.CensoredData(uncensored=times[reached], right=budgets[~reached])
+
+
+def _without_nan(values: ArrayLike) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(v) else float(v) for v in np.asarray(values, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class MeanCurveCrossing:
+    """First step at which the mean curve is below the threshold (inf: never), as papers report "steps to 1%"."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    never_share: float | None  # of the resamples that never cross
+    runs: int
+    budget: float
+    reason: str = ""
+
+
+def mean_curve_crossing(
+    curves: ArrayLike,
+    steps: ArrayLike,
+    threshold: float,
+    *,
+    rng: np.random.Generator,
+    worst: float = 1.0,
+    draws: int = 2000,
+    confidence: float = 0.95,
+) -> MeanCurveCrossing:
+    """min {t: mean_seed err_t < threshold}, percentile interval over resampled whole seeds: (n, E).
+
+    The ends are order statistics of the resampled crossings, so that "never" (inf) can be one of them. Evaluations
+    that are not finite count as the metric's worst value.
+    """
+    x, t = np.asarray(curves, dtype=np.float64), np.asarray(steps, dtype=np.float64)
+    n = len(x)
+    budget = float(t[-1]) if len(t) else 0.0
+    if x.size == 0:
+        return MeanCurveCrossing(None, None, None, None, n, budget, "missing")
+    x = np.where(np.isfinite(x), x, worst)
+
+    def crossing(means: Floats) -> Floats:
+        below = below_threshold(means, threshold)
+        return np.where(below.any(axis=1), t[below.argmax(axis=1)], np.inf)
+
+    value = float(crossing(x.mean(axis=0)[None, :])[0])
+    if n == 1:
+        return MeanCurveCrossing(value, None, None, None, 1, budget, "1 seed: no uncertainty")
+    drawn = np.concatenate(
+        [
+            crossing(rng.multinomial(n, np.full(n, 1 / n), size=size) / n @ x)
+            for size in (draws // 4, draws // 4, draws // 4, draws - 3 * (draws // 4))  # a quarter of the memory
+        ]
+    )
+
+    def ends(crossings: Floats) -> tuple[float, float]:
+        low, high = np.quantile(
+            crossings, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf"
+        )  # of inf and inf nothing can be interpolated
+        return float(low), float(high)
+
+    never = float(np.isinf(drawn).mean())
+    found = guarded_interval(ends, drawn, name="percentile", infinite=True)
+    return MeanCurveCrossing(value, found.low, found.high, never, n, budget, found.reason and "all resamples agree")
+
+
+def crossing_text(found: MeanCurveCrossing) -> str:
+    """`1164 [918, >2000] (7% of resamples never)`, `>2000 (100% of resamples never)`, `1164 (n=1)`."""
+    if found.value is None:
+        return found.reason
+    text = step_text(found.value, found.budget)
+    if found.never_share is None:
+        return f"{text} (n=1)"
+    if found.low is not None and not (math.isinf(found.value) and math.isinf(found.low)):
+        text += f" [{step_text(found.low, found.budget)}, {step_text(found.high, found.budget)}]"
+    return f"{text} ({found.never_share:.0%} of resamples never)"

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from tpobench.stats.estimate import RESAMPLES, Floats
+from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
+from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval
+from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm, resamples_for
+from tpobench.stats.permutation import (
+    rank_permutation,
+    seeds_needed,
+    sign_flip,
+    smallest_p,
+    studentized_permutation,
+)
 
-Status = Literal["tested", "identical", "deterministic", "untestable", "missing", "not finite"]
+__all__ = [
+    "PAIRS_NEEDED", "Comparison", "Status", "attainable_text", "benjamini_hochberg", "compare", "compare_all",
+    "difference_interval", "holm", "probability_better", "seeds_needed", "sign_flip", "smallest_p",
+    "studentized_permutation", "tie_group",
+]  # fmt: skip
+
+Status = TestStatus
 PAIRS_NEEDED = 10
 
 
@@ -34,6 +48,10 @@ class Comparison:
     family: int = 1
     test: str = ""
     correlation: float | None = None
+    better_low: float | None = None
+    better_high: float | None = None
+    smallest: float | None = None  # the least p that so many seeds can give
+    saved: float | None = None  # share of the variance of the difference that pairing took away, negative: added
 
     def verdict(self, alpha: float = 0.05) -> str:
         """`better`, `worse`, `not distinguishable`, or why there is no test."""
@@ -53,43 +71,61 @@ def compare(
 ) -> Comparison:
     """Studentized permutation test, sign-flip where paired, Mann-Whitney where `rank` (censored times).
 
-    Whatever a test cannot stand is caught here: no NaN, no infinity, no constant arms ever reach it.
+    Whatever a test cannot stand is caught by the guard: no NaN, no infinity, no constant arms ever reach it.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if paired and len(x) != len(y):
         msg = f"paired arms need the same seeds, got {len(x)} and {len(y)}"
         raise ValueError(msg)
-    guarded = _guarded(x, y)
-    if guarded.status != "tested":
-        return guarded
+    refused = why_no_test([x, y], paired=paired)
+    result = _described(x, y, refused)
+    if refused:
+        return result
+    tested = _test(x, y, rng, paired=paired, resamples=resamples, rank=rank)
     low, high = difference_interval(x, y, paired=paired)
+    superior = guarded_interval(
+        lambda u, v: superiority_interval(u, v, rng, 0.95, paired=paired), x, y, name="P(better)", lowest=0, highest=1
+    )
     correlation = _correlation(x, y) if paired else None
-    result = replace(guarded, low=low, high=high, correlation=correlation)
-    if rank:
-        return replace(result, p=float(stats.mannwhitneyu(x, y).pvalue), test="mann-whitney")
-    if paired:
-        return replace(result, p=sign_flip(x - y, rng, resamples), test="sign-flip")
-    return replace(result, p=studentized_permutation(x, y, rng, resamples), test="perm-t")
+    return replace(
+        result, status=tested.status, reason=tested.reason, low=low, high=high, p=tested.p, test=tested.test,
+        better_low=superior.low, better_high=superior.high, smallest=tested.smallest, correlation=correlation,
+        saved=None if correlation is None else float(1 - (x - y).var() / (x.var() + y.var())),
+    )  # fmt: skip
 
 
-def _guarded(x: Floats, y: Floats) -> Comparison:
-    """The comparison without its test: status `tested` where a test may follow, else the reason why none can."""
+def _described(x: Floats, y: Floats, refused: tuple[Status, str] | None) -> Comparison:
+    """What holds without a test: runs, difference and P(better), as far as the values allow."""
+    status, reason = refused or ("tested", "")
     runs = (len(x), len(y))
-    lost = int((~np.isfinite(x)).sum() + (~np.isfinite(y)).sum())
-    if 0 in runs or lost:
-        missing = Comparison("missing", "missing", runs)
-        return missing if 0 in runs else Comparison("not finite", f"{lost} values are not finite: score them", runs)
-    difference = float(x.mean() - y.mean())
-    result = Comparison("tested", "", runs, difference, better=probability_better(x, y))
-    both_constant = x.min() == x.max() and y.min() == y.max()
-    if min(runs) == 1:
-        return replace(result, status="untestable", reason=f"n={min(runs)}: no test with 1 seed")
-    if np.array_equal(x, y) or (both_constant and x[0] == y[0]):
-        return replace(result, status="identical", reason="identical (bitwise)", difference=0.0, p=1.0)
-    if both_constant:
-        reason = f"deterministic difference {difference:+.2g}; no sampling variance, no test"
-        return replace(result, status="deterministic", reason=reason)
-    return result
+    if status in {"missing", "not finite"}:
+        return Comparison(status, reason, runs)
+    difference = 0.0 if status == "identical" else float(x.mean() - y.mean())
+    p = 1.0 if status == "identical" else None
+    return Comparison(status, reason, runs, difference, better=probability_better(x, y), p=p)
+
+
+def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resamples: int, rank: bool) -> Tested:
+    n, m = len(x), len(y)
+    paired = paired and not rank
+    least = smallest_p(n, m, paired=paired)
+    if rank and math.comb(n + m, n) <= resamples:
+        return guarded_test(
+            lambda u, v: rank_permutation(u, v, rng, resamples), x, y, name="rank-permutation", smallest=least
+        )
+    if rank:  # asymptotic with the correction for ties; exact above, where few seeds would strain it
+        return guarded_test(
+            lambda u, v: float(stats.mannwhitneyu(u, v, method="asymptotic").pvalue),
+            x,
+            y,
+            name="mann-whitney",
+            smallest=least,
+        )
+    if paired:
+        return guarded_test(
+            lambda u, v: sign_flip(u - v, rng, resamples), x, y, name="sign-flip", paired=True, smallest=least
+        )
+    return guarded_test(lambda u, v: studentized_permutation(u, v, rng, resamples), x, y, name="perm-t", smallest=least)
 
 
 def probability_better(x: Floats, y: Floats) -> float:
@@ -100,18 +136,15 @@ def probability_better(x: Floats, y: Floats) -> float:
 def difference_interval(
     x: Floats, y: Floats, *, paired: bool, confidence: float = 0.95
 ) -> tuple[float | None, float | None]:
-    """Welch's interval of mean(x) - mean(y), or the t interval of the paired differences."""
+    """Welch's interval of mean(x) - mean(y), or the t interval of the paired differences.
+
+    None where every pair differs by the same: a zero-width interval would read as certainty.
+    """
     if paired:
-        variance, freedom = (x - y).var(ddof=1) / len(x), float(len(x) - 1)
+        found = guarded_interval(lambda d: t_interval(d, confidence), x - y, name="t")
     else:
-        u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-        variance = u + v
-        freedom = float(variance**2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))) if variance > 0 else 0.0
-    if variance <= 0:
-        return None, None  # equal differences in every pair: a zero-width interval would read as certainty
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(variance))
-    middle = float(x.mean() - y.mean())
-    return middle - half, middle + half
+        found = guarded_interval(lambda u, v: welch_interval(u, v, confidence), x, y, name="Welch")
+    return found.low, found.high
 
 
 def _correlation(x: Floats, y: Floats) -> float | None:
@@ -119,94 +152,34 @@ def _correlation(x: Floats, y: Floats) -> float | None:
     return float(np.corrcoef(x, y)[0, 1]) if varied else None
 
 
-def studentized_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
-    """Two-sided p of Welch's t under shuffled labels; exact where there are at most `resamples` labellings."""
-    pooled = np.concatenate([x, y])
-    pooled = pooled - pooled.mean()  # sums of squares below do not cancel
-    n, total = len(x), len(pooled)
-    exact = math.comb(total, n) <= resamples
-    if exact:
-        chosen = np.array(list(itertools.combinations(range(total), n)))
-    else:
-        chosen = rng.permuted(np.tile(np.arange(total), (resamples, 1)), axis=1)[:, :n]
-    labels = np.zeros((len(chosen), total))
-    np.put_along_axis(labels, chosen, 1.0, axis=1)
-    observed = np.zeros((1, total))
-    observed[0, :n] = 1.0
-    t = _welch_t(np.concatenate([observed, labels]), pooled)
-    return _two_sided(t[1:], t[0], exact=exact)
-
-
-def _welch_t(labels: Floats, pooled: Floats) -> Floats:
-    """Welch's t for each row of 0/1 labels, from sums alone; +-inf at perfect separation of two constants."""
-    n = labels[0].sum()
-    m = len(pooled) - n
-    total, squares = pooled.sum(), (pooled**2).sum()
-    sum_x, squares_x = labels @ pooled, labels @ pooled**2
-    mean_x, mean_y = sum_x / n, (total - sum_x) / m
-    var_x = np.maximum(squares_x / n - mean_x**2, 0) / (n - 1)
-    var_y = np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)
-    with np.errstate(divide="ignore"):
-        return np.asarray((mean_x - mean_y) / np.sqrt(var_x + var_y))
-
-
-def sign_flip(differences: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
-    """Two-sided p of the mean difference under random signs; exact where 2^n <= `resamples`."""
-    n = len(differences)
-    exact = 2**n <= resamples
-    if exact:
-        signs = np.array(list(itertools.product([-1.0, 1.0], repeat=n)))
-    else:
-        signs = rng.choice([-1.0, 1.0], size=(resamples, n))
-    return _two_sided(signs @ differences, float(differences.sum()), exact=exact)
-
-
-def _two_sided(null: Floats, observed: float, *, exact: bool) -> float:
-    """Twice the smaller tail, the observed arrangement counted once."""
-    slack = 1e-12 * max(abs(observed), 1e-300) if math.isfinite(observed) else 0.0
-    extra = 0 if exact else 1
-    above = (int((null >= observed - slack).sum()) + extra) / (len(null) + extra)
-    below = (int((null <= observed + slack).sum()) + extra) / (len(null) + extra)
-    return min(1.0, 2 * min(above, below))
-
-
-def smallest_p(n: int, m: int, *, paired: bool = False) -> float:
-    """The least p a two-sided test can return: 2 / C(n+m, n), or 2 / 2^n for sign flips."""
-    return 2 / 2**n if paired else min(1.0, 2 / math.comb(n + m, n))
-
-
-def seeds_needed(level: float, *, paired: bool = False) -> int:
-    """Seeds per arm from which a p of `level` can occur at all."""
-    return next(n for n in itertools.count(2) if smallest_p(n, n, paired=paired) <= level)
-
-
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p: max_{j <= i} min(1, (m - j + 1) p_(j)); None stays None and is not counted in m."""
-    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    adjusted: list[float | None] = [None] * len(ps)
-    running = 0.0
-    for rank, (p, i) in enumerate(order):
-        running = max(running, min(1.0, (len(order) - rank) * p))
-        adjusted[i] = running
-    return adjusted
-
-
 def compare_all(
-    arms: Mapping[str, Mapping[int, float]], *, seed: int = 0, alpha: float = 0.05, rank: bool = False
+    arms: Mapping[str, Mapping[int, float]],
+    *,
+    seed: int = 0,
+    alpha: float = 0.05,
+    rank: bool = False,
+    schemes: Mapping[str, str] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
     """Every pair of a row, adjusted by Holm over the row; arms map seeds to scalars.
 
-    Paired where two arms share at least 10 seeds (the noise streams are common to all rules), on those seeds.
+    schemes: how the seeds of each arm were turned into random numbers, empty where that is unknown; all alike if None.
+    Two arms are paired where they share a scheme and at least 10 seeds, on those seeds.
     """
     pairs = list(itertools.combinations(arms, 2))
-    resamples = max(RESAMPLES, math.ceil(10 * len(pairs) / alpha))
+    resamples = resamples_for(len(pairs), alpha)
     found = {}
     for a, b in pairs:
         common = sorted(arms[a].keys() & arms[b].keys())
-        paired = len(common) >= PAIRS_NEEDED and not rank
+        alike = schemes is None or (schemes[a] == schemes[b] != "")
+        paired = alike and len(common) >= PAIRS_NEEDED and not rank
         x = [arms[a][s] for s in (common if paired else sorted(arms[a]))]
         y = [arms[b][s] for s in (common if paired else sorted(arms[b]))]
         found[a, b] = compare(x, y, rng=np.random.default_rng(seed), paired=paired, resamples=resamples, rank=rank)
+    return adjust(found, alpha)
+
+
+def adjust(found: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:
+    """Holm over a declared family of comparisons; those that could not have rejected say so."""
     adjusted = holm([c.p for c in found.values()])
     family = sum(c.p is not None for c in found.values())
     return {
@@ -219,19 +192,28 @@ def _attainable(c: Comparison, alpha: float) -> Comparison:
     """Say so where no data could have rejected; at two seeds that is always."""
     if c.status != "tested" or (c.adjusted is not None and c.adjusted < alpha):
         return c
-    paired = c.test == "sign-flip"
-    least, level = smallest_p(*c.runs, paired=paired), alpha / max(c.family, 1)
+    reason = attainable_text(c.runs, paired=c.test == "sign-flip", family=c.family, alpha=alpha)
+    return replace(c, status="untestable", reason=reason) if reason else c
+
+
+def attainable_text(
+    runs: tuple[int, int], *, paired: bool = False, family: int = 1, alpha: float = 0.05, reached: float | None = None
+) -> str:
+    """`n=5: smallest possible p .0079 > .00125 (Holm, 40 tests): cannot reject; need 7 seeds`; empty where it can.
+
+    `reached` is the least p of a test whose floor is not that of shuffled labels.
+    """
+    least, level = smallest_p(*runs, paired=paired) if reached is None else reached, alpha / max(family, 1)
     if least <= level:
-        return c
-    n = str(c.runs[0]) if c.runs[0] == c.runs[1] else f"{c.runs[0]} vs {c.runs[1]}"
-    reason = (
-        f"n={n}: smallest possible p {_plain(least)} > {_plain(level)} (Holm, {c.family} "
-        f"test{'s' if c.family != 1 else ''}): cannot reject; need {seeds_needed(level, paired=paired)} seeds"
+        return ""
+    n = str(runs[0]) if runs[0] == runs[1] else f"{runs[0]} vs {runs[1]}"
+    return (
+        f"n={n}: smallest possible p {plain(least)} > {plain(level)} (Holm, {family} "
+        f"test{'s' if family != 1 else ''}): cannot reject; need {seeds_needed(level, paired=paired)} seeds"
     )
-    return replace(c, status="untestable", reason=reason)
 
 
-def _plain(p: float) -> str:
+def plain(p: float) -> str:
     """.0079, .333 and .00125: no leading zero, no trailing ones."""
     digits = max(3, 1 - math.floor(math.log10(p))) if p >= 0.002 else 5
     return f"{p:.{digits}f}".rstrip("0").lstrip("0")

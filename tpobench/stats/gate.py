@@ -1,0 +1,224 @@
+"""The regression gate: exactly equal? screened by a one-sided test beyond a margin? confirmed on fresh seeds?
+
+delta = candidate - baseline in the worse direction; H0: delta <= M. The screen spends no error of the gate: a cell is
+called REGRESSED only by Holm over the flagged cells on reserve seeds that had no part in flagging them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tpobench.stats.gate_cells import (
+    MARGINS,
+    CellEvidence,
+    Direction,
+    GatePlan,
+    GateReport,
+    Margin,
+    Outcome,
+    Status,
+    Verdict,
+    margin_of,
+    margin_value,
+)
+from tpobench.stats.gate_tests import (
+    Arms,
+    arms_of,
+    by_interval,
+    described,
+    exactly_worse,
+    is_paired,
+    mean_test,
+    p_note,
+    rate_test,
+    regressed_text,
+    rng_of,
+    seed_range,
+    unattainable,
+)
+from tpobench.stats.guard import Tested
+from tpobench.stats.multiplicity import holm, resamples_for
+
+__all__ = [
+    "MARGINS", "CellEvidence", "Direction", "GatePlan", "GateReport", "Margin", "Outcome", "Status", "Verdict",
+    "confirm_cells", "decide", "margin_of", "margin_value", "outcome_of", "refusal", "reserve_needed", "screen_cells",
+]  # fmt: skip
+
+
+def refusal(plan: GatePlan, cells: Sequence[CellEvidence]) -> str:
+    """Why no cell could be called regressed whatever the candidate does; empty where one could."""
+    compared = [c for c in cells if not c.incomparable and c.baseline]
+    reasons = [_cannot_reject(c, plan, len(compared)) for c in compared]
+    return reasons[0] if reasons and all(reasons) else ""
+
+
+def _cannot_reject(cell: CellEvidence, plan: GatePlan, family: int) -> str:
+    """Screen at its own level; then Holm with all cells flagged, as when a bug breaks everything."""
+    n, m = len(cell.baseline), len(cell.reserve_baseline)
+    level = plan.alpha / family
+    if not plan.confirm:
+        return unattainable("check", n, level, family, paired=is_paired(cell, n, plan, level))
+    if m == 0:
+        return "no reserve seeds in the baseline: nothing could be confirmed; record some, or check without confirming"
+    screen = unattainable("screen", n, plan.screen_alpha, 1, paired=is_paired(cell, n, plan, plan.screen_alpha))
+    return screen or unattainable("confirm", m, level, family, paired=is_paired(cell, m, plan, level))
+
+
+def screen_cells(cells: Sequence[CellEvidence], plan: GatePlan) -> tuple[Verdict, ...]:
+    """Comparable, exact and screen stages; `flagged` cells are to be confirmed on reserve seeds."""
+    if len({c.name for c in cells}) < len(cells):
+        msg = "two cells of the same name: their verdicts could not be told apart"
+        raise ValueError(msg)
+    found = [_before_tests(cell, plan) for cell in cells]
+    family = max(1, sum(v is None for v in found))
+    level = plan.screen_alpha if plan.confirm else plan.alpha / family
+    resamples = resamples_for(family, plan.alpha)
+    return tuple(v or _screened(cell, plan, resamples, level) for cell, v in zip(cells, found, strict=True))
+
+
+def _before_tests(cell: CellEvidence, plan: GatePlan) -> Verdict | None:
+    """The verdict of a cell that needs no test, or can have none."""
+    missing = sorted(cell.baseline.keys() - cell.candidate.keys())
+    n, k = len(cell.baseline), len(missing)
+    found: tuple[Status, str] | None = None
+    if cell.incomparable:
+        found = "not comparable", cell.incomparable
+    elif cell.crashed:
+        seeds = ", ".join(map(str, sorted(cell.crashed)))
+        found = "crashed", f"crashed on seed {seeds}, which passed in the baseline"
+    elif not cell.baseline:
+        found = "incomplete", "missing in the baseline"
+    elif missing:
+        found = "incomplete", "missing" if k == n else f"{k} of {n} seeds missing: {', '.join(map(str, missing))}"
+    if found:
+        return Verdict(cell.name, found[0], "comparable", found[1])
+    arms = arms_of(cell, plan, reserve=False, level=plan.screen_alpha)
+    lost = int((~np.isfinite(arms.x)).sum() + (~np.isfinite(arms.y)).sum())
+    if lost:
+        return Verdict(cell.name, "incomplete", "comparable", f"{lost} values are not finite: score them")
+    if cell.same_platform and np.allclose(arms.x, arms.y, rtol=plan.rtol, atol=0.0):
+        equal = "identical (bitwise)" if np.array_equal(arms.x, arms.y) else f"equal within {plan.rtol:g}"
+        return replace(described(cell, arms, "exact", reserve=False), status="unchanged", reason=equal)
+    return None
+
+
+def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) -> Verdict:
+    """Worse beyond the margin in mean or failure rate: the clearer of the two is what reserve seeds must confirm."""
+    arms = arms_of(cell, plan, reserve=False, level=level)
+    base = described(cell, arms, "screen", reserve=False)
+    mean, rate = mean_test(arms, rng_of(cell, plan, 0), resamples), rate_test(arms, plan)
+    tested, hypothesis = mean, "mean"
+    if rate is not None and (mean.p is None or (rate.p is not None and rate.p < mean.p)):
+        tested, hypothesis = rate, "rate"
+    base = replace(base, p=tested.p, test=tested.test, hypothesis="rate" if hypothesis == "rate" else "mean")
+    if exactly_worse(mean, base) or (tested.p is not None and tested.p <= plan.screen_alpha):
+        on = seed_range(cell.reserve_baseline) if cell.reserve_baseline else "in reserve, of which none are recorded"
+        reason = f"flagged on seeds {seed_range(cell.baseline)}{p_note(tested)}; confirm on seeds {on}"
+        return replace(base, status="flagged", reason=reason)
+    return by_interval(cell, arms, base)
+
+
+def confirm_cells(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: GatePlan) -> tuple[Verdict, ...]:
+    """Flagged cells on reserve seeds, by the hypothesis that flagged them, Holm over all flagged cells.
+
+    Cells whose reserve runs are missing stay flagged and count in the family.
+    """
+    by_name = {c.name: c for c in cells}
+    flagged = [v for v in screened if v.status == "flagged"]
+    family = len(flagged)
+    ready = {v.name: by_name[v.name] for v in flagged if _ready(by_name[v.name])}
+    level, resamples = plan.alpha / max(family, 1), resamples_for(family, plan.alpha)
+    arms = {name: arms_of(cell, plan, reserve=True, level=level) for name, cell in ready.items()}
+    tests = {v.name: _confirmed(ready[v.name], v, arms[v.name], plan, resamples) for v in flagged if v.name in ready}
+    adjusted = holm([tests[v.name].p if v.name in ready else 1.0 for v in flagged])
+    found = {
+        v.name: _verdict(ready[v.name], v, arms[v.name], tests[v.name], q, family, plan)
+        for v, q in zip(flagged, adjusted, strict=True)
+        if v.name in ready
+    }
+    return tuple(found.get(v.name, v) for v in screened)
+
+
+def _ready(cell: CellEvidence) -> bool:
+    reserve = cell.reserve_baseline
+    return bool(reserve) and not reserve.keys() - cell.reserve_candidate.keys()
+
+
+def _confirmed(cell: CellEvidence, v: Verdict, arms: Arms, plan: GatePlan, resamples: int) -> Tested:
+    if v.hypothesis == "rate":
+        return rate_test(arms, plan) or Tested(1.0, "tested", "", "boschloo")
+    return mean_test(arms, rng_of(cell, plan, 1), resamples)
+
+
+def _verdict(
+    cell: CellEvidence, v: Verdict, arms: Arms, tested: Tested, q: float | None, family: int, plan: GatePlan
+) -> Verdict:
+    base = described(cell, arms, "confirm", reserve=True)
+    base = replace(base, p=tested.p, adjusted=q, family=family, test=tested.test, hypothesis=v.hypothesis or "mean")
+    if tested.status == "not finite":
+        return replace(base, status="incomplete", reason=tested.reason)
+    if exactly_worse(tested, base) or (q is not None and q <= plan.alpha and tested.status == "tested"):
+        return replace(base, status="regressed", reason=regressed_text(arms, base))
+    found = by_interval(cell, arms, base)
+    cannot = unattainable("confirm", len(arms.x), plan.alpha / family, family, paired=arms.paired)
+    if found.status == "inconclusive" and cannot and v.hypothesis != "rate":
+        return replace(found, reason=cannot)
+    return replace(found, reason=f"flagged, not confirmed on seeds {seed_range(cell.reserve_baseline)}: {found.reason}")
+
+
+def decide(cells: Sequence[CellEvidence], plan: GatePlan | None = None) -> GateReport:
+    """Screen, then confirm with the reserve values that are there; without `plan.confirm` Holm over changed cells."""
+    plan = plan or GatePlan()
+    refused = refusal(plan, cells)
+    if refused:
+        return GateReport((), "nothing compared", refused)
+    verdicts = screen_cells(cells, plan)
+    verdicts = confirm_cells(cells, verdicts, plan) if plan.confirm else _one_shot(cells, verdicts, plan)
+    return GateReport(verdicts, outcome_of(verdicts))
+
+
+def _one_shot(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: GatePlan) -> tuple[Verdict, ...]:
+    """Holm over every cell that was tested, on the screen seeds; a cell with failures was tested twice."""
+    tested = {v.name: (c, v) for c, v in zip(cells, screened, strict=True) if v.stage == "screen"}
+    family = max(1, sum(v.p is not None for _, v in tested.values()))
+    arms = {name: arms_of(c, plan, reserve=False, level=plan.alpha / len(tested)) for name, (c, _) in tested.items()}
+    ps = [
+        None if v.p is None else min(1.0, v.p * (2 if any(arms[v.name].failed or ()) else 1))
+        for _, v in tested.values()
+    ]
+    adjusted = dict(zip(tested, holm(ps), strict=True))
+
+    def verdict(v: Verdict) -> Verdict:
+        if v.name not in tested:
+            return v
+        q, own = adjusted[v.name], arms[v.name]
+        base = replace(v, adjusted=q, family=family)
+        if v.status == "flagged" and (q is None or q <= plan.alpha):
+            return replace(base, status="regressed", reason=regressed_text(own, base))
+        return by_interval(tested[v.name][0], own, base)
+
+    return tuple(verdict(v) for v in screened)
+
+
+def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
+    """What the verdicts come to; where nothing was compared that is never `passed`."""
+    statuses = {v.status for v in verdicts}
+    order: tuple[tuple[Outcome, set[str]], ...] = (
+        ("regressed", {"regressed", "crashed"}),
+        ("incomplete", {"incomplete", "not comparable"}),
+        ("unconfirmed", {"flagged"}),
+        ("inconclusive", {"inconclusive"}),
+        ("passed", {"unchanged", "ok", "improved"}),
+    )
+    compared = statuses - {"incomplete", "not comparable"}
+    if not compared:
+        return "nothing compared"
+    return next(outcome for outcome, of in order if statuses & of)
+
+
+def reserve_needed(screened: Sequence[Verdict]) -> tuple[str, ...]:
+    """Names of the cells whose reserve seeds are to be run for the candidate."""
+    return tuple(v.name for v in screened if v.status == "flagged")

@@ -1,0 +1,38 @@
+"""Families of tests: Holm for claims, Benjamini-Hochberg for exploration, and how many resamples a family needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 9999
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p: max_{j <= i} min(1, (m - j + 1) p_(j)); None stays None and is not counted in m."""
+    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    running = 0.0
+    for rank, (p, i) in enumerate(order):
+        running = max(running, min(1.0, (len(order) - rank) * p))
+        adjusted[i] = running
+    return adjusted
+
+
+def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
+    """Adjusted p that bound the false discovery rate, for exploration; None stays None and is not counted in m."""
+    where = [i for i, p in enumerate(ps) if p is not None]
+    adjusted: list[float | None] = [None] * len(ps)
+    if where:
+        found = stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
+        for i, q in zip(where, found, strict=True):
+            adjusted[i] = float(q)
+    return adjusted
+
+
+def resamples_for(family: int, alpha: float = 0.05) -> int:
+    """max(9999, 10 m / alpha): a floor of 1/10000 must not be what decides in a large family."""
+    return max(RESAMPLES, math.ceil(10 * family / alpha))

@@ -1,0 +1,126 @@
+"""Raw permutation and sign-flip tests; reached through `guard.guarded_test` only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from tpobench.stats.guard import Floats
+
+RESAMPLES = 9999
+Alternative = Literal["two-sided", "greater"]
+
+
+@lru_cache(maxsize=32)
+def _all_labellings(total: int, n: int) -> Floats:
+    chosen = np.array(list(itertools.combinations(range(total), n)))
+    labels = np.zeros((len(chosen), total))
+    np.put_along_axis(labels, chosen, 1.0, axis=1)
+    labels.flags.writeable = False
+    return labels
+
+
+@lru_cache(maxsize=16)
+def _all_signs(n: int) -> Floats:
+    signs = np.array(list(itertools.product([-1.0, 1.0], repeat=n)))
+    signs.flags.writeable = False
+    return signs
+
+
+def random_labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> Floats:
+    """Rows of 0/1 with n ones at random places: (resamples, total)."""
+    chosen = rng.permuted(np.tile(np.arange(total), (resamples, 1)), axis=1)[:, :n]
+    labels = np.zeros((resamples, total))
+    np.put_along_axis(labels, chosen, 1.0, axis=1)
+    return labels
+
+
+def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:
+    """Every labelling where there are at most `resamples`, else a random draw of them; and whether it is all."""
+    exact = math.comb(total, n) <= resamples
+    return (_all_labellings(total, n) if exact else random_labellings(total, n, rng, resamples)), exact
+
+
+def welch_t(labels: Floats, pooled: Floats) -> Floats:
+    """Welch's t for each row of 0/1 labels (and each column of `pooled`), from sums alone.
+
+    +-inf at perfect separation of two constants, 0 where means and variances are all equal.
+    """
+    n = labels[0].sum()
+    m = len(pooled) - n
+    total, squares = pooled.sum(axis=0), (pooled**2).sum(axis=0)
+    sum_x, squares_x = labels @ pooled, labels @ pooled**2
+    mean_x, mean_y = sum_x / n, (total - sum_x) / m
+    variance = np.maximum(squares_x / n - mean_x**2, 0) / (n - 1)
+    variance = variance + np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)
+    difference, size = mean_x - mean_y, squares / len(pooled)  # what is left of rounding, beside their size, is 0
+    variance = np.where(variance <= 1e-13 * size, 0.0, variance)
+    difference = np.where(np.abs(difference) <= 1e-13 * np.sqrt(size), 0.0, difference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(difference == 0, 0.0, difference / np.sqrt(variance)))
+
+
+def studentized_permutation(
+    x: Floats,
+    y: Floats,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    alternative: Alternative = "two-sided",
+) -> float:
+    """P of Welch's t under shuffled labels; exact where there are at most `resamples` labellings."""
+    pooled = np.concatenate([x, y])
+    pooled = pooled - pooled.mean()  # sums of squares do not cancel
+    labels, exact = labellings(len(pooled), len(x), rng, resamples)
+    observed = np.zeros((1, len(pooled)))
+    observed[0, : len(x)] = 1.0
+    t = welch_t(np.concatenate([observed, labels]), pooled)
+    return tail_p(t[1:], float(t[0]), exact=exact, alternative=alternative)
+
+
+def sign_flip(
+    differences: Floats,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    alternative: Alternative = "two-sided",
+) -> float:
+    """P of the mean difference under random signs; exact where 2^n <= `resamples`."""
+    n = len(differences)
+    exact = 2**n <= resamples
+    signs = _all_signs(n) if exact else rng.choice([-1.0, 1.0], size=(resamples, n))
+    return tail_p(signs @ differences, float(differences.sum()), exact=exact, alternative=alternative)
+
+
+def rank_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
+    """Two-sided p of the rank sum under shuffled labels, ties at their mean rank."""
+    ranks = stats.rankdata(np.concatenate([x, y]))
+    labels, exact = labellings(len(ranks), len(x), rng, resamples)
+    return tail_p(labels @ ranks, float(ranks[: len(x)].sum()), exact=exact)
+
+
+def tail_p(null: Floats, observed: float, *, exact: bool, alternative: Alternative = "two-sided") -> float:
+    """The upper tail, or twice the smaller one; a random draw counts the observed arrangement once more."""
+    slack = 1e-12 * max(abs(observed), 1e-300) if math.isfinite(observed) else 0.0
+    extra = 0 if exact else 1
+    above = (int((null >= observed - slack).sum()) + extra) / (len(null) + extra)
+    if alternative == "greater":
+        return above
+    below = (int((null <= observed + slack).sum()) + extra) / (len(null) + extra)
+    return min(1.0, 2 * min(above, below))
+
+
+def smallest_p(n: int, m: int, *, paired: bool = False, alternative: Alternative = "two-sided") -> float:
+    """The least p a test can return: 2 / C(n+m, n), or 2 / 2^n for sign flips; half of it one-sided."""
+    sides = 2 if alternative == "two-sided" else 1
+    return min(1.0, sides / (2**n if paired else math.comb(n + m, n)))
+
+
+def seeds_needed(level: float, *, paired: bool = False, alternative: Alternative = "two-sided") -> int:
+    """Seeds per arm from which a p of `level` can occur at all."""
+    return next(
+        n for n in itertools.count(2) if smallest_p(n, n, paired=paired, alternative=alternative) <= level * (1 + 1e-12)
+    )

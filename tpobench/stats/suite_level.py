@@ -1,0 +1,259 @@
+"""The suite as a whole: tasks fixed, seeds random; scores against fixed references, never against the compared runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from tpobench.stats.compare import probability_better
+from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
+from tpobench.stats.intervals import resampled_counts
+from tpobench.stats.permutation import random_labellings, smallest_p, tail_p, welch_t
+
+RESAMPLES = 9999
+DRAWS = 2000
+ENOUGH = 5  # seeds: below, stratified intervals cover .85 to .9 of what they say
+Statistic = Literal["mean", "iqm"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Ends of a task's scale, stored in the suite: adding a rule never changes the others' scores."""
+
+    worst: float
+    best: float
+
+
+@dataclass(frozen=True)
+class SuiteEstimate:
+    """Aggregate of normalised scores (1: best) over all tasks."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    tasks: int
+    runs: int  # seeds of the task that has least
+    statistic: Statistic
+    status: Status = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteComparison:
+    """Arm A against B over all tasks: difference of mean scores (> 0: A better), P(A better) averaged over tasks."""
+
+    status: TestStatus
+    reason: str = ""
+    tasks: int = 0
+    runs: int = 0
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    better: float | None = None
+    p: float | None = None
+    test: str = ""
+    smallest: float | None = None
+    better_low: float | None = None
+    better_high: float | None = None
+
+
+def normalise(values: ArrayLike, reference: Reference) -> Floats:
+    """(x - worst) / (best - worst): 0 at the worst, 1 at the best.
+
+    Raises:
+        ValueError: the two ends are equal.
+    """
+    width = reference.best - reference.worst
+    if width == 0 or not math.isfinite(width):
+        msg = f"a reference needs two different ends, got worst {reference.worst:g} and best {reference.best:g}"
+        raise ValueError(msg)
+    return np.asarray((np.asarray(values, dtype=np.float64) - reference.worst) / width)
+
+
+def shared_tasks(arms: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tasks that every arm has values for, and those left out for all because some arm lacks them."""
+    every = list(dict.fromkeys(task for tasks in arms.values() for task in tasks))
+    kept = [t for t in every if all(t in tasks and np.size(tasks[t]) for tasks in arms.values())]
+    return tuple(kept), tuple(t for t in every if t not in kept)
+
+
+def _scores(tasks: Mapping[str, ArrayLike], references: Mapping[str, Reference]) -> list[Floats]:
+    unknown = [name for name in tasks if name not in references]
+    if unknown:
+        msg = f"no reference scores for {', '.join(unknown)}: a suite-level score needs fixed ends for every task"
+        raise ValueError(msg)
+    return [normalise(x, references[name]) for name, x in tasks.items()]
+
+
+def suite_estimate(
+    tasks: Mapping[str, ArrayLike],
+    references: Mapping[str, Reference],
+    *,
+    rng: np.random.Generator,
+    statistic: Statistic = "mean",
+    confidence: float = 0.95,
+) -> SuiteEstimate:
+    """Mean over tasks, or interquartile mean over all runs, with a percentile interval of seeds resampled per task.
+
+    Raises:
+        ValueError: a task without a reference.
+    """
+    scores = _scores(tasks, references)
+    runs = min((len(x) for x in scores), default=0)
+    empty = SuiteEstimate(None, None, None, len(scores), runs, statistic)
+    if runs == 0:
+        return _with(empty, "missing", "missing")
+    pooled = np.concatenate(scores)
+    if statistic == "iqm" and len(pooled) < 4:
+        return _with(empty, "too few", f"{len(pooled)} runs: no IQM; need 4")
+
+    def ends(_: Floats) -> tuple[float, float]:
+        low, high = np.quantile(
+            _aggregate(_resampled(scores, rng), statistic), [(1 - confidence) / 2, (1 + confidence) / 2]
+        )
+        return float(low), float(high)
+
+    found = guarded_interval(ends, _within(scores), name="stratified bootstrap")
+    if found.status == "not finite":
+        return _with(empty, found.status, found.reason)
+    value = float(_aggregate([x[None, :] for x in scores], statistic)[0])
+    reason = found.reason or narrow_text(runs)
+    return SuiteEstimate(value, found.low, found.high, len(scores), runs, statistic, found.status, reason)
+
+
+def narrow_text(runs: int) -> str:
+    """`3 seeds: CI too narrow below 5`; empty from 5 on."""
+    return f"{runs} seeds: CI too narrow below {ENOUGH}" if runs < ENOUGH else ""
+
+
+def _with(empty: SuiteEstimate, status: Status, reason: str) -> SuiteEstimate:
+    return SuiteEstimate(None, None, None, empty.tasks, empty.runs, empty.statistic, status, reason)
+
+
+def _resampled(scores: Sequence[Floats], rng: np.random.Generator) -> list[Floats]:
+    return [x[rng.integers(0, len(x), size=(DRAWS, len(x)))] for x in scores]
+
+
+def _aggregate(drawn: Sequence[Floats], statistic: Statistic) -> Floats:
+    """One number per draw from (draws, n) scores of each task."""
+    if statistic == "mean":
+        return np.asarray(np.mean([x.mean(axis=1) for x in drawn], axis=0))
+    return np.asarray(stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1))
+
+
+def suite_compare(
+    a: Mapping[str, ArrayLike],
+    b: Mapping[str, ArrayLike],
+    references: Mapping[str, Reference],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+) -> SuiteComparison:
+    """Stratified permutation test: labels shuffled within each task, mean over tasks of Welch's t, two-sided.
+
+    Raises:
+        ValueError: the arms have different tasks, or one has no reference.
+    """
+    if set(a) != set(b):
+        msg = f"tasks differ: {', '.join(sorted(set(a) ^ set(b)))}; compare the shared ones"
+        raise ValueError(msg)
+    x, y = _scores(a, references), _scores({task: b[task] for task in a}, references)
+    runs = min((len(v) for v in (*x, *y)), default=0)
+    least = math.prod(smallest_p(len(u), len(v), alternative="greater") for u, v in zip(x, y, strict=True)) * 2
+    tested = _stratified(x, y, rng, resamples, min(1.0, least))
+    if tested.status in {"missing", "not finite"}:
+        return SuiteComparison(tested.status, tested.reason, len(x), runs)
+    low, high = _difference_interval(x, y, rng, confidence)
+    better_low, better_high = _superiority_interval(x, y, rng, confidence)
+    return SuiteComparison(
+        tested.status,
+        tested.reason or narrow_text(runs),
+        len(x),
+        runs,
+        difference=float(np.mean([u.mean() - v.mean() for u, v in zip(x, y, strict=True)])),
+        low=low,
+        high=high,
+        better=float(np.mean([probability_better(v, u) for u, v in zip(x, y, strict=True)])),
+        p=tested.p,
+        test=tested.test,
+        smallest=tested.smallest,
+        better_low=better_low,
+        better_high=better_high,
+    )
+
+
+def _stratified(
+    x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, resamples: int, least: float
+) -> Tested:
+    if not x or min(len(v) for v in (*x, *y)) == 0:
+        return Tested(None, "missing", "missing")
+    short = min(len(v) for v in (*x, *y))
+    if short == 1:
+        return Tested(None, "untestable", "n=1: no test with 1 seed")
+    flat = np.concatenate(x), np.concatenate(y)
+    constant = all(v.min() == v.max() for v in (*x, *y))  # False where a value is NaN
+    if constant and not np.array_equal(*flat):
+        return Tested(None, "deterministic", "deterministic difference in every task; no sampling variance, no test")
+
+    def method(_x: Floats, _y: Floats) -> float:
+        total = np.mean([_task_t(u, v, rng, resamples) for u, v in zip(x, y, strict=True)], axis=0)
+        return tail_p(total[1:], float(total[0]), exact=False)
+
+    return guarded_test(method, *flat, name="stratified-perm", smallest=least)
+
+
+def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+    """Welch's t as observed and under shuffled labels; infinite ones at the largest finite size of the task."""
+    pooled = np.concatenate([x, y])
+    pooled = pooled - pooled.mean()
+    observed = np.repeat([1.0, 0.0], [len(x), len(y)])[None, :]
+    labels = random_labellings(len(pooled), len(x), rng, resamples)
+    t = np.round(welch_t(np.concatenate([observed, labels]), pooled), 9)
+    finite = np.abs(t[np.isfinite(t)])
+    bound = max(float(finite.max()) if len(finite) else 1.0, 1.0)
+    return np.asarray(np.clip(t, -bound, bound))
+
+
+def _difference_interval(
+    x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, confidence: float
+) -> tuple[float | None, float | None]:
+    def ends(_: Floats) -> tuple[float, float]:
+        drawn = _aggregate(_resampled(x, rng), "mean") - _aggregate(_resampled(y, rng), "mean")
+        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap")
+    return found.low, found.high
+
+
+def _superiority_interval(
+    x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, confidence: float
+) -> tuple[float | None, float | None]:
+    """Seeds resampled within each arm of each task; None where every task is fully separated."""
+    wins = [(u[:, None] > v) + (u[:, None] == v) / 2 for u, v in zip(x, y, strict=True)]
+    if all(w.min() == w.max() for w in wins):
+        return None, None
+
+    def ends(_: Floats) -> tuple[float, float]:
+        drawn = [
+            (resampled_counts(len(w), rng, DRAWS) @ w * resampled_counts(len(w[0]), rng, DRAWS)).sum(axis=1) / w.size
+            for w in wins
+        ]
+        low, high = np.quantile(np.mean(drawn, axis=0), [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap")
+    return found.low, found.high
+
+
+def _within(scores: Sequence[Floats]) -> Floats:
+    """Scores less the first of their task: constant within each task is constant to a bootstrap stratified by task."""
+    within = np.concatenate([v - v[0] for v in scores])
+    return within if min(len(v) for v in scores) > 1 else within[:1]

@@ -1,0 +1,144 @@
+"""The words for every case that is not a plain number with an interval: what a table prints, and never prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tpobench.stats.compare import Comparison
+from tpobench.stats.estimate import Estimate, dominated, mean_estimate
+from tpobench.stats.guard import Floats
+
+
+def decimals(found: Estimate, scale: float = 1.0) -> int:
+    """Two significant digits of the interval's half width decide the rounding, three of the value without one."""
+    if found.low is not None and found.high is not None and 0 < found.high - found.low < math.inf:
+        return min(6, max(0, 1 - math.floor(math.log10((found.high - found.low) * scale / 2))))
+    value = abs(found.value or 0.0) * scale
+    return min(6, max(0, 2 - math.floor(math.log10(value)))) if 0 < value < math.inf else 0
+
+
+def mean_text(
+    found: Estimate, scale: float = 1.0, *, diverged: int = 0, worst: float | None = None, lost: int = 0
+) -> str:
+    """`0.21 [0.10, 0.35] (2/20 diverged, scored 1.0)`; one to two seeds, equal seeds and lost runs in words.
+
+    Args:
+        found: of all runs, the diverged ones scored at `worst`.
+        scale: 100 to print shares in percent.
+        diverged: runs that diverged.
+        worst: what they were scored; None where they were dropped.
+        lost: diverged runs that were dropped from `found` (policy `drop`).
+    """
+    n = found.runs + lost
+    if diverged and diverged == n:
+        return f"diverged {n}/{n}"
+    if found.value is None:
+        return found.reason
+    text = _value_text(found, scale)
+    if diverged:
+        scored = "dropped" if lost or worst is None else f"scored {worst * scale:.1f}"
+        text += f" ({diverged}/{n} diverged, {scored})"
+    return text
+
+
+def _value_text(found: Estimate, scale: float) -> str:
+    d = decimals(found, scale)
+    value = f"{(found.value or 0.0) * scale:.{d}f}"
+    if found.status == "single":
+        return f"{value} (n=1)"
+    if found.status == "constant":
+        return f"{value} (all {found.runs} seeds identical)"
+    if found.low is None or found.high is None:
+        return f"{value} ({found.reason})"
+    if found.status == "pair":
+        return f"{found.low * scale:.{d}f} and {found.high * scale:.{d}f} (n=2)"
+    if found.method.startswith("se"):
+        return f"{value} ± {(found.high - found.low) / 2 * scale:.{d}f}"
+    return f"{value} [{found.low * scale:.{d}f}, {found.high * scale:.{d}f}]"
+
+
+def sensitivity_text(
+    values: ArrayLike,
+    diverged: Sequence[bool],
+    *,
+    rng: np.random.Generator,
+    scale: float = 1.0,
+    lowest: float = -math.inf,
+    highest: float = math.inf,
+) -> str:
+    """`without the 2 diverged runs 0.12 [0.05, 0.20]`: what `drop` would print; empty where it changes nothing."""
+    x, lost = np.asarray(values, dtype=np.float64), np.asarray(diverged, dtype=bool)
+    k = int(lost.sum())
+    if k in {0, len(x)}:
+        return ""
+    found = mean_estimate(x[~lost], rng=rng, lowest=lowest, highest=highest)
+    return f"without the {k} diverged run{'s' if k > 1 else ''} {mean_text(found, scale)}"
+
+
+def scored(values: ArrayLike, diverged: Sequence[bool], *, policy: str = "worst", worst: float = 1.0) -> Floats:
+    """Per-seed scalars under `--diverged`: at the worst value, dropped, or refused.
+
+    Raises:
+        ValueError: policy `fail` and a diverged run, or no such policy.
+    """
+    x = np.array(values, dtype=np.float64)
+    lost = np.asarray(diverged, dtype=bool) | ~np.isfinite(x)
+    if policy not in {"worst", "drop", "fail"}:
+        msg = f"unknown policy for diverged runs '{policy}'; valid: worst, drop, fail"
+        raise ValueError(msg)
+    if policy == "fail" and lost.any():
+        msg = f"{int(lost.sum())}/{len(x)} runs diverged, and the policy is fail; worst scores them {worst:g}"
+        raise ValueError(msg)
+    return np.where(lost, worst, x) if policy == "worst" else x[~lost]
+
+
+def seeds_text(runs: tuple[int, int], *, common: int | None = None) -> str:
+    """`n=20`, `n=20 vs 17`, `17 pairs (common of 20 and 17)`."""
+    n, m = runs
+    if common is None:
+        return f"n={n}" if n == m else f"n={n} vs {m}"
+    return f"{common} pairs" + ("" if n == m == common else f" (common of {n} and {m})")
+
+
+def p_text(p: float | None) -> str:
+    """`.0034`, `.31`, `1`, `<.001`; blank where there is none."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "<.001"
+    return "1" if p > 0.995 else f"{p:.{2 if p >= 0.01 else 4}f}".lstrip("0")
+
+
+def comparison_text(found: Comparison, alpha: float = 0.05) -> str:
+    """`better, p=.0008 (perm-t, Holm over 3; smallest possible <.001)`, or the reason why there is no test."""
+    if found.status != "tested" or found.p is None:
+        return found.reason or found.status
+    verdict = found.verdict(alpha) if found.adjusted is not None else "not adjusted"
+    least = "" if found.smallest is None else f"; smallest possible p {p_text(found.smallest)}"
+    sign, family = "" if found.p < 0.001 else "=", found.family
+    return f"{verdict}, p{sign}{p_text(found.p)} ({found.test}, Holm over {family}{least})"
+
+
+def pairing_text(found: Comparison) -> str:
+    """`r=.26, pairing saved 24% of the variance`; empty where the arms were not paired."""
+    if found.correlation is None or found.saved is None:
+        return ""
+    r = f"{found.correlation:.2f}".replace("0.", ".", 1)
+    said = "saved" if found.saved >= 0 else "added"
+    return f"r={r}, pairing {said} {abs(found.saved):.0%} of the variance"
+
+
+def interval_note(values: ArrayLike, seeds: int | None = None) -> str:
+    """What to know about a mean's interval: too few seeds, or one seed that holds most of the sum."""
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x) if seeds is None else seeds
+    if n == 1:
+        return "1 seed: no uncertainty"
+    if dominated(x):
+        share = float(np.abs(x).max() / np.abs(x).sum())
+        return f"1 of {n} seeds holds {share:.0%} of the sum: intervals cover less than they say; try --ci studentized"
+    return ""
