@@ -36,7 +36,7 @@ def tpobench(monkeypatch, capsys, tmp_path):
     signal.signal(signal.SIGTERM, before)
 
 
-RUN = ("run", "--suite", "bandit", "--smoke", "--jobs", "1")
+RUN = ("run", "--suite", "bandit", "--smoke", "--executor", "inline")
 
 
 def child(*words, **kwargs):
@@ -115,7 +115,10 @@ def test_the_plan_shows_work_and_cost_and_runs_nothing(tpobench, tmp_path):
         (["run", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "ce needs label"),
         (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no rule of the plan fits"),
         (["report", "none"], 4, "no results at none"),
-        (["report", "--format", "pdf"], 2, "valid: csv, json, latex, md"),
+        (["report", "--format", "pdf"], 2, "valid: csv, html, json, latex, md"),
+        (["report", "--figures", "gif"], 2, "valid: pdf, png, svg"),
+        (["report", "--ci", "bcaa"], 2, "did you mean 'bca'"),
+        (["report", "--diverged", "ignore"], 2, "valid: drop, fail, worst"),
         (["status"], 4, "no runs in results"),
         (["pack"], 4, "no runs in results"),
         (["list", "suits"], 2, "did you mean 'suites'"),
@@ -143,7 +146,7 @@ def test_failed_runs_are_3_and_diverged_runs_are_0(tpobench):
     assert code == 3
     assert json.loads(out)["suites"][0]["ran"] == {"diverged": 1, "failed": 1, "ok": 1}
     assert err.splitlines()[-1].startswith(
-        "tpobench: 1 runs failed, the first: tpo seed 13: ValueError: seed 13 is unlucky"
+        "tpobench: 1 runs failed, the first: tpo seed 13 failed: ValueError: seed 13 is unlucky"
     )
     assert "seed 13 is unlucky" in tpobench("status")[1]
     assert tpobench(*RUN, "--algos", "tpo", "--seeds", "7,7", "--set", "seed_batch=1")[0] == 0

@@ -1,5 +1,6 @@
 """Runs do not depend on their company, failures cost one job, and nothing is done twice."""
 
+import dataclasses
 import io
 import json
 import math
@@ -9,12 +10,13 @@ import time
 import pytest
 from harness_helpers import Row, document, fake_train, suite
 
+from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import NothingToDo, UsageError
-from tpobench.execution import execute
+from tpobench.execution import Inline, Options, execute
 from tpobench.execution.assemble import assemble, significant
 from tpobench.execution.estimate import plan_table, wall_seconds
 from tpobench.execution.plugins import load_plugins
-from tpobench.execution.progress import ProgressLines, duration
+from tpobench.execution.progress import ProgressLines
 from tpobench.execution.worker import THREAD_VARIABLES, pin_threads
 from tpobench.plan import plan_runs
 from tpobench.records import Store, canonical
@@ -49,12 +51,12 @@ def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     """A second call does nothing, more seeds add theirs, a deleted record comes back as it was."""
     trained = []
     monkeypatch.setattr("tpobench.train.train", lambda job: trained.append(job.seeds) or fake_train(job))
-    execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path)
+    execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path, executor=Inline())
     before = payloads(tmp_path)
-    outcome = execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path)
+    outcome = execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path, executor=Inline())
     assert (outcome.already, outcome.counts) == (2, {"ok": 1})
     Store(tmp_path).path_of(next(iter(before))).unlink()
-    execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path)
+    execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path, executor=Inline())
     assert sorted(trained) == [(0,), (0,), (1,), (2,)] or sorted(trained) == [(0,), (1,), (1,), (2,)]
     assert before.items() <= payloads(tmp_path).items()
 
@@ -64,11 +66,11 @@ def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
 def test_a_torn_record_is_put_aside_and_run_again(tmp_path, kept):
     """After a cut at any point the next call restores the same bytes."""
     plan = plan_runs(suite(), ["tpo"], [0, 1])
-    execute(plan, tmp_path)
+    execute(plan, tmp_path, executor=Inline())
     before = payloads(tmp_path)
     path = Store(tmp_path).path_of(plan.specs[0].run_id)
     path.write_bytes(path.read_bytes()[:kept])
-    outcome = execute(plan, tmp_path)
+    outcome = execute(plan, tmp_path, executor=Inline())
     assert (outcome.quarantined, outcome.already, outcome.counts) == (1, 1, {"ok": 1})
     assert payloads(tmp_path) == before
 
@@ -77,9 +79,9 @@ def test_a_torn_record_is_put_aside_and_run_again(tmp_path, kept):
 def test_a_run_that_raises_is_a_failed_record_and_is_tried_again(tmp_path):
     """The reason is kept, the others go on, and the attempts are counted."""
     plan = plan_runs(suite(), ["tpo"], [12, 13, 14])
-    outcome = execute(plan, tmp_path)
+    outcome = execute(plan, tmp_path, executor=Inline())
     assert outcome.counts == {"ok": 2, "failed": 1}
-    outcome = execute(plan, tmp_path)
+    outcome = execute(plan, tmp_path, executor=Inline())
     assert (outcome.already, outcome.counts) == (2, {"failed": 1})
     failed = Store(tmp_path).known()[0][plan.specs[1].run_id]
     assert (failed.status, failed.reason, failed.attempts) == ("failed", "ValueError: seed 13 is unlucky", 2)
@@ -87,14 +89,43 @@ def test_a_run_that_raises_is_a_failed_record_and_is_tried_again(tmp_path):
 
 
 @pytest.mark.usefixtures("_two_line_trainer")
+def test_a_stack_that_breaks_costs_the_guilty_seed_only(tmp_path):
+    """Seed 13 of the block 12 to 15 raises; the others have their results, and one that nobody asked for costs none."""
+    execute(plan_runs(suite(**BLOCKS), ["tpo"], range(12, 16)), tmp_path / "all", executor=Inline())
+    status = {r.spec["seed"]: r.status for r in Store(tmp_path / "all").load()[0]}
+    assert status == {12: "ok", 13: "failed", 14: "ok", 15: "ok"}
+    execute(plan_runs(suite(**BLOCKS), ["tpo"], [15]), tmp_path / "one", executor=Inline())
+    assert payloads(tmp_path / "one").items() < payloads(tmp_path / "all").items()
+
+
+@pytest.mark.parametrize("kind", ["bandit", "contexts"])
+@pytest.mark.parametrize("rule", ["tpo", "grpo", "dg", "reinforce"])
+def test_a_seed_beside_stand_ins_has_the_bytes_of_the_whole_block(kind, rule):
+    """Taking a stack apart changes no number: shapes and places stay, only the neighbours differ."""
+    from tpobench.train import train
+
+    task = {"bandit": {"kind": "bandit", "arms": 7, "samples": 9}, "contexts": {"kind": "contexts", "contexts": 5}}
+    plan = plan_runs(suite(task=task[kind], training={**BLOCKS["training"], "steps": 20}), [rule], range(4, 8))
+    (whole,) = plan.jobs()
+    expected = list(train(whole))
+    for half in whole.parts():
+        for part in half.parts():
+            (spec,) = part.specs
+            place = part.position(spec)
+            assert part.seeds == (spec.seed,) * 4
+            for one, all_ in zip(train(part), expected, strict=True):
+                assert (one.metric, one.value[place]) == (all_.metric, all_.value[place])
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
 def test_one_cell_and_rule_has_one_definition_in_a_folder(tmp_path, monkeypatch):
     """A changed rule is refused beside its old results; its old failures give way."""
-    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path)
-    execute(plan_runs(suite(), ["reinforce"], [13]), tmp_path)
+    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path, executor=Inline())
+    execute(plan_runs(suite(), ["reinforce"], [13]), tmp_path, executor=Inline())
     monkeypatch.setattr("tpobench.execution.plugins.VERSIONS", {"tpo": "abc", "reinforce": "abc"})
     with pytest.raises(UsageError, match=r'tpo with algorithm_version = "1", these would have "abc"; .*--name NAME'):
-        execute(plan_runs(suite(), ["tpo"], [1]), tmp_path)
-    execute(plan_runs(suite(), ["reinforce"], [12]), tmp_path)
+        execute(plan_runs(suite(), ["tpo"], [1]), tmp_path, executor=Inline())
+    execute(plan_runs(suite(), ["reinforce"], [12]), tmp_path, executor=Inline())
     assert sorted(r.status for r in Store(tmp_path).load()[0]) == ["ok", "ok"]
 
 
@@ -102,11 +133,11 @@ def test_one_cell_and_rule_has_one_definition_in_a_folder(tmp_path, monkeypatch)
 def test_divergence_is_a_result(tmp_path):
     """nan from step 2 on: status, step and nulls; it is not run again."""
     plan = plan_runs(suite(), ["tpo"], [7])
-    execute(plan, tmp_path)
+    execute(plan, tmp_path, executor=Inline())
     record = Store(tmp_path).known()[0][plan.specs[0].run_id]
     assert (record.status, record.first_nonfinite_step) == ("diverged", 2)
     assert record.curve["error"] == [0.1111111, 0.1, None, None, None]
-    assert execute(plan, tmp_path).ran == {}
+    assert execute(plan, tmp_path, executor=Inline()).ran == {}
 
 
 def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
@@ -151,11 +182,35 @@ def test_numbers_keep_seven_significant_digits():
 
 
 @pytest.mark.usefixtures("_two_line_trainer")
+def test_a_plan_above_its_cost_is_refused_before_it_starts(tmp_path):
+    """By the hint of the suite, then by what finished runs took; and where nothing is known."""
+    costed = suite(cost={"ms_per_step": {"default": 500.0}})
+    plan = plan_runs(costed, ["tpo"], range(3))
+    with pytest.raises(UsageError, match=r"--max-cost 5.0 s: the runs due take about 6.0 s of CPU time"):
+        execute(plan, tmp_path, executor=Inline(), options=Options(max_cost_s=5))
+    assert Store(tmp_path).load()[0] == []
+    execute(plan, tmp_path, executor=Inline(), options=Options(max_cost_s=6))
+    execute(plan_runs(costed, ["tpo"], range(9)), tmp_path, executor=Inline(), options=Options(max_cost_s=5))
+    with pytest.raises(UsageError, match="the cost of 3 jobs is unknown; run one seed before"):
+        execute(plan_runs(suite(), ["tpo"]), tmp_path / "other", executor=Inline(), options=Options(max_cost_s=5))
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
+def test_a_rule_of_this_process_alone_needs_this_process(tmp_path, monkeypatch):
+    """A child would not know it; in this process it runs."""
+    monkeypatch.setitem(ALGORITHMS, "mine", dataclasses.replace(ALGORITHMS["tpo"], name="mine"))
+    plan = plan_runs(suite(), ["mine"], [0])
+    with pytest.raises(UsageError, match=r"rule 'mine' is registered in this process only; use executor=Inline\(\)"):
+        execute(plan, tmp_path)
+    assert execute(plan, tmp_path, executor=Inline()).counts == {"ok": 1}
+
+
+@pytest.mark.usefixtures("_two_line_trainer")
 def test_skipped_rules_are_recorded_and_nothing_else_to_do_is_said(tmp_path):
     """All skipped is an error with the reasons; the records stay for the tables."""
     plan = plan_runs(suite(task={"kind": "sequence", "length": 3}, algorithms=["ce"]))
     with pytest.raises(NothingToDo, match="ce needs label, which task 'sequence' does not offer"):
-        execute(plan, tmp_path)
+        execute(plan, tmp_path, executor=Inline())
     (record,) = Store(tmp_path).load()[0]
     assert (record.status, record.reason) == ("skipped", "needs label, which task 'sequence' does not offer")
 
@@ -178,7 +233,7 @@ def test_threads_are_pinned(monkeypatch):
 @pytest.mark.usefixtures("_two_line_trainer")
 def test_the_origin_of_a_run_is_recorded(tmp_path):
     """Versions, machine, threads and the seed scheme, and a cost per seed."""
-    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path)
+    execute(plan_runs(suite(), ["tpo"], [0]), tmp_path, executor=Inline())
     (record,) = Store(tmp_path).load()[0]
     assert {"tpobench", "git", "python", "torch", "numpy", "platform", "cpu", "threads", "device", "started_utc",
             "seed_scheme"} == record.provenance.keys()  # fmt: skip
@@ -193,16 +248,16 @@ def test_the_plan_counts_what_is_done_and_what_it_costs(tmp_path):
     """Cost comes from finished runs, and from the suite's [cost] before there are any."""
     costed = suite(cost={"ms_per_step": {"default": 500.0, "reinforce": 250.0}})
     plan = plan_runs(costed, None, range(3))
-    tpo, reinforce = plan_table(plan, {})
+    tpo, reinforce = plan_table(plan, {}, plan.jobs())
     assert (tpo.total, tpo.done, tpo.todo, tpo.interactions, tpo.cpu_s) == (3, 0, 3, 3 * 4 * 4, 6.0)
     assert reinforce.cpu_s == 3.0
-    execute(plan_runs(costed, ["tpo"], [0]), tmp_path)
+    execute(plan_runs(costed, ["tpo"], [0]), tmp_path, executor=Inline())
     known, _ = Store(tmp_path).known()
-    tpo, _ = plan_table(plan, known)
+    tpo, _ = plan_table(plan, known, plan.jobs(known))
     assert (tpo.total, tpo.done, tpo.todo) == (3, 1, 2)
     (record,) = known.values()
     assert tpo.cpu_s == pytest.approx(2 * record.cost["cpu_s"])
-    assert plan_table(plan_runs(suite()), {})[0].cpu_s is None
+    assert plan_table(plan_runs(suite()), {}, plan.jobs())[0].cpu_s is None
 
 
 def test_wall_time_is_that_of_the_busiest_process():
@@ -226,11 +281,6 @@ def test_off_a_terminal_progress_is_plain_lines():
     assert lines[-1].startswith("tiny: finished 2/4 runs in")
     assert lines[-1].endswith("1 failed, 1 ok")
     assert "\x1b" not in stream.getvalue()
-
-
-def test_durations_are_readable():
-    """Seconds, minutes, hours."""
-    assert [duration(s) for s in (4.21, 59.99, 200, 7500)] == ["4.2 s", "60.0 s", "3 min 20 s", "2 h 05 min"]
 
 
 CLASH = """

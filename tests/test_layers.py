@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tpobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-THIRD_PARTY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "joblib", "filelock", "psutil"}
+LIBRARIES = "torch numpy pandas scipy matplotlib typer rich joblib filelock psutil jinja2 distributed"
+THIRD_PARTY = set(LIBRARIES.split())
 
 
 def imports(path):
@@ -22,7 +23,7 @@ def imports(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_nobody_imports_the_command_line(path):
     """cli is the outermost layer; only `python -m tpobench` starts it."""
-    if path.name != "__main__.py":
+    if path.name != "__main__.py" and path.parent.name != "cli":
         assert "tpobench.cli" not in set(imports(path))
 
 
@@ -47,7 +48,7 @@ def test_inner_layers_stay_inner(folder, outside, inside):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_four_modules_print_or_write(path):
     """cli, records, report and execution; everything else returns values."""
-    if path.relative_to(PACKAGE).parts[0] in {"cli.py", "records.py", "report", "execution"}:
+    if path.relative_to(PACKAGE).parts[0] in {"cli", "records.py", "report", "execution"}:
         return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):

@@ -7,6 +7,7 @@ from harness_helpers import fake_train, sequence_document, suite
 
 from tpobench import execute, load_results, plan_runs
 from tpobench.errors import NothingToDo
+from tpobench.execution import Inline
 from tpobench.records import pack
 from tpobench.results import final_value
 from tpobench.suite import build_suite
@@ -18,7 +19,7 @@ def _two_line_trainer(monkeypatch):
 
 
 def run(folder, seeds=(0, 1), **changes):
-    execute(plan_runs(suite(**changes), ["tpo"], seeds), folder)
+    execute(plan_runs(suite(**changes), ["tpo"], seeds), folder, executor=Inline())
     return folder
 
 
@@ -46,7 +47,7 @@ def test_packed_and_unpacked_copies_count_once(tmp_path):
 def test_rules_that_are_the_same_under_every_matching_appear_under_each(tmp_path):
     """TPO is run once and shown beside PPO's two ways to spend its budget."""
     document = sequence_document(grid={"matching": ["prompts", "interactions"]})
-    execute(plan_runs(build_suite("tiny", document, "f"), None, [0]), tmp_path)
+    execute(plan_runs(build_suite("tiny", document, "f"), None, [0]), tmp_path, executor=Inline())
     results = load_results(tmp_path)
     assert len(results.records) == 3
     shown = results.frame()[["algorithm", "matching"]].drop_duplicates().to_numpy().tolist()

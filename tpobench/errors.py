@@ -4,8 +4,11 @@ TpobenchError            70  internal error
   UsageError              2  unknown suite, rule, key or value; broken TOML
   RunsFailed              3  some runs failed
   NothingToDo             4  nothing to run, report or compare
+  WorkersBroken           3  child processes cannot start
   DataUnavailable         5  a data set cannot be had
   CorruptResults          6  corrupt, newer-schema or conflicting results
+  StorageFull             6  results cannot be written
+  Stopped               130  stopped by the user (130) or the system (143)
 """
 
 from __future__ import annotations
@@ -38,6 +41,12 @@ class NothingToDo(TpobenchError):
     exit_code = 4
 
 
+class WorkersBroken(TpobenchError):
+    """Child processes cannot start, so no run can."""
+
+    exit_code = 3
+
+
 class DataUnavailable(TpobenchError):
     """A data set is neither here nor to be fetched."""
 
@@ -48,6 +57,18 @@ class CorruptResults(TpobenchError):
     """Results that are damaged, conflicting, or written by a newer version."""
 
     exit_code = 6
+
+
+class StorageFull(TpobenchError):
+    """Results cannot be written: the disk is full, or the folder is read-only."""
+
+    exit_code = 6
+
+
+class Stopped(TpobenchError):
+    """The user or the system stopped the command."""
+
+    exit_code = 130
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:

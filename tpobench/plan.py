@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tpobench.errors import UsageError, unknown
 from tpobench.records import SCHEMA, canonical
 from tpobench.suite import Cell, Suite, Value
+from tpobench.tasks.settings import SETTINGS
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
 
-DEVICES = ("cpu", "cuda")
 TRAINING_KEYS = ("steps", "epochs", "optimizer", "learning_rate", "record_every")
 ANY_MATCHING = "any"
 MAX_SEED = 2**31
+MAX_RUNS = 1_000_000
+STACK_SHARE = 0.6  # of a device's memory for the seeds of one job; the rest is for kernels and fragmentation
 
 
 def spec_id(spec: Mapping[str, Any]) -> str:
@@ -71,6 +73,33 @@ class Job:
     specs: tuple[RunSpec, ...]  # the seeds wanted
     seeds: tuple[int, ...]  # the seeds trained: the whole aligned block, so that company changes no byte
 
+    @property
+    def key(self) -> str:
+        """One name for the block, whichever of its seeds are wanted: 16 hex digits."""
+        return spec_id({"group": self.specs[0].group, "block": self.round})
+
+    @property
+    def round(self) -> int:
+        """Which block of seeds this is; a round holds one block of every cell and rule."""
+        return self.specs[0].seed // self.specs[0].seed_batch
+
+    def position(self, spec: RunSpec) -> int:
+        """Where a wanted seed lies in the stack."""
+        return spec.seed % len(self.seeds)
+
+    def parts(self) -> list[Job]:
+        """Two halves of the wanted seeds (one job where one is wanted), for finding the seed that breaks a stack.
+
+        The seeds left out are replaced by copies of a wanted one: the shapes and the places of the others stay, so
+        each of them gives the bytes that it gives in the whole block.
+        """
+        middle = (len(self.specs) + 1) // 2
+        return [self._only(part) for part in (self.specs[:middle], self.specs[middle:]) if part]
+
+    def _only(self, specs: tuple[RunSpec, ...]) -> Job:
+        wanted = {spec.seed for spec in specs}
+        return Job(specs, tuple(seed if seed in wanted else specs[0].seed for seed in self.seeds))
+
 
 class Skipped(NamedTuple):
     """A rule that a cell's task cannot serve."""
@@ -96,10 +125,11 @@ class Plan:
         for spec in self.specs:
             if spec.run_id not in done:
                 blocks.setdefault((spec.group, spec.seed // spec.seed_batch), []).append(spec)
-        return [Job(tuple(specs), _aligned(specs[0])) for specs in blocks.values()]
+        return [Job(tuple(specs), aligned_block(specs[0])) for specs in blocks.values()]
 
 
-def _aligned(spec: RunSpec) -> tuple[int, ...]:
+def aligned_block(spec: RunSpec) -> tuple[int, ...]:
+    """The seeds that are trained with this one."""
     first = spec.seed // spec.seed_batch * spec.seed_batch
     return tuple(range(first, first + spec.seed_batch))
 
@@ -115,9 +145,16 @@ def plan_runs(
     Raises:
         UsageError: unknown rule, hyperparameter or device, or no such device here.
     """
-    _check_device(device)
+    from tpobench.execution.devices import parse_device, smallest_memory  # noqa: PLC0415 - one-way imports at the top
+
+    kind, indices = parse_device(device)
+    memory = smallest_memory(indices) if indices else None
     rules = _rules(suite, suite.algorithms if algorithms is None else algorithms)
     wanted = range(suite.seeds) if seeds is None else seeds
+    count = len(wanted) * math.prod(map(len, suite.grid.values())) * len(rules)
+    if count > MAX_RUNS:
+        msg = f"suite '{suite.name}': {count:,} runs, at most {MAX_RUNS:,} make a plan; take fewer seeds or cells"
+        raise UsageError(msg)
     specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
     skipped: dict[str, Skipped] = {}
     cells = suite.cells
@@ -126,23 +163,12 @@ def plan_runs(
             for rule in rules:
                 reason = why_not(rule, cell)
                 if not reason:
-                    spec = resolve(suite, cell, rule, seed, device)
+                    spec = resolve(suite, cell, rule, seed, kind, memory)
                     specs.setdefault(spec.run_id, spec)
                 elif seed == min(wanted):
-                    spec = resolve(suite, cell, rule, 0, device)
+                    spec = resolve(suite, cell, rule, 0, kind, memory)
                     skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()))
-
-
-def _check_device(device: str) -> None:
-    if device not in DEVICES:
-        raise unknown("device", device, DEVICES)
-    if device == "cuda":
-        import torch  # noqa: PLC0415 - planning on the CPU does not need it here
-
-        if not torch.cuda.is_available():
-            msg = "device cuda: torch sees no CUDA device on this machine; use --device cpu"
-            raise UsageError(msg)
 
 
 def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
@@ -171,8 +197,13 @@ def why_not(rule: Algorithm, cell: Cell) -> str:
     return ""
 
 
-def resolve(suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str) -> RunSpec:
-    """The run of one rule and one seed in one cell, every default written out."""
+def resolve(
+    suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
+) -> RunSpec:
+    """The run of one rule and one seed in one cell, every default written out.
+
+    On a device with memory of its own, seeds are stacked as wide as that allows.
+    """
     task = {"kind": cell.task.kind, **dataclasses.asdict(cell.task)}
     training = {k: getattr(cell.training, k) for k in TRAINING_KEYS}
     matching = ANY_MATCHING
@@ -190,14 +221,20 @@ def resolve(suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str) -
         task=task,
         training=training,
         algorithm=rule.name,
-        algorithm_version=_version(rule.name),
+        algorithm_version=version_of(rule.name),
         hyper=_like_defaults(rule),
         seed=seed,
-        seed_batch=cell.training.seed_batch,
+        seed_batch=cell.training.seed_batch if memory_bytes is None else widest_stack(suite, task, memory_bytes),
         threads=cell.training.threads,
         device=device,
         dtype=cell.training.dtype,
     )
+
+
+def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:
+    """Seeds that fit side by side into a device's memory, at most all of the suite's."""
+    settings = SETTINGS[str(task["kind"])](**{k: v for k, v in task.items() if k != "kind"})
+    return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // settings.bytes_per_seed))
 
 
 def match_budget(
@@ -215,7 +252,8 @@ def match_budget(
     return {**task, "prompts": task["prompts"] * K, "candidates": 1}, {**training, "learning_rate": rate}
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """1 for the catalogue, the hash of its file for a plugin's rule."""
     from tpobench.execution.plugins import VERSIONS  # noqa: PLC0415 - keeps the import order one-way
 
     return VERSIONS.get(name, "1")
@@ -252,7 +290,11 @@ def parse_seeds(text: str) -> list[int]:
             msg = f"--seeds {text}: write a count such as 20, a range such as 0-9, or a list such as 1,3"
             raise UsageError(msg)
         first, last = int(match[1]), match[2]
-        seeds += range(first) if len(parts) == 1 and last is None else range(first, int(last or first) + 1)
+        named = range(first) if len(parts) == 1 and last is None else range(first, int(last or first) + 1)
+        if len(seeds) + len(named) > MAX_RUNS:
+            msg = f"--seeds {text}: names more than {MAX_RUNS:,} seeds"
+            raise UsageError(msg)
+        seeds += named
     if not seeds:
         msg = f"--seeds {text}: names no seed; write a count such as 20, a range such as 0-9, or a list such as 1,3"
         raise UsageError(msg)

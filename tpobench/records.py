@@ -3,6 +3,7 @@
 results/<name>/meta.json                  schema, tpobench version and the resolved suite
 results/<name>/runs/<id[:2]>/<id>.json    one run, replaced as a whole or not at all
 results/<name>/quarantine/                damaged records; their runs are due again
+results/<name>/claims/                    locks of jobs in the hands of a running `tpobench run`
 results/<name>.jsonl                      `tpobench pack`: one sorted line per run, for git
 """
 
@@ -11,18 +12,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tpobench.errors import CorruptResults, UsageError
+from tpobench.errors import CorruptResults, StorageFull, UsageError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SCHEMA = 1
-STATUSES = ("ok", "diverged", "failed", "skipped")
-FINISHED = ("ok", "diverged")  # results; everything else is due again at the next invocation
+PACKED = ".jsonl"  # the ending of a packed file
+FINISHED = ("ok", "diverged")  # results
+BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
+STATUSES = (*FINISHED, *BROKEN, "skipped")
 IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
+RECORD_TYPES = {  # of the fields that every reader relies on
+    "id": str, "spec": dict, "reason": str, "facts": dict, "curve": dict, "counts": dict, "reporting": dict,
+    "attempts": int, "cost": dict, "provenance": dict,
+}  # fmt: skip
+SPEC_TYPES = {
+    "suite": str, "suite_version": int, "cell": dict, "matching": str, "task": dict, "training": dict,
+    "algorithm": str, "seed": int,
+}  # fmt: skip
+# Names that reports build the names of their figures from: never a way out of a folder.
+NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
+# What JSON lets in and will not let out again: numbers that overflow to infinity, and halves of surrogate pairs.
+UNSPEAKABLE = re.compile(r"[eE]\+?\d{3}|\d{309}|\\u[dD]")
 
 
 class DamagedRecord(Exception):
@@ -40,7 +60,7 @@ class RunRecord:
 
     id: str
     spec: Mapping[str, Any]
-    status: str  # ok | diverged | failed | skipped
+    status: str  # one of STATUSES
     reason: str = ""
     facts: Mapping[str, float | None] = field(default_factory=dict)  # measured once, before the first update
     curve: Mapping[str, list[Any]] = field(default_factory=dict)  # step, interactions, gradient_steps and the metrics
@@ -76,8 +96,8 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
     from tpobench.plan import spec_id  # noqa: PLC0415 - plan needs `canonical` from here
 
     try:
-        raw = json.loads(text)
-    except ValueError as error:
+        raw = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise DamagedRecord(where) from error
     if not isinstance(raw, dict) or type(raw.get("schema")) is not int:
         raise DamagedRecord(where)
@@ -86,17 +106,47 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
         raise CorruptResults(msg)
     if raw.keys() != {f.name for f in dataclasses.fields(RunRecord)} or raw["status"] not in STATUSES:
         raise DamagedRecord(where)
-    record = RunRecord(**raw)
-    if not isinstance(record.spec, dict) or record.id != spec_id(record.spec) or expected_id not in {None, record.id}:
+    if not _has_types(raw, RECORD_TYPES) or not _has_types(raw["spec"], SPEC_TYPES) or not _rectangular(raw["curve"]):
         raise DamagedRecord(where)
-    return record
+    if not _tame(raw):
+        raise DamagedRecord(where)
+    if UNSPEAKABLE.search(text) and not _can_be_written(raw):
+        raise DamagedRecord(where)
+    if raw["id"] != spec_id(raw["spec"]) or expected_id not in {None, raw["id"]}:
+        raise DamagedRecord(where)
+    return RunRecord(**raw)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are Python's, not JSON's
+
+
+def _has_types(values: Mapping[str, Any], types: Mapping[str, type]) -> bool:
+    return all(type(values.get(k)) is t for k, t in types.items())  # `is`: True is no integer here
+
+
+def _tame(raw: Mapping[str, Any]) -> bool:
+    spec = raw["spec"]
+    return all(NAME.fullmatch(name) for name in (spec["suite"], spec["matching"], *spec["cell"], *raw["curve"]))
+
+
+def _can_be_written(value: object) -> bool:
+    try:
+        canonical(value).encode()
+    except ValueError:
+        return False
+    return True
+
+
+def _rectangular(curve: Mapping[str, Any]) -> bool:
+    return all(isinstance(c, list) for c in curve.values()) and len({len(c) for c in curve.values()}) <= 1
 
 
 def read_record(path: Path) -> RunRecord:
     """The record in one file, whose name must be its run id."""
     try:
         text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DamagedRecord(str(path)) from error
     return parse_record(text, str(path), path.stem)
 
@@ -115,6 +165,17 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name survives a loss of power, too, where the system can be asked for that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -137,37 +198,68 @@ class Store:
 
         Raises:
             UsageError: it holds runs of the same suite under other settings, which one table must not mix.
+            CorruptResults: it was made by a newer tpobench.
         """
         from tpobench import __version__  # noqa: PLC0415 - the package imports nothing at its own top either
 
         meta, path = self.meta(), self.folder / "meta.json"
-        if meta is not None:
-            old, new = _identity(meta["suite"]), _identity(suite)
-            for key in sorted(old.keys() | new.keys()):
-                if old.get(key) != new.get(key):
-                    msg = (
-                        f"{self.folder} holds runs with {key} = {_show(old, key)}, these would have "
-                        f"{_show(new, key)}; keep them apart with --name NAME"
-                    )
-                    raise UsageError(msg)
+        if meta is not None and (other := other_settings(meta["suite"], suite)) is not None:
+            key, old, new = other
+            msg = (
+                f"{self.folder} holds runs with {key} = {old}, these would have {new}; keep them apart with --name NAME"
+            )
+            raise UsageError(msg)
+        if meta is not None and isinstance(schema := meta.get("schema"), int) and schema > SCHEMA:
+            msg = f"{path} has schema {schema}, this tpobench reads up to {SCHEMA}; upgrade tpobench"
+            raise CorruptResults(msg)
         text = canonical({"schema": SCHEMA, "tpobench": __version__, "suite": suite}) + "\n"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text)
 
     def meta(self) -> dict[str, Any] | None:
         """The contents of meta.json, None where there is none or it is damaged."""
         try:
             meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return meta if isinstance(meta, dict) and isinstance(meta.get("suite"), dict) else None
+
+    def claim(self, key: str) -> FileLock | None:
+        """The lock of a job, or None while another process holds it.  The kernel frees it when its holder dies.
+
+        Raises:
+            StorageFull: no lock can be made in the folder.
+        """
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - only `run` needs it
+
+        folder = self.folder / "claims"
+        lock = FileLock(folder / f"{key}.lock", thread_local=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        return lock
+
+    def read(self, run_id: str) -> RunRecord | None:
+        """A run's unpacked record, None where there is none or it is damaged."""
+        try:
+            return read_record(self.path_of(run_id))
+        except (OSError, DamagedRecord):
+            return None
 
     def write(self, record: RunRecord) -> None:
         """Write one record atomically."""
         write_atomically(self.path_of(record.id), record.to_line() + "\n")
 
     def load(self, *, quarantine: bool = False) -> tuple[list[RunRecord], int]:
-        """All records of the folder, sorted, and how many were damaged; `quarantine` moves those out of the way."""
+        """All records of the folder, sorted, and how many were damaged; `quarantine` moves those out of the way.
+
+        Raises:
+            CorruptResults: a record cannot be read, or was written by a newer tpobench.
+        """
         records, damaged = [], 0
         for path in sorted((self.folder / "runs").glob("*/*.json")):
             try:
@@ -176,7 +268,13 @@ class Store:
                 damaged += 1
                 if quarantine:
                     (self.folder / "quarantine").mkdir(exist_ok=True)
-                    path.replace(self.folder / "quarantine" / path.name)
+                    with suppress(FileNotFoundError):  # another command was faster
+                        path.replace(self.folder / "quarantine" / path.name)
+            except FileNotFoundError:
+                continue  # another command put it aside meanwhile
+            except OSError as error:
+                msg = f"{path} cannot be read: {error.strerror or error}; repair it or delete it, its run is due again"
+                raise CorruptResults(msg) from error
         return sorted(records, key=sort_key), damaged
 
     def known(self, *, quarantine: bool = False) -> tuple[dict[str, RunRecord], int]:
@@ -186,8 +284,23 @@ class Store:
         return merge_copies([*packed, *records]), damaged + torn
 
 
+def unwritable(folder: Path, error: OSError) -> StorageFull:
+    """The one line for a disk that is full, or a folder that takes no files."""
+    return StorageFull(
+        f"cannot write to {folder}: {error.strerror or error}; finished runs are kept, the same command goes on when "
+        "there is room"
+    )
+
+
+def other_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The first key, and its two values, in which two resolved suites define different experiments; None if none."""
+    a, b = _identity(old), _identity(new)
+    keys = (k for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k))
+    return next(((k, _show(a, k), _show(b, k)) for k in keys), None)
+
+
 def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
-    grid = suite.get("grid") or {}
+    grid = found if isinstance(found := suite.get("grid"), dict) else {}
     fixed = {
         k: {n: v for n, v in part.items() if n not in grid} if isinstance(part := suite.get(k), dict) else part
         for k in IDENTITY
@@ -214,14 +327,19 @@ def sort_key(record: RunRecord) -> tuple[str, str, str, str, int, str]:
 
 def load_packed(path: Path) -> tuple[list[RunRecord], int]:
     """The records of a packed file and the number of damaged lines."""
-    records, damaged = [], 0
-    lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, 1):
+    found = [record for _, record in packed_lines(path)]
+    records = [record for record in found if record is not None]
+    return records, len(found) - len(records)
+
+
+def packed_lines(path: Path) -> Iterator[tuple[str, RunRecord | None]]:
+    """Each line of a packed file: where it stands, and its record, None where it is damaged."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        where = f"{path} line {number}"
         try:
-            records.append(parse_record(line.decode("utf-8", "replace"), f"{path} line {number}"))
-        except DamagedRecord:
-            damaged += 1
-    return records, damaged
+            yield where, parse_record(line.decode("utf-8"), where)
+        except (DamagedRecord, UnicodeDecodeError):
+            yield where, None
 
 
 def merge_copies(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
@@ -250,11 +368,66 @@ def pack(folder: Path) -> Path:
     """Write results/<name>.jsonl, one sorted line per run; runs that only the old packed file holds are kept."""
     store = Store(folder)
     records, _ = store.known()
-    write_atomically(store.packed, "".join(f"{r.to_line()}\n" for r in records.values()))
+    write_packed(store.packed, records.values())
     return store.packed
+
+
+def write_packed(path: Path, records: Iterable[RunRecord]) -> None:
+    """One line per record."""
+    write_atomically(path, "".join(f"{r.to_line()}\n" for r in records))
+
+
+def write_source(target: Path, records: Sequence[RunRecord], suite: Mapping[str, Any] | None = None) -> None:
+    """Write records to a packed file (whose name ends in .jsonl) or a run directory; equal files are left alone.
+
+    Raises:
+        UsageError: the directory holds runs of the suite under other settings.
+    """
+    if target.suffix == PACKED:
+        write_packed(target, records)
+        return
+    store = Store(target)
+    if suite is not None:
+        store.open(suite)
+    for record in records:
+        path = store.path_of(record.id)
+        if not path.is_file() or path.read_bytes() != f"{record.to_line()}\n".encode():
+            store.write(record)
 
 
 def run_folders(root: Path) -> Iterator[Path]:
     """The run directories directly below `root`."""
     if root.is_dir():
-        yield from (p for p in sorted(root.iterdir()) if (p / "runs").is_dir() or (p / "meta.json").is_file())
+        yield from (p for p in sorted(root.iterdir()) if is_run_folder(p))
+
+
+def is_run_folder(path: Path) -> bool:
+    """A folder of one suite's runs; a folder named runs that holds several is none."""
+    return (path / "meta.json").is_file() or next((path / "runs").glob("[0-9a-f][0-9a-f]"), None) is not None
+
+
+def sources(path: Path) -> list[Path]:
+    """The run directories and packed files that `path` names or directly holds, each suite's once.
+
+    A run directory stands for its packed copy beside it too, as it does for `tpobench run`.
+    """
+    if path.is_file() or is_run_folder(path):
+        return [path]
+    packed = Store(path).packed
+    if not path.exists() and packed.is_file():
+        return [packed]
+    folders = list(run_folders(path))
+    alone = [p for p in path.glob("*.jsonl") if p.is_file() and p.with_suffix("") not in folders]
+    return sorted([*folders, *alone])
+
+
+def read_source(source: Path) -> tuple[dict[str, RunRecord], int]:
+    """The records of a run directory or a packed file by id, sorted, and the number of damaged ones.  Writes nothing.
+
+    Raises:
+        CorruptResults: written by a newer tpobench, or two copies of a run differ.
+    """
+    if source.is_dir():
+        return Store(source).known()
+    records, damaged = load_packed(source)
+    return merge_copies(records), damaged

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tpobench.errors import NothingToDo
-from tpobench.records import RunRecord, Store, load_packed, merge_copies, run_folders
+from tpobench.records import RunRecord, merge_copies, read_source, sources
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AXES = ("step", "interactions", "gradient_steps")
+
+
+class _Planned(Protocol):
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+
+
+HasSpec = TypeVar("HasSpec", bound=_Planned)
 
 
 @dataclass(frozen=True)
@@ -32,29 +42,29 @@ class Results:
         """
         import pandas as pd  # noqa: PLC0415 - `tpobench --help` must not wait for pandas
 
-        shown = self._matchings()
         rows = [
             {**_run_columns(record, matching), **point}
-            for record in self.records
-            for matching in _matchings_of(record, shown)
+            for record, matching in by_matching(self.records)
             for point in _points(record)
         ]
         return pd.DataFrame(rows)
 
-    def _matchings(self) -> dict[tuple[str, int], list[str]]:
-        """Matchings that occur in each suite, "any" aside."""
-        found: dict[tuple[str, int], set[str]] = defaultdict(set)
-        for record in self.records:
-            if record.spec["matching"] != "any":
-                found[record.spec["suite"], record.spec["suite_version"]].add(record.spec["matching"])
-        return {suite: sorted(matchings) for suite, matchings in found.items()}
+
+def by_matching(records: Iterable[HasSpec]) -> Iterator[tuple[HasSpec, str]]:
+    """Each record under its matching; one of a rule that is the same under all ("any"), under each of its suite."""
+    kept = list(records)
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in kept:
+        if record.spec["matching"] != "any":
+            found[_suite_of(record)].add(str(record.spec["matching"]))
+    for record in kept:
+        own = str(record.spec["matching"])
+        for matching in (sorted(found[_suite_of(record)]) or [own]) if own == "any" else [own]:
+            yield record, matching
 
 
-def _matchings_of(record: RunRecord, shown: dict[tuple[str, int], list[str]]) -> list[str]:
-    matching = str(record.spec["matching"])
-    return (
-        shown.get((record.spec["suite"], record.spec["suite_version"]), [matching]) if matching == "any" else [matching]
-    )
+def _suite_of(record: _Planned) -> tuple[str, int]:
+    return record.spec["suite"], record.spec.get("suite_version", 1)
 
 
 def _run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
@@ -87,14 +97,15 @@ def load_results(path: str | Path) -> Results:
         CorruptResults: written by a newer tpobench, or two copies of a run differ.
     """
     path = Path(path)
-    if not path.exists():
+    found = sources(path)
+    if not found and not path.exists():
         msg = f"no results at {path}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
     records: list[RunRecord] = []
     damaged = 0
-    for source in _sources(path):
-        found, torn = load_packed(source) if source.is_file() else Store(source).load()
-        records += found
+    for source in found:
+        held, torn = read_source(source)
+        records += held.values()
         damaged += torn
     merged = tuple(merge_copies(records).values())
     if not merged:
@@ -104,18 +115,15 @@ def load_results(path: str | Path) -> Results:
     return Results(merged, damaged)
 
 
-def _sources(path: Path) -> list[Path]:
-    if path.is_file() or (path / "runs").is_dir():
-        return [path]
-    return [*sorted(p for p in path.glob("*.jsonl") if p.is_file()), *run_folders(path)]
-
-
 def final_value(record: RunRecord) -> float | None:
     """Mean of the suite's metric over its last `window` recorded points; the worst value where the run diverged."""
+    from tpobench.stats.estimate import final_window  # noqa: PLC0415 - reading records must not wait for scipy
+
     reporting = record.reporting
     if record.status == "diverged":
         return float(reporting["worst"])
-    last = record.curve.get(reporting["metric"], [])[-reporting["window"] :]
-    if record.status != "ok" or not last or None in last:
+    curve = record.curve.get(reporting["metric"], [])
+    if record.status != "ok" or not curve:
         return None
-    return float(sum(last) / len(last))
+    values = [math.nan if v is None else float(v) for v in curve]
+    return float(final_window([values], reporting["window"], reporting["worst"])[0])

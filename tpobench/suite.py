@@ -22,7 +22,8 @@ from tpobench.tasks.settings import SETTINGS
 Value = str | int | float | bool
 Document = dict[str, Any]
 
-ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+# Names of suites become folders, which some systems cannot have under the names of devices.
+ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0,63}")
 MAX_BYTES = 1_000_000
 OPTIMIZERS = ("muon", "adam", "normalized")
 MATCHINGS = ("prompts", "interactions")
@@ -187,7 +188,8 @@ def _locate(name: str) -> Path:
             msg = f"no suite file at {path}; give a .toml file, or one of: {', '.join(suite_names())}"
             raise UsageError(msg)
         if ID.fullmatch(path.stem) is None:
-            msg = f"{path}: the file name is the suite's name; use a-z, 0-9, _ and -, at most 64 characters"
+            use = "use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
+            msg = f"{path}: the file name is the suite's name; {use}"
             raise UsageError(msg)
         return path
     if name not in suite_names():
@@ -201,7 +203,7 @@ def _read(path: Path) -> Document:
             msg = f"{path}: larger than 1 MB; a suite file holds settings, not data"
             raise UsageError(msg)
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"{path}: not readable as TOML: {error}"
         raise UsageError(msg) from error
 

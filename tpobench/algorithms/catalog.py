@@ -97,6 +97,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     )
 }
 
+BUILT_IN = frozenset(ALGORITHMS)
+
 
 def register(algorithm: Algorithm) -> Algorithm:
     """Add a rule to ALGORITHMS.

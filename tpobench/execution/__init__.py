@@ -1,5 +1,8 @@
 """Plan -> records: who trains what, where, and what becomes of a run that breaks."""
 
-from tpobench.execution.engine import Outcome, execute
+from tpobench.execution.engine import Options, Outcome, execute
+from tpobench.execution.inline import Inline
+from tpobench.execution.local import Local
+from tpobench.execution.stop import Stop
 
-__all__ = ["Outcome", "execute"]
+__all__ = ["Inline", "Local", "Options", "Outcome", "Stop", "execute"]

@@ -31,7 +31,7 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
     for row in rows:
         last[row.metric] = max(last.get(row.metric, 0), row.step)
     facts = {metric for metric, step in last.items() if step == 0 and max(last.values()) > 0}
-    return [_record(spec, job.seeds.index(spec.seed), rows, facts, reporting) for spec in job.specs]
+    return [_record(spec, job.position(spec), rows, facts, reporting) for spec in job.specs]
 
 
 def _record(

@@ -1,25 +1,59 @@
-"""Take a plan's missing runs, train them in this process or in several, and tell the caller of each one that ends."""
+"""Take a plan's missing runs, have them trained, write every record at once, and tell the caller of each."""
 
 from __future__ import annotations
 
-import os
-import signal
-import warnings
+import dataclasses
+import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Protocol
 
-from tpobench.errors import NothingToDo, UsageError
-from tpobench.execution.estimate import key_of
-from tpobench.execution.plugins import load_plugins
-from tpobench.execution.worker import THREAD_VARIABLES, run_job
-from tpobench.plan import Plan
-from tpobench.records import FINISHED, RunRecord, Store, canonical
+from tpobench.errors import NothingToDo, TpobenchError, UsageError
+from tpobench.execution.estimate import Costs, Key, key_of
+from tpobench.execution.inline import Inline
+from tpobench.execution.job import Message
+from tpobench.execution.local import Local
+from tpobench.execution.plugins import VERSIONS, Plugin, load_plugins
+from tpobench.execution.stop import Stop
+from tpobench.execution.units import duration
+from tpobench.execution.work import Held, Taken, Work, shard_of
+from tpobench.plan import Job, Plan
+from tpobench.records import BROKEN, FINISHED, RunRecord, Store, canonical, unwritable
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
+Trained = tuple[Taken, list[RunRecord]]
+POLL_S = 0.5
+
+
+class Executor(Protocol):
+    """Where jobs are trained."""
+
+    @property
+    def processes(self) -> int:
+        """Jobs that are trained at the same time."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+    def run(
+        self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
+    ) -> Generator[Trained | Held | TpobenchError]:
+        """Take each job from `work` and train it.  Yields every job that ended, and those held by others."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How far an invocation goes."""
+
+    time_budget_s: float | None = None  # start no round of seeds that would end later
+    max_cost_s: float | None = None  # refuse to start when the runs due are estimated to take more CPU time
+    timeout_s: float | None = None  # of one job; default: ten times its estimate, at least ten minutes
+    max_attempts: int = 3  # at a run that ends without a result, over all invocations
+    retry_failed: bool = False  # however many attempts there were
+    shard: tuple[int, int] | None = None  # k of N
 
 
 @dataclass(frozen=True)
@@ -28,6 +62,10 @@ class Outcome:
 
     already: int  # runs that had a result before
     ran: dict[str, str] = field(default_factory=dict)  # run id -> status
+    elsewhere: dict[str, str] = field(default_factory=dict)  # run id -> status, by another invocation meanwhile
+    left: int = 0  # runs of this plan (and shard) that are still due
+    given_up: int = 0  # runs without a result that are not tried again
+    timed_out: bool = False
     quarantined: int = 0
 
     @property
@@ -42,43 +80,163 @@ def execute(
     jobs: int = 1,
     progress: Progress | None = None,
     plugins: Sequence[str | Path] = (),
+    *,
+    executor: Executor | None = None,
+    options: Options = Options(),
+    stop: Stop | None = None,
 ) -> Outcome:
-    """Run what is missing.  Every record is written the moment its run ends; failed runs are due again.
+    """Run what is missing.  Every record is written the moment its run ends; what broke is due again.
+
+    executor: `Local(jobs)` by default: isolated child processes.  `Inline()` trains in this process, where rules that
+    are registered in it but in no plugin file can be found too.
 
     Raises:
         NothingToDo: no rule of the plan fits the task.
-        UsageError: the store holds runs of other settings.
+        UsageError: the store holds runs of other settings, or the plan costs more than allowed.
+        StorageFull: a record cannot be written; everything before it is kept.
+        WorkersBroken: child processes cannot start.
     """
     store = store if isinstance(store, Store) else Store(Path(store))
+    stop = stop or Stop()
     if not plan.specs and not plan.skipped:
         msg = "nothing to run: the plan is empty; name at least one rule and one seed"
         raise NothingToDo(msg)
-    store.open(plan.suite.as_dict())
-    known, quarantined = store.known(quarantine=True)
-    _supersede(plan, store, known)
-    for skip in plan.skipped:
-        if skip.spec.run_id not in known:
-            spec, reporting = skip.spec.as_dict(), plan.suite.reporting
-            store.write(RunRecord(skip.spec.run_id, spec, "skipped", skip.reason, reporting=reporting))
+    read = load_plugins(plugins)
+    if executor is None:
+        with Local(jobs) as local:
+            return execute(plan, store, jobs, progress, plugins, executor=local, options=options, stop=stop)
+    _require_reachable_rules(plan, executor)
+    known, quarantined = _prepare(plan, store)
+    mine, given_up = due(plan, known, options)
+    _require_affordable(plan, known, mine, options)
+    work = Work(
+        plan,
+        store,
+        known,
+        mine,
+        processes=executor.processes,
+        stop=stop,
+        time_budget_s=options.time_budget_s,
+        timeout_s=options.timeout_s,
+    )
+    ran = _train(work, store, executor, plan, read, stop, progress)
+    results = ran.keys() | work.found.keys()
+    return Outcome(
+        already=sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs),
+        ran=ran,
+        elsewhere={i: r.status for i, r in work.found.items() if i not in ran},
+        left=sum(s.run_id not in results for job in mine for s in job.specs),
+        given_up=given_up,
+        timed_out=work.timed_out,
+        quarantined=quarantined,
+    )
+
+
+def due(plan: Plan, known: dict[str, RunRecord], options: Options) -> tuple[list[Job], int]:
+    """The jobs of this shard that have no result yet, and the number of runs that are given up."""
+    done = {i for i, r in known.items() if r.status in FINISHED}
+    tried = {i for i, r in known.items() if r.status in BROKEN and r.attempts >= options.max_attempts}
+    given_up = set() if options.retry_failed else tried
+    jobs = plan.jobs(done | given_up)
+    if options.shard is not None:
+        k, shards = options.shard
+        jobs = [job for job in jobs if shard_of(job, shards) == k]
+    return jobs, sum(s.run_id in given_up for s in plan.specs)
+
+
+def _prepare(plan: Plan, store: Store) -> tuple[dict[str, RunRecord], int]:
+    """Make the folder ready, and read what it holds."""
+    try:
+        store.open(plan.suite.as_dict())
+        known, quarantined = store.known(quarantine=True)
+        _supersede(plan, store, known)
+        for skip in plan.skipped:
+            if skip.spec.run_id not in known:
+                spec, reporting = skip.spec.as_dict(), plan.suite.reporting
+                store.write(RunRecord(skip.spec.run_id, spec, "skipped", skip.reason, reporting=reporting))
+    except OSError as error:
+        raise unwritable(store.folder, error) from error
     if not plan.specs:
         reasons = "; ".join(dict.fromkeys(f"{s.algorithm} {s.reason}" for s in plan.skipped))
         msg = f"nothing to run: {reasons}"
         raise NothingToDo(msg)
-    done = {i for i, r in known.items() if r.status in FINISHED}
-    attempts = {i: r.attempts for i, r in known.items() if r.status == "failed"}
-    files = tuple(str(Path(p).resolve()) for p in plugins)
-    load_plugins(files)
+    return known, quarantined
+
+
+def _train(
+    work: Work,
+    store: Store,
+    executor: Executor,
+    plan: Plan,
+    plugins: tuple[Plugin, ...],
+    stop: Stop,
+    progress: Progress | None,
+) -> dict[str, str]:
+    """Run the jobs, those that other invocations hold last."""
+    reporting = plan.suite.reporting
     ran: dict[str, str] = {}
-    calls = [
-        (job, store.folder, plan.suite.reporting, {s.run_id: attempts.get(s.run_id, 0) for s in job.specs}, files)
-        for job in plan.jobs(done)
-    ]
-    with closing(_results(calls, jobs)) as results:
-        for statuses in results:
-            ran |= statuses
-            if progress is not None:
-                progress(statuses)
-    return Outcome(sum(s.run_id in done for s in plan.specs), ran, quarantined)
+    told: set[str] = set()
+    jobs: Sequence[Job] = work.jobs
+    while jobs:
+        held: list[Job] = []
+        with closing(executor.run(jobs, work, lambda job: Message(job, reporting, plugins), stop)) as results:
+            for result in results:
+                if isinstance(result, TpobenchError):
+                    raise result
+                if isinstance(result, Held):
+                    held.append(result.job)
+                    continue
+                statuses = _write(store, work, *result)
+                ran |= statuses
+                if progress is not None and statuses:
+                    progress(statuses)
+        others = {i: r.status for i, r in work.found.items() if i not in told}
+        told |= others.keys()
+        if progress is not None and others:
+            progress(others)
+        if held and not stop.asked.is_set():
+            time.sleep(POLL_S)  # another invocation has them; when it is done there is nothing to do, or all of it
+        jobs = [] if stop.asked.is_set() or work.timed_out else held
+    return ran
+
+
+def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord]) -> dict[str, str]:
+    """Write the records of a job that ended, then give it back."""
+    numbered = [dataclasses.replace(r, attempts=work.attempt(r.id)) for r in records]
+    try:
+        for record in numbered:
+            store.write(record)
+    except OSError as error:
+        raise unwritable(store.folder, error) from error
+    finally:
+        work.done(taken, numbered)
+    return {r.id: r.status for r in numbered}
+
+
+def _require_affordable(plan: Plan, known: dict[str, RunRecord], jobs: Sequence[Job], options: Options) -> None:
+    if options.max_cost_s is None:
+        return
+    estimate = Costs(plan.suite, known, "cpu_s")
+    costs = [estimate.of(job) for job in jobs]
+    limit = duration(options.max_cost_s)
+    if None in costs:
+        msg = f"--max-cost {limit}: the cost of {costs.count(None)} jobs is unknown; run one seed before"
+        raise UsageError(msg)
+    total = sum(c for c in costs if c is not None)
+    if total > options.max_cost_s:
+        msg = f"--max-cost {limit}: the runs due take about {duration(total)} of CPU time; take fewer seeds or cells"
+        raise UsageError(msg)
+
+
+def _require_reachable_rules(plan: Plan, executor: Executor) -> None:
+    """A child process knows the catalogue and the plugin files, not what this process registered by hand."""
+    from tpobench.algorithms.catalog import BUILT_IN  # noqa: PLC0415 - imports torch
+
+    own = {s.algorithm for s in plan.specs} - BUILT_IN - VERSIONS.keys()
+    if own and not isinstance(executor, Inline):
+        name = min(own)
+        msg = f"rule '{name}' is registered in this process only; use executor=Inline(), or name its file with plugins"
+        raise UsageError(msg)
 
 
 def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
@@ -86,10 +244,10 @@ def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
 
     Failures and skips of an earlier definition are dropped; results of one are not, so they refuse the new.
     """
-    planned = {key_of(s): s.as_dict() for s in plan.specs}
+    planned: dict[Key, dict[str, object]] = {key_of(s.as_dict()): s.as_dict() for s in plan.specs}
     for record in known.values():
         old = record.spec
-        new = planned.get((canonical(old["cell"]), old["matching"], old["algorithm"]))
+        new = planned.get(key_of(old))
         changed = [] if new is None else [k for k in new if k != "seed" and canonical(new[k]) != canonical(old.get(k))]
         if new is None or not changed:
             continue
@@ -102,37 +260,3 @@ def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
             f"{canonical(new[key])}; keep them apart with --name NAME"
         )
         raise UsageError(msg)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches the whole process group; a worker that took it would end in a traceback on the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _results(calls: list[Any], jobs: int) -> Generator[dict[str, str]]:
-    if jobs <= 1 or len(calls) <= 1:
-        for call in calls:
-            yield run_job(*call)
-        return
-    import joblib  # type: ignore[import-untyped]  # noqa: PLC0415 - one process needs no pool
-
-    # The children must start with these: an OpenMP runtime reads them once, when it is loaded.
-    before = {k: os.environ.get(k) for k in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(calls[0][0].specs[0].threads)))
-    try:
-        pool = joblib.Parallel(
-            n_jobs=jobs,
-            backend="loky",
-            batch_size=1,
-            return_as="generator_unordered",
-            initializer=_leave_interrupts_to_the_parent,
-        )
-        with warnings.catch_warnings():  # joblib replaces a worker whose memory grew; nothing is lost by it
-            warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
-            yield from cast("Generator[dict[str, str]]", pool(joblib.delayed(run_job)(*call) for call in calls))
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-from tpobench.plan import Plan, RunSpec, interactions_of
-from tpobench.records import FINISHED, RunRecord, canonical
+from tpobench.plan import Job, Plan, RunSpec, interactions_of
+from tpobench.records import BROKEN, FINISHED, RunRecord, canonical
 from tpobench.suite import Suite, Value
 
 
@@ -23,7 +24,7 @@ class PlanRow:
     total: int
     done: int
     todo: int
-    failed: int  # of the runs to do, those that failed before
+    failed: int  # runs that ended without a result before
     interactions: int  # of the runs to do
     cpu_s: float | None  # of the runs to do, None where nothing is known of their cost
     reason: str = ""  # why the rule is skipped here
@@ -32,56 +33,67 @@ class PlanRow:
 Key = tuple[str, str, str]
 
 
-def key_of(spec: RunSpec) -> Key:
-    """Cell, matching and rule."""
-    return canonical(dict(spec.cell)), spec.matching, spec.algorithm
+def key_of(spec: Mapping[str, Any]) -> Key:
+    """Cell, matching and rule of a spec as plain values."""
+    return canonical(dict(spec["cell"])), str(spec["matching"]), str(spec["algorithm"])
 
 
-def plan_table(plan: Plan, known: Mapping[str, RunRecord]) -> list[PlanRow]:
-    """One row per cell and rule, in plan order."""
+class Costs:
+    """Seconds of a job by what finished runs of its cell and rule took, else by the suite's [cost].
+
+    measure: `cpu_s` or `wall_s` of a record.
+    """
+
+    def __init__(self, suite: Suite, known: Mapping[str, RunRecord], measure: str) -> None:
+        self._suite, self._measure = suite, measure
+        self._seen: dict[Key, list[float]] = defaultdict(list)
+        for record in known.values():
+            self.learn(record)
+
+    def learn(self, record: RunRecord) -> None:
+        """Remember what a finished run took."""
+        if record.status in FINISHED and self._measure in record.cost:
+            self._seen[key_of(record.spec)].append(float(record.cost[self._measure]))
+
+    def of(self, job: Job) -> float | None:
+        """Seconds of a job on one process: seeds trained times the cost of one; None where nothing is known."""
+        spec = job.specs[0]
+        times = self._seen.get(key_of(spec.as_dict()))
+        each = median(times) if times else expected_seconds(self._suite, spec)
+        return None if each is None else each * len(job.seeds)
+
+
+def plan_table(plan: Plan, known: Mapping[str, RunRecord], jobs: Sequence[Job]) -> list[PlanRow]:
+    """One row per cell and rule, in plan order; `jobs` are those that are due."""
     groups: dict[Key, list[RunSpec]] = defaultdict(list)
     for spec in plan.specs:
-        groups[key_of(spec)].append(spec)
-    seconds = job_seconds(plan, known)
+        groups[key_of(spec.as_dict())].append(spec)
+    due: dict[Key, list[Job]] = defaultdict(list)
+    for job in jobs:
+        due[key_of(job.specs[0].as_dict())].append(job)
+    costs = Costs(plan.suite, known, "cpu_s")
     rows = []
     for key, specs in groups.items():
-        status = Counter(known[s.run_id].status for s in specs if s.run_id in known)
-        due = [s for s in specs if s.run_id not in known or known[s.run_id].status not in FINISHED]
         first = specs[0]
+        status = Counter(known[s.run_id].status for s in specs if s.run_id in known)
+        todo = [s for job in due[key] for s in job.specs]
         rows.append(
             PlanRow(
                 first.cell,
                 first.matching,
                 first.algorithm,
                 len(specs),
-                len(specs) - len(due),
-                len(due),
-                status["failed"],
-                sum(map(interactions_of, due)),
-                _sum([s for k, s in seconds if k == key]),
+                sum(status[s] for s in FINISHED),
+                len(todo),
+                sum(status[s] for s in BROKEN),
+                sum(map(interactions_of, todo)),
+                total([costs.of(job) for job in due[key]]),
             )
         )
     rows.extend(
         PlanRow(skip.cell, skip.spec.matching, skip.algorithm, 0, 0, 0, 0, 0, 0.0, skip.reason) for skip in plan.skipped
     )
     return rows
-
-
-def job_seconds(plan: Plan, known: Mapping[str, RunRecord]) -> list[tuple[Key, float | None]]:
-    """CPU seconds of every job that is due: seeds trained times the cost of one."""
-    finished: dict[str, list[float]] = defaultdict(list)
-    for spec in plan.specs:
-        record = known.get(spec.run_id)
-        if record is not None and record.status in FINISHED and "cpu_s" in record.cost:
-            finished[canonical(key_of(spec))].append(float(record.cost["cpu_s"]))
-    done = {i for i, r in known.items() if r.status in FINISHED}
-    seconds: list[tuple[Key, float | None]] = []
-    for job in plan.jobs(done):
-        spec = job.specs[0]
-        times = finished.get(canonical(key_of(spec)))
-        each = median(times) if times else expected_seconds(plan.suite, spec)
-        seconds.append((key_of(spec), None if each is None else each * len(job.seeds)))
-    return seconds
 
 
 def expected_seconds(suite: Suite, spec: RunSpec) -> float | None:
@@ -99,6 +111,7 @@ def wall_seconds(seconds: Sequence[float], processes: int) -> float:
     return max(busy)
 
 
-def _sum(seconds: Sequence[float | None]) -> float | None:
+def total(seconds: Sequence[float | None]) -> float | None:
+    """The sum, None where a part of it is unknown."""
     known = [s for s in seconds if s is not None]
     return sum(known) if len(known) == len(seconds) else None

@@ -8,6 +8,8 @@ from collections import Counter
 from types import TracebackType
 from typing import IO, Self
 
+from tpobench.execution.units import duration
+
 INTERVAL_S = 30.0
 
 
@@ -88,11 +90,3 @@ class ProgressBar:
 def progress_for(title: str, total: int, already: int, stream: IO[str]) -> ProgressBar | ProgressLines:
     """The display that suits the stream."""
     return (ProgressBar if stream.isatty() else ProgressLines)(title, total, already, stream)
-
-
-def duration(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

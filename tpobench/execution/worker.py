@@ -1,73 +1,101 @@
-"""One job from start to written records.  Runs in this process or in a child; nothing it meets is raised."""
+"""The child process of a slot: jobs in, records out, one JSON line each.
+
+The lines travel on copies of file descriptors 0 and 1; the originals lead to /dev/null and to standard error, so that
+a rule that prints, reads or closes them cannot break the protocol.  The child holds no state of the harness: when it
+dies, nothing is lost but the job in its hands.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import json
 import os
+import queue
+import signal
+import sys
+import threading
 import time
-import traceback
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
-from tpobench.execution.assemble import assemble
-from tpobench.execution.plugins import load_plugins
-from tpobench.execution.provenance import provenance
-from tpobench.plan import Job
-from tpobench.records import RunRecord, Store
+from tpobench.records import canonical
 
 if TYPE_CHECKING:
+    from tpobench.execution.job import Message
     from tpobench.train import Measurement
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-TRACEBACK_LINES = 12
+BEAT_S = 0.5  # how often a job tells its step
+PR_SET_PDEATHSIG = 1
 
 
-def run_job(
-    job: Job, folder: Path, reporting: dict[str, Any], attempts: dict[str, int], plugins: Sequence[str] = ()
-) -> dict[str, str]:
-    """Train a job and write one record per wanted seed.  Returns the status of each run id."""
-    pin_threads(job.specs[0].threads)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        load_plugins(plugins)
-        records = assemble(job, collect(job), reporting)
-    except Exception as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
-        records = [failed(spec.run_id, spec.as_dict(), error, reporting) for spec in job.specs]
-    cost = {
-        "wall_s": round((time.perf_counter() - wall) / len(job.seeds), 6),
-        "cpu_s": round((time.process_time() - cpu) / len(job.seeds), 6),
-        "peak_rss_mb": peak_rss_mb(),
-    }
-    store, origin = Store(folder), provenance(job.specs[0], started)
-    for record in records:
-        # the traceback names files of this machine, so it belongs to the origin and not to the payload
-        written = _with(record, cost, {**record.provenance, **origin}, attempts.get(record.id, 0) + 1)
-        store.write(written)
-    return {record.id: record.status for record in records}
+def main() -> None:
+    """Answer jobs until the parent hangs up."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides: it kills when it means it
+        signal.signal(number, signal.SIG_IGN)
+    _die_with(os.getppid())
+    requests, answers = _private_pipes()
+    inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
+
+    def send(message: dict[str, Any]) -> None:
+        answers.write(canonical(message) + "\n")
+        answers.flush()
+
+    first = json.loads(inbox.get())
+    pin_threads(int(first["threads"]))
+    if first["device"] == "cuda":
+        _deterministic_kernels()
+    import tpobench.train  # noqa: F401, PLC0415 - torch and the tasks, paid once before the first job
+    from tpobench.execution.job import Message, train_job  # noqa: PLC0415 - imports plan after the threads are pinned
+
+    send({"ready": True})
+    while True:
+        message = Message.from_json(inbox.get())
+        records = train_job(message, beats(message, send))
+        send({"done": [record.as_dict() for record in records]})
 
 
-def collect(job: Job) -> Iterable[Measurement]:
-    """The measurements of a job."""
-    from tpobench.train import train  # noqa: PLC0415 - imports torch, and threads are pinned first
+def beats(message: Message, send: Callable[[dict[str, Any]], None]) -> Callable[[Iterable[Measurement]], Iterator[Any]]:
+    """Pass measurements through and tell the parent now and then how far they are."""
 
-    return train(job)
+    def passed(measurements: Iterable[Measurement]) -> Iterator[Measurement]:
+        told, steps = -BEAT_S, int(message.job.specs[0].training["steps"])
+        for row in measurements:
+            now = time.monotonic()
+            if now - told >= BEAT_S:
+                told = now
+                send({"step": row.step, "steps": steps})
+            yield row
+
+    return passed
 
 
-def failed(run_id: str, spec: dict[str, Any], error: BaseException, reporting: dict[str, Any]) -> RunRecord:
-    """The record of a run that ended in an exception."""
-    first = str(error).strip().splitlines()
-    tail = traceback.format_exception(error)
-    lines = "".join(tail).splitlines()[-TRACEBACK_LINES:]
-    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-    return RunRecord(run_id, spec, "failed", reason, reporting=reporting, provenance={"traceback": lines})
+def _private_pipes() -> tuple[IO[str], IO[str]]:
+    requests = os.fdopen(os.dup(0), encoding="utf-8", errors="surrogatepass", newline="\n")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogatepass", newline="\n")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return requests, answers
 
 
-def _with(record: RunRecord, cost: dict[str, Any], origin: dict[str, Any], attempts: int) -> RunRecord:
-    values = {**record.as_dict(), "cost": cost, "provenance": origin, "attempts": attempts}
-    return RunRecord(**values)
+def _listen(requests: IO[str], inbox: queue.SimpleQueue[str]) -> None:
+    for line in requests:
+        inbox.put(line)
+    os._exit(0)  # the parent is gone or has no more work; whatever the main thread does now is of no use
+
+
+def _die_with(parent: int) -> None:
+    """On Linux the kernel kills this process with its parent, even inside a call that never returns to Python."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before the kernel knew
 
 
 def pin_threads(threads: int) -> None:
@@ -81,13 +109,12 @@ def pin_threads(threads: int) -> None:
             torch.set_num_interop_threads(1)
 
 
-def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, in MiB."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        import psutil  # noqa: PLC0415 - the fallback
+def _deterministic_kernels() -> None:
+    """On a GPU equal specs give equal bytes only with kernels that do not race."""
+    import torch  # noqa: PLC0415 - on a GPU only
 
-        return float(round(psutil.Process().memory_info().rss / 2**20, 1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**10 if os.uname().sysname == "Linux" else peak / 2**20, 1)
+    torch.use_deterministic_algorithms(mode=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""status, report, pack and merge: packed or unpacked, the answer is the same, and reading changes nothing."""
+
+import json
+
+import pytest
+from harness_helpers import fake_train, suite
+from record_helpers import SUITE, command, record, relabel, snapshot, write, write_jsonl
+
+from tpobench import execute, plan_runs
+from tpobench.execution.inline import Inline
+from tpobench.records import Store, load_packed, pack, sources
+
+
+@pytest.fixture
+def tpobench(monkeypatch, capsys, tmp_path):
+    """Runs the command line in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: command(monkeypatch, capsys, *words)
+
+
+@pytest.fixture
+def finished(monkeypatch, tmp_path):
+    """Two rules of three seeds, run by the harness with the two-line trainer and packed."""
+    monkeypatch.setattr("tpobench.train.train", fake_train)
+    execute(plan_runs(suite(), None, range(3)), tmp_path / "results" / "tiny", executor=Inline())
+    pack(tmp_path / "results" / "tiny")
+    return tmp_path / "results"
+
+
+def broken(folder):
+    """A run directory with every status, a damaged record and a quarantined one."""
+    runs = [record(0), record(1, "diverged"), record(2, "failed", reason="ValueError: unlucky", attempts=2)]
+    runs += [record(s, "failed", reason="ValueError: unlucky") for s in (3, 4)]
+    runs += [record(5, "oom", reason="9 GiB"), record(6, "skipped", reason="needs label"), record(7)]
+    write(folder, *runs, suite=SUITE)
+    Store(folder).path_of(record(7).id).write_text("{")
+    (folder / "quarantine").mkdir()
+    (folder / "quarantine" / "0123456789abcdef.json").write_text("{")
+    return folder
+
+
+def test_status_counts_every_status_and_says_why(tpobench, tmp_path):
+    """Runs that share a reason share a line; the statuses that occur have columns; the retry is named."""
+    broken(tmp_path / "results" / "tiny")
+    code, out, _ = tpobench("status")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["folder", "ok", "diverged", "failed", "oom", "skipped", "damaged", "quarantined"]
+    assert lines[1].split() == ["results/tiny", "1", "1", "3", "1", "1", "1", "1"]
+    assert lines[2:5] == [
+        f"failed: results/tiny: tpo seed 2 ({record(2).id}) and 2 more, 2 attempts: ValueError: unlucky",
+        f"oom: results/tiny: tpo seed 5 ({record(5).id}): 9 GiB",
+        f"skipped: results/tiny: tpo seed 6 ({record(6).id}): needs label",
+    ]
+    assert lines[5].startswith("4 runs without a result: the `tpobench run` command that made them tries them again")
+    assert "--retry-failed" in lines[5]
+
+
+def test_status_of_a_sound_folder_is_one_row(tpobench, tmp_path):
+    """No empty columns and no advice where nothing is wrong."""
+    write(tmp_path / "results" / "tiny", record(0), record(1))
+    _, out, _ = tpobench("status")
+    assert [line.split() for line in out.splitlines()] == [
+        ["folder", "ok", "diverged", "failed", "skipped"],
+        ["results/tiny", "2", "0", "0", "0"],
+    ]
+
+
+def test_status_is_the_same_packed_and_unpacked(tpobench, tmp_path):
+    """Of a directory, of its packed copy, of a folder that holds both, and of one that holds packed files alone."""
+    folder = write(tmp_path / "results" / "tiny", record(0), record(1, "crashed", reason="gone"), suite=SUITE)
+    pack(folder)
+    (tmp_path / "packed").mkdir()
+    write_jsonl(tmp_path / "packed" / "tiny.jsonl", record(0), record(1, "crashed", reason="gone"))
+
+    def answer(path):
+        code, out, _ = tpobench("status", path, "--json")
+        assert code == 0
+        (row,) = json.loads(out)["folders"]
+        (failed,) = json.loads(out)["failed"]
+        assert failed.pop("folder") == row.pop("folder")
+        return row, failed
+
+    first = answer("results/tiny")
+    assert (first[0]["ok"], first[0]["crashed"], first[1]["reason"], first[1]["attempts"]) == (1, 1, "gone", 1)
+    for path in ("results", "results/tiny.jsonl", "packed", "packed/tiny.jsonl", "packed/tiny"):
+        assert answer(path) == first
+
+
+def test_reading_leaves_everything_as_it_was(tpobench, finished, tmp_path):
+    """status and report work on results that nobody may write, damaged records included."""
+    path = min((finished / "tiny" / "runs").glob("*/*.json"))
+    path.write_text(path.read_text()[:-20])
+    before = snapshot(finished)
+    assert tpobench("status", "results")[0] == 0
+    for source in ("results", "results/tiny", "results/tiny.jsonl"):
+        assert tpobench("report", source, "--out", "page", "--format", "md,csv")[0] == 0
+    assert snapshot(finished) == before
+    assert (tmp_path / "page").is_dir()
+
+
+def test_a_report_is_not_written_into_what_it_reports_on(tpobench, finished):
+    """Neither into the directory nor below it; beside it is fine."""
+    before = snapshot(finished)
+    for out in ("results/tiny", "results/tiny/report", "results/other/../tiny/x"):
+        code, _, err = tpobench("report", "results", "--out", out)
+        assert (code, "lies inside the results" in err) == (2, True)
+    assert snapshot(finished) == before
+    assert tpobench("report", "results/tiny", "--out", "results/report")[0] == 0
+
+
+def test_reports_of_a_directory_and_of_its_packed_copy_are_equal(tpobench, finished, tmp_path):
+    """Byte by byte; runs that only the packed copy holds are in the directory's report, as `run` counts them."""
+    assert tpobench("report", "results/tiny.jsonl", "--out", "a", "--format", "csv")[0] == 0
+    victim = min((finished / "tiny" / "runs").glob("*/*.json"))
+    victim.unlink()
+    assert tpobench("report", "results/tiny", "--out", "b", "--format", "csv")[0] == 0
+    tables = {p.name: p.read_bytes() for p in (tmp_path / "a").glob("*.csv")}
+    assert tables
+    assert {p.name: p.read_bytes() for p in (tmp_path / "b").glob("*.csv")} == tables
+
+
+def test_packing_a_packed_file_sorts_it_and_drops_what_is_damaged(tpobench, tmp_path):
+    """As after a merge by git: both sides of a conflict are kept once, the markers go."""
+    lines = [record(1).to_line(), "<<<<<<< ours", record(0).to_line(), "=======", record(1).to_line()]
+    (tmp_path / "tiny.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code, out, err = tpobench("pack", "tiny.jsonl", "--json")
+    assert code == 0
+    assert json.loads(out) == {"files": ["tiny.jsonl"], "damaged": 2}
+    assert "2 damaged records were left out" in err
+    records, damaged = load_packed(tmp_path / "tiny.jsonl")
+    assert ([r.spec["seed"] for r in records], damaged) == ([0, 1], 0)
+
+
+def test_packing_a_folder_packs_everything_in_it(tpobench, tmp_path):
+    """Run directories and packed files without one; a file of another kind is refused."""
+    write(tmp_path / "results" / "a", record(0))
+    write_jsonl(tmp_path / "results" / "b.jsonl", record(1), record(0))
+    assert tpobench("pack")[0] == 0
+    assert [r.spec["seed"] for r in load_packed(tmp_path / "results" / "a.jsonl")[0]] == [0]
+    assert [r.spec["seed"] for r in load_packed(tmp_path / "results" / "b.jsonl")[0]] == [0, 1]
+    (tmp_path / "runs.txt").write_text(record(0).to_line())
+    assert tpobench("pack", "runs.txt")[0] == 2
+
+
+def test_packing_where_nothing_can_be_written_is_6(tpobench, tmp_path, monkeypatch):
+    """A full disk is one line, and the old file stays."""
+    write(tmp_path / "results" / "a", record(0))
+    write_jsonl(tmp_path / "results" / "a.jsonl", record(1))
+    before = (tmp_path / "results" / "a.jsonl").read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, _, err = tpobench("pack")
+    assert code == 6
+    assert err == "tpobench: cannot write results/a.jsonl: No space left on device\n"
+    assert (tmp_path / "results" / "a.jsonl").read_bytes() == before
+
+
+def test_merge_tells_what_came_from_where(tpobench, tmp_path):
+    """People on standard error, scripts on standard output; damaged records are named."""
+    write(tmp_path / "A", record(0), record(1, "failed", reason="x"), suite=SUITE)
+    (tmp_path / "B.jsonl").write_text(f"{record(0).to_line()}\n{record(1).to_line()}\n{{\n")
+    code, out, err = tpobench("merge", "A", "B.jsonl", "-o", "C")
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert lines[0] == "1 damaged records were left out: B.jsonl line 3"
+    assert [line.split() for line in lines[2:4]] == [["A", "2", "0", "C"], ["B.jsonl", "2", "1", "C"]]
+    assert lines[4] == "wrote C: 2 runs (2 ok), 2 further copies left out"
+    assert lines[5] == "next: tpobench report C"
+    code, out, _ = tpobench("merge", "A", "B.jsonl", "-o", "D", "--json")
+    (united,) = json.loads(out)["merged"]
+    assert (united["into"], united["runs"], united["statuses"]) == ("D", 2, {"ok": 2})
+    assert united["sources"][1] == {"path": "B.jsonl", "records": 2, "damaged": ["B.jsonl line 3"]}
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "message"),
+    [
+        (record(0, error=0.25), 6, "two different results of run"),
+        (relabel(record(1), schema=7), 6, "upgrade tpobench"),
+        (record(1, changes={"hyper": {"eta": 2.0}}), 2, "one table must not mix them"),
+    ],
+)
+def test_a_merge_that_is_refused_is_one_line_and_its_exit_code(tpobench, tmp_path, second, code, message):
+    """Nothing is written."""
+    write(tmp_path / "A", record(0))
+    write_jsonl(tmp_path / "B.jsonl", second)
+    found, out, err = tpobench("merge", "A", "B.jsonl", "-o", "C")
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert message in err
+    assert not (tmp_path / "C").exists()
+
+
+def test_each_suite_is_one_source(tmp_path):
+    """A directory stands for its packed copy too; a folder named runs that holds several is no run directory."""
+    write(tmp_path / "runs" / "tiny", record(0), suite=SUITE)
+    pack(tmp_path / "runs" / "tiny")
+    write_jsonl(tmp_path / "runs" / "other.jsonl", record(0))
+    (tmp_path / "runs" / "notes").mkdir()
+    assert sources(tmp_path / "runs") == [tmp_path / "runs" / "other.jsonl", tmp_path / "runs" / "tiny"]
+    assert sources(tmp_path / "runs" / "tiny") == [tmp_path / "runs" / "tiny"]
+    assert sources(tmp_path / "runs" / "tiny.jsonl") == [tmp_path / "runs" / "tiny.jsonl"]
+    assert sources(tmp_path / "runs" / "other") == [tmp_path / "runs" / "other.jsonl"]
+    assert sources(tmp_path / "none") == sources(tmp_path) == []

@@ -1,0 +1,52 @@
+"""The command line: parse, call one library function, print, exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from tpobench import __version__
+from tpobench.cli import browse, compare, inspect, judge, machine, runs, stored
+from tpobench.cli.base import answer, app, say
+from tpobench.errors import TpobenchError
+
+__all__ = ["app", "browse", "compare", "inspect", "judge", "machine", "main", "runs", "stored"]
+
+INTERNAL_ERROR = 70
+
+
+def _version(*, value: bool) -> None:
+    if value:
+        answer(f"tpobench {__version__}, Python {sys.version.split()[0]}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _version(value=value), is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Entry point: every expected error is one line and its exit code, an unexpected one is 70."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a title may hold what the terminal cannot show
+    try:
+        app()
+    except TpobenchError as error:
+        say(f"tpobench: {error}")
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        if os.environ.get("TPOBENCH_DEBUG") == "1":
+            traceback.print_exc()
+        say(f"tpobench: internal error: {type(error).__name__}: {error}; TPOBENCH_DEBUG=1 shows where")
+        sys.exit(INTERNAL_ERROR)

@@ -1,0 +1,80 @@
+"""What every verb shares: the application, its options, and how it speaks.
+
+Answers go to standard output, progress and everything else to standard error; with --json standard output is one
+object.  Nothing heavy is imported before a verb needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tpobench.records import RunRecord
+
+app = typer.Typer(
+    name="tpobench",
+    help="The place where a policy-update rule proves itself: suites x rules x sparsity x seeds.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.steps=100; commas sweep (length=3,4).")
+]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="The suite's few-second version.")]
+PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file that registers your own rules.")]
+PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
+
+
+def answer(text: str) -> None:
+    """Say to standard output what was asked for."""
+    print(text)  # noqa: T201 - the command line speaks
+
+
+def say(text: str) -> None:
+    """Say to standard error what people want to know."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
+
+
+def split(values: Sequence[str] | None) -> list[str]:
+    """`--algos tpo,grpo -a ppo` is three names."""
+    return list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))
+
+
+def cell_text(cell: Mapping[str, object]) -> str:
+    """`length=4 reward=terminal`."""
+    return " ".join(f"{k}={v}" for k, v in cell.items()) or "-"
+
+
+def failure(record: RunRecord) -> dict[str, Any]:
+    """A run without a result, as people and scripts are told of it."""
+    spec = record.spec
+    return {
+        "id": record.id,
+        "cell": cell_text(spec["cell"]),
+        "algorithm": spec["algorithm"],
+        "seed": spec["seed"],
+        "status": record.status,
+        "attempts": record.attempts,
+        "reason": record.reason,
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns of plain text; numbers to the right."""
+    shown = [[("-" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *shown]) for i in range(len(header))]
+    right = [
+        bool(rows) and all(v is None or isinstance(v, int | float) for v in column)
+        for column in zip(*rows, strict=True)
+    ]
+    lines = [list(header), *shown]
+    aligned = [[c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)

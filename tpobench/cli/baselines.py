@@ -1,0 +1,132 @@
+"""`baseline update`: replace what `check` holds a change against, and log it."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import getpass
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tpobench.cli.base import JsonOption, answer, app, say, split, table
+from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
+
+if TYPE_CHECKING:
+    from tpobench.check import Baseline
+    from tpobench.check.history import Drift
+    from tpobench.records import RunRecord
+
+baseline_app = typer.Typer(no_args_is_help=True, help="What `check` holds a change against.", rich_markup_mode=None)
+app.add_typer(baseline_app, name="baseline")
+
+
+@baseline_app.command("update")
+def update(
+    *,
+    file: Annotated[Path, typer.Argument(help="The baseline: a .jsonl file.")],
+    results: Annotated[list[Path], typer.Argument(help="Results to make it of: run directories or packed files.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it changes; kept in its log.")],
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Take these suites only.")] = None,
+    screen: Annotated[int | None, typer.Option("--screen", min=1, help="Seeds of the screen; default: half.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace a baseline by results, and log who did it, when and why, and how far every cell moves."""
+    from tpobench.check.baseline import log_path, new_baseline
+    from tpobench.check.history import drift, log_document
+    from tpobench.records import PACKED, write_atomically, write_packed
+
+    if not reason.strip():
+        msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
+        raise UsageError(msg)
+    if file.suffix != PACKED:
+        msg = f"{file}: a baseline is a packed file; name it *{PACKED}"
+        raise UsageError(msg)
+    old = _previous(file)
+    names = split(suite)
+    new = new_baseline(file, [r for r in _all_records(results) if not names or r.spec["suite"] in names], screen)
+    changes = drift(old, new)
+    same = old is not None and old.digest == new.digest and (old.screen, old.reserve) == (new.screen, new.reserve)
+    if not same:
+        date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        text = log_document(old, new, reason=reason.strip(), who=_who(), date=date)
+        try:
+            write_packed(file, new.records)
+            write_atomically(log_path(file), text)
+        except OSError as error:
+            msg = f"cannot write {file}: {error.strerror}"
+            raise StorageFull(msg) from error
+    _tell_update(file, new, changes, same=same, as_json=as_json)
+
+
+def _previous(file: Path) -> Baseline | None:
+    """The baseline to be replaced; of a damaged one the log alone."""
+    from tpobench.check.baseline import Baseline, log_of, read_baseline
+
+    if not file.is_file():
+        return None
+    try:
+        return read_baseline(file)
+    except (CorruptResults, NothingToDo) as error:
+        say(f"tpobench: the old baseline cannot be compared with: {error}")
+        return Baseline(file, (), (), (), log_of(file))
+
+
+def _all_records(paths: Sequence[Path]) -> list[RunRecord]:
+    from tpobench.results import load_results
+
+    found: list[RunRecord] = []
+    for path in paths:
+        loaded = load_results(path)
+        if loaded.quarantined:
+            msg = f"{path}: {loaded.quarantined} damaged records; run the suite again before making a baseline of it"
+            raise CorruptResults(msg)
+        found += loaded.records
+    return found
+
+
+def _who() -> str:
+    """The git user of this folder, else the login name."""
+    found = []
+    for key in ("user.name", "user.email"):
+        try:
+            told = subprocess.run(["git", "config", key], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603, S607 - fixed words
+        except OSError:
+            break
+        found.append(told.stdout.strip())
+    name, email = (*found, "", "")[:2]
+    if name:
+        return f"{name} <{email}>" if email else name
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: bool, as_json: bool) -> None:
+    from tpobench.check.arms import seed_text
+
+    if as_json:
+        rows = [{**dataclasses.asdict(d), "difference": d.difference} for d in changes]
+        answer(json.dumps({"file": str(file), "written": not same, "digest": new.digest, "drift": rows}))
+        return
+    moved = [d for d in changes if d.difference != 0]
+    if moved:
+        answer(table(["cell", "first", "before", "now", "difference", ""], [_drift_row(d) for d in moved]))
+    dirty = any(str(r.provenance.get("git", "")).endswith("-dirty") for r in new.records)
+    if dirty:
+        say("tpobench: the results were made from uncommitted code: nobody can make this baseline again")
+    seeds = f"screen {seed_text(new.screen)}, reserve {seed_text(new.reserve) or 'none: nothing can be confirmed'}"
+    say(f"{len(changes) - len(moved)} of {len(changes)} cells unmoved; {seeds}")
+    say(f"{file} is this baseline already, nothing written" if same else f"wrote {file} ({len(new.records)} runs)")
+
+
+def _drift_row(drift: Drift) -> list[float | str | None]:
+    numbers = (drift.first, drift.old, drift.new, drift.difference)
+    short = [None if v is None else float(f"{v:.4g}") for v in numbers]
+    return [drift.name, *short, "added" if drift.old is None else "removed" if drift.new is None else ""]

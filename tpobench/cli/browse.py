@@ -1,0 +1,88 @@
+"""`list` and `show`: what there is."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tpobench.cli.base import JsonOption, PluginOption, SetOption, SmokeOption, answer, app, table
+from tpobench.errors import unknown
+
+show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
+app.add_typer(show_app, name="show")
+
+
+@app.command("list")
+def list_(
+    *,
+    what: Annotated[str, typer.Argument(help="suites, algorithms or all.")] = "all",
+    plugin: PluginOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the suites and the rules."""
+    if what not in {"suites", "algorithms", "all"}:
+        raise unknown("thing to list", what, ["suites", "algorithms", "all"])
+    found: dict[str, list[dict[str, Any]]] = {}
+    if what != "algorithms":
+        found["suites"] = _list_suites()
+    if what != "suites":
+        found["algorithms"] = _list_algorithms(plugin or [])
+    if as_json:
+        answer(json.dumps(found))
+        return
+    for rows in found.values():
+        answer(table(list(rows[0]), [list(row.values()) for row in rows]) + "\n")
+
+
+@show_app.command("suite")
+def show_suite(*, suite: str, set_: SetOption = None, smoke: SmokeOption = False, as_json: JsonOption = False) -> None:
+    """Show a suite with every default written out."""
+    from tpobench.suite import load_suite
+
+    resolved = load_suite(suite, set_ or [], smoke=smoke).as_dict()
+    if as_json:
+        answer(json.dumps(resolved))
+        return
+    for key, value in resolved.items():
+        if not isinstance(value, dict):
+            answer(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    for key, value in resolved.items():
+        if isinstance(value, dict) and value:
+            answer(f"\n[{key}]")
+            answer("\n".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items()))
+
+
+def _list_suites() -> list[dict[str, Any]]:
+    from tpobench.suite import load_suite, suite_names
+
+    suites = [load_suite(name) for name in suite_names()]
+    return [
+        {
+            "suite": s.name,
+            "cells": len(s.cells),
+            "seeds": s.seeds,
+            "algorithms": ",".join(s.algorithms),
+            "title": s.title,
+        }
+        for s in suites
+    ]
+
+
+def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
+    from tpobench.algorithms.catalog import ALGORITHMS
+    from tpobench.execution.plugins import load_plugins
+
+    load_plugins(plugins)
+    return [
+        {
+            "algorithm": a.name,
+            "compares": a.compares,
+            "hyperparameters": " ".join(f"{k}={v}" for k, v in a.hyperparameters.items()) or "-",
+            "paper": a.paper,
+        }
+        for a in ALGORITHMS.values()
+    ]

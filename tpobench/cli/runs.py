@@ -1,0 +1,411 @@
+"""`run` and `plan`: what is missing, what it costs, and doing it."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tpobench.cli.base import (
+    JsonOption,
+    PluginOption,
+    SetOption,
+    SmokeOption,
+    answer,
+    app,
+    cell_text,
+    failure,
+    say,
+    split,
+    table,
+)
+from tpobench.errors import NothingToDo, RunsFailed, Stopped, UsageError, unknown
+from tpobench.execution.units import duration, parse_bytes, parse_duration
+
+if TYPE_CHECKING:
+    from tpobench.execution.engine import Executor, Options, Outcome
+    from tpobench.execution.stop import Stop
+    from tpobench.plan import Plan
+    from tpobench.records import RunRecord
+
+EXECUTORS = ("local", "inline", "dask")
+NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
+
+SuiteOption = Annotated[
+    list[str], typer.Option("--suite", "-s", help="Suite name or .toml file; repeat or use commas.")
+]
+AlgosOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Rules; repeat or use commas.")]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", help="A count (20), a range (0-9), a list (1,3) or a plan (adaptive:5x4).")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: one per CPU, or per GPU.")
+]
+OutOption = Annotated[Path, typer.Option("--out", "--results", help="Folder of all results.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Folder of these runs; default: the suite's name.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or several: cuda:0,cuda:1.")]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="local: isolated processes; inline: this process; dask: a cluster.")
+]
+SchedulerOption = Annotated[str | None, typer.Option("--scheduler", help="Address of the Dask scheduler.")]
+ShardOption = Annotated[str | None, typer.Option("--shard", help="k/N: the k-th of N parts, for N machines.")]
+BudgetOption = Annotated[str | None, typer.Option("--time-budget", help="Stop in time (20m), with balanced seeds.")]
+MaxCostOption = Annotated[str | None, typer.Option("--max-cost", help="Refuse to start above this CPU time (2h).")]
+TimeoutOption = Annotated[
+    str | None, typer.Option("--run-timeout", help="Limit of one job; default: 10 times its estimate, at least 10m.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory-limit", help="Limit of one job (4G); default: its share of the machine.")
+]
+AttemptsOption = Annotated[int, typer.Option("--max-attempts", min=1, help="At a run that breaks, over all commands.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Try them again, however often they broke.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, run nothing.")]
+
+
+@app.command()
+def run(
+    *,
+    suite: SuiteOption,
+    algos: AlgosOption = None,
+    seeds: SeedsOption = None,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
+    out: OutOption = Path("results"),
+    name: NameOption = None,
+    plugin: PluginOption = None,
+    device: DeviceOption = "cpu",
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    time_budget: BudgetOption = None,
+    max_cost: MaxCostOption = None,
+    run_timeout: TimeoutOption = None,
+    memory_limit: MemoryOption = None,
+    max_attempts: AttemptsOption = 3,
+    retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Run what is missing of one or more suites; finished runs are kept and never repeated."""
+    from tpobench.execution.engine import Options
+    from tpobench.execution.stop import Stop, stopping
+
+    options = Options(
+        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
+        max_cost_s=None if max_cost is None else parse_duration(max_cost, "--max-cost"),
+        timeout_s=None if run_timeout is None else parse_duration(run_timeout, "--run-timeout"),
+        max_attempts=max_attempts,
+        retry_failed=retry_failed,
+        shard=None if shard is None else parse_shard(shard),
+    )
+    memory = None if memory_limit is None else parse_bytes(memory_limit, "--memory-limit")
+    plans, devices = _plans(
+        suites=suite,
+        algos=algos,
+        seeds=seeds,
+        overrides=set_,
+        plugins=plugin,
+        device=device,
+        out=out,
+        name=name,
+        smoke=smoke,
+    )
+    make, processes = _executor(executor, scheduler, jobs, memory, devices)
+    if dry_run:
+        _show_plans(plans, processes, options, seeds, as_json=as_json)
+        return
+    _warn_of_threads(plans, processes)
+    with stopping(Stop(), NOTICE) as stop:
+        chosen = make()
+        try:
+            answers, refused = _run_all(plans, chosen, options, plugin or [], stop, seeds)
+        finally:
+            chosen.close()
+    if not answers:
+        raise refused[0]
+    for refusal in refused:
+        say(f"tpobench: {refusal}")
+    if as_json:
+        answer(json.dumps({"suites": answers}))
+    _conclude(answers, stop)
+
+
+def _without(function: Callable[..., None], **fixed: Any) -> Callable[..., None]:
+    """`function` with some options fixed and gone from the command line."""
+
+    @functools.wraps(function)
+    def called(**kwargs: Any) -> None:
+        function(**kwargs, **fixed)
+
+    signature = inspect.signature(function, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.name not in fixed]
+    called.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in kept}
+    return called
+
+
+app.command("plan", help="Show what `run` would do and what it would cost.")(_without(run, dry_run=True))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/8` is the second of eight parts.
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        msg = f"--shard {text}: write k/N with 1 <= k <= N, such as 1/4 for the first of four parts"
+        raise UsageError(msg)
+    return int(match[1]), int(match[2])
+
+
+def _executor(
+    name: str, scheduler: str | None, jobs: int | None, memory: int | None, devices: tuple[int, ...]
+) -> tuple[Callable[[], Executor], int]:
+    """How to make the executor, and how many jobs it runs at a time as far as that is known before it is made."""
+    from tpobench.execution.machine import cores
+
+    if name not in EXECUTORS:
+        raise unknown("executor", name, EXECUTORS)
+    if (name == "dask") != (scheduler is not None):
+        msg = "--executor dask needs --scheduler ADDRESS, such as tcp://10.0.0.1:8786, and --scheduler needs it"
+        raise UsageError(msg)
+    if scheduler is not None:
+        from tpobench.execution.cluster import Dask
+
+        if jobs is not None:
+            msg = f"--executor dask uses every thread of the cluster, so --jobs {jobs} cannot hold; leave it out"
+            raise UsageError(msg)
+        return functools.partial(Dask, scheduler, memory_limit=memory), 1
+    if name == "inline":
+        from tpobench.execution.inline import Inline
+
+        if jobs is not None and jobs > 1:
+            msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
+            raise UsageError(msg)
+        return Inline, 1
+    from tpobench.execution.local import Local
+
+    processes = jobs or (len(devices) or cores())
+    return functools.partial(Local, processes, memory, devices), processes
+
+
+def _plans(
+    *,
+    suites: Sequence[str],
+    algos: Sequence[str] | None,
+    seeds: str | None,
+    overrides: Sequence[str] | None,
+    plugins: Sequence[str] | None,
+    device: str,
+    out: Path,
+    name: str | None,
+    smoke: bool,
+) -> tuple[list[tuple[Path, Plan]], tuple[int, ...]]:
+    """Every suite's folder and plan, and the CUDA devices; all made before the first run, so mistakes cost nothing."""
+    from tpobench.adaptive import is_adaptive, require_no_plan, seeds_of
+    from tpobench.execution.devices import parse_device
+    from tpobench.execution.plugins import load_plugins
+    from tpobench.plan import parse_seeds, plan_runs
+    from tpobench.suite import ID, load_suite
+
+    names = split(suites)
+    if name is not None and len(names) > 1:
+        msg = f"--name {name}: several suites cannot share one folder; name one suite, or leave --name out"
+        raise UsageError(msg)
+    if name is not None and ID.fullmatch(name) is None:
+        msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
+        raise UsageError(msg)
+    wanted = None if seeds is None else list(seeds_of(seeds)) if is_adaptive(seeds) else parse_seeds(seeds)
+    loaded = [load_suite(n, overrides or [], smoke=smoke) for n in names]
+    _, devices = parse_device(device)
+    if plugins:
+        load_plugins(plugins)
+    folders = [name or (f"{s.name}-smoke" if smoke else s.name) for s in loaded]
+    chosen = split(algos) or None
+    plans = [(out / folder, plan_runs(s, chosen, wanted, device)) for folder, s in zip(folders, loaded, strict=True)]
+    if not is_adaptive(seeds):
+        for folder, _ in plans:
+            require_no_plan(folder)
+    return plans, devices
+
+
+def _warn_of_threads(plans: Iterable[tuple[Path, Plan]], processes: int) -> None:
+    from tpobench.execution.machine import cores
+
+    threads = max((spec.threads for _, plan in plans for spec in plan.specs), default=1)
+    if threads > 1 and threads * processes > cores():
+        say(
+            f"tpobench: {processes} jobs of {threads} threads share {cores()} CPUs; --jobs {max(1, cores() // threads)}"
+        )
+
+
+def _run_all(
+    plans: Iterable[tuple[Path, Plan]],
+    executor: Executor,
+    options: Options,
+    plugins: Sequence[str],
+    stop: Stop,
+    seeds: str | None,
+) -> tuple[list[dict[str, Any]], list[NothingToDo]]:
+    from tpobench.adaptive import is_adaptive, make_plan
+    from tpobench.cli.adaptive import run_adaptive
+
+    answers, refused = [], []
+    for folder, plan in plans:
+        if stop.asked.is_set():
+            break
+        try:
+            if is_adaptive(seeds) and plan.specs:
+                adaptive = make_plan(str(seeds), plan)
+                answers.append(run_adaptive(folder, adaptive, executor, options, plugins, stop))
+            else:
+                answers.append(_run_one(folder, plan, executor, options, plugins, stop))
+        except NothingToDo as error:
+            refused.append(error)
+    return answers, refused
+
+
+def _run_one(
+    folder: Path, plan: Plan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
+) -> dict[str, Any]:
+    from tpobench.execution.engine import due, execute
+    from tpobench.execution.progress import progress_for
+    from tpobench.records import BROKEN, FINISHED, Store
+
+    store = Store(folder)
+    if not plan.specs:
+        execute(plan, store, executor=executor)  # records why, and says so
+    known, _ = store.known()
+    already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
+    mine, _ = due(plan, known, options)
+    with progress_for(folder.name, sum(len(job.specs) for job in mine), already, sys.stderr) as progress:
+        outcome = execute(plan, store, 1, progress, plugins, executor=executor, options=options, stop=stop)
+    known, _ = store.known()
+    rows = summary(plan, known)
+    if rows:
+        say(table(list(rows[0]), [list(r.values()) for r in rows]))
+    _explain(folder, outcome, options)
+    broken = [known[s.run_id] for s in plan.specs if s.run_id in known and known[s.run_id].status in BROKEN]
+    return {
+        "suite": plan.suite.name,
+        "folder": str(folder),
+        "already": outcome.already,
+        "ran": dict(sorted(outcome.counts.items())),
+        "elsewhere": len(outcome.elsewhere),
+        "left": outcome.left,
+        "given_up": outcome.given_up,
+        "quarantined": outcome.quarantined,
+        "failed": [failure(record) for record in broken],
+        "summary": rows,
+    }
+
+
+def _explain(folder: Path, outcome: Outcome, options: Options) -> None:
+    """One line for everything that was out of the ordinary."""
+    if outcome.quarantined:
+        say(f"{outcome.quarantined} damaged records were moved to {folder / 'quarantine'} and run again")
+    if outcome.elsewhere:
+        say(f"{len(outcome.elsewhere)} runs were done by another command meanwhile")
+    if outcome.timed_out and options.time_budget_s is not None:
+        say(f"the time budget of {duration(options.time_budget_s)} ended the run; {outcome.left} runs are left")
+    if outcome.given_up:
+        say(f"{outcome.given_up} runs broke {options.max_attempts} times and are not tried again; --retry-failed does")
+
+
+def _conclude(answers: Sequence[dict[str, Any]], stop: Stop) -> None:
+    """Say what comes next, and end with the exit code of the worst that happened.
+
+    Raises:
+        Stopped: by a signal.
+        RunsFailed: some runs have no result.
+    """
+    folders = [a["folder"] for a in answers]
+    if stop.asked.is_set():
+        msg = f"stopped; finished runs are kept in {', '.join(folders)}, the same command goes on from there"
+        stopped = Stopped(msg)
+        stopped.exit_code = stop.exit_code
+        raise stopped
+    say("next: " + "; ".join(f"tpobench report {folder}" for folder in folders))
+    bad = [f for a in answers for f in a["failed"]]
+    if bad:
+        first = bad[0]
+        msg = (
+            f"{len(bad)} runs failed, the first: {first['algorithm']} seed {first['seed']} {first['status']}: "
+            f"{first['reason']}; run the same command to retry them"
+        )
+        raise RunsFailed(msg)
+
+
+def summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
+    from tpobench.records import STATUSES
+    from tpobench.results import final_value
+
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for spec in (*plan.specs, *(s.spec for s in plan.skipped)):
+        if spec.run_id in known:
+            groups.setdefault((cell_text(spec.cell), spec.matching, spec.algorithm), []).append(known[spec.run_id])
+    seen = {r.status for records in groups.values() for r in records} | {"ok", "diverged", "failed"}
+    rows = []
+    for (cell, matching, algorithm), records in groups.items():
+        finals = [v for v in map(final_value, records) if v is not None]
+        counts = {s: sum(r.status == s for r in records) for s in STATUSES if s in seen}
+        mean = float(f"{sum(finals) / len(finals):.4g}") if finals else None
+        metric = "final " + plan.suite.report.metric
+        rows.append({"cell": cell, "matching": matching, "algorithm": algorithm, **counts, metric: mean})
+    return rows
+
+
+def _show_plans(
+    plans: Iterable[tuple[Path, Plan]], processes: int, options: Options, seeds: str | None, *, as_json: bool
+) -> None:
+    from tpobench.adaptive import is_adaptive, make_plan
+    from tpobench.cli.adaptive import adaptive_costs, costs_text
+    from tpobench.execution.engine import due
+    from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
+    from tpobench.records import Store
+
+    answers: list[dict[str, Any]] = []
+    empty = True
+    for folder, plan in plans:
+        known, _ = Store(folder).known()
+        jobs, _ = due(plan, known, options)
+        rows = [{**vars(r), "cell": cell_text(r.cell)} for r in plan_table(plan, known, jobs)]
+        costs = Costs(plan.suite, known, "cpu_s")
+        seconds = [costs.of(job) for job in jobs]
+        cpu = total(seconds)
+        wall = None if cpu is None else wall_seconds([s for s in seconds if s is not None], processes)
+        answers.append({"suite": plan.suite.name, "folder": str(folder), "rows": rows, "cpu_s": cpu, "wall_s": wall})
+        adaptive = adaptive_costs(folder, make_plan(str(seeds), plan), options) if is_adaptive(seeds) else None
+        if adaptive is not None:
+            answers[-1]["adaptive"] = adaptive
+        empty = empty and not plan.specs
+        if not as_json:
+            for row in rows:
+                row["cpu"] = "?" if row["cpu_s"] is None else duration(row["cpu_s"])
+                del row["cpu_s"]
+            if not any(r["reason"] for r in rows):
+                rows = [{k: v for k, v in r.items() if k != "reason"} for r in rows]
+            answer(f"{plan.suite.name}: {plan.suite.title} -> {folder}")
+            answer(table(list(rows[0]), [list(r.values()) for r in rows]))
+            around = "unknown" if wall is None else duration(wall)
+            spent = "unknown" if cpu is None else duration(cpu)
+            answer(f"estimated CPU time {spent}, wall time {around} with --jobs {processes}\n")
+            for line in [] if adaptive is None else costs_text(adaptive):
+                answer(line)
+    if as_json:
+        answer(json.dumps({"suites": answers, "jobs": processes}))
+    if empty:
+        msg = "no rule of the plan fits its task; see the reasons above, or name others with --algos"
+        raise NothingToDo(msg)

@@ -1,0 +1,296 @@
+"""`status`, `report`, `pack`, `merge` and `verify`: what to do with finished runs, packed or not."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from tpobench.cli.base import (
+    JsonOption,
+    PathArgument,
+    PluginOption,
+    answer,
+    app,
+    cell_text,
+    failure,
+    say,
+    split,
+    table,
+)
+from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, unknown
+
+if TYPE_CHECKING:
+    from tpobench.merge import Merged
+    from tpobench.records import RunRecord
+    from tpobench.verify import Verdict
+
+FORMATS = ("md", "latex", "csv", "json", "html")
+ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
+MOST_PLACES = 5
+
+
+@app.command()
+def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
+    """Count the runs by their status, and say why some have no result.  Writes nothing."""
+    from tpobench.records import BROKEN, read_source
+
+    rows: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
+    for source in _sources(path):
+        known, damaged = read_source(source)
+        rows.append(_counts(source, known.values(), damaged))
+        for record in known.values():
+            if record.status in (*BROKEN, "skipped"):
+                (skipped if record.status == "skipped" else broken).append({"folder": str(source), **failure(record)})
+    if as_json:
+        answer(json.dumps({"folders": rows, "failed": broken, "skipped": skipped}))
+        return
+    columns = [k for k in rows[0] if k in {"folder", *ALWAYS_SHOWN} or any(r[k] for r in rows)]
+    answer(table(columns, [[r[k] for k in columns] for r in rows]))
+    for line in _reasons([*broken, *skipped]):
+        answer(line)
+    if broken:
+        answer(
+            f"{len(broken)} runs without a result: the `tpobench run` command that made them tries them again; "
+            "with --retry-failed those that used up their attempts too"
+        )
+
+
+def _sources(path: Path) -> list[Path]:
+    from tpobench.records import sources
+
+    found = sources(path)
+    if not found:
+        msg = f"no runs in {path}; make some with: tpobench run --suite bandit --smoke"
+        raise NothingToDo(msg)
+    return found
+
+
+def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[str, Any]:
+    from tpobench.records import STATUSES
+
+    counts = Counter(r.status for r in records)
+    moved = sum(1 for _ in (source / "quarantine").glob("*")) if source.is_dir() else 0
+    return {"folder": str(source), **{s: counts[s] for s in STATUSES}, "damaged": damaged, "quarantined": moved}
+
+
+def _reasons(failures: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per folder, status, rule and reason, however many runs share them."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for f in failures:
+        groups.setdefault((f["folder"], f["status"], f["algorithm"], f["reason"]), []).append(f)
+    lines = []
+    for (folder, state, algorithm, reason), same in groups.items():
+        first, attempts = same[0], max(f["attempts"] for f in same)
+        tried = f", {attempts} attempts" if attempts > 1 else ""
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        where = " ".join(t for t in (algorithm, first["cell"]) if t != "-")
+        lines.append(f"{state}: {folder}: {where} seed {first['seed']} ({first['id']}){more}{tried}: {reason}")
+    return lines
+
+
+@app.command()
+def report(
+    *,
+    path: PathArgument = Path("results"),
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", "-f", help="md, latex, csv, json, html; repeat or use commas.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("report"),
+    ci: Annotated[
+        str, typer.Option("--ci", help="Interval of a mean: auto, t, bca, studentized, percentile or se.")
+    ] = "auto",
+    paper_compat: Annotated[
+        bool, typer.Option("--paper-compat", help="The paper's conventions: last evaluation, s.e., first crossing.")
+    ] = False,
+    diverged: Annotated[
+        str, typer.Option("--diverged", help="Diverged runs: worst (scored so), drop or fail.")
+    ] = "worst",
+    figures: Annotated[
+        list[str] | None, typer.Option("--figures", help="png, pdf, svg or none; repeat or use commas.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write tables and figures from finished runs."""
+    chosen = split(formats) or ["md"]
+    for each in chosen:
+        if each not in FORMATS:
+            raise unknown("format", each, FORMATS)
+    from tpobench.report import FIGURE_FORMATS, Options, check, write_report
+    from tpobench.results import load_results
+
+    how = Options(cast("Any", ci), paper_compat, cast("Any", diverged))  # checked there, with the nearest valid name
+    pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
+    for each in pictures:
+        check(each, FIGURE_FORMATS, "figure format")
+    _require_outside(out, path)
+    results = load_results(path)
+    files: list[Path] = write_report(
+        results,
+        out,
+        chosen,
+        ci=how.ci,
+        paper_compat=how.paper_compat,
+        diverged=how.diverged,
+        figure_formats=pictures,
+    )
+    if results.quarantined:
+        say(f"{results.quarantined} damaged records were left out; `tpobench run` makes them again")
+    if as_json:
+        answer(json.dumps({"files": [str(f) for f in files], "quarantined": results.quarantined}))
+        return
+    for file in files:
+        if file.suffix == ".md":
+            answer(file.read_text(encoding="utf-8"))
+    say("\n".join(f"wrote {file}" for file in files))
+
+
+def _require_outside(out: Path, path: Path) -> None:
+    """A report is no part of what it reports on."""
+    from tpobench.records import sources
+
+    for source in sources(path):
+        if out.resolve().is_relative_to(source.resolve()):
+            msg = f"--out {out} lies inside the results {source}; name another folder"
+            raise UsageError(msg)
+
+
+@app.command("pack")
+def pack_(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
+    """Write results/<name>.jsonl, one sorted line per run: small enough for git, and all that `report` needs."""
+    from tpobench.records import Store, write_packed
+
+    files, left_out = [], 0
+    for source in _sources(path):
+        if source.is_file() and source.suffix != ".jsonl":
+            msg = f"{source}: a packed file ends in .jsonl; rename it, or name a run directory"
+            raise UsageError(msg)
+        store = Store(source.with_suffix("") if source.is_file() else source)
+        known, damaged = store.known()
+        left_out += damaged
+        try:
+            write_packed(store.packed, known.values())
+        except OSError as error:
+            msg = f"cannot write {store.packed}: {error.strerror}"
+            raise StorageFull(msg) from error
+        files.append(store.packed)
+    if left_out:
+        say(f"{left_out} damaged records were left out; `tpobench run` makes them again")
+    if as_json:
+        answer(json.dumps({"files": [str(f) for f in files], "damaged": left_out}))
+    else:
+        say("\n".join(f"wrote {f} ({f.stat().st_size / 1e6:.1f} MB)" for f in files))
+
+
+@app.command("merge")
+def merge_(
+    *,
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="A B ...", help="Run directories, packed files, or folders of several.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to unite them; what it holds already is kept.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Unite the results of several machines: every run once.  Refuses two different results of one run."""
+    from tpobench.merge import merge
+
+    united = merge(inputs, out)
+    damaged = [where for m in united for s in m.sources for where in s.damaged]
+    if damaged:
+        more = f" and {len(damaged) - MOST_PLACES} more" if len(damaged) > MOST_PLACES else ""
+        say(f"{len(damaged)} damaged records were left out: {', '.join(damaged[:MOST_PLACES])}{more}")
+    if as_json:
+        answer(json.dumps({"merged": [_merged(m) for m in united]}))
+        return
+    rows = [[str(s.path), len(s.located), len(s.damaged), str(m.target)] for m in united for s in m.sources]
+    say(table(["from", "records", "damaged", "into"], rows))
+    for m in united:
+        counts = ", ".join(f"{n} {state}" for state, n in sorted(m.counts.items()))
+        say(f"wrote {m.target}: {len(m.records)} runs ({counts or 'none'}), {m.copies} further copies left out")
+    say("next: " + "; ".join(f"tpobench report {m.target}" for m in united))
+
+
+def _merged(merged: Merged) -> dict[str, Any]:
+    return {
+        "into": str(merged.target),
+        "runs": len(merged.records),
+        "statuses": dict(sorted(merged.counts.items())),
+        "copies": merged.copies,
+        "sources": [
+            {"path": str(s.path), "records": len(s.located), "damaged": list(s.damaged)} for s in merged.sources
+        ],
+    }
+
+
+@app.command("verify")
+def verify_(
+    *,
+    path: PathArgument = Path("results"),
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How many finished runs to train again.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw: other seeds take other runs.")] = 0,
+    plugin: PluginOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a few finished runs again, drawn at random, and compare every number."""
+    from tpobench.execution.devices import probe
+    from tpobench.execution.isolate import train_isolated
+    from tpobench.execution.job import Message
+    from tpobench.execution.plugins import load_plugins
+    from tpobench.execution.slots import SlotPool
+    from tpobench.results import load_results
+    from tpobench.verify import IMPOSSIBLE, choose, verify
+
+    chosen = choose(load_results(path).records, runs, seed)
+    if not chosen:
+        msg = f"no run in {path} has a result to verify; see: tpobench status {path}"
+        raise NothingToDo(msg)
+    say(f"training {len(chosen)} runs again")
+    loaded = load_plugins(plugin or [])
+    with SlotPool(size=1) as pool:
+        verdicts = verify(
+            chosen,
+            lambda job, reporting: train_isolated(pool, Message(job, reporting, loaded)),
+            lambda device: device == "cpu" or bool(probe().devices),
+        )
+    if as_json:
+        answer(json.dumps({"runs": [_verdict(v) for v in verdicts]}))
+    else:
+        for v in verdicts:
+            r = v.record
+            where = " ".join(t for t in (r.spec["suite"], r.spec["algorithm"], cell_text(r.spec["cell"])) if t != "-")
+            answer(f"{v.outcome}: {where} seed {r.spec['seed']} ({r.id})" + (f": {v.text}" if v.text else ""))
+    _conclude(verdicts)
+    if all(v.outcome == IMPOSSIBLE for v in verdicts):
+        msg = f"none of the {len(verdicts)} runs drawn can be verified here; --seed draws others"
+        raise NothingToDo(msg)
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    spec = verdict.record.spec
+    return {
+        "id": verdict.record.id,
+        "suite": spec["suite"],
+        "cell": spec["cell"],
+        "algorithm": spec["algorithm"],
+        "seed": spec["seed"],
+        "outcome": verdict.outcome,
+        "text": verdict.text,
+        "difference": None if verdict.difference is None else vars(verdict.difference),
+        "origin": {k: {"then": then, "now": now} for k, (then, now) in verdict.origin.items()},
+    }
+
+
+def _conclude(verdicts: Sequence[Verdict]) -> None:
+    from tpobench.verify import DIFFERS
+
+    bad = [v for v in verdicts if v.outcome == DIFFERS]
+    if bad:
+        msg = f"{len(bad)} of {len(verdicts)} runs differ from their records, the first: {bad[0].record.id}"
+        raise CorruptResults(msg)

@@ -1,0 +1,146 @@
+"""Data files: which there are, where they lie on this machine, and whether they are the published bytes.
+
+Searched in this order: --data-dir, $TPOBENCH_DATA_DIR, the user's cache folder.  A file may be plain or gzipped, lie in
+a folder of its data set (mnist/, gsm8k/), in torchvision's MNIST/raw/, or directly in the folder that is searched.
+Hashes are those of the uncompressed bytes, so that a copy that was compressed anew is the same copy.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tpobench.errors import unknown
+
+VARIABLE = "TPOBENCH_DATA_DIR"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One published file; `sha256` and `size` (bytes) are those of its uncompressed contents."""
+
+    dataset: str
+    file: str
+    sha256: str
+    size: int
+    folders: tuple[str, ...] = ()  # where else copies usually lie
+
+    @property
+    def name(self) -> str:
+        """`mnist/train-images-idx3-ubyte`."""
+        return f"{self.dataset}/{self.file}"
+
+
+def _mnist(file: str, sha256: str, size: int) -> DataFile:
+    return DataFile("mnist", file, sha256, size, ("MNIST/raw", "raw"))
+
+
+def _gsm8k(file: str, sha256: str, size: int) -> DataFile:
+    return DataFile("gsm8k", file, sha256, size, ("grade_school_math/data",))
+
+
+CATALOG: Mapping[str, DataFile] = {
+    data.name: data
+    for data in (
+        _mnist(
+            "train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016
+        ),
+        _mnist("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008),
+        _mnist("t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", 7_840_016),
+        _mnist("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008),
+        _gsm8k("train.jsonl", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", 4_166_206),
+        _gsm8k("test.jsonl", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", 749_738),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A copy on this machine.  Unless `verified`, it is not the published file and must not pass for it."""
+
+    data: DataFile
+    path: Path
+    verified: bool
+    sha256: str  # of the uncompressed bytes; empty where they cannot be read
+    problem: str = ""  # why it is not verified
+
+
+@dataclass(frozen=True)
+class Missing:
+    """No copy on this machine."""
+
+    data: DataFile
+    searched: tuple[Path, ...]
+    remedies: tuple[str, ...]
+
+    def __str__(self) -> str:
+        places = ", ".join(map(str, self.searched))
+        return (
+            f"{self.data.name} ({self.data.size} bytes, sha256 {self.data.sha256}) is in none of {places}; "
+            + ", or ".join(self.remedies)
+        )
+
+
+def find(name: str, data_dir: Path | None = None, catalog: Mapping[str, DataFile] = CATALOG) -> Found | Missing:
+    """The copy of a data file in the first place that has one; there, a verified copy before any other.  Reads only.
+
+    Raises:
+        UsageError: no such name in the catalogue.
+    """
+    if name not in catalog:
+        raise unknown("data file", name, catalog)
+    data, places = catalog[name], search_path(data_dir)
+    for place in places:
+        copies = [check(data, path) for path in candidates(data, place)]
+        if copies:
+            return min(copies, key=lambda copy: not copy.verified)
+    remedies = (
+        f"put it into {places[-1] / data.dataset}",
+        f"name the folder that has it with --data-dir or {VARIABLE}",
+    )
+    return Missing(data, places, remedies)
+
+
+def search_path(data_dir: Path | None = None) -> tuple[Path, ...]:
+    """The folders that are searched, in order."""
+    import platformdirs  # noqa: PLC0415 - `--help` does not need it
+
+    named = [data_dir, Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None]
+    cache = platformdirs.user_cache_path("tpobench", appauthor=False)
+    return (*(Path(path).expanduser() for path in named if path is not None), cache)
+
+
+def candidates(data: DataFile, place: Path) -> Iterator[Path]:
+    """The files below `place` that bear the name of a data file, in the usual layouts."""
+    for folder in (data.dataset, *data.folders, "."):
+        for file in (data.file, f"{data.file}.gz"):
+            if (place / folder / file).is_file():
+                yield place / folder / file
+
+
+def check(data: DataFile, path: Path) -> Found:
+    """Whether the file at `path` holds the published bytes."""
+    try:
+        sha256, size = digest(path)
+    except (OSError, EOFError, zlib.error) as error:
+        return Found(data, path, verified=False, sha256="", problem=f"cannot be read: {error}")
+    if (sha256, size) == (data.sha256, data.size):
+        return Found(data, path, verified=True, sha256=sha256)
+    problem = f"{size} bytes with sha256 {sha256}, the published file has {data.size} bytes with sha256 {data.sha256}"
+    return Found(data, path, verified=False, sha256=sha256, problem=problem)
+
+
+def digest(path: Path) -> tuple[str, int]:
+    """sha256 and number of the uncompressed bytes of a plain or gzipped file."""
+    sha, size = hashlib.sha256(), 0
+    with gzip.GzipFile(path) if path.suffix == ".gz" else io.FileIO(path) as stream:
+        while chunk := stream.read(2**20):
+            sha.update(chunk)
+            size += len(chunk)
+    return sha.hexdigest(), size

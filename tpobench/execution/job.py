@@ -1,0 +1,122 @@
+"""One job from message to records.  Runs in a child or in this process; nothing that a run raises leaves it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tpobench.execution.assemble import assemble
+from tpobench.execution.plugins import Plugin, load_plugin
+from tpobench.execution.provenance import provenance
+from tpobench.plan import Job, RunSpec
+from tpobench.records import RunRecord, canonical
+
+if TYPE_CHECKING:
+    from tpobench.train import Measurement
+
+TRACEBACK_LINES = 12
+LINE_LENGTH = 500
+OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+ALLOCATION = "can't allocate memory"  # how torch's CPU allocator says it, in a bare RuntimeError
+
+
+@dataclass(frozen=True)
+class Message:
+    """Everything a process elsewhere needs to train a job, as plain values."""
+
+    job: Job
+    reporting: dict[str, Any]
+    plugins: tuple[Plugin, ...] = field(default=())
+
+    def to_json(self) -> str:
+        """One line."""
+        return canonical(
+            {
+                "specs": [spec.as_dict() for spec in self.job.specs],
+                "seeds": self.job.seeds,
+                "reporting": self.reporting,
+                "plugins": [dataclasses.asdict(p) for p in self.plugins],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Message:
+        """The message in one line."""
+        raw = json.loads(text)
+        job = Job(tuple(RunSpec(**spec) for spec in raw["specs"]), tuple(raw["seeds"]))
+        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]))
+
+
+def train_job(
+    message: Message, through: Callable[[Iterable[Measurement]], Iterable[Measurement]] = iter
+) -> list[RunRecord]:
+    """Train a job: one record per wanted seed, `failed` or `oom` where it raised.
+
+    `through` sees the measurements as they come, which is how a child tells its step.
+    """
+    job = message.job
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        for plugin in message.plugins:
+            load_plugin(plugin)
+        records = assemble(job, through(collect(job)), message.reporting)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
+        records = _broken(job, error, message.reporting)
+    cost = {
+        "wall_s": round((time.perf_counter() - wall) / len(job.seeds), 6),
+        "cpu_s": round((time.process_time() - cpu) / len(job.seeds), 6),
+        "peak_rss_mb": peak_rss_mb(),
+    }
+    origin = provenance(job.specs[0], started)
+    return [dataclasses.replace(r, cost=cost, provenance={**r.provenance, **origin}) for r in records]
+
+
+def collect(job: Job) -> Iterable[Measurement]:
+    """The measurements of a job."""
+    from tpobench.train import train  # noqa: PLC0415 - imports torch, and threads are pinned first
+
+    return train(job)
+
+
+def without_result(job: Job, status: str, reason: str, reporting: dict[str, Any], **origin: Any) -> list[RunRecord]:
+    """The records of a job that ended without a result."""
+    return [RunRecord(s.run_id, s.as_dict(), status, reason, reporting=reporting, provenance=origin) for s in job.specs]
+
+
+def _broken(job: Job, error: BaseException, reporting: dict[str, Any]) -> list[RunRecord]:
+    name = type(error).__name__
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - an error may be too broken to say what it is
+        text = ""
+    short = name in OUT_OF_MEMORY or ALLOCATION in text
+    reason = _plain(f"{name}: {text.splitlines()[0]}" if text else name)
+    # the traceback names files of this machine, so it belongs to the origin and not to the payload
+    lines = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
+    return without_result(job, "oom" if short else "failed", reason, reporting, traceback=list(map(_plain, lines)))
+
+
+def _plain(line: str) -> str:
+    """What a record can hold of a line: no halves of surrogate pairs, and no megabytes."""
+    line = line.encode("utf-8", "replace").decode("utf-8")
+    return line if len(line) <= LINE_LENGTH else f"{line[:LINE_LENGTH]}..."
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        import psutil  # noqa: PLC0415 - the fallback
+
+        return float(round(psutil.Process().memory_info().rss / 2**20, 1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**10 if os.uname().sysname == "Linux" else peak / 2**20, 1)
