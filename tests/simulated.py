@@ -47,6 +47,7 @@ def record(
         facts={"initial_success": success},
         curve=curve if error else {},
         reporting=REPORTING if reporting is None else reporting,
+        provenance={"seed_scheme": "common"},
     )
 
 

@@ -10,7 +10,9 @@ import pytest
 from simulated import grid, record
 
 from tpobench.report.cells import KNOWN_RULES, read_cells
-from tpobench.report.plots import RC, STYLES, pictures_of, save, spread, style_of
+from tpobench.report.figures import pictures_of, save
+from tpobench.report.figures.layout import spread
+from tpobench.report.figures.style import RC, STYLES, style_of
 from tpobench.results import Results
 
 
@@ -37,11 +39,13 @@ def test_an_unknown_rule_has_one_style_in_every_figure():
 
 
 def test_there_is_a_panel_per_cell_and_a_line_per_rule():
-    """Learning curves, the misalignment where recorded, and the sparsity profile."""
+    """Curves, times, final results, profile and sweep; the misalignment where recorded."""
     found = pictures(grid(["tpo", "grpo"], lengths=(4, 6, 8), seeds=3))
-    assert [p.name for p in found] == ["simulated-curves", "simulated-misalignment", "simulated-sparsity"]
-    assert [len(p.figure.axes) for p in found] == [3, 3, 1]
-    assert all(set(lines(ax)) == {"tpo", "grpo"} for p in found for ax in p.figure.axes)
+    panels = {p.name.removeprefix("simulated-"): len(p.figure.axes) for p in found}
+    assert panels == {"curves": 3, "reached-0_1": 3, "reached-0_01": 3, "final": 3, "improvement": 1, "sparsity": 1,
+                      "length": 1, "misalignment": 3}  # fmt: skip
+    named = [p for p in found if p.name != "simulated-improvement"]  # which names pairs
+    assert all(set(lines(ax)) == {"tpo", "grpo"} for p in named for ax in p.figure.axes)
 
 
 def test_the_line_of_a_rule_is_its_mean_in_percent():
@@ -76,7 +80,8 @@ def test_runs_matched_by_interactions_are_drawn_over_interactions():
 
 def test_the_profile_has_a_panel_per_reward_and_runs_to_the_harder_side():
     """p0 on a reversed log axis."""
-    picture = pictures(grid(["tpo", "grpo"], rewards=("terminal", "dense"), seeds=3))[-1]
+    found = pictures(grid(["tpo", "grpo"], rewards=("terminal", "dense"), seeds=3))
+    picture = next(p for p in found if p.name == "simulated-sparsity")
     assert [ax.get_title() for ax in picture.figure.axes] == ["dense", "terminal"]
     assert all(ax.get_xscale() == "log" and ax.xaxis_inverted() for ax in picture.figure.axes)
     ticks = [t.get_text() for t in picture.figure.axes[0].get_xticklabels()]
@@ -125,7 +130,7 @@ def test_labels_keep_their_order_and_a_gap(heights):
 
 def test_labels_and_titles_do_not_overlap():
     """No two texts of a figure share pixels, and none leaves it."""
-    for picture in pictures(grid(["tpo", "grpo", "ppo"], rewards=("terminal", "dense"), seeds=3)):
+    for picture in pictures(grid(["tpo", "grpo", "ppo"], lengths=(4, 6, 8), rewards=("terminal", "dense"), seeds=3)):
         with mpl.rc_context(RC):
             picture.figure.draw_without_rendering()
         boxes = [ax.title.get_window_extent() for ax in picture.figure.axes if ax.title.get_text()]
@@ -136,11 +141,15 @@ def test_labels_and_titles_do_not_overlap():
         assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
 
 
-@pytest.mark.parametrize("ending", ["png", "pdf"])
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_the_same_records_give_the_same_bytes(ending):
-    """No date, no random names."""
+    """No date, no random names, no trace of what was drawn or saved before."""
     found = grid(["tpo", "grpo"], lengths=(4,), seeds=3)
-    assert save(pictures(found)[0], ending) == save(pictures(found)[0], ending)
+    first, second = (pictures(found)[3] for _ in range(2))
+    save(second, "png")
+    assert save(first, ending) == save(second, ending)
+    assert b"dc:date" not in save(first, "svg")
+    assert b"CreationDate" not in save(first, "pdf")
 
 
 def test_figures_leave_the_settings_of_matplotlib_alone():
@@ -153,7 +162,7 @@ def test_figures_leave_the_settings_of_matplotlib_alone():
 
 def test_tick_labels_of_the_sparsity_axis_keep_their_distance():
     """Eight values over seven octaves: every second one keeps its label, since a sixth of the range lies between."""
-    from tpobench.report.plots import _apart
+    from tpobench.report.figures.profile import apart
 
-    assert _apart([2.0**-k for k in range(8, 0, -1)]) == [2.0**-8, 2.0**-6, 2.0**-4, 2.0**-2]
-    assert _apart([0.014, 0.015, 0.06]) == [0.014, 0.06]
+    assert apart([2.0**-k for k in range(8, 0, -1)]) == [2.0**-8, 2.0**-6, 2.0**-4, 2.0**-2]
+    assert apart([0.014, 0.015, 0.06]) == [0.014, 0.06]

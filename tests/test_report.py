@@ -14,10 +14,13 @@ from simulated import REPORTING, grid, record
 
 from tpobench.errors import CorruptResults, NothingToDo, UsageError
 from tpobench.report import make_report, render_markdown, write_report
-from tpobench.report.tables import mean_text, p_text, seed_ranges
-from tpobench.report.writers import csv_text, json_text, latex, md_escape, tex_escape
+from tpobench.report.data import csv_text, json_text
+from tpobench.report.latex import latex, tex_escape
+from tpobench.report.markdown import md_escape
+from tpobench.report.text import seed_ranges
 from tpobench.results import Results
 from tpobench.stats.estimate import Estimate
+from tpobench.stats.texts import mean_text, p_text
 
 
 def flat(algorithm, errors, **kwargs):
@@ -54,7 +57,7 @@ SPREAD = [0.01 * i for i in range(20)]
         (results(flat("tpo", [0.01, 0.02, 0.03, 0.04, 0.05])), "3.0 [1.0, 5.0]; 4/5 solved"),
         (
             results(flat("tpo", SPREAD[:18]), [record("tpo", s, [0.5, None], status="diverged") for s in (18, 19)]),
-            "18 [8, 40] (2/20 diverged, scored 1.0); 5/20 solved",
+            "18 [8, 40] (2/20 diverged, scored 100.0); 5/20 solved",
         ),
         (results([record("tpo", s, [0.5, None], status="diverged") for s in range(20)]), "diverged 20/20"),
     ],
@@ -98,7 +101,7 @@ def test_the_effect_of_dropping_diverged_runs_is_shown_beside():
     """The default scores them; the sensitivity line drops them."""
     runs = [record("tpo", s, [0.5, None], status="diverged") for s in (5,)]
     found = render_markdown(results(flat("tpo", [0.01, 0.02, 0.03, 0.04, 0.05]), runs))
-    assert "without the 1 diverged runs 3.0 [1.0, 5.0]" in found
+    assert "without the 1 diverged run 3.0 [1.0, 5.0]" in found
 
 
 def test_a_rule_without_result_is_missing_and_its_reason_listed():
@@ -113,7 +116,7 @@ def test_unequal_seeds_are_named():
     """A rule with fewer seeds says how many, and the test how many it used."""
     found = results(flat("tpo", SPREAD), flat("grpo", [0.5 + e for e in SPREAD[:17]]))
     assert entry(found, "summary", "grpo", 1).text.endswith("; n=17")
-    assert entry(found, "tests-final5", "sequence", "Seeds").text == "17 pairs, r=1.00 (common of 20 and 17)"
+    assert entry(found, "tests-final5", "sequence", "Seeds").text == "17 pairs (common of 20 and 17), r=1.00"
 
 
 def test_the_best_group_is_bold_and_the_best_mean_underlined():
@@ -126,7 +129,7 @@ def test_the_best_group_is_bold_and_the_best_mean_underlined():
     assert re.search(r"\| tpo \| \*\*<ins>9.5 \[.*?</ins>\*\* \|", text)
     assert re.search(r"\| grpo \| \*\*9.6 \[[^|<]*\*\* \|", text)
     assert re.search(r"\| dg \| 59.5 \[", text)
-    assert r"tpo & \tpobest{\tpoleader{9.5 [" in latex(make_report(found))
+    assert r"tpo & \tpostack{\tpobest{\tpoleader{9.5 [" in latex(make_report(found))
 
 
 def test_without_a_possible_test_only_the_best_mean_is_bold():
@@ -173,17 +176,18 @@ def test_markdown_and_latex_are_rounded_views_of_the_json():
     report = make_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12))
     tables = json.loads(json_text(report))["suites"][0]["tables"]
     md, tex = render_markdown(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12)), latex(report)
-    rounded = 0
-    for cell in (cell for table in tables for row in table["rows"] for cell in row):
+    rounded = {}
+    for name, cell in ((table["name"], cell) for table in tables for row in table["rows"] for cell in row):
         assert md_escape(cell["text"]) in md
-        assert tex_escape(cell["text"]) in tex
-        if "estimate" in cell and cell["estimate"]["low"] is not None:
-            e = cell["estimate"]
-            shown = [float(v) for v in re.match(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", cell["text"]).groups()]
-            digits = len(re.match(r"\d+\.?(\d*)", cell["text"]).group(1))
-            assert shown == [round(100 * v, digits) for v in (e["value"], e["low"], e["high"])]
-            rounded += 1
-    assert rounded >= 4
+        assert all(tex_escape(part) in tex for part in cell["text"].split("; "))
+        e = cell.get("estimate", {})
+        found = re.match(r"(\d+\.?(\d*)) \[(\d+\.?\d*), (\d+\.?\d*)\]", cell["text"])
+        if found and e.get("low") is not None:
+            scale = 1 if name == "suite" or name.startswith("details-steps") else 100
+            shown = [float(found.group(i)) for i in (1, 3, 4)]
+            assert shown == [round(scale * v, len(found.group(2))) for v in (e["value"], e["low"], e["high"])]
+            rounded[name] = rounded.get(name, 0) + 1
+    assert {"final5", "area", "suite", "details-final5", "details-steps0.1m3"} <= set(rounded)
 
 
 def test_csv_holds_every_seed_in_full_precision():
@@ -206,21 +210,27 @@ def test_json_has_no_nan_and_never_is_null():
 
 def test_two_writes_are_equal_byte_by_byte(tmp_path):
     """Figures included, and independent of the order of the records."""
-    found = grid(["tpo", "grpo"], lengths=(4, 8), seeds=3)
+    found = grid(["tpo", "grpo"], lengths=(4,), seeds=3)
     shuffled = Results(tuple(reversed(found.records)))
     first = write_report(found, tmp_path / "a")
     second = write_report(shuffled, tmp_path / "b")
     assert [p.relative_to(tmp_path / "a") for p in first] == [p.relative_to(tmp_path / "b") for p in second]
-    assert {p.suffix for p in first} == {".md", ".tex", ".csv", ".json", ".png", ".pdf"}
+    assert {p.suffix for p in first} == {".md", ".tex", ".csv", ".json", ".html", ".png", ".pdf", ".svg"}
     assert [p.name for p, q in zip(first, second, strict=True) if p.read_bytes() != q.read_bytes()] == []
+
+
+def test_the_tables_of_a_grid_do_not_depend_on_the_order_of_the_records():
+    """Resampling starts from the same seed for every entry."""
+    found = grid(["tpo", "grpo"], lengths=(4, 8), seeds=6)
+    assert json_text(make_report(found)) == json_text(make_report(Results(tuple(reversed(found.records)))))
 
 
 def test_every_figure_of_the_markdown_exists(tmp_path):
     """Links resolve, captions name band and seeds."""
-    write_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=3), tmp_path, ["md"])
+    write_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=3), tmp_path, ["md"], figure_formats=["png"])
     text = (tmp_path / "report.md").read_text()
     links = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
-    assert len(links) == 3
+    assert len(links) == len(set(links)) == 7
     assert all((tmp_path / link).is_file() for link in links)
     assert "mean over 3 seeds. Band: pointwise 95% bootstrap interval of the mean" in text
 
@@ -231,29 +241,12 @@ def test_markdown_escapes_what_would_become_markup():
     assert md_escape(">90 (0/20; rate <= .16)") == ">90 (0/20; rate <= .16)"
 
 
-def test_latex_escapes_its_specials():
-    """Every character that LaTeX would interpret."""
-    assert tex_escape("a_b & 5% #1 $x$ {y} ~^\\") == (
-        r"a\_b \& 5\% \#1 \$x\$ \{y\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
-    )
-    assert tex_escape("Error ↓ <= >2000") == r"Error $\downarrow$ $\le$ $>$2000"
-
-
-def test_latex_tables_are_balanced_booktabs():
-    """Every row has as many entries as the header, every environment ends, no vertical rules."""
-    text = latex(make_report(grid(["tpo", "grpo_no_kl"], lengths=(4, 8), seeds=3)))
-    for tabular in re.findall(r"\\begin\{tabular\}\{@\{\}(l+)@\{\}\}\n\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
-        rows = [line for line in tabular[1].splitlines() if line.endswith("\\\\")]
-        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {len(tabular[0])}
-    assert text.count("\\begin{") == text.count("\\end{") > 0
-    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
-    assert r"\providecommand{\tpobest}[1]{\textbf{#1}}" in text
-
-
-def test_budgets_that_differ_are_not_compared_in_time():
-    """Censored times need one common budget."""
+def test_times_under_budgets_that_differ_are_compared_by_the_log_rank_test():
+    """Ranks of censored times need one budget; the log-rank test does not, and the table says so."""
     found = results(flat("tpo", SPREAD), [record("grpo", s, [0.3] * 20) for s in range(20)])
-    assert "budgets differ (90, 190 updates): times are not compared" in render_markdown(found)
+    assert "budgets differ (90, 190 updates): log-rank tests, differences up to the least" in render_markdown(found)
+    row = entry(found, "tests-steps0.1m3", "sequence", "A is")
+    assert (row.text, row.data["test"], row.data["difference"]) == ("better", "logrank", -45.0)
 
 
 def test_runs_measured_at_different_steps_are_refused():

@@ -6,98 +6,159 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpobench.errors import NothingToDo, unknown
-from tpobench.report.cells import Cell, Results, read_cells, rule_order
-from tpobench.report.tables import (
-    Metric,
-    Row,
-    Table,
-    make_row,
-    metric_table,
-    metrics_of,
-    pairwise_table,
-    rules_table,
-    signature_of,
-)
-from tpobench.report.writers import ENDINGS, WRITERS, FigureNote, Report, Section, markdown
+from tpobench.errors import NothingToDo
+from tpobench.report.cells import Cell, Problem, Results, read_cells, rule_order
+from tpobench.report.details import detail_table
+from tpobench.report.markdown import markdown
+from tpobench.report.metrics import Metric, metrics_of
+from tpobench.report.model import FigureNote, Report, Section, Table
+from tpobench.report.options import FIGURE_FORMATS, Diverged, Options, check
+from tpobench.report.overall import suite_tables
+from tpobench.report.paper import paper_table
+from tpobench.report.rows import Row, make_row
+from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
+from tpobench.report.writers import ENDINGS, WRITERS
+from tpobench.stats.estimate import Intervals
 
 if TYPE_CHECKING:
-    from tpobench.report.plots import Picture
+    from tpobench.report.figures import Picture
 
-__all__ = ["make_report", "render_markdown", "write_report"]
+__all__ = ["FIGURE_FORMATS", "Options", "check", "make_report", "render_markdown", "write_report"]
+
+Suites = Mapping[str, list[Cell]]
 
 
-def write_report(results: Results, out: Path, formats: Sequence[str] = ("md", "latex", "csv", "json")) -> list[Path]:
-    """Write report.md, .tex, .csv, .json as asked, and the figures below figures/; the same records, the same bytes.
+def write_report(
+    results: Results,
+    out: Path,
+    formats: Sequence[str] = ("md", "latex", "csv", "json", "html"),
+    *,
+    ci: Intervals = "auto",
+    paper_compat: bool = False,
+    diverged: Diverged = "worst",
+    figure_formats: Sequence[str] = FIGURE_FORMATS,
+) -> list[Path]:
+    """Write report.md, .tex, .csv, .json, .html as asked, and figures below figures/; the same records, the same bytes.
+
+    Args:
+        results: what to report.
+        out: folder, made where it is missing.
+        formats: md, latex, csv, json, html.
+        ci: interval of means: auto, t, bca, bca-expanded, studentized, percentile, se.
+        paper_compat: the paper's conventions: last evaluation, first crossing, s.e. with ddof 0, crossing of the mean.
+        diverged: worst (scored the worst value), drop (left out, counted), fail (refused).
+        figure_formats: png, pdf, svg; none for no figure files.
 
     Raises:
         NothingToDo: no finished run.
-        UsageError: an unknown format.
+        RunsFailed: diverged runs under `fail`.
+        UsageError: an unknown format or option.
     """
     for name in formats:
-        if name not in WRITERS:
-            raise unknown("report format", name, WRITERS)
-    pictures = _pictures(results)
-    report = make_report(results, {s: [FigureNote(p.name, p.caption) for p in found] for s, found in pictures.items()})
+        check(name, WRITERS, "report format")
+    for name in figure_formats:
+        check(name, FIGURE_FORMATS, "figure format")
+    how = Options(ci, paper_compat, diverged)
+    suites, problems = _read(results, how)
+    pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
+    drawn = _drawn(pictures, figure_formats, html="html" in formats)
+    report = _report(results, suites, problems, _noted(pictures, drawn, figure_formats), how)
     files = {out / f"report.{ENDINGS[name]}": WRITERS[name](report).encode() for name in dict.fromkeys(formats)}
-    files |= _figure_files(out / "figures", [p for found in pictures.values() for p in found])
+    files |= {
+        out / "figures" / name: content for name, content in drawn.items() if name.endswith(tuple(figure_formats))
+    }
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return list(files)
 
 
-def render_markdown(results: Results) -> str:
+def render_markdown(results: Results, how: Options | None = None) -> str:
     """The tables as Markdown, without figures."""
-    return markdown(make_report(results))
+    return markdown(make_report(results, how=how))
 
 
-def make_report(results: Results, figures: Mapping[str, Sequence[FigureNote]] | None = None) -> Report:
+def make_report(
+    results: Results, figures: Mapping[str, Sequence[FigureNote]] | None = None, how: Options | None = None
+) -> Report:
     """All tables of all suites.
 
     Raises:
         NothingToDo: no finished run.
     """
-    suites, problems = read_cells(results.records)
-    if not any(cell.arms for cells in suites.values() for cell in cells):
+    how = how or Options()
+    suites, problems = _read(results, how)
+    return _report(results, suites, problems, figures or {}, how)
+
+
+def _read(results: Results, how: Options) -> tuple[Suites, list[Problem]]:
+    suites, problems = read_cells(results.records, how)
+    if not any(cell.arms or cell.dropped for cells in suites.values() for cell in cells):
         reasons = sorted({p.reason for p in problems if p.reason})
         detail = f" ({len(problems)} failed or skipped: {reasons[0]})" if reasons else ""
         msg = f"no finished run to report{detail}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
+    return suites, problems
+
+
+def _report(
+    results: Results,
+    suites: Suites,
+    problems: Sequence[Problem],
+    figures: Mapping[str, Sequence[FigureNote]],
+    how: Options,
+) -> Report:
     asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
-    sections = [_section(s, cells, asked[s], (figures or {}).get(s, ())) for s, cells in suites.items()]
+    sections = [_section(s, cells, asked[s], figures.get(s, ()), how) for s, cells in suites.items()]
     return Report(tuple(sections), tuple(problems), results.quarantined)
 
 
-def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[FigureNote]) -> Section:
+def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[FigureNote], how: Options) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
-    rules = sorted({arm.algorithm for arm in arms} | asked, key=rule_order)
+    rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
     metrics = metrics_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
-    rows = {m: [make_row(cell, m, rules) for cell in cells] for m in metrics}
-    return Section(suite, reporting.title, _tables(suite, rows, rules), tuple(figures), tuple(cells), tuple(metrics))
+    rows = {m: [make_row(cell, m, rules, how) for cell in cells] for m in metrics}
+    tables = _tables(suite, rows, rules, how)
+    return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
 
 
-def _tables(suite: str, rows: Mapping[Metric, list[Row]], rules: Sequence[str]) -> tuple[Table, ...]:
-    signatures = {m: signature_of(suite, m, found) for m, found in rows.items()}
-    final = next(iter(rows))
-    if len(rows[final]) == 1:
-        summary = rules_table({m: found[0] for m, found in rows.items()}, rules, "\n".join(signatures.values()))
-        tables = [summary]
+def _tables(suite: str, rows: Mapping[Metric, list[Row]], rules: Sequence[str], how: Options) -> tuple[Table, ...]:
+    signatures = {m: signature_of(suite, m, found, how) for m, found in rows.items()}
+    cells = [row.cell for row in next(iter(rows.values()))]
+    if len(cells) == 1:
+        tables = [rules_table({m: found[0] for m, found in rows.items()}, rules, "\n".join(signatures.values()))]
     else:
         tables = [metric_table(found, m, rules, signatures[m]) for m, found in rows.items()]
-    tests = [pairwise_table(found, m, signatures[m]) for m, found in rows.items()] if len(rules) > 1 else []
-    return (*tables, *tests)
+    if how.paper_compat:
+        tables += [paper_table(cells, t, rules, suite) for t in cells[0].reporting.thresholds]
+    tables += suite_tables(suite, cells, rules, how)
+    tables += [detail_table(cells, m, signatures[m], how) for m in rows if m.kind != "area"]
+    if len(rules) > 1:
+        tables += [pairwise_table(found, m, signatures[m]) for m, found in rows.items()]
+    return tuple(sorted(tables, key=lambda table: table.folded))
 
 
-def _pictures(results: Results) -> dict[str, list[Picture]]:
-    from tpobench.report.plots import pictures_of  # noqa: PLC0415 - tables alone must not wait for matplotlib
+def _pictures(suites: Suites, how: Options) -> dict[str, list[Picture]]:
+    from tpobench.report.figures import pictures_of  # noqa: PLC0415 - tables alone must not wait for matplotlib
 
-    suites, _ = read_cells(results.records)
-    return {suite: pictures_of(suite, cells) for suite, cells in suites.items()}
+    return {suite: pictures_of(suite, cells, how) for suite, cells in suites.items()}
 
 
-def _figure_files(folder: Path, pictures: Sequence[Picture]) -> dict[Path, bytes]:
-    from tpobench.report.plots import save  # noqa: PLC0415 - see above
+def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *, html: bool) -> dict[str, bytes]:
+    """File name -> bytes; an HTML page needs the svg, whether or not it becomes a file."""
+    from tpobench.report.figures import save  # noqa: PLC0415 - see above
 
-    return {folder / f"{p.name}.{ending}": save(p, ending) for p in pictures for ending in ("png", "pdf")}
+    endings = [e for e in FIGURE_FORMATS if e in formats or (html and e == "svg")]
+    return {f"{p.name}.{e}": save(p, e) for found in pictures.values() for p in found for e in endings}
+
+
+def _noted(
+    pictures: Mapping[str, Sequence[Picture]], drawn: Mapping[str, bytes], formats: Sequence[str]
+) -> dict[str, list[FigureNote]]:
+    """What the texts say of each figure; the best file for a browser is the one to link to."""
+    ending = next((e for e in ("png", "svg", "pdf") if e in formats), "")
+    return {
+        suite: [FigureNote(p.name, p.caption, p.title, ending, drawn.get(f"{p.name}.svg", b"")) for p in found]
+        for suite, found in pictures.items()
+    }

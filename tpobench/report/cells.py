@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from tpobench.errors import CorruptResults
+from tpobench.errors import CorruptResults, RunsFailed
+from tpobench.report.options import Options
+from tpobench.results import by_matching
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.estimate import Floats, area_under_curve, final_window
 
@@ -33,6 +35,8 @@ class Record(Protocol):
     def curve(self) -> Mapping[str, list[Any]]: ...  # noqa: D102
     @property
     def reporting(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class Results(Protocol):
@@ -77,6 +81,7 @@ class Arm:
     final: Floats
     area: Floats
     times: Mapping[float, Floats]  # threshold -> (n,) steps, inf = never
+    scheme: str = ""  # how seeds became random numbers; empty where that is unknown or mixed
 
     @property
     def budget(self) -> float:
@@ -100,6 +105,7 @@ class Cell:
     arms: Mapping[str, Arm]
     success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
     condition: str = ""  # the matching, where the suite's records hold several
+    dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # seeds of diverged runs, where left out
 
     @property
     def label(self) -> str:
@@ -124,36 +130,48 @@ class Problem:
     reason: str
 
 
-def read_cells(records: Iterable[Record]) -> tuple[dict[str, list[Cell]], list[Problem]]:
+def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[dict[str, list[Cell]], list[Problem]]:
     """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
 
     Raises:
         CorruptResults: runs of one rule in one cell were measured at different steps.
+        RunsFailed: runs diverged, and `how` does not accept that.
     """
-    kept = list(records)
+    kept, how = list(records), how or Options()
     versions: dict[str, set[Any]] = defaultdict(set)
-    matchings: dict[str, set[str]] = defaultdict(set)
     for r in kept:
         versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
-    for r in kept:
-        if r.spec["matching"] != "any":
-            matchings[_suite(r, versions)].add(r.spec["matching"])
+    if how.diverged == "fail":
+        _refuse_diverged(kept)
     groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[Record]] = defaultdict(list)
-    for r in kept:
-        suite, own = _suite(r, versions), str(r.spec["matching"])
-        # A rule that is the same under every matching is part of each.
-        for matching in (sorted(matchings[suite]) or [own]) if own == "any" else [own]:
-            groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
+    matchings: dict[str, set[str]] = defaultdict(set)
+    for r, matching in by_matching(kept):
+        suite = _suite(r, versions)
+        groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
+        matchings[suite].add(matching)
     cells: dict[str, list[Cell]] = defaultdict(list)
     for (suite, axes, matching), members in sorted(groups.items(), key=lambda g: _natural(g[0])):
         condition = matching if len(matchings[suite]) > 1 else ""
-        cells[suite].append(_cell(suite, dict(axes), matching, condition, members))
+        cells[suite].append(_cell(suite, dict(axes), matching, condition, members, how))
     problems = [
         Problem(_suite(r, versions), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
         for r in kept
         if r.status not in FINISHED
     ]
     return dict(cells), problems
+
+
+def _refuse_diverged(records: Sequence[Record]) -> None:
+    lost = sorted(
+        f"{r.spec['algorithm']} seed {r.spec['seed']} ({_where(r)})" for r in records if r.status == "diverged"
+    )
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        msg = (
+            f"{len(lost)} run{'s' if len(lost) > 1 else ''} diverged: {', '.join(lost[:3])}{more}; "
+            "score them as the worst value (worst) or leave them out (drop)"
+        )
+        raise RunsFailed(msg)
 
 
 def _suite(record: Record, versions: Mapping[str, set[Any]]) -> str:
@@ -172,17 +190,24 @@ def _natural(key: tuple[str, tuple[tuple[str, Any], ...], str]) -> tuple[Any, ..
     return suite, matching, order
 
 
-def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, members: list[Record]) -> Cell:
+def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, members: list[Record], how: Options) -> Cell:
     reporting = Reporting.of(members[0].reporting)
+    if how.paper_compat:
+        reporting = replace(reporting, window=1, persist=1)
     by_rule: dict[str, list[Record]] = defaultdict(list)
     for r in members:
         by_rule[str(r.spec["algorithm"])].append(r)
-    arms = {}
+    arms, dropped = {}, {}
     for name in sorted(by_rule, key=rule_order):
         finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
+        lost = tuple(int(r.spec["seed"]) for r in finished if r.status == "diverged")
+        if how.diverged == "drop" and lost:
+            dropped[name] = lost
+            finished = [r for r in finished if r.status != "diverged"]
         if finished:
             arms[name] = _arm(name, finished, reporting)
-    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, _success(members), condition)
+    success = _success(members)
+    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, success, condition, dropped)
 
 
 def _success(members: list[Record]) -> float | None:
@@ -219,7 +244,13 @@ def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
         final=final,
         area=area_under_curve(error, steps, reporting.worst),
         times=times,
+        scheme=_scheme(records),
     )
+
+
+def _scheme(records: list[Record]) -> str:
+    found = {str(r.provenance.get("seed_scheme", "")) for r in records}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _padded(values: Sequence[Any], length: int) -> list[float]:

@@ -1,0 +1,140 @@
+"""The HTML page: one file, valid and accessible, dark where the reader is, equal to the json beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from simulated import grid, record
+
+from tpobench.report import make_report, write_report
+from tpobench.report.page import anchor, html_page
+from tpobench.results import Results
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and texts; complains about what is left open."""
+
+    def __init__(self, text) -> None:
+        super().__init__()
+        self.stack, self.found, self.unclosed = [], [], []
+        self.feed(text)
+        self.unclosed += self.stack
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", **dict(attrs)}
+        self.found.append(element)
+        if tag not in VOID:
+            self.stack.append(element)
+
+    def handle_endtag(self, tag):
+        if not self.stack or self.stack.pop()["tag"] != tag:
+            self.unclosed.append(tag)
+
+    def handle_data(self, data):
+        for element in self.stack:
+            element["text"] += data
+
+    def all(self, tag, **attrs):
+        return [e for e in self.found if e["tag"] == tag and all(e.get(k) == v for k, v in attrs.items())]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """One page with figures, and the json made from the same records."""
+    out = tmp_path_factory.mktemp("report")
+    failed = record("ppo", 0, [], status="failed", reason="killed <b>", cell={"length": 4})
+    found = grid(["tpo", "grpo"], lengths=(4, 6, 8), seeds=6)
+    files = write_report(Results((*found.records, failed)), out, ["html", "json"], figure_formats=[])
+    assert [f.name for f in files] == ["report.html", "report.json"]
+    return Page((out / "report.html").read_text()), json.loads((out / "report.json").read_text())
+
+
+def test_nothing_is_loaded_from_elsewhere(written):
+    """No script, no link, every image in the page itself."""
+    page, _ = written
+    assert not page.all("script") + page.all("link") + page.all("iframe")
+    assert all(e["src"].startswith("data:image/svg+xml;base64,") for e in page.all("img"))
+    assert all(e["href"].startswith("#") for e in page.all("a"))
+    style = page.all("style")[0]["text"]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_markup_is_closed_and_ids_are_unique(written):
+    """What opens closes, and every link of the contents has its place."""
+    page, _ = written
+    assert page.unclosed == []
+    ids = [e["id"] for e in page.found if "id" in e]
+    assert len(ids) == len(set(ids))
+    assert {e["href"][1:] for e in page.all("a")} <= set(ids)
+    labels = {e["aria-labelledby"] for e in page.found if "aria-labelledby" in e}
+    assert labels <= set(ids)
+
+
+def test_tables_can_be_read_by_a_screen_reader(written):
+    """A language, one h1, captions, column and row headers, a text for every figure."""
+    page, content = written
+    tables = content["suites"][0]["tables"]
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == 1
+    assert sorted(e["text"] for e in page.all("caption")) == sorted(t["title"] for t in tables)
+    assert len(page.all("th", scope="row")) == sum(len(t["rows"]) for t in tables)
+    assert all(e["alt"] and e["alt"] == caption["text"] for e, caption in
+               zip(page.all("img"), page.all("figcaption"), strict=True))  # fmt: skip
+
+
+def test_every_entry_of_the_json_stands_in_the_page(written):
+    """The same texts, marked alike."""
+    page, content = written
+    shown = [(e["text"].strip(), (e.get("class") or "").split()) for e in page.all("td")]
+    tables = sorted(content["suites"][0]["tables"], key=lambda t: t["name"].startswith(("tests-", "details-")))
+    entries = [cell for table in tables for row in table["rows"] for cell in row[1:]]
+    for cell, (text, marks) in zip(entries, shown, strict=False):
+        assert text == cell["text"]
+        assert ("best" in marks, "leader" in marks) == (cell["best"], cell["leader"])
+    assert any(cell["best"] for cell in entries)
+    assert all(t["signature"].splitlines()[0] in {e["text"] for e in page.all("code")} for t in tables)
+
+
+def test_figures_are_drawings(written):
+    """Well-formed svg, one for each figure of the json."""
+    page, content = written
+    images = page.all("img")
+    assert len(images) == len(content["suites"][0]["figures"]) == 8
+    for image in images:
+        root = ET.fromstring(base64.b64decode(image["src"].partition(",")[2]))  # noqa: S314 - our own drawing
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_page_follows_the_readers_choice_of_light_or_dark(written):
+    """Both sets of colours define the same names."""
+    style = written[0].all("style")[0]["text"]
+    light, dark = (re.findall(r"(--\w+):", block) for block in re.findall(r":root \{([^}]*)\}", style))
+    assert light == dark != []
+    assert style.index("@media (prefers-color-scheme: dark)") < style.rindex(":root")
+
+
+def test_texts_of_records_are_never_markup(written):
+    """A reason with a tag in it is shown as it was."""
+    page, _ = written
+    assert [e["text"] for e in page.all("td") if "killed" in e["text"]] == ["killed <b>"]
+    assert page.all("b") == []
+
+
+def test_a_report_without_problems_has_no_such_section():
+    """Nor a link to it."""
+    text = html_page(make_report(grid(["tpo"], lengths=(4,), seeds=2)))
+    assert "Runs without a result" not in text
+    assert Page(text).unclosed == []
+
+
+def test_anchors_are_plain():
+    """Letters, digits, dots and dashes."""
+    assert anchor("terminal_reward@2", "steps0.1m3") == "terminal-reward-2-steps0.1m3"

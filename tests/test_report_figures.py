@@ -1,0 +1,234 @@
+"""What each kind of figure shows: times, strips, sweeps, probabilities of improvement, log axes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from simulated import grid, record
+
+from tpobench.report import Options
+from tpobench.report.cells import KNOWN_RULES, read_cells
+from tpobench.report.figures import pictures_of, save
+from tpobench.report.figures.improvement import improvement
+from tpobench.report.figures.reached import stairs
+from tpobench.report.figures.scales import decades
+from tpobench.report.figures.strips import lanes
+from tpobench.report.figures.style import RC
+from tpobench.results import Results
+
+
+def flat(algorithm, errors, **kwargs):
+    """One run per seed whose error never changes."""
+    return [record(algorithm, seed, [e] * 10, **kwargs) for seed, e in enumerate(errors)]
+
+
+def results(*runs):
+    return Results(tuple(r for group in runs for r in group))
+
+
+def cells_of(found):
+    """The cells of the only suite."""
+    (cells,) = read_cells(found.records)[0].values()
+    return cells
+
+
+def picture(found, name, how=None):
+    """The figure of that name, of the only suite."""
+    ((suite, cells),) = read_cells(found.records, how)[0].items()
+    return next(p for p in pictures_of(suite, cells, how) if p.name == f"{suite}-{name}")
+
+
+def arms(*runs):
+    """The arms of one cell."""
+    return next(iter(read_cells(results(*runs).records)[0].values()))[0].arms
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+
+
+def test_the_share_of_seeds_grows_at_their_times_and_ends_at_the_budget():
+    """Below 10 % at updates 0, 20, and never: thirds of the seeds, the last counted in n."""
+    runs = [record("tpo", s, [0.5] * k + [0.05] * (10 - k)) for s, k in enumerate((0, 2, 10))]
+    x, reached = stairs(arms(runs)["tpo"], 0.1, "step")
+    assert x.tolist() == [0, 0, 20, 90]
+    assert reached.tolist() == [0, 1, 2, 2]
+    drawn = lines(picture(results(runs), "reached-0_1").figure.axes[0])["tpo"]
+    assert drawn.get_ydata() == pytest.approx([0, 100 / 3, 200 / 3, 200 / 3])
+    assert drawn.get_drawstyle() == "steps-post"
+
+
+def test_times_are_drawn_over_the_budget_the_rules_share():
+    """64 rollouts an update, where rules are matched by interactions."""
+    runs = [record("tpo", 0, [0.5] * 2 + [0.05] * 8, matching="interactions")]
+    axes = picture(results(runs), "reached-0_1").figure.axes[0]
+    assert lines(axes)["tpo"].get_xdata().tolist() == [0, 1280, 5760]
+    assert axes.get_xlabel() == "Rollouts drawn"
+
+
+def test_a_threshold_that_nobody_reaches_has_no_figure():
+    """Nothing to see."""
+    found = cells_of(results(flat("tpo", [0.05] * 3)))
+    assert [p.name for p in pictures_of("simulated", found) if "reached" in p.name] == ["simulated-reached-0_1"]
+
+
+def test_the_caption_of_times_says_how_long_a_threshold_must_hold_and_who_counts():
+    """Evaluations in a row, seeds, interval."""
+    caption = picture(grid(["tpo"], lengths=(4,), seeds=3), "reached-0_1").caption
+    assert caption.startswith("Share of seeds whose error was below 10% in 3 consecutive evaluations by then; 3 seeds")
+    assert "never get there included" in caption
+    assert "95% Wilson interval" in caption
+
+
+def test_a_strip_has_a_dot_for_every_seed_and_the_mean_with_its_interval():
+    """0 .. 19 %: twenty dots, 9.5 in the middle of its bar; a cross for the diverged run."""
+    lost = [record("tpo", 20, [0.1, None], status="diverged")]
+    axes = picture(results(flat("tpo", [0.01 * i for i in range(20)]), lost), "final").figure.axes[0]
+    drawn = {line.get_label() or line.get_marker(): line for line in axes.get_lines()}
+    assert drawn["_seeds"].get_xdata().tolist() == pytest.approx(list(range(20)))
+    assert drawn["tpo"].get_xdata()[0] == pytest.approx((190 + 100) / 21)
+    crosses = [line for line in axes.get_lines() if line.get_marker() == "x"]
+    assert [line.get_xdata().tolist() for line in crosses] == [[100.0]]
+    bars = [line for line in axes.get_lines() if len(line.get_xdata()) == 2 and line.get_marker() == "None"]
+    assert len(bars) == 1
+    assert bars[0].get_xdata()[0] < (190 + 100) / 21 < bars[0].get_xdata()[1]
+
+
+def test_strips_do_not_start_at_a_bar_and_say_what_the_bars_are():
+    """n, interval and its method in the caption."""
+    caption = picture(grid(["tpo", "grpo"], lengths=(4,), seeds=12), "final").caption
+    assert "a dot per seed" in caption
+    assert "mean over 12 seeds with 95% interval (expanded BCa)" in caption
+    how = Options(ci="se")
+    assert "with one standard error" in picture(grid(["tpo"], lengths=(4,), seeds=12), "final", how).caption
+
+
+def test_dots_of_equal_value_do_not_hide_each_other():
+    """Eight in a row have eight heights, the same ones every time."""
+    assert len(set(lanes(np.zeros(8)))) == 8
+    assert lanes(np.array([3.0, 1.0, 2.0])).tolist() == lanes(np.array([3.0, 1.0, 2.0])).tolist() == [-0.5, -1.0, 0.2]
+
+
+def test_positive_values_over_decades_get_a_log_axis_with_plain_numbers():
+    """0.01 to 10 %; a zero anywhere keeps the axis linear, since log axes cannot show it."""
+    wide = results(flat("tpo", [0.0001, 0.0002]), flat("grpo", [0.1, 0.2]))
+    for name, axis in (("final", "x"), ("curves", "y")):
+        figure = picture(wide, name).figure
+        with mpl.rc_context(RC):
+            figure.draw_without_rendering()
+        axes = figure.axes[0]
+        assert getattr(axes, f"get_{axis}scale")() == "log"
+        assert {"0.1", "1", "10"} <= {t.get_text() for t in getattr(axes, f"get_{axis}ticklabels")()}
+    zero = results(flat("tpo", [0.0, 0.0002]), flat("grpo", [0.1, 0.2]))
+    assert picture(zero, "final").figure.axes[0].get_xscale() == "linear"
+    assert not decades([[1.0, 29.0]])
+    assert decades([[1.0, 33.0]])
+
+
+def test_a_sweep_has_a_figure_per_numeric_axis_and_a_panel_per_other_point():
+    """K = 4, 8, 16 on a log2 axis, its values as ticks; a word is no axis of a sweep, two values are none."""
+    cells = [{"candidates": k, "reward": r} for k in (4, 8, 16) for r in ("dense", "terminal")]
+    found = results(*(flat("tpo", [0.4 / c["candidates"]] * 2, cell=c) for c in cells))
+    figure = picture(found, "candidates").figure
+    assert [ax.get_title() for ax in figure.axes] == ["reward=dense", "reward=terminal"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["4", "8", "16"]
+    assert lines(figure.axes[0])["tpo"].get_xdata() == pytest.approx([4, 8, 16])
+    assert lines(figure.axes[0])["tpo"].get_ydata() == pytest.approx([10, 5, 2.5])
+    assert figure.axes[0].xaxis.get_transform().base == 2
+    names = [p.name for p in pictures_of("simulated", cells_of(found))]
+    assert "simulated-reward" not in names
+    two = cells_of(grid(["tpo"], lengths=(4, 8), seeds=2))
+    assert "simulated-length" not in [p.name for p in pictures_of("simulated", two)]
+
+
+def test_the_probability_of_improvement_is_named_on_both_sides():
+    """A row per pair, left against right."""
+    runs = results(flat("tpo", [0.1, 0.2]), flat("grpo", [0.15, 0.3]), flat("ppo", [0.15, 0.15]))
+    figure = picture(runs, "improvement").figure
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["tpo", "tpo", "grpo"]
+    assert [t.get_text() for t in axes.texts] == ["grpo", "ppo", "ppo"]
+    values = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in {"o", "s"}]
+    assert values == pytest.approx([0.75, 0.5, 0.25])
+
+
+def test_improvement_is_the_mean_over_cells_with_ties_counted_half():
+    """(1 x 1/2 + 3 x 1) / 4 = 7/8 and 1/2 average to 11/16; seeds of one rule fully below have no interval."""
+    a = arms(flat("tpo", [0.1, 0.2]), flat("grpo", [0.2, 0.3]))
+    b = arms(flat("tpo", [0.1, 0.2]), flat("grpo", [0.1, 0.2]))
+    found = improvement([a["tpo"], b["tpo"]], [a["grpo"], b["grpo"]], np.random.default_rng(0))
+    assert found.value == pytest.approx((7 / 8 + 1 / 2) / 2)
+    assert found.low <= found.value < found.high
+    apart = arms(flat("tpo", [0.1, 0.2]), flat("grpo", [0.3, 0.4]))
+    found = improvement([apart["tpo"]], [apart["grpo"]], np.random.default_rng(0))
+    assert (found.value, found.low, found.high) == (1.0, None, None)
+    assert improvement([a["tpo"]], [arms(flat("grpo", [0.2]))["grpo"]], np.random.default_rng(0)).low is None
+
+
+def test_the_interval_of_an_improvement_covers():
+    """Normal rules half a standard deviation apart: P = Phi(.5 / sqrt 2) = .638 lies in about 95 % of 150 intervals."""
+    rng, covered = np.random.default_rng(5), 0
+    base = arms(flat("tpo", [0.0] * 20), flat("grpo", [0.0] * 20))
+    for _ in range(150):
+        cells = [(rng.normal(0, 1, 20), rng.normal(0.5, 1, 20)) for _ in range(2)]
+        a = [replace(base["tpo"], final=x) for x, _ in cells]
+        b = [replace(base["grpo"], final=y) for _, y in cells]
+        found = improvement(a, b, rng)
+        covered += found.low <= 0.6381 <= found.high
+    assert 0.9 <= covered / 150 <= 0.99
+
+
+def test_few_seeds_are_drawn_one_by_one_beside_the_mean():
+    """Thin lines in a panel of its own, and the caption says so."""
+    found = picture(grid(["tpo"], lengths=(4,), seeds=5), "curves")
+    assert sum(line.get_linewidth() < 0.5 for line in found.figure.axes[0].get_lines()) == 5
+    assert "Thin lines: the seeds." in found.caption
+    assert "Thin lines" not in picture(grid(["tpo"], lengths=(4,), seeds=11), "curves").caption
+
+
+def test_single_panels_are_one_column_wide_and_texts_at_least_seven_points():
+    """Legible as printed: nothing has to be scaled to 3.3 inches."""
+    found = cells_of(grid(["tpo", "grpo"], lengths=(4,), seeds=3))
+    for drawn in pictures_of("simulated", found):
+        assert drawn.figure.get_figwidth() == 3.3
+        texts = [t for ax in drawn.figure.axes for t in (*ax.texts, *ax.get_xticklabels(), ax.xaxis.label, ax.title)]
+        assert min(t.get_fontsize() for t in texts) >= 7
+
+
+def test_many_rules_still_fit():
+    """Ten rules in one panel and in three: every text inside its figure, no label over a legend."""
+    found = grid(list(KNOWN_RULES), lengths=(4, 6, 8), seeds=2)
+    drawn = {p.name.removeprefix("simulated-"): p.figure for p in pictures_of("simulated", cells_of(found))}
+    assert [n for n in drawn if "improvement" in n] == [f"improvement-{i}" for i in (1, 2, 3)]
+    for name in ("final", "improvement-1", "curves", "length"):
+        figure = drawn[name]
+        with mpl.rc_context(RC):
+            figure.draw_without_rendering()
+        texts = [ax.title for ax in figure.axes] + [t for ax in figure.axes for t in (*ax.texts, *ax.get_yticklabels())]
+        boxes = [t.get_window_extent() for t in texts if t.get_text() and t.get_visible()]
+        names = [legend.get_window_extent() for legend in figure.legends]
+        page = figure.bbox
+        inside = [page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes + names]
+        assert all(inside), name
+        assert not any(b.overlaps(n) for b in boxes for n in names), name
+
+
+def test_captions_travel_with_the_files():
+    """In the metadata of png, pdf and svg."""
+    found = picture(grid(["tpo"], lengths=(4,), seeds=3), "final")
+    start = found.caption.split(",")[0].encode()
+    assert start in save(found, "png")
+    assert start in save(found, "svg")
+    assert start in save(found, "pdf").replace(b"\\", b"")
+
+
+def test_colours_follow_the_rule_and_not_its_neighbours():
+    """With and without ppo beside them, tpo and dg look the same."""
+    pair, three = grid(["tpo", "dg"], lengths=(4,), seeds=2), grid(["ppo", "tpo", "dg"], lengths=(4,), seeds=2)
+    for rule, name in itertools.product(("tpo", "dg"), ("curves", "final", "reached-0_1")):
+        looks = [lines(picture(f, name).figure.axes[0])[rule] for f in (pair, three)]
+        assert len({(line.get_color(), line.get_marker()) for line in looks}) == 1

@@ -1,0 +1,211 @@
+"""Details, the suite as a whole, the paper's conventions, and what the options change."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated import grid, record
+
+from tpobench.errors import RunsFailed, UsageError
+from tpobench.report import Options, make_report, write_report
+from tpobench.report.data import csv_text
+from tpobench.results import Results
+
+SPREAD = [0.01 * i for i in range(20)]
+
+
+def flat(algorithm, errors, **kwargs):
+    """One run per seed whose error never changes."""
+    return [record(algorithm, seed, [e] * 10, **kwargs) for seed, e in enumerate(errors)]
+
+
+def results(*runs):
+    return Results(tuple(r for group in runs for r in group))
+
+
+def table(found, name, how=None):
+    return next(t for s in make_report(found, how=how).sections for t in s.tables if t.name == name)
+
+
+def texts(found, name, how=None):
+    """Rows of a table as texts."""
+    return [[c.text for c in row] for row in table(found, name, how).rows]
+
+
+LOST = [record("tpo", s, [0.5, None], status="diverged") for s in (18, 19)]
+
+
+def test_details_stand_beside_the_mean():
+    """20 seeds at 0, 1, .. 19 %: 5 solved, median 9.5, middle half 9.5, worst quarter 17."""
+    (row,) = texts(results(flat("tpo", SPREAD)), "details-final5")
+    assert row[:5] == ["sequence", "tpo", "20", "9.5 [6.7, 12.2]", "5/20 [0.11, 0.47]"]
+    assert [t.split()[0] for t in row[5:]] == ["9.5", "9.5", "17.0"]
+
+
+def test_statistics_of_too_few_seeds_are_not_offered():
+    """No quarter of three seeds, no interval of their median."""
+    (row,) = texts(results(flat("tpo", [0.1, 0.2, 0.4])), "details-final5")
+    assert row[5:] == [
+        "20.0 (3 seeds: no 95% interval of a median; need 6)", "3 seeds: no IQM; need 4", "3 seeds: no CVaR25; need 8",
+    ]  # fmt: skip
+
+
+def test_times_have_their_restricted_mean_and_ert():
+    """10 of 20 at once, 10 never within 90 updates: mean of min 45, 900 steps for 10 successes."""
+    found = results(flat("tpo", [0.0] * 10 + [0.5] * 10))
+    (row,) = texts(found, "details-steps0.1m3")
+    assert row[2] == "10/20 [0.30, 0.70]"
+    assert row[4].startswith("45 [")
+    assert row[5] == "90"
+    assert texts(results(flat("tpo", [0.5] * 8)), "details-steps0.1m3")[0][2:4] == ["0/8 [0.00, 0.32]", ">90"]
+    assert texts(results(flat("tpo", [0.5] * 8)), "details-steps0.1m3")[0][5] == "never"
+
+
+def test_the_suite_table_weighs_cells_alike():
+    """Errors of 10 and 30 % are a score of .8; the others, 20 points worse in both, of .6."""
+    rng = np.random.default_rng(1)
+
+    def runs(rule, level, cell):
+        return flat(rule, level + rng.uniform(-0.01, 0.01, 12).round(4), cell={"length": cell})
+
+    found = results(runs("tpo", 0.1, 4), runs("tpo", 0.3, 6), runs("grpo", 0.3, 4), runs("grpo", 0.5, 6))
+    rows = table(found, "suite").rows
+    assert [r[0].text for r in rows] == ["tpo", "grpo"]
+    assert [r[1].data["estimate"]["value"] for r in rows] == pytest.approx([0.8, 0.6], abs=0.005)
+    assert [(r[1].best, r[1].leader) for r in rows] == [(True, True), (False, False)]
+    assert [r[3].text for r in rows] == ["0/24", "0/24"]
+    (pair,) = table(found, "tests-suite").rows
+    assert pair[-1].text == "better"
+    assert pair[-1].data["difference"] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_cell_that_a_rule_lacks_counts_for_no_rule():
+    """Averages over different cells would not be comparable."""
+    runs = [r for r in grid(["tpo", "grpo"], lengths=(4, 6, 8), seeds=6).records
+            if not (r.spec["algorithm"] == "grpo" and r.spec["cell"]["length"] == 8)]  # fmt: skip
+    found = table(Results(tuple(runs)), "suite")
+    assert [r[3].text.partition("/")[2] for r in found.rows] == ["12", "12"]
+    assert "Cells without some of the rules are left out for all: length=8" in found.notes
+    assert "2cells" in found.signature
+
+
+def test_one_cell_is_no_suite():
+    """Its own table says it all."""
+    names = [t.name for t in make_report(results(flat("tpo", SPREAD))).sections[0].tables]
+    assert names == ["summary", "details-final5", "details-steps0.1m3", "details-steps0.01m3"]
+
+
+def test_pairwise_tables_say_what_the_test_could_do():
+    """P(better) with its interval, the least p that so many seeds can give, and the family."""
+    rows = texts(results(flat("tpo", [0.1, 0.2, 0.3]), flat("grpo", [0.25, 0.35, 0.5])), "tests-final5")
+    (row,) = rows
+    assert row[3] == "n=3"
+    assert row[5].startswith("0.89 [")
+    assert row[6:10] == ["", "", ".1", "1"]
+    assert row[10] == "n=3: smallest possible p .1 > .05 (Holm, 1 test): cannot reject; need 4 seeds"
+
+
+def test_a_rule_that_always_diverges_is_compared_by_how_often():
+    """Scores without spread carry no test; the counts do."""
+    lost = [record("grpo", s, [0.5, None], status="diverged") for s in range(20)]
+    row = table(results(flat("tpo", SPREAD), lost), "tests-final5").rows[0]
+    assert (row[-1].text, row[-1].data["test"]) == ("better", "boschloo")
+
+
+def test_seeds_that_do_not_vary_are_asked_about():
+    """Two constants differ without any sampling variance."""
+    notes = table(results(flat("tpo", [0.2] * 5), flat("grpo", [0.3] * 5)), "summary").notes
+    assert "sequence: no seed of grpo and tpo differs: are the seeds really varied?" in notes
+
+
+def test_a_mean_that_one_seed_makes_is_marked():
+    """19 seeds at zero and one at 80 %: its interval covers less than it says."""
+    notes = table(results(flat("tpo", [0.0] * 19 + [0.8])), "summary").notes
+    assert notes[-1].endswith("(try --ci studentized): sequence, tpo (100%)")
+
+
+@pytest.mark.parametrize(
+    ("ci", "printed", "signature"),
+    [("auto", "9.5 [6.7, 12.2]", "bca-exp95"), ("t", "9.5 [6.7, 12.3]", "t95"), ("se", "9.5 ± 1.3", "se")],
+)
+def test_the_interval_can_be_chosen(ci, printed, signature):
+    """0 .. 19 %: s = 5.92, so s.e. = 1.32 and t = 2.093 x 1.32 = 2.77; the signature names it."""
+    found = table(results(flat("tpo", SPREAD)), "summary", Options(ci=ci))
+    assert found.rows[0][1].text == f"{printed}; 5/20 solved"
+    assert f"|ci:{signature}|" in found.signature.splitlines()[0]
+
+
+def test_the_papers_conventions():
+    """Last evaluation, s.e. with ddof 0, crossing of the mean curve beside the first crossing of each seed."""
+    runs = [record("tpo", s, [0.5] * 9 + [e]) for s, e in enumerate(SPREAD)]
+    found = make_report(results(runs), how=Options(paper_compat=True)).sections[0].tables
+    summary = found[0]
+    assert summary.header[1:3] == ("Error (%) ↓, at the end", "Updates to error < 10% ↓")
+    assert summary.rows[0][1].text == "9.5 ± 1.3; 5/20 solved"
+    assert summary.rows[0][1].data["estimate"]["method"] == "se-ddof0"
+    assert summary.signature.endswith("|conventions:paper\n" + summary.signature.splitlines()[-1])
+    crossing = next(t for t in found if t.name == "mean-curve0.1").rows[0][1]
+    assert crossing.data["crossing"]["value"] == 90.0
+    assert 0.1 < crossing.data["crossing"]["never_share"] < 0.5
+    assert crossing.text.startswith("90 [90, >90] (")
+    never = next(t for t in found if t.name == "mean-curve0.01").rows[0][1].text
+    assert never == ">90 (100% of resamples never)"
+
+
+def test_diverged_runs_can_be_dropped_but_not_hidden():
+    """Counted in the entry, scored in a note, listed in the csv."""
+    found, how = results(flat("tpo", SPREAD[:18]), LOST), Options(diverged="drop")
+    summary = table(found, "summary", how)
+    assert summary.rows[0][1].text == "8.5 [5.8, 11.1] (2/20 diverged, dropped); 5/18 solved"
+    assert "sequence, tpo: with the 2 diverged runs scored 100.0 18 [8, 40]" in summary.notes
+    assert summary.signature.splitlines()[0].endswith("|diverged:drop")
+    rows = list(csv.DictReader(io.StringIO(csv_text(make_report(found, how=how)))))
+    assert [(r["seed"], r["status"], r["final5"]) for r in rows[18:]] == [
+        ("18", "diverged", ""),
+        ("19", "diverged", ""),
+    ]
+
+
+def test_a_rule_without_any_run_left_is_still_there():
+    """`diverged 2/2`, never a gap."""
+    found = results(LOST, flat("grpo", SPREAD))
+    assert texts(found, "summary", Options(diverged="drop"))[0][:2] == ["tpo", "diverged 2/2"]
+
+
+def test_diverged_runs_can_be_refused():
+    """Exit code 3, with the first of them and what else there is to do."""
+    with pytest.raises(RunsFailed, match=r"2 runs diverged: tpo seed 18 \(-\), tpo seed 19 \(-\); .*worst.*drop"):
+        make_report(results(LOST), how=Options(diverged="fail"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ci": "bcaa"}, "unknown interval 'bcaa'; did you mean 'bca'"),
+        ({"diverged": "skip"}, "unknown policy for diverged runs 'skip'; valid: drop, fail, worst"),
+        ({"figure_formats": ["jpg"]}, "unknown figure format 'jpg'"),
+    ],
+)
+def test_unknown_options_are_refused_before_anything_is_written(tmp_path, options, said):
+    """With the valid ones named."""
+    with pytest.raises(UsageError, match=said):
+        write_report(results(flat("tpo", SPREAD)), tmp_path, ["md"], **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_figure_formats_no_figures(tmp_path):
+    """Nor links to them."""
+    files = write_report(results(flat("tpo", SPREAD)), tmp_path, ["md", "latex"], figure_formats=[])
+    assert [f.name for f in files] == ["report.md", "report.tex"]
+    assert "figures/" not in files[0].read_text() + files[1].read_text()
+
+
+def test_versions_of_a_suite_stay_apart():
+    """A report of both has both."""
+    first = flat("tpo", [0.1, 0.2])
+    second = [replace(r, spec={**r.spec, "suite_version": 2}) for r in first]
+    assert [s.suite for s in make_report(results(first, second)).sections] == ["simulated@1", "simulated@2"]

@@ -1,0 +1,89 @@
+"""CSV and JSON: everything in full precision, seed by seed; the other formats round what these hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tpobench import __version__
+from tpobench.report.cells import Cell
+from tpobench.report.metrics import Metric
+from tpobench.report.model import Report, Table
+
+SCHEMA = 2
+COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
+
+
+def seed_rows(report: Report) -> list[dict[str, Any]]:
+    """One row per run: where it belongs, how it ended, and its scalars in full; a time of inf is `never`."""
+    rows = [row for section in report.sections for cell in section.cells for row in _cell_rows(cell, section.metrics)]
+    rows += [
+        {"suite": p.suite, "cell": p.where, "algorithm": p.algorithm, "seed": p.seed, "status": p.status,
+         "reason": p.reason}
+        for p in report.problems
+    ]  # fmt: skip
+    return rows
+
+
+def _cell_rows(cell: Cell, metrics: Sequence[Metric]) -> Iterator[dict[str, Any]]:
+    place = {"suite": cell.suite, "cell": cell.label, "matching": cell.matching, "p0": cell.success}
+    for name, arm in cell.arms.items():
+        values = {m.name: m.values(arm) for m in metrics}
+        for i, seed in enumerate(arm.seeds):
+            status = "diverged" if arm.diverged[i] else "ok"
+            scalars = {k: float(v[i]) for k, v in values.items()}
+            yield {**place, "algorithm": name, "seed": seed, "status": status, "reason": "", **scalars}
+    for name, seeds in cell.dropped.items():
+        for seed in seeds:
+            yield {**place, "algorithm": name, "seed": seed, "status": "diverged", "reason": "left out of the tables"}
+
+
+def csv_text(report: Report) -> str:
+    """Per-seed values, one line per run; floats in full precision."""
+    rows = seed_rows(report)
+    columns = [*COLUMNS, *(k for k in dict.fromkeys(k for row in rows for k in row) if k not in COLUMNS)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def json_text(report: Report) -> str:
+    """Everything: every table entry with its numbers, and the per-seed values; null is `none` or `never`."""
+    content = {
+        "schema": SCHEMA,
+        "tpobench": __version__,
+        "suites": [
+            {
+                "name": s.suite,
+                "title": s.title,
+                "tables": [_table(t) for t in s.tables],
+                "figures": [{"name": f.name, "caption": f.caption} for f in s.figures],
+            }
+            for s in report.sections
+        ],
+        "runs": seed_rows(report),
+        "quarantined": report.quarantined,
+    }
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _table(table: Table) -> dict[str, Any]:
+    rows = [[{"text": c.text, "best": c.best, "leader": c.leader, **c.data} for c in row] for row in table.rows]
+    return {
+        "name": table.name, "title": table.title, "header": table.header, "rows": rows, "notes": table.notes,
+        "signature": table.signature,
+    }  # fmt: skip
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

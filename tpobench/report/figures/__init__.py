@@ -1,0 +1,42 @@
+"""Figures: curves, steps to a threshold, final results, sparsity, sweeps, improvement.  No pyplot state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+
+from tpobench.report.cells import Cell
+from tpobench.report.figures.curves import curve_pictures
+from tpobench.report.figures.improvement import improvement_pictures
+from tpobench.report.figures.layout import Picture, save
+from tpobench.report.figures.profile import profile_pictures
+from tpobench.report.figures.reached import reached_pictures
+from tpobench.report.figures.strips import strip_pictures
+from tpobench.report.figures.style import RC
+from tpobench.report.figures.sweeps import sweep_pictures
+from tpobench.report.options import Options
+
+__all__ = ["Picture", "pictures_of", "save"]
+
+
+def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -> list[Picture]:
+    """All figures of one suite that its records allow: results first, diagnostics of the training last."""
+    how, found, diagnostics = how or Options(), [], []
+    chosen = [c for c in cells if c.arms]
+    if not chosen:
+        return []
+    with mpl.rc_context(RC):
+        for matching in sorted({c.matching for c in chosen}):
+            own = [c for c in chosen if c.matching == matching]
+            tail = f"-{matching}" if any(c.condition for c in own) else ""
+            found += curve_pictures(f"{suite}-curves{tail}", own, None, how)
+            found += reached_pictures(f"{suite}-reached{tail}", own)
+            found += strip_pictures(f"{suite}-final{tail}", own, how)
+            found += improvement_pictures(f"{suite}-improvement{tail}", own)
+            scores = {c.reporting.metric for c in own}
+            for metric in sorted({m for c in own for a in c.arms.values() for m in a.curves} - scores):
+                diagnostics += curve_pictures(f"{suite}-{metric}{tail}", own, metric, how)
+        found += profile_pictures(suite, chosen, how)
+        found += sweep_pictures(suite, chosen, how)
+    return found + diagnostics

@@ -1,0 +1,182 @@
+"""What the figures share: the facet grid, names of lines, ticks, and bytes that depend on the records alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tpobench.report.cells import Cell, rule_order
+from tpobench.report.figures.style import RC, style_of
+
+COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
+PANELS = 12  # of one figure; more cells make more figures
+HANDLE, LETTER, LINE = 0.52, 0.064, 0.16  # inches of a legend entry's line, of a letter, and between two rows
+DIRECT_LABELS = 6  # rules up to which line ends carry their names
+METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+DESCRIBED = {"png": "Description", "pdf": "Subject", "svg": "Description"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its file name (no ending) and its caption."""
+
+    name: str
+    caption: str
+    figure: Figure
+    title: str = ""
+
+
+def save(picture: Picture, ending: str) -> bytes:
+    """The figure's bytes as png, pdf or svg; the same figure gives the same bytes."""
+    out = BytesIO()
+    with mpl.rc_context(RC):
+        if picture.figure.get_layout_engine() is not None:
+            picture.figure.draw_without_rendering()
+            picture.figure.set_layout_engine("none")  # laid out once, not again for each format
+        metadata = METADATA[ending] | {DESCRIBED[ending]: picture.caption}
+        picture.figure.savefig(out, format=ending, metadata=metadata)
+    return _shortened(out.getvalue()) if ending == "svg" else out.getvalue()
+
+
+def _shortened(svg: bytes) -> bytes:
+    """Paths in hundredths of a point: half the bytes, the same picture."""
+    return re.sub(rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\d+\.\d{2})\d+", rb"\1", path.group()), svg)
+
+
+def facets(
+    panels: int, *, height: float = 1.75, columns: int = 3, single: float = 2.5, share: str = "y"
+) -> tuple[Figure, list[Axes]]:
+    """A grid of panels on one page width, each `height` inches tall; a single one on one column."""
+    columns = min(panels, 2 if panels in {2, 4} else columns)
+    rows = -(-panels // columns)
+    tall = single if panels == 1 else 0.5 + (height * 1.25 if columns == 2 else height) * rows
+    figure = Figure(figsize=(PAGE if panels > 1 else COLUMN, tall), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey="y" in share, sharex="x" in share).ravel().tolist()
+    for unused in axes[panels:]:
+        unused.remove()
+    for above in axes[max(0, panels - columns) : (rows - 1) * columns]:
+        above.tick_params(labelbottom=True)  # nothing below it that could carry the numbers of its axis
+    return figure, axes[:panels]
+
+
+def columns_of(axes: Sequence[Axes]) -> int:
+    """Panels side by side."""
+    return int(axes[0].get_gridspec().ncols)  # type: ignore[union-attr]
+
+
+def name_axes(axes: Sequence[Axes], x: str, y: str) -> None:
+    """y once per row of panels, x below the last panel of each column."""
+    columns = columns_of(axes)
+    for i, ax in enumerate(axes):
+        if i % columns == 0:
+            ax.set_ylabel(y)
+        if i >= len(axes) - columns:
+            ax.set_xlabel(x)
+
+
+def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
+    """Each panel its title, on at most two lines; none on a single panel, whose caption says it."""
+    if len(axes) > 1:
+        for ax, title in zip(axes, titles, strict=True):
+            ax.set_title(wrapped(title))
+
+
+def wrapped(label: str) -> str:
+    """At most two lines, broken at a comma."""
+    parts = label.split(", ")
+    half = -(-len(parts) // 2)
+    return label if len(label) <= 30 else ", ".join(parts[:half]) + ",\n" + ", ".join(parts[half:])
+
+
+def rules_of(cells: Iterable[Cell]) -> list[str]:
+    """Every rule that has a result in one of the cells, in the order of the catalogue."""
+    return sorted({name for c in cells for name in c.arms}, key=rule_order)
+
+
+def name_lines(
+    figure: Figure,
+    axes: Sequence[Axes],
+    ends: Sequence[Sequence[tuple[str, float]]],
+    rules: Sequence[str],
+) -> None:
+    """Names at the ends of the lines where they are few, else one legend on top."""
+    if len(rules) > DIRECT_LABELS or len(axes) > 2:
+        legend(figure, rules)
+        return
+    for ax, own in zip(axes, ends, strict=True):
+        label_ends(ax, own)
+
+
+def label_ends(ax: Axes, ends: Sequence[tuple[str, float]]) -> None:
+    """Names at the right of the lines, moved apart to at least one line height."""
+    fractions = [float(ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], y)))[1])
+                 for _, y in ends]  # fmt: skip
+    for (name, _), y in zip(ends, spread([min(max(f, 0.0), 1.0) for f in fractions], gap=0.085), strict=True):
+        ax.annotate(name, (1, y), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points", va="center",
+                    color=style_of(name).colour, annotation_clip=False)  # fmt: skip
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Positions in [0, 1], ordered like `heights` and at least `gap` apart; what collides moves as one block."""
+    blocks: list[list[int]] = []  # members from low to high
+
+    def bottom(block: list[int]) -> float:
+        room = (len(block) - 1) * gap
+        centre = sum(heights[i] for i in block) / len(block)
+        return min(max(centre - room / 2, 0.0), max(1 - room, 0.0))
+
+    for i in sorted(range(len(heights)), key=lambda i: heights[i]):
+        blocks.append([i])
+        while len(blocks) > 1 and bottom(blocks[-2]) + len(blocks[-2]) * gap > bottom(blocks[-1]) + 1e-12:
+            upper = blocks.pop()
+            blocks[-1] = blocks[-1] + upper
+    placed = {i: bottom(block) + k * gap for block in blocks for k, i in enumerate(block)}
+    return [placed[i] for i in range(len(heights))]
+
+
+def legend(figure: Figure, rules: Sequence[str]) -> None:
+    """One legend for all panels, on top."""
+    handles: dict[str, Artist] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(str(label), handle)
+    shown = [r for r in rules if r in handles]
+    width = HANDLE + LETTER * max(map(len, shown), default=1)
+    columns = max(1, min(len(shown), int(figure.get_figwidth() / width)))
+    rows = -(-len(shown) // columns)
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, rows - 2))
+    figure.legend([handles[r] for r in shown], shown, loc="outside upper center", ncols=columns, handlelength=2.6,
+                  columnspacing=1.2)  # fmt: skip
+
+
+def paged(cells: Sequence[Cell], size: int = PANELS) -> list[Sequence[Cell]]:
+    """Cells in groups that fit on one figure."""
+    return [cells[i : i + size] for i in range(0, len(cells), size)]
+
+
+def numbered(name: str, count: int, index: int) -> str:
+    """`name`, or `name-2` of several."""
+    return name if count == 1 else f"{name}-{index + 1}"
+
+
+def seeds_text(cells: Iterable[Cell]) -> str:
+    """`10 seeds`, `8 to 10 seeds`, `1 seed`."""
+    counts = sorted({len(a.seeds) for c in cells for a in c.arms.values()})
+    shown = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return f"{shown} seed{'s' if counts[-1] > 1 else ''}"
+
+
+def most_seeds(cells: Iterable[Cell]) -> int:
+    """Seeds of the arm that has most of them."""
+    return max(len(a.seeds) for c in cells for a in c.arms.values())

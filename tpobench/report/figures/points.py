@@ -1,0 +1,52 @@
+"""Final scores as points with intervals over a positive axis; rules of one position side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tpobench.report.cells import Cell
+from tpobench.report.figures.layout import seeds_text
+from tpobench.report.figures.style import style_of
+from tpobench.report.metrics import scale_of
+from tpobench.report.options import Options
+from tpobench.report.scores import mean_of
+from tpobench.report.text import interval_name
+
+
+def draw_points(
+    ax: Axes, cells: Sequence[Cell], positions: Sequence[float], rules: Sequence[str], how: Options, *, side: float
+) -> list[tuple[str, float]]:
+    """Each rule's means, joined, a factor `side` apart on a log axis; returns the heights of the lines' ends."""
+    ends = []
+    for k, name in enumerate(rules):
+        chosen = [(c, x) for c, x in zip(cells, positions, strict=True) if name in c.arms]
+        if chosen:
+            ends.append((name, _draw(ax, chosen, name, side ** (k - (len(rules) - 1) / 2), how)))
+    return ends
+
+
+def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, shift: float, how: Options) -> float:
+    found = [mean_of(c.arms[name].final, how, c.reporting.worst) for c, _ in chosen]
+    x = np.array([at for _, at in chosen], dtype=np.float64)
+    scale = scale_of(chosen[0][0].reporting)
+    y = np.array([e.value for e in found], dtype=np.float64) * scale
+    style = style_of(name)
+    joined = len(np.unique(x)) == len(x)  # two cells at one position are two points, not a line
+    ax.plot(
+        x * shift, y, color=style.colour, linestyle=style.line if joined else "none", marker=style.marker, label=name,
+        clip_on=False, zorder=3,
+    )  # fmt: skip
+    for at, e in zip(x * shift, found, strict=True):
+        if e.low is not None and e.high is not None and e.status == "ok":
+            ax.plot([at, at], [e.low * scale, e.high * scale], color=style.colour, linewidth=0.8, label="_interval")
+    return float(y[-1])
+
+
+def final_caption(cells: Sequence[Cell], how: Options) -> str:
+    """`mean over 10 seeds with 95% interval (expanded BCa)`."""
+    found = [mean_of(a.final, how, c.reporting.worst) for c in cells for a in c.arms.values()]
+    kinds = interval_name(e.method for e in found if e.status == "ok")
+    return f"mean over {seeds_text(cells)}" + (f" with {kinds}" if kinds else ", no interval")

@@ -1,0 +1,106 @@
+"""Final results: every seed a dot, the mean with its interval beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tpobench.report.cells import Arm, Cell
+from tpobench.report.figures.layout import Picture, columns_of, facets, numbered, paged, rules_of, title_panels
+from tpobench.report.figures.points import final_caption
+from tpobench.report.figures.scales import decades, log_ticks
+from tpobench.report.figures.style import style_of
+from tpobench.report.metrics import percent, scale_of
+from tpobench.report.options import Options
+from tpobench.report.scores import mean_of
+from tpobench.stats.estimate import Floats
+
+ROW = 0.19  # inches of one rule
+BAND = 0.22  # half the height, in rows, over which the dots of a rule are laid out
+
+
+def strip_pictures(name: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
+    """A panel per cell, a row per rule."""
+    parts = paged(cells)
+    title = "final results, seed by seed"
+    return [
+        Picture(numbered(name, len(parts), i), _caption(p, how), _figure(p, how), title) for i, p in enumerate(parts)
+    ]
+
+
+def _caption(cells: Sequence[Cell], how: Options) -> str:
+    diverged = any(any(a.diverged) for c in cells for a in c.arms.values())
+    window = cells[0].reporting.window
+    last = "at the end" if window == 1 else f"mean of the last {window} evaluations"
+    return (
+        f"Final {cells[0].reporting.metric} ({last}): a dot per seed, marker and bar: {final_caption(cells, how)}."
+        + " Crosses: diverged runs, scored the worst value." * diverged
+        + " Diverged runs are left out." * any(c.dropped for c in cells)
+    )
+
+
+def _figure(cells: Sequence[Cell], how: Options) -> Figure:
+    rules, reporting = rules_of(cells), cells[0].reporting
+    tall = ROW * len(rules)
+    figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
+    scale = scale_of(reporting)
+    for ax, cell in zip(axes, cells, strict=True):
+        for row, name in enumerate(rules):
+            if name in cell.arms:
+                _draw(ax, cell.arms[name], row, scale, reporting.worst, how)
+            else:
+                ax.annotate("missing", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+        ax.grid(visible=True, axis="x")
+        ax.grid(visible=False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    axes[0].set_ylim(len(rules) - 0.4, -0.6)
+    axes[0].set_yticks(range(len(rules)), rules)
+    if _logarithmic(cells, how):
+        axes[0].set_xscale("log")
+        log_ticks(axes[0].xaxis)
+    else:
+        axes[0].set_xlim(0, None)
+    title_panels(axes, [c.label if c.condition else c.axes_label for c in cells])
+    columns = columns_of(axes)
+    for ax in axes[-columns:]:
+        ax.set_xlabel(f"Final {reporting.metric}" + " (%)" * percent(reporting))
+    return figure
+
+
+def _logarithmic(cells: Sequence[Cell], how: Options) -> bool:
+    """Where the means span decades and neither a seed nor the end of an interval is at zero."""
+    arms = [(a.final, mean_of(a.final, how, c.reporting.worst)) for c in cells for a in c.arms.values()]
+    lows = [e.low for _, e in arms if e.low is not None]
+    positive = all(v.min() > 0 for v, _ in arms) and min(lows, default=1.0) > 0
+    return positive and decades([[float(v.mean()) for v, _ in arms]])
+
+
+def _draw(ax: Axes, arm: Arm, row: int, scale: float, worst: float, how: Options) -> None:
+    style, lost = style_of(arm.algorithm), np.array(arm.diverged)
+    heights = row + BAND * lanes(arm.final)
+    ax.plot(
+        arm.final[~lost] * scale, heights[~lost], "o", color=style.colour, alpha=0.35, markersize=2.6,
+        markeredgewidth=0, clip_on=False, label="_seeds",
+    )  # fmt: skip
+    if lost.any():
+        ax.plot(arm.final[lost] * scale, heights[lost], "x", color=style.colour, markersize=3.2, clip_on=False)
+    found = mean_of(arm.final, how, worst)
+    if found.value is None:
+        return
+    if found.low is not None and found.high is not None and found.status == "ok":
+        ax.plot([found.low * scale, found.high * scale], [row, row], color=style.colour, linewidth=1.6)
+    ax.plot(
+        [found.value * scale], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
+        markeredgewidth=0.5, clip_on=False, zorder=5, label=arm.algorithm,
+    )  # fmt: skip
+
+
+def lanes(values: Floats) -> Floats:
+    """Heights in [-1, 1] that keep dots of neighbouring values apart: a fixed cycle in the order of the values."""
+    cycle = np.array([-1.0, 0.2, -0.5, 0.8, -0.15, 0.5, -0.8, 1.0])
+    heights = np.empty(len(values))
+    heights[np.argsort(values, kind="stable")] = np.resize(cycle, len(values))
+    return heights

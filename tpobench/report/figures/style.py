@@ -1,0 +1,54 @@
+"""The only place with colours: one fixed style per rule, the same in every figure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+# Okabe-Ito without its yellow, which is too light on white: told apart under every common colour blindness.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+GREY = "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one rule looks in every figure."""
+
+    colour: str
+    line: str
+    marker: str
+
+
+STYLES = {
+    "tpo": Style(BLUE, "-", "o"),
+    "tpo_no_anchor": Style(SKY, "--", "v"),
+    "group_pg": Style(SKY, ":", "P"),
+    "grpo": Style(VERMILLION, "-", "s"),
+    "grpo_no_kl": Style(ORANGE, "--", "^"),
+    "grpo_masked": Style(ORANGE, ":", "<"),
+    "ppo": Style(GREEN, "-.", "D"),
+    "dg": Style(PURPLE, "-", "X"),
+    "reinforce": Style(BLACK, ":", "p"),
+    "ce": Style(BLACK, "--", ">"),
+}
+RC: Any = {
+    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7,
+    "ytick.labelsize": 7, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.linewidth": 0.7,
+    "lines.linewidth": 1.4, "lines.markersize": 4, "pdf.fonttype": 42, "svg.hashsalt": "tpobench",
+    "axes.axisbelow": True, "savefig.dpi": 200, "figure.dpi": 100, "axes.unicode_minus": True, "legend.frameon": False,
+}  # fmt: skip
+
+
+def style_of(rule: str) -> Style:
+    """The fixed style of a catalogue rule; of any other, one that its name alone decides."""
+    if rule in STYLES:
+        return STYLES[rule]
+    digest = hashlib.sha256(rule.encode()).digest()
+    return Style(COLOURS[digest[0] % len(COLOURS)], LINES[digest[1] % 4], MARKERS[digest[2] % len(MARKERS)])

@@ -1,0 +1,135 @@
+"""One cell under one metric: an entry per rule, every pair tested, and the group tied with the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tpobench.report.cells import Arm, Cell
+from tpobench.report.families import compare_rules
+from tpobench.report.metrics import Metric, scale_of
+from tpobench.report.model import TableCell
+from tpobench.report.options import Options
+from tpobench.report.scores import mean_of, rate_of, steps_of
+from tpobench.stats.censored import steps_text
+from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.estimate import Estimate, dominated
+from tpobench.stats.texts import mean_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell under one metric: an entry per rule, the family of tests, and the notes they need."""
+
+    cell: Cell
+    entries: Mapping[str, TableCell]
+    comparisons: Mapping[tuple[str, str], Comparison]
+    notes: tuple[str, ...]
+    dominated: tuple[str, ...] = ()  # entries in which one seed holds most of the sum
+
+
+def make_row(cell: Cell, metric: Metric, rules: Sequence[str], how: Options) -> Row:
+    """Estimate every rule, test every pair, mark the group tied with the best."""
+    comparisons = compare_rules(cell, metric)
+    leader, tied = _best(cell, metric, comparisons)
+    entries = {n: _entry(cell, n, metric, how, best=n in tied, leader=n == leader) for n in rules}
+    notes = [note for n in rules for note in _notes_of(cell, n, metric, how)]
+    notes += _notes(cell, metric, leader, comparisons)
+    return Row(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, how))
+
+
+def _best(cell: Cell, metric: Metric, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
+    """Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians."""
+    if len(cell.arms) < 2:
+        return "", ()
+    raw = {name: metric.values(arm) for name, arm in cell.arms.items()}
+    if metric.kind != "steps":
+        return tie_group({name: (float(v.mean()),) for name, v in raw.items()}, comparisons)
+    budget = min(arm.budget for arm in cell.arms.values())
+    scores = {name: (float(np.median(v)), float(np.minimum(v, budget).mean())) for name, v in raw.items()}
+    leader, tied = tie_group(scores, comparisons)
+    return (leader, tied) if np.isfinite(raw[leader]).any() else ("", ())  # nobody got there: nothing to praise
+
+
+def _entry(cell: Cell, name: str, metric: Metric, how: Options, *, best: bool, leader: bool) -> TableCell:
+    arm, dropped = cell.arms.get(name), len(cell.dropped.get(name, ()))
+    if arm is None and not dropped:
+        return TableCell("missing")
+    if arm is None:
+        nothing = Estimate(None, None, None, 0, "none", "missing", "missing")
+        return TableCell(mean_text(nothing, diverged=dropped, lost=dropped), data={"dropped": dropped})
+    text, data = _steps_entry(arm, metric) if metric.kind == "steps" else _mean_entry(cell, arm, metric, how)
+    most = max(len(a.seeds) for a in cell.arms.values())
+    if dropped:
+        data["dropped"] = dropped
+    elif 1 < len(arm.seeds) < most and metric.kind != "steps":
+        text += f"; n={len(arm.seeds)}"
+    return TableCell(text, best, leader, data)
+
+
+def _mean_entry(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[str, dict[str, Any]]:
+    r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
+    found, scored, dropped = mean_of(values, how, r.worst), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
+    data: dict[str, Any] = {"estimate": asdict(found), "diverged": scored + dropped}
+    text = mean_text(found, scale_of(r), diverged=scored + dropped, worst=r.worst, lost=dropped)
+    if metric.kind != "final":
+        return text, data
+    k = int((values < r.solved).sum())
+    data["solved"] = {"count": k, **asdict(rate_of(k, n))}
+    return text if scored == n else f"{text}; {k}/{n} solved", data
+
+
+def _steps_entry(arm: Arm, metric: Metric) -> tuple[str, dict[str, Any]]:
+    found = steps_of(metric.values(arm), arm.budget)
+    return steps_text(found), {"steps": asdict(found)}
+
+
+def _notes_of(cell: Cell, name: str, metric: Metric, how: Options) -> list[str]:
+    """What one entry hides: the other policy for diverged runs."""
+    arm = cell.arms.get(name)
+    if metric.kind != "final" or arm is None:
+        return []
+    values, k, dropped = metric.values(arm), sum(arm.diverged), len(cell.dropped.get(name, ()))
+    where, worst, scale = f"{cell.label}, {name}", cell.reporting.worst, scale_of(cell.reporting)
+    if dropped:
+        scored = mean_text(mean_of(np.append(values, np.full(dropped, worst)), how, worst), scale)
+        return [f"{where}: with the {_runs(dropped)} scored {worst * scale:.1f} {scored}"]
+    if 0 < k < len(values):
+        kept = mean_text(mean_of(values[~np.array(arm.diverged)], how, worst), scale)
+        return [f"{where}: without the {_runs(k)} {kept}"]
+    return []
+
+
+def _dominated(cell: Cell, metric: Metric, how: Options) -> tuple[str, ...]:
+    """Means whose interval covers less than it says, with the share that one seed holds."""
+    if metric.kind != "final" or how.ci == "studentized":
+        return ()
+    held = {name: np.abs(metric.values(arm)) for name, arm in cell.arms.items()}
+    return tuple(
+        f"{cell.label}, {name} ({x.max() / x.sum():.0%})" for name, x in held.items() if len(x) > 2 and dominated(x)
+    )
+
+
+def _runs(count: int) -> str:
+    return f"{count} diverged run{'s' if count > 1 else ''}"
+
+
+def _notes(cell: Cell, metric: Metric, leader: str, comparisons: Mapping[tuple[str, str], Comparison]) -> list[str]:
+    notes = []
+    budgets = sorted({arm.budget for arm in cell.arms.values()})
+    if metric.kind == "steps" and len(budgets) > 1:
+        listed = ", ".join(f"{b:.0f}" for b in budgets)
+        notes.append(f"{cell.label}: budgets differ ({listed} updates): log-rank tests, differences up to the least")
+    if leader and comparisons and not any(c.status in {"tested", "identical"} for c in comparisons.values()):
+        reasons = sorted({c.reason for c in comparisons.values() if c.status != "deterministic"})
+        if reasons:
+            notes.append(f"{cell.label}: no test possible, only the best mean is bold ({'; '.join(reasons)})")
+    constant = sorted({n for pair, c in comparisons.items() if c.status == "deterministic" for n in pair})
+    if constant:
+        notes.append(f"{cell.label}: no seed of {' and '.join(constant)} differs: are the seeds really varied?")
+    if any(len(arm.seeds) == 1 for arm in cell.arms.values()):
+        notes.append("1 seed: no uncertainty")
+    return notes
