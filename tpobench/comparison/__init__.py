@@ -1,0 +1,227 @@
+"""Two result sets or two rules, cell by cell: who is better, by how much, and whether the seeds can tell."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tpobench import __version__
+from tpobench.comparison.judge import ALPHA, Row, SuiteRow, judge, judge_suites
+from tpobench.comparison.measure import Measure, measure_of
+from tpobench.comparison.sides import (
+    Key,
+    Side,
+    differences,
+    require_comparable,
+    rule_side,
+    scoring_of,
+    set_side,
+    shared_keys,
+)
+from tpobench.errors import NothingToDo, UsageError, unknown
+from tpobench.report.scores import SEED
+from tpobench.report.text import seed_ranges
+from tpobench.results import Results
+from tpobench.stats.estimate import RESAMPLES
+from tpobench.stats.multiplicity import resamples_for
+from tpobench.stats.texts import seeds_text
+
+__all__ = ["Compared", "compare_rules", "compare_sets"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A against B: the rows, one line per suite, and what a reader must know beside them."""
+
+    a: str
+    b: str
+    measure: Measure
+    rows: tuple[Row, ...]
+    suites: tuple[SuiteRow, ...]
+    settings: tuple[str, ...]  # in which the two sets differ
+    notes: tuple[str, ...]
+    plans: tuple[str, ...] = ()  # adaptive seed plans that the results followed
+
+    def under(self, plans: Sequence[str]) -> Compared:
+        """The same, of results whose seeds followed recorded plans: the tests here know nothing of the looks."""
+        if not plans:
+            return self
+        note = (
+            f"the seeds followed {' and '.join(plans)}, and these tests ignore its looks: for rules of one cell the "
+            "decisions of `tpobench run` under the plan are the ones that hold"
+        )
+        return replace(self, plans=tuple(plans), notes=(*self.notes, note))
+
+    @property
+    def family(self) -> int:
+        """Tests that Holm adjusts for: every row that has one."""
+        return sum(row.found.p is not None for row in self.rows)
+
+    @property
+    def signature(self) -> str:
+        """How the numbers came about, on one line."""
+        arms = [arm for row in self.rows for arm in (row.a, row.b)]
+        tests = sorted({row.found.test for row in self.rows if row.found.test})
+        paired = sorted({"yes" if row.found.test == "sign-flip" else "no" for row in self.rows if row.found.test})
+        suites = "+".join(dict.fromkeys(row.key.suite for row in self.rows))
+        return "|".join([
+            f"tpobench {__version__}", f"suite:{suites}", f"metric:{self.measure.name}",
+            f"seeds:{seed_ranges(sorted({s for arm in arms for s in arm.seeds}))}",
+            f"pair:{'+'.join(paired) or 'none'}", f"test:{'+'.join(tests) or 'none'}", f"adj:holm/{self.family}",
+            f"B:{max(RESAMPLES, resamples_for(len(self.rows)))}", f"rng:{SEED}", "diverged:worst",
+            *(f"seeds by plan:{plan}" for plan in self.plans),
+        ])  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything in full precision with the values of every seed; null is `none`, or never reached."""
+        content = {
+            "schema": SCHEMA, "a": self.a, "b": self.b, "metric": self.measure.name,
+            "scalar": self.measure.scalar,
+            "alpha": ALPHA, "family": self.family, "comparisons": [_row(row, self.measure) for row in self.rows],
+            "suites": [{"suite": s.suite, **asdict(s.found), "adjusted": s.adjusted, "family": s.family,
+                        "verdict": s.verdict()} for s in self.suites],
+            "settings": self.settings, "plans": self.plans, "notes": self.notes, "signature": self.signature,
+        }  # fmt: skip
+        return {k: _finite(v) for k, v in content.items()}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _row(row: Row, measure: Measure) -> dict[str, Any]:
+    sides = {
+        side: {"seeds": {str(s): v for s, v in arm.by_seed(measure.values(arm)).items()},
+               "diverged": sum(arm.diverged), "estimate": measure.shown(arm)[1]}
+        for side, arm in (("a", row.a), ("b", row.b))
+    }  # fmt: skip
+    return {
+        "suite": row.key.suite, "cell": row.label, "matching": row.key.matching, "algorithm": row.key.algorithm,
+        **sides, "pairing": row.pairing, **asdict(row.found), "verdict": row.verdict,
+    }  # fmt: skip
+
+
+def compare_sets(
+    a: Results,
+    b: Results,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    metric: str = "final",
+    threshold: float | None = None,
+    rules: Sequence[str] = (),
+) -> Compared:
+    """Two result sets, per cell and rule, such as two versions of the code or two settings.
+
+    Raises:
+        UsageError: the sets cannot be compared, or hold no such rule or metric.
+        NothingToDo: no cell and rule is in both.
+    """
+    known = {str(r.spec["algorithm"]) for r in (*a.records, *b.records)}
+    for rule in rules:
+        if rule not in known:
+            raise unknown("rule", rule, known, f"{names[0]} and {names[1]}")
+    return _compare(
+        set_side(names[0], a.records, rules), set_side(names[1], b.records, rules), metric, threshold, rules=False
+    )
+
+
+def compare_rules(
+    results: Results, a: str, b: str, *, metric: str = "final", threshold: float | None = None
+) -> Compared:
+    """Two rules of one result set, per cell.
+
+    Raises:
+        UsageError: no such rule or metric, or budgets that differ.
+        NothingToDo: no cell holds both.
+    """
+    known = {str(r.spec["algorithm"]) for r in results.records}
+    for rule in (a, b):
+        if rule not in known:
+            raise unknown("rule", rule, known, "the results")
+    if a == b:
+        msg = f"{a} against itself; name two rules of: {', '.join(sorted(known))}"
+        raise UsageError(msg)
+    records = [r for r in results.records if r.spec["algorithm"] in {a, b}]
+    return _compare(rule_side(records, a), rule_side(records, b), metric, threshold, rules=True)
+
+
+def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, rules: bool) -> Compared:
+    keys, lone = shared_keys(a, b)
+    if not keys:
+        _refuse_disjoint(a, b)
+    require_comparable(a, b, keys, rules=rules)
+    reporting, evaluations = scoring_of(a, b, keys)
+    measure = measure_of(metric, reporting, evaluations, threshold)
+    rows = judge(keys, a.entries, b.entries, measure)
+    notes = [*_left_out(a, b, lone), *_broken(a), *_broken(b), *_seeds(rows), *_unpaired(rows)]
+    settings = () if rules else differences(a, b, keys)
+    return Compared(a.name, b.name, measure, rows, judge_suites(rows, measure), settings, tuple(notes))
+
+
+def _refuse_disjoint(a: Side, b: Side) -> None:
+    bare = [{(k.suite, k.axes, k.algorithm): k.matching for k in side.entries} for side in (a, b)]
+    for place in bare[0]:
+        if place in bare[1]:
+            msg = (
+                f"not comparable: matching is {bare[0][place]} in {a.name} and {bare[1][place]} in {b.name} "
+                f"({' '.join(p for p in place if p)}); make both sets with the same matching"
+            )
+            raise UsageError(msg)
+    said = " and ".join(f"{side.name} holds {_held(side)}" for side in (a, b))
+    msg = f"nothing to compare: no cell is in both; {said}"
+    raise NothingToDo(msg)
+
+
+def _held(side: Side) -> str:
+    names = sorted({" ".join(p for p in (k.suite, k.algorithm) if p) for k in side.entries})
+    return ", ".join(names[:5]) or "no result"
+
+
+def _left_out(a: Side, b: Side, lone: Sequence[Key]) -> list[str]:
+    notes = []
+    for side in (a, b):
+        own = [k for k in lone if k in side.entries]
+        if own:
+            names = [f"{side.entries[k].cell.label} {k.algorithm}".strip() for k in own]
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            notes.append(f"only in {side.name}, left out: {'; '.join(names[:5])}{more}")
+    return notes
+
+
+def _broken(side: Side) -> list[str]:
+    n = len(side.broken)
+    if not n:
+        return []
+    more = f" and {n - 3} more" if n > 3 else ""
+    said = f"{', '.join(side.broken[:3])}{more}"
+    return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {said}"]
+
+
+def _seeds(rows: Sequence[Row]) -> list[str]:
+    """Unequal seeds are said; a paired test uses the common ones."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if set(row.a.seeds) != set(row.b.seeds):
+            common = len(set(row.a.seeds) & set(row.b.seeds))
+            paired = row.found.test == "sign-flip"
+            used = f"the {common} common ones are paired" if paired else f"{common} in common, all are used"
+            text = f"unequal seeds, {seeds_text((len(row.a.seeds), len(row.b.seeds)))}; {used}"
+            found.setdefault(text, []).append(f"{row.label} {row.key.algorithm}".strip())
+    return [
+        f"{where[0]}{f' and {len(where) - 1} more rows' if len(where) > 1 else ''}: {text}"
+        for text, where in found.items()
+    ]
+
+
+def _unpaired(rows: Sequence[Row]) -> list[str]:
+    reasons = Counter(row.pairing.removeprefix("no: ") for row in rows if row.pairing != "paired")
+    return [f"unpaired in {n} of {len(rows)} rows: {reason}" for reason, n in reasons.items()]
