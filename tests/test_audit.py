@@ -1,0 +1,433 @@
+"""Any project's table gets the numbers of a report: checked by hand; and what is no such table gets one clear line."""
+
+import json
+import math
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.cli import inspect
+from tpobench.errors import NothingToDo, UsageError
+from tpobench.stats.compare import plain
+
+FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a csv and audits it; rows of four are algorithm, task, seed, value."""
+
+    def make(rows, *, header="algorithm,task,seed,value", **choices):
+        text = rows if isinstance(rows, str | bytes) else "\n".join([header, *(",".join(map(str, r)) for r in rows)])
+        path = tmp_path / "x.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return audit(path, Choices(**{"lower": "higher" not in choices, **choices}))
+
+    return make
+
+
+def entries(found, name):
+    """The rows of one table, as texts."""
+    (one,) = [t for t in found.tables if t.name == name]
+    return [[c.text for c in row] for row in one.rows]
+
+
+def data(found, name):
+    (one,) = [t for t in found.tables if t.name == name]
+    return [[c.data for c in row] for row in one.rows]
+
+
+def codes(found):
+    return {f.code.code for f in found.checks.findings}
+
+
+def whats(found, code):
+    return [(f.cells, f.what) for f in found.checks.findings if f.code.code == code]
+
+
+def test_the_numbers_of_a_task_are_those_computed_by_hand(table):
+    """1, 2, 3, 4: mean 2.5 +- 3.1824 * 1.29099 / 2 = [.4457, 4.5543]; median and IQM 2.5; too few for a tail."""
+    found = table(FOUR)
+    (_, n, _, median, iqm, tail), _ = entries(found, "task-copy")
+    mean = data(found, "task-copy")[0][2]["estimate"]
+    assert (mean["value"], mean["method"]) == (2.5, "t")
+    assert (mean["low"], mean["high"]) == pytest.approx((0.44574, 4.55426), abs=1e-5)
+    assert (n, median, iqm[:3], tail) == (
+        "4", "2.50 (4 seeds: no 95% interval of a median; need 6)", "2.5", "4 seeds: no CVaR25; need 8",
+    )  # fmt: skip
+
+
+def test_a_pair_is_tested_by_all_its_labellings(table):
+    """Perfect separation of 4 and 4: p = 2 / C(8, 4) = 2/70; difference -10; one test."""
+    ((c, *_),) = [row[-1:] for row in data(table(FOUR), "tests")]
+    assert (c["difference"], c["better"], c["family"], c["test"]) == (-10.0, 1.0, 1, "perm-t")
+    assert c["p"] == c["adjusted"] == c["smallest"] == pytest.approx(2 / 70)
+    assert entries(table(FOUR), "tests")[0][-1] == "better"
+
+
+def test_the_direction_turns_the_verdict_and_not_the_numbers(table):
+    """Higher better: the same means and difference, dg ahead, and the tail is the low one."""
+    rows = [(a, "copy", s, v + s) for a, v in (("tpo", 1), ("dg", 21)) for s in range(20)]
+    low, high = table(rows), table(rows, higher=True)
+    assert [r[2] for r in entries(low, "task-copy")] == [r[2] for r in entries(high, "task-copy")]
+    assert [t[-1]["difference"] for f in (low, high) for t in data(f, "tests")] == [-20.0, -20.0]
+    assert [t[-1] for f in (low, high) for t in entries(f, "tests")] == ["better", "worse"]
+    ends = [(t[-1]["low"], t[-1]["high"]) for f in (low, high) for t in data(f, "tests")]
+    assert ends[0] == pytest.approx(ends[1])
+    assert ends[1][0] < -20 < ends[1][1]
+    tails = [data(f, "task-copy")[0][5]["estimate"] for f in (low, high)]
+    assert [t["value"] for t in tails] == [18.0, 3.0]  # means of 16 to 20 and of 1 to 5
+    assert 1 <= tails[1]["low"] < 3 < tails[1]["high"]
+    assert (low.verdicts, high.verdicts) == (
+        ("copy: tpo has the best mean; better than dg",), ("copy: dg has the best mean; better than tpo",),
+    )  # fmt: skip
+
+
+def test_bold_is_the_best_and_what_cannot_be_told_from_it(table):
+    """tpo and grpo overlap, dg is far away: two are bold, one underlined."""
+    rows = [(a, "copy", s, v + 0.1 * s) for a, v in (("tpo", 1.0), ("grpo", 1.1), ("dg", 9.0)) for s in range(8)]
+    found = table(rows)
+    marks = {row[0].text: (row[2].best, row[2].leader) for row in found.tables[0].rows}
+    assert marks == {"tpo": (True, True), "grpo": (True, False), "dg": (False, False)}
+    assert found.verdicts == (
+        "copy: tpo has the best mean; better than dg; not distinguishable from grpo, which is not shown to be equal",
+    )
+
+
+def test_a_family_too_large_for_its_seeds_says_so(table):
+    """Three algorithms with four seeds: 2/70 > .05/3, so nobody is called worse."""
+    found = table([*FOUR, *(("grpo", "copy", s, 21 + s) for s in range(4))])
+    expected = (
+        f"n=4: smallest possible p {plain(2 / 70)} > {plain(0.05 / 3)} (Holm, 3 tests): cannot reject; need 5 seeds"
+    )
+    assert whats(found, "L006") == [(("task=copy",), expected)]
+    assert found.verdicts == (f"copy: tpo has the best mean; no test against dg, grpo ({expected})",)
+
+
+def test_equal_seeds_are_paired_only_on_demand(table):
+    """Common noise of sd 10 hides a difference of 1 from unpaired tests; --paired sees 2 / 2^10."""
+    rows = [(a, "copy", s, 10 * (s * 7 % 10) + d + 0.01 * s) for a, d in (("tpo", 0), ("dg", 1)) for s in range(10)]
+    rows[0] = ("tpo", "copy", 0, 0.001)
+    assert [r[-1]["test"] for r in data(table(rows), "tests")] == ["perm-t"]
+    (paired,) = data(table(rows, paired=True), "tests")
+    assert (paired[-1]["test"], paired[-1]["p"]) == ("sign-flip", pytest.approx(2 / 2**10))
+
+
+SUITE = [
+    (a, t, s, v + s)
+    for t, values in (("copy", {"tpo": 2, "dg": 12}), ("sort", {"tpo": 10, "dg": 30}))
+    for a, v in values.items()
+    for s in range(5)
+]
+
+
+def test_scores_over_tasks_need_fixed_references(table):
+    """Without --best and --worst no score, and the reason says what the best of the compared runs would do."""
+    found = table(SUITE)
+    assert "overall" not in {t.name for t in found.tables}
+    assert found.verdicts[-1].startswith(
+        "no score over all tasks: copy, sort have no fixed ends; give --best and --worst"
+    )
+    assert "would change when an algorithm is added" in found.verdicts[-1]
+    half = table(SUITE, best=("0",), worst=("copy=20",))
+    assert half.verdicts[-1].startswith("no score over all tasks: sort has no fixed ends")
+
+
+def test_scores_over_tasks_are_those_computed_by_hand(table):
+    """copy: mean 4 of 20 is .8 and 14 is .3; sort: 12 of 40 is .7 and 32 is .2: means .75 and .25."""
+    found = table(SUITE, best=("0",), worst=("copy=20", "sort=40"))
+    scores = [row[1]["estimate"]["value"] for row in data(found, "overall")]
+    assert scores == pytest.approx([0.75, 0.25])
+    (pair,) = data(found, "tests-overall")
+    assert pair[-1]["difference"] == pytest.approx(0.5)
+    assert (pair[-1]["test"], pair[-1]["family"]) == ("stratified-perm", 1)
+    assert found.verdicts[-1] == "over 2 tasks: tpo has the best mean; better than dg"
+
+
+def test_a_task_that_one_algorithm_lacks_leaves_every_score(table):
+    """The third task is missing for dg: reported as missing, left out for both."""
+    rows = [*SUITE, *(("tpo", "extra", s, s) for s in range(5))]
+    found = table(rows, best=("0",), worst=("40",))
+    (overall,) = [t for t in found.tables if t.name == "overall"]
+    assert overall.title == "Over 2 tasks"
+    assert "Left out for all, because some algorithm lacks them: extra" in overall.notes
+    assert entries(found, "task-extra")[1][:3] == ["dg", "0", "missing"]
+    assert whats(found, "L002") == [(("task=extra",), "no runs of dg")]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "NaN"])
+def test_a_diverged_run_needs_the_worst_value(table, text):
+    """Refused with line and reason; with --worst it is scored, counted, and left out in a second line only."""
+    rows = [*FOUR, ("tpo", "copy", 4, text)]
+    with pytest.raises(UsageError, match=r"x.csv line 10: tpo, task copy, seed 4 diverged .* with --worst"):
+        table(rows)
+    found = table(rows, worst=("20",))
+    mean = data(found, "task-copy")[0][2]
+    assert (mean["estimate"]["value"], mean["diverged"]) == (6.0, 1)  # (1 + 2 + 3 + 4 + 20) / 5
+    assert "(1/5 diverged, scored 20.0)" in entries(found, "task-copy")[0][2]
+    assert found.tables[0].notes[0].startswith("tpo: without the 1 diverged 2.5 [0.4")
+    assert whats(found, "L004") == [(("task=copy",), "tpo: 1 of 5 diverged, scored the worst value")]
+
+
+def test_an_algorithm_that_always_diverges_is_compared_by_its_count(table):
+    """8 of 8 against 0 of 8: Boschloo, not the difference of a constant."""
+    rows = [(a, "copy", s, "nan" if a == "dg" else 0.1 * s) for a in ("tpo", "dg") for s in range(8)]
+    found = table(rows, worst=("1",))
+    assert entries(found, "task-copy")[1][2] == "diverged 8/8"
+    (pair,) = data(found, "tests")
+    assert (pair[-1]["test"], pair[-1]["adjusted"] < 0.001) == ("boschloo", True)
+
+
+@pytest.mark.parametrize("text", ["", "NA", "-", "null"])
+def test_a_missing_value_is_a_dropped_run(table, text):
+    """It is counted as lost, and no mean is taken over it."""
+    found = table([*FOUR, ("tpo", "copy", 4, text)])
+    assert whats(found, "L003") == [(("task=copy",), "tpo: 1 of 5 runs without a result (1 failed), seeds 4")]
+    assert data(found, "task-copy")[0][2]["estimate"]["value"] == 2.5
+    assert json.loads(audit_json(found))["runs"][-1]["status"] == "missing"
+
+
+def test_one_and_two_seeds_are_printed_as_what_they_are(table):
+    """n = 1 has no interval and no test, n = 2 shows both values."""
+    single = table([("tpo", "copy", 0, 0.071), ("dg", "copy", 0, 0.5)])
+    assert entries(single, "task-copy")[0][2] == "0.0710 (n=1)"
+    assert single.tables[0].notes == ("1 seed: no uncertainty",)
+    assert whats(single, "L006") == [(("task=copy",), "1 seed: no test at all")]
+    pair = table([("tpo", "copy", 0, 1.0), ("tpo", "copy", 1, 2.0)])
+    assert entries(pair, "task-copy")[0][2] == "1.00 and 2.00 (n=2)"
+    assert "tests" not in {t.name for t in pair.tables}
+
+
+def test_rows_of_a_step_column_are_evaluations_of_one_run(table):
+    """20 rows a run in any order: the value is the mean of the last tenth, 2 rows, and n stays 4."""
+    rows = [(a, "copy", s, t, 100 - t + s) for t in reversed(range(20)) for a in ("tpo", "dg") for s in range(4)]
+    header = "algorithm,task,seed,step,value"
+    found = table(rows, header=header)
+    assert found.runs.window == 2
+    assert [r[1] for r in entries(found, "task-copy")] == ["4", "4"]
+    assert data(found, "task-copy")[0][2]["estimate"]["value"] == 81.5 + 1.5  # mean of 81 and 82, seeds 0 to 3
+    assert data(table(rows, header=header, window=1), "task-copy")[0][2]["estimate"]["value"] == 81 + 1.5
+    assert codes(table(rows, header=header, window=20)) >= {"L061"}
+
+
+def test_unequal_budgets_and_schedules_are_found_in_the_steps(table):
+    """dg trains twice as long; or is evaluated half as often."""
+    header = "algorithm,task,seed,step,value"
+
+    def rows(steps):
+        return [(a, "copy", s, t, 1 / (1 + t) + 0.01 * s) for a in ("tpo", "dg") for s in range(5) for t in steps[a]]
+
+    longer = table(rows({"tpo": range(0, 50, 5), "dg": range(0, 100, 10)}), header=header)
+    assert whats(longer, "L020") == [(("task=copy",), "updates differ: 90 for dg; 45 for tpo")]
+    rarer = table(rows({"tpo": range(0, 51, 5), "dg": range(0, 51, 10)}), header=header)
+    assert whats(rarer, "L060") == [(("task=copy",), "evaluations on the way: tpo 11; dg 6")]
+
+
+def test_unequal_seeds_are_named(table):
+    """L001, as in a result set."""
+    assert whats(table(FOUR[:-1]), "L001") == [(("task=copy",), "seeds 0-3: dg lacks 3")]
+
+
+def test_copies_among_scalars_are_found(table):
+    """L009: ten seeds, five different values of many digits; L010: one value for all; not for round numbers."""
+
+    def rows(value):
+        return [(a, "copy", s, value(s) if a == "dg" else s) for a in ("tpo", "dg") for s in range(10)]
+
+    copies = table(rows(lambda s: 0.123456 + 0.1 * (s // 2)))
+    assert whats(copies, "L009") == [(("task=copy",), "dg: 10 seeds have only 5 different values")]
+    equal = table(rows(lambda _s: 0.5))
+    assert whats(equal, "L010") == [(("task=copy",), "dg: all 10 seeds have the value 0.5")]
+    assert {"L009", "L010"}.isdisjoint(codes(table(rows(lambda s: 0.1 * (s // 2)))))
+    assert {"L009", "L010"}.isdisjoint(codes(table(rows(lambda _s: 0.0), best=("0",), worst=("10",))))
+
+
+def test_a_column_that_varies_within_an_algorithm_is_a_hidden_factor(table):
+    """L028 for a learning rate of two values; not for wall times, which differ in every run."""
+    rows = [(*row, [0.1, 0.2][row[2] % 2], 1.5 + i) for i, row in enumerate(FOUR)]
+    found = table(rows, header="algorithm,task,seed,value,lr,wall")
+    assert whats(found, "L028") == [(("task=copy",), "column lr is 0.1, 0.2 within tpo, task copy")]
+
+
+def test_values_beyond_the_ends_of_the_scale_are_found(table):
+    """L065: worse than --worst; L081 and L082: all of them at one end, and no difference."""
+    assert whats(table(FOUR, worst=("10",)), "L065") == [(("task=copy",), "dg: value 14 is worse than --worst 10")]
+    near = [(a, "copy", s, 0.001 * (s * k % 7)) for k, a in ((3, "tpo"), (5, "dg")) for s in range(7)]
+    what = "all 14 values within 5% of the {} value, no pair of algorithms differs"
+    assert whats(table(near, best=("0",), worst=("1",)), "L081") == [(("task=copy",), what.format("best"))]
+    assert whats(table(near, higher=True, best=("1",), worst=("0",)), "L082") == [
+        (("task=copy",), what.format("worst"))
+    ]
+
+
+def test_a_mean_far_from_its_median_is_noted(table):
+    """L080: six near zero and two above a hundred: mean 26.6, median .0035."""
+    rows = [("tpo", "copy", s, 100 + s if s > 5 else 0.001 * s) for s in range(8)]
+    assert whats(table(rows), "L080") == [(("task=copy",), "tpo: mean 26.6, median 0.0035, from 0 to 107")]
+
+
+def test_the_best_of_several_evaluations_is_optimistic(table):
+    """L066, by the name of the column."""
+    assert "L066" in codes(table(FOUR, header="algorithm,task,seed,best_error", metric="best_error"))
+
+
+def test_a_good_table_has_no_findings(table):
+    """Ten varied seeds, two algorithms, every task: nothing but what is true."""
+    rows = [(a, t, s, v + math.sin(7 * s + v)) for t in ("copy", "sort") for a, v in (("tpo", 3), ("dg", 5)) for s in range(10)]  # noqa: E501  # fmt: skip
+    assert codes(table(rows)) == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffalgorithm,task,seed,value\ntpo,copy,0,0.5\ndg,copy,0,0.25\n".encode(),
+        b"algorithm,task,seed,value\r\ntpo,copy,0,0.5\r\ndg,copy,0,0.25\r\n",
+        "algorithm,task,seed,value\ntpo,copy,0,0.5\ndg,copy,0,0.25\n".encode("utf-16"),
+        b"\xef\xbb\xbf# made by hand\n\nalgorithm;task;seed;value\ntpo;copy;0;0,5\n\ndg;copy;0;0,25\n",
+        b"algorithm\ttask\tseed\tvalue\ntpo\tcopy\t0\t0.5\ndg\tcopy\t0\t0.25\n",
+        b'"value","seed","task","algorithm"\n"0.5","0","copy","tpo"\n2.5e-1,0,copy,"dg"\n',
+        b"Method, Env ,Run,Score,notes\ntpo,copy,0,.5,\"a,\nb\"\ndg,copy,0,+0.25,\n",
+    ],
+    ids=["bom", "crlf", "utf-16", "semicolon", "tab", "quoted", "other names"],
+)  # fmt: skip
+def test_tables_come_in_many_dialects(table, text):
+    """Byte order marks, line ends, separators, decimal commas, quotes, other column names and orders."""
+    found = table(text)
+    assert [(r.algorithm, r.task, r.seed, r.value) for r in found.runs.runs] == [
+        ("tpo", "copy", 0, 0.5), ("dg", "copy", 0, 0.25),
+    ]  # fmt: skip
+
+
+HEAD = "algorithm,task,seed,value\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (HEAD + "tpo,copy,0,1\ntpo,copy,1,2\ntpo,copy,0,3\n",
+         "x.csv lines 2 and 4 are both algorithm tpo, task copy, seed 0; evaluations are no replicates: keep one value per trained run, or name the column of the step with --column step=COLUMN"),  # noqa: E501
+        (HEAD.replace("value", "step,value") + "tpo,copy,0,1,1\ntpo,copy,0,1,1\n",
+         "x.csv lines 2 and 3 are both algorithm tpo, task copy, seed 0, step 1; keep one"),
+        (HEAD + "tpo,copy,0,high\n", "x.csv line 2: value 'high' is no number"),
+        (HEAD + "tpo,copy,0,1e308\n", "x.csv line 2: value '1e308' is too large to average; a run that diverged is inf"),  # noqa: E501
+        (HEAD + "tpo,copy,0," + "x" * 99 + "\n", f"x.csv line 2: value '{'x' * 40}…' is no number"),
+        ('"algo\nrithm",task,seed,value\n',
+         "x.csv has no column 'algorithm' (it has algo rithm, task, seed, value); name it with --column algorithm=COLUMN"),  # noqa: E501
+        (HEAD + "tpo,copy,0,1_000\n", "x.csv line 2: value '1_000' is no number"),
+        (HEAD + '"t\npo",copy,0,1\ntpo,copy,0,"1,5"\n', "x.csv line 4: value '1,5' is no number"),
+        (HEAD + "tpo,copy,0,1\n,copy,1,1\n", "x.csv line 3: no algorithm"),
+        (HEAD + "tpo,copy\n", "x.csv line 2: no seed"),
+        (HEAD + "tpo,copy,0,1,2\n",
+         "x.csv line 2: 5 fields, the header has 4; quote values that hold the separator"),
+        ("# comment\n" + HEAD + "tpo,copy,0,1\ntpo,copy,0,1,2\n",
+         "x.csv line 4: 5 fields, the header has 4; quote values that hold the separator"),
+        (HEAD + 'tpo,copy,0,1\ntpo,"copy,1,2\n', "x.csv line 3: a quote that is never closed"),
+        ("algorithm,task,seed,value,value\n", "x.csv has two columns named 'value'; rename one"),
+        ("algorithm,task,value\na,b,1\n",
+         "x.csv has no column 'seed' (it has algorithm, task, value); name it with --column seed=COLUMN"),
+        ("algorithm,task,seed,y\na,b,1,1\n",
+         "x.csv has no column 'value' (it has algorithm, task, seed, y); name it with --column value=COLUMN or --metric COLUMN"),  # noqa: E501
+        ("algorithm,task,seed,error,loss\na,b,1,1,1\n",
+         "x.csv: error and loss could both be the value; choose one with --metric COLUMN"),
+        (HEAD.replace("value", "step,value") + "tpo,copy,0,soon,1\n", "x.csv line 2: step 'soon' is no number"),
+        (HEAD.encode() + b"tpo,copy,0,1\nd\xe9,copy,0,1\n",
+         "x.csv line 3: not utf-8 text; save the table as CSV in UTF-8"),
+        (HEAD + "tpo,copy,0,1\0\n", "x.csv line 2: a zero byte, so this is no text; save the table as CSV in UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_such_table_gets_one_line_with_its_number(table, text, line):
+    """What, where, and what would work; never a traceback."""
+    with pytest.raises(UsageError) as caught:
+        table(text)
+    message = str(caught.value)
+    assert message[message.index("x.csv") :] == line
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["", "\n\n# only a comment\n", HEAD, HEAD + "\n\n", HEAD + "tpo,copy,0,\n"])
+def test_nothing_to_audit_is_its_own_error(table, text):
+    """No text, no rows, or no value at all: exit code 4."""
+    with pytest.raises(NothingToDo, match="nothing to audit"):
+        table(text)
+
+
+@pytest.mark.parametrize(
+    ("choices", "line"),
+    [
+        ({"lower": True, "higher": True}, "--lower and --higher exclude each other"),
+        ({"lower": False}, "'value' does not say which way is better: add --lower or --higher"),
+        ({"best": ("1",), "worst": ("0",)}, "--best 1 is not better than --worst 0 where lower is better"),
+        ({"best": ("one",)}, "--best one: write a number, or TASK=NUMBER"),
+        ({"worst": ("inf",)}, "--worst inf: write a number, or TASK=NUMBER"),
+        ({"worst": ("cpy=1",)}, "unknown task 'cpy' in --worst cpy=1; did you mean 'copy'? valid: copy"),
+        ({"columns": ("algorithm",)}, "--column algorithm: write NAME=COLUMN, such as algorithm=method"),
+        ({"columns": ("algo=task",)}, "unknown name 'algo' in --column algo=task; valid: algorithm, seed, step, task, value"),  # noqa: E501
+        ({"window": 3}, "--window 3: x.csv has no step column; name it with --column step=COLUMN"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_meant_are_refused(table, choices, line):
+    """One line each."""
+    with pytest.raises(UsageError) as caught:
+        table(FOUR, **choices)
+    assert re.sub(r"/\S*/", "", str(caught.value)).replace("did you mean 'algorithm'? ", "") == line
+
+
+def test_columns_of_any_name_can_be_chosen(table):
+    """--column by role, --metric for the value; the name of the metric tells the direction."""
+    rows = "who,where,which,loss,accuracy\ntpo,copy,a,1,0.5\ndg,copy,a,2,0.6\n"
+    columns = ("algorithm=who", "task=where", "seed=which")
+    found = table(rows, lower=False, columns=columns, metric="accuracy")
+    assert ([r.value for r in found.runs.runs], found.runs.scale.lower) == ([0.5, 0.6], False)
+    found = table(rows, lower=False, columns=columns, metric="loss")
+    assert ([r.value for r in found.runs.runs], found.runs.scale.lower) == ([1.0, 2.0], True)
+    assert found.runs.numbered
+
+
+def test_both_forms_hold_the_same_numbers(table):
+    """Markdown rounds what JSON holds in full; JSON has no NaN, and names what was decided."""
+    found = table(SUITE, best=("0",), worst=("copy=20", "sort=40"))
+    answer, text = json.loads(audit_json(found)), audit_markdown(found)
+    assert (answer["better"], answer["best"], answer["worst"]) == (
+        "lower",
+        {"copy": 0, "sort": 0},
+        {"copy": 20, "sort": 40},
+    )
+    assert answer["verdicts"] == list(found.verdicts)
+    for each in answer["tables"]:
+        assert each["signature"] in text
+        for row in each["rows"]:
+            assert all(cell["text"].replace("|", "\\|") in text for cell in row)
+    assert audit_json(found) == audit_json(table(SUITE, best=("0",), worst=("copy=20", "sort=40")))
+
+
+def call(*words):
+    """The verb by itself: (exit code, standard output)."""
+    app = typer.Typer()
+    app.command("audit")(inspect.audit_)
+    app.command("other")(lambda: None)
+    answer = CliRunner().invoke(app, ["audit", *map(str, words)])
+    if answer.exception is not None and not isinstance(answer.exception, SystemExit):
+        raise answer.exception
+    return answer.exit_code, answer.stdout
+
+
+def test_the_verb_prints_one_form_or_writes_both(tmp_path):
+    """Markdown by default; both need a folder; errors among the findings end with 3."""
+    path, out = tmp_path / "x.csv", tmp_path / "deep" / "out"
+    lines = [f"{a},copy,{s},{v + math.sin(7 * s + v)}" for a, v in (("tpo", 3), ("dg", 5)) for s in range(10)]
+    path.write_text(HEAD + "\n".join(lines), encoding="utf-8")
+    code, text = call(path, "--lower")
+    assert (code, text.splitlines()[0]) == (0, "# Audit of x.csv")
+    code, text = call(path, "--higher", "--format", "json")
+    assert (code, json.loads(text)["better"]) == (0, "higher")
+    with pytest.raises(UsageError, match="two formats need a folder"):
+        call(path, "--lower", "-f", "md,json")
+    assert call(path, "--lower", "-f", "md,json", "--out", out)[0] == 0
+    assert sorted(p.name for p in out.iterdir()) == ["audit.json", "audit.md"]
+    path.write_text(HEAD + "\n".join(lines[:-1]), encoding="utf-8")
+    assert call(path, "--lower")[0] == 3
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
+        call(tmp_path / "nothing.csv", "--lower")

@@ -1,0 +1,109 @@
+"""The findings of lint that a bare table of values can show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tpobench.audit.runs import Runs, records_of
+from tpobench.lint import CODES, CellRuns, Checks, Finding, ResultSet, cell_findings, cells_of, merged
+from tpobench.lint.seeds import powerless
+from tpobench.stats.compare import Comparison
+
+Pair = tuple[str, str]
+ONE_VALUE = ("L001", "L002", "L003", "L004", "L007", "L066")
+WITH_STEPS = ("L009", "L020", "L060", "L061")
+NEAR = 0.05  # of the scale: at one of its ends
+DIGITS = 5  # significant ones, from which equal values are no accident
+
+
+def check(runs: Runs, name: str, tests: Mapping[str, Mapping[Pair, Comparison]], *, paired: bool) -> Checks:
+    """All findings; `tests` are the comparisons of each task."""
+    cells = cells_of(ResultSet(name, records_of(runs, name)))
+    codes = (*ONE_VALUE, *(WITH_STEPS if runs.window else ()))
+    found = [f for cell in cells for f in cell_findings(cell, codes)]
+    found += [f for cell in cells for f in powerless(cell, paired=paired)]
+    for cell, task in zip(cells, (_task(c) for c in cells), strict=True):
+        found += [*_copies(runs, cell, task), *_beyond(runs, cell, task), *_apart(runs, cell, task)]
+        found += _ends(runs, cell, task, tests[task])
+    found += _factors(runs, name)
+    return Checks(merged(found), len(runs.runs), (name,))
+
+
+def _task(cell: CellRuns) -> str:
+    return str(next(iter(cell.runs.values()))[0].spec["cell"]["task"])
+
+
+def _copies(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
+    """L010: one value for all seeds; L009: values of many digits that occur again and again."""
+    ends = runs.scale.reference(task)
+    for name in cell.finished:
+        x = np.array([r.value for r in runs.of(task, name) if not r.diverged], dtype=np.float64)
+        distinct = np.unique(x)
+        if len(x) > 1 and len(distinct) == 1:
+            if ends is None or x[0] not in {ends.best, ends.worst}:
+                yield cell.found("L010", f"{name}: all {len(x)} seeds have the value {x[0]:g}", [name])
+        elif len(distinct) <= len(x) / 2 and all(_digits(v) >= DIGITS for v in distinct):
+            yield cell.found("L009", f"{name}: {len(x)} seeds have only {len(distinct)} different values", [name])
+
+
+def _digits(value: float) -> int:
+    return len(f"{abs(float(value))!r}".split("e")[0].replace(".", "").strip("0"))
+
+
+def _beyond(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
+    """L065: values worse than --worst."""
+    scale = runs.scale
+    if task not in scale.worst:
+        return
+    for name in cell.finished:
+        x = scale.sign * runs.values(task, name)
+        if x.max() > scale.sign * scale.worst[task]:
+            what = f"{name}: value {scale.sign * x.max():g} is worse than --worst {scale.worst[task]:g}"
+            yield cell.found("L065", what, [name])
+
+
+def _apart(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
+    """L080: |mean - median| above half a standard deviation, from 8 seeds on."""
+    for name in cell.finished:
+        x = runs.values(task, name)
+        if len(x) > 7 and abs(x.mean() - np.median(x)) > x.std(ddof=1) / 2 > 0:
+            what = f"{name}: mean {x.mean():.3g}, median {np.median(x):.3g}, from {x.min():.3g} to {x.max():.3g}"
+            yield cell.found("L080", what, [name])
+
+
+def _ends(runs: Runs, cell: CellRuns, task: str, tests: Mapping[Pair, Comparison]) -> Iterator[Finding]:
+    """L081 and L082: all values at one end of the scale, and no pair to be told apart."""
+    ends = runs.scale.reference(task)
+    if (
+        ends is None
+        or len(cell.finished) < 2
+        or any(c.adjusted is not None and c.adjusted < 0.05 for c in tests.values())
+    ):
+        return
+    x = (np.concatenate([runs.values(task, n) for n in cell.finished]) - ends.worst) / (ends.best - ends.worst)
+    if x.min() > 1 - NEAR or x.max() < NEAR:
+        code, word = ("L081", "best") if x.min() > 1 - NEAR else ("L082", "worst")
+        what = f"all {len(x)} values within {NEAR:.0%} of the {word} value, no pair of algorithms differs"
+        yield cell.found(code, what, cell.finished)
+
+
+def _factors(runs: Runs, name: str) -> Iterator[Finding]:
+    """L028: a further column that repeats several values within the seeds of one algorithm."""
+    arms: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for r in runs.runs:
+        arms[r.algorithm, r.task].append(r.more)
+    columns = dict.fromkeys(c for rows in arms.values() for row in rows for c in row)
+    for column in columns:
+        mixed = {}
+        for arm, rows in arms.items():
+            values = {row.get(column, "") for row in rows}
+            if 1 < len(values) < len(rows):
+                mixed[arm] = values
+        if mixed:
+            (algorithm, task), values = next(iter(mixed.items()))
+            what = f"column {column} is {', '.join(sorted(values))} within {algorithm}, task {task}"
+            rules = dict.fromkeys(a for a, _ in mixed)
+            yield Finding(CODES["L028"], name, what, tuple(dict.fromkeys(f"task={t}" for _, t in mixed)), tuple(rules))

@@ -1,0 +1,111 @@
+"""What the file cannot say: which way is better, the ends of the scale, and how seeds belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tpobench.audit.reading import NAMES, NUMBER
+from tpobench.errors import UsageError, unknown
+from tpobench.stats.suite_level import Reference
+
+LOWER = {"error", "loss", "regret", "steps", "cost", "perplexity", "rmse", "mae", "mse", "time"}
+HIGHER = {"accuracy", "return", "reward", "score", "success", "solved", "winrate", "f1"}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options of an audit, as they were typed."""
+
+    lower: bool = False
+    higher: bool = False
+    metric: str | None = None
+    best: tuple[str, ...] = ()
+    worst: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    window: int | None = None  # rows of the last window; None is a tenth of them
+    paired: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which way is better, and the ends of each task's scale where they are known."""
+
+    metric: str
+    lower: bool
+    best: Mapping[str, float]
+    worst: Mapping[str, float]
+
+    @property
+    def sign(self) -> float:
+        """Times this, lower is better."""
+        return 1.0 if self.lower else -1.0
+
+    def reference(self, task: str) -> Reference | None:
+        """Both ends of a task, None where one is missing."""
+        if task not in self.best or task not in self.worst:
+            return None
+        return Reference(worst=self.worst[task], best=self.best[task])
+
+
+def columns_of(choices: Choices) -> dict[str, str]:
+    """`--column algorithm=method` by role.
+
+    Raises:
+        UsageError: not NAME=COLUMN, or no such role.
+    """
+    found = {}
+    for text in choices.columns:
+        role, equals, name = text.partition("=")
+        if not equals or not name.strip():
+            msg = f"--column {text}: write NAME=COLUMN, such as algorithm=method"
+            raise UsageError(msg)
+        if role.strip() not in NAMES:
+            raise unknown("name", role.strip(), NAMES, f"--column {text}")
+        found[role.strip()] = name.strip()
+    return found
+
+
+def scale_of(choices: Choices, column: str, tasks: Sequence[str]) -> Scale:
+    """The scale of the values.
+
+    Raises:
+        UsageError: no direction, both directions, or ends that contradict it.
+    """
+    metric = choices.metric or column
+    if choices.lower and choices.higher:
+        msg = "--lower and --higher exclude each other"
+        raise UsageError(msg)
+    words = set(metric.lower().replace("-", "_").split("_"))
+    lower, higher = choices.lower or bool(words & LOWER), choices.higher or bool(words & HIGHER)
+    if choices.lower or choices.higher:
+        lower, higher = choices.lower, choices.higher
+    if lower == higher:
+        msg = f"'{metric}' does not say which way is better: add --lower or --higher"
+        raise UsageError(msg)
+    scale = Scale(metric, lower, _ends("best", choices.best, tasks), _ends("worst", choices.worst, tasks))
+    for task in tasks:
+        ends = scale.reference(task)
+        if ends is not None and (ends.best - ends.worst) * scale.sign >= 0:
+            way = "lower" if lower else "higher"
+            msg = f"--best {ends.best:g} is not better than --worst {ends.worst:g} where {way} is better"
+            raise UsageError(msg)
+    return scale
+
+
+def _ends(option: str, texts: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
+    """`1.0` for all tasks, `pong=21` for one, which comes before what is said of all."""
+    every: dict[str, float] = {}
+    named: dict[str, float] = {}
+    for text in texts:
+        task, equals, number = text.rpartition("=")
+        if not NUMBER.fullmatch(number.strip()) or not abs(float(number)) < float("inf"):
+            msg = f"--{option} {text}: write a number, or TASK=NUMBER"
+            raise UsageError(msg)
+        if equals and task not in tasks:
+            raise unknown("task", task, tasks, f"--{option} {text}")
+        if equals:
+            named[task] = float(number)
+        else:
+            every = dict.fromkeys(tasks, float(number))
+    return every | named

@@ -1,0 +1,131 @@
+"""What an audit says in sentences, and its two forms: Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tpobench import __version__
+from tpobench.audit.checks import Pair
+from tpobench.audit.runs import Runs
+from tpobench.lint import Checks, Finding, by_code
+from tpobench.report.markdown import md_escape, table_lines
+from tpobench.report.model import Table
+from tpobench.stats.compare import Comparison, tie_group
+
+SCHEMA = 1
+LEGEND = (
+    "**Bold**: the best and every algorithm not distinguishable from it (Holm over all pairs of the task, 5%). "
+    "<ins>Underlined</ins>: the best mean. Intervals are 95%. Median, IQM (mean of the middle half) and CVaR25 (mean "
+    "of the worst quarter) are over seeds."
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A file's findings, tables and verdicts."""
+
+    name: str
+    runs: Runs
+    checks: Checks
+    tables: tuple[Table, ...]
+    verdicts: tuple[str, ...]
+
+
+def verdict(place: str, scores: Mapping[str, float], tests: Mapping[Pair, Comparison]) -> str:
+    """One sentence of a task: who is best, who cannot be told from it, who is worse, and who could not be tested.
+
+    Args:
+        place: the task.
+        scores: mean of each algorithm, lower better.
+        tests: every pair, adjusted.
+    """
+    if len(scores) < 2:
+        return f"{place}: one algorithm, nothing to compare"
+    best, tied = tie_group({n: (v,) for n, v in scores.items()}, tests)
+    against = {n: tests.get((best, n)) or tests[n, best] for n in scores if n != best}
+    worse = [n for n, c in against.items() if c.adjusted is not None and c.adjusted < 0.05]
+    same = [n for n in tied if n != best]
+    parts = [f"{best} has the best mean"]
+    if worse:
+        parts.append(f"better than {', '.join(worse)}")
+    if same:
+        parts.append(f"not distinguishable from {', '.join(same)}, which is not shown to be equal")
+    reasons: dict[str, list[str]] = {}
+    for n, c in against.items():
+        if n not in {*worse, *same}:
+            reasons.setdefault(c.reason or c.status, []).append(n)
+    parts += [f"no test against {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return f"{place}: " + "; ".join(parts)
+
+
+def audit_markdown(found: Audit) -> str:
+    """Findings, verdicts and tables as Markdown."""
+    runs = found.runs
+    way = "lower" if runs.scale.lower else "higher"
+    lines = [f"# Audit of {md_escape(found.name)}", ""]
+    lines.append(
+        f"{len(runs.runs)} runs of {len(runs.algorithms)} algorithms on {len(runs.tasks)} tasks; "
+        f"{md_escape(runs.scale.metric)}, {way} is better"
+        + (f"; a run counts by the mean of its last {runs.window} rows" if runs.window else "")
+        + ("; seeds are words, numbered in alphabetical order" if runs.numbered else "") + "."
+    )  # fmt: skip
+    lines += ["", "## Verdicts", "", *(f"- {md_escape(v)}." for v in found.verdicts)]
+    lines += ["", "## Findings", "", *(_findings(found.checks) if found.checks.findings else ["None."])]
+    lines += ["", "## Tables", "", LEGEND]
+    for table in found.tables:
+        lines += ["", *table_lines(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _findings(checks: Checks) -> Iterator[str]:
+    for code, findings in by_code(checks).items():
+        yield f"- **{code.severity} {code.code} {code.name}**: {code.why}. *Do:* {code.remedy}."
+        yield from (f"  - {md_escape(_place(f))}{md_escape(f.what)}" for f in findings)
+
+
+def _place(finding: Finding) -> str:
+    return f"{'; '.join(c.removeprefix('task=') for c in finding.cells)}: " if finding.cells else ""
+
+
+def audit_json(found: Audit) -> str:
+    """Everything in full precision; null is `not computable`, and a reason stands beside it."""
+    runs, scale = found.runs, found.runs.scale
+    content = {
+        "schema": SCHEMA,
+        "tpobench": __version__,
+        "file": found.name,
+        "metric": scale.metric,
+        "better": "lower" if scale.lower else "higher",
+        "window": runs.window or None,
+        "best": dict(scale.best),
+        "worst": dict(scale.worst),
+        "verdicts": list(found.verdicts),
+        "findings": [f.as_dict() for f in found.checks.findings],
+        "tables": [_table(t) for t in found.tables],
+        "runs": [
+            {"algorithm": r.algorithm, "task": r.task, "seed": r.name, "value": r.value,
+             "status": "diverged" if r.diverged else "missing" if r.value is None else "ok"}
+            for r in runs.runs
+        ],
+    }  # fmt: skip
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _table(table: Table) -> dict[str, Any]:
+    rows = [[{"text": c.text, "best": c.best, "leader": c.leader, **c.data} for c in row] for row in table.rows]
+    return {
+        "name": table.name, "title": table.title, "header": list(table.header), "rows": rows,
+        "notes": list(table.notes), "signature": table.signature,
+    }  # fmt: skip
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,138 @@
+"""Settings: one task, one budget and one set of hyperparameters per rule, the same effort for every rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from tpobench.lint.codes import CODES
+from tpobench.lint.model import CellRuns, Finding, ResultSet
+from tpobench.records import RunRecord, canonical
+from tpobench.report.text import seed_ranges
+
+OWN = {"hyper", "learning_rate", "epochs", "prompts", "candidates"}  # what differs between rules by definition
+METRIC = ("metric", "window", "persist", "worst", "solved", "thresholds")
+
+
+def unequal(cell: CellRuns) -> Iterator[Finding]:
+    """L020 updates or samples differ, L021 samples differ under declared matching, L022 gradient steps differ."""
+    steps = {n: _spent(runs, "step") for n, runs in cell.ok.items()}
+    if _differ(steps):
+        yield cell.found("L020", f"updates differ: {_listed(steps)}", steps)
+        return
+    samples = {n: _spent(runs, "interactions") for n, runs in cell.ok.items()}
+    if _differ(samples):
+        declared = cell.matching == "prompts"
+        yield cell.found("L021" if declared else "L020", f"samples differ: {_listed(samples)}", samples)
+    gradients = {n: _spent(runs, "gradient_steps") for n, runs in cell.ok.items()}
+    if _differ(gradients):
+        yield cell.found("L022", f"gradient steps differ: {_listed(gradients)}", gradients)
+
+
+def _spent(runs: Sequence[RunRecord], axis: str) -> tuple[int, ...]:
+    found = (r.curve[axis][-1] if r.curve.get(axis) else r.counts.get(axis) for r in runs)
+    return tuple(sorted({int(v) for v in found if v is not None}))
+
+
+def _differ(spent: Mapping[str, tuple[int, ...]]) -> bool:
+    return len({v for values in spent.values() for v in values}) > 1
+
+
+def _listed(spent: Mapping[str, tuple[int, ...]]) -> str:
+    """`4800 for tpo, grpo; 600 for dg`."""
+    order = sorted((n for n in spent if spent[n]), key=lambda n: [-v for v in spent[n]])
+    return "; ".join(
+        f"{' and '.join(map(str, values))} for {', '.join(names)}"
+        for values, names in groupby(order, key=lambda n: spent[n])
+    )
+
+
+def settings(cell: CellRuns) -> Iterator[Finding]:
+    """L023: rules of one cell differ in what the suite decides, not the rule."""
+    shared = {n: {k: {_shared(r).get(k, "none") for r in runs} for k in _keys(cell)} for n, runs in cell.runs.items()}
+    for key in _keys(cell):
+        found = {n: own[key] for n, own in shared.items()}
+        if len({v for values in found.values() for v in values}) > 1 and _between(found):
+            listed = "; ".join(f"{n} {' and '.join(sorted(str(v) for v in values))}" for n, values in found.items())
+            yield cell.found("L023", f"{key} differs: {listed}", found)
+
+
+def _between(found: Mapping[str, set[Any]]) -> bool:
+    """Whether rules differ, not only the runs of each of them (that is L024)."""
+    return len({frozenset(values) for values in found.values()}) > 1
+
+
+def _keys(cell: CellRuns) -> list[str]:
+    return sorted({k for runs in cell.runs.values() for r in runs for k in _shared(r)})
+
+
+def _shared(record: RunRecord) -> dict[str, str]:
+    spec = record.spec
+    parts = {
+        **{f"task.{k}": v for k, v in spec["task"].items() if k not in OWN},
+        **{f"training.{k}": v for k, v in spec["training"].items() if k not in {*OWN, "steps", "record_every"}},
+        **{f"report.{k}": record.reporting[k] for k in METRIC if k in record.reporting},
+        "dtype": spec.get("dtype"),
+    }  # steps and record_every have findings of their own
+    return {k: str(v) if isinstance(v, float) else canonical(v) for k, v in parts.items() if v is not None}
+
+
+def mixed(cell: CellRuns) -> Iterator[Finding]:
+    """L024: several settings of one rule; L027: one setting, and a seed more than once."""
+    for name, runs in cell.runs.items():
+        ways = list({canonical(setting_of(r)): setting_of(r) for r in runs}.values())
+        if len(ways) > 1:
+            yield cell.found("L024", f"{name} has {len(ways)} settings: {_difference(ways)}", [name])
+            continue
+        seeds = [r.spec["seed"] for r in runs]
+        twice = sorted({s for s in seeds if seeds.count(s) > 1}) if len(set(seeds)) < len(seeds) else []
+        if twice:
+            yield cell.found("L027", f"{name}: seeds {seed_ranges(twice)} have several runs", [name])
+
+
+def setting_of(record: RunRecord) -> dict[str, Any]:
+    """Everything that was chosen for a run except its seed and where it ran."""
+    spec = record.spec
+    flat = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in spec.get(part, {}).items()}
+    return {**flat, "algorithm_version": spec.get("algorithm_version"), "dtype": spec.get("dtype")}
+
+
+def _difference(ways: Sequence[Mapping[str, Any]]) -> str:
+    """`hyper.eta 0.5 and 1.0`."""
+    keys = sorted({k for way in ways for k in way})
+    found = {k: list(dict.fromkeys(str(way.get(k, "default")) for way in ways)) for k in keys}
+    return ", ".join(f"{k} {' and '.join(values)}" for k, values in found.items() if len(values) > 1)
+
+
+def tuning(sets: Sequence[ResultSet]) -> Iterator[Finding]:
+    """L025: over all result sets, one rule was tried under more settings than another."""
+    tried: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
+    for r in (r for found in sets for r in found.records):
+        own = {k: v for k, v in setting_of(r).items() if not k.startswith("task.") and k not in _SCHEDULE}
+        tried[r.spec["suite"]][r.spec["algorithm"]][canonical([r.spec["task"], r.spec["matching"]])].add(canonical(own))
+    for suite, rules in tried.items():
+        counts = {n: max(len(ways) for ways in tasks.values()) for n, tasks in rules.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{n} {k}" for n, k in sorted(counts.items(), key=lambda p: (-p[1], p[0])))
+            most = max(counts.values())
+            ahead = [n for n, k in counts.items() if k == most]
+            yield Finding(CODES["L025"], suite, f"settings tried: {listed}", rules=tuple(ahead))
+
+
+_SCHEDULE = {"training.steps", "training.record_every"}
+
+
+def versions(sets: Iterable[ResultSet]) -> Iterator[Finding]:
+    """L026: several versions of one suite."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for r in (r for one in sets for r in one.records):
+        found[r.spec["suite"]].add(r.spec["suite_version"])
+    for suite, numbers in found.items():
+        if len(numbers) > 1:
+            listed = " and ".join(map(str, sorted(numbers)))
+            yield Finding(CODES["L026"], suite, f"versions {listed} side by side")
+
+
+CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {"L020": unequal, "L023": settings, "L024": mixed}

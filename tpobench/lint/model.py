@@ -1,0 +1,152 @@
+"""What a check sees (the runs of one cell, side by side) and what it says (a finding with a stable code)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tpobench.lint.codes import CODES, SEVERITIES, Code
+from tpobench.records import FINISHED, RunRecord, canonical
+from tpobench.report.cells import Reporting, rule_order
+from tpobench.results import by_matching, final_value
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake: which, where, and with which numbers."""
+
+    code: Code
+    suite: str
+    what: str
+    cells: tuple[str, ...] = ()  # empty: the suite as a whole
+    rules: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the words of the code included."""
+        c = self.code
+        return {
+            "code": c.code, "name": c.name, "severity": c.severity, "suite": self.suite, "cells": list(self.cells),
+            "rules": list(self.rules), "what": self.what, "why": c.why, "remedy": c.remedy,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """The records of one run directory or packed file."""
+
+    name: str
+    records: tuple[RunRecord, ...]
+    damaged: int = 0
+    plan: Mapping[str, Any] | None = None  # plan.json, where seeds were added under a plan
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """The runs of one cell under one matching, by rule, whatever their status."""
+
+    suite: str
+    label: str
+    matching: str
+    runs: Mapping[str, tuple[RunRecord, ...]]
+    asked: tuple[str, ...] = ()  # the rules of the suite
+    place: str = "{}"  # canonical text of the point of the grid
+
+    @cached_property
+    def finished(self) -> dict[str, tuple[RunRecord, ...]]:
+        """Runs with a result, of the rules that have any."""
+        kept = {n: tuple(r for r in runs if r.status in FINISHED) for n, runs in self.runs.items()}
+        return {n: runs for n, runs in kept.items() if runs}
+
+    @cached_property
+    def ok(self) -> dict[str, tuple[RunRecord, ...]]:
+        """Runs that lasted to the end, of the rules that have any."""
+        kept = {n: tuple(r for r in runs if r.status == "ok") for n, runs in self.finished.items()}
+        return {n: runs for n, runs in kept.items() if runs}
+
+    @cached_property
+    def finals(self) -> dict[str, dict[int, float]]:
+        """Final value of each seed by rule, where there is one; a diverged run at the worst value."""
+        found = {n: dict(_scalars(runs)) for n, runs in self.finished.items()}
+        return {n: values for n, values in found.items() if values}
+
+    @cached_property
+    def reporting(self) -> Reporting:
+        """The suite's [report] table; of any run, `unequal-settings` says where they differ."""
+        return Reporting.of(next(iter(self.runs.values()))[0].reporting)
+
+    def found(self, code: str, what: str, rules: Iterable[str] = ()) -> Finding:
+        """A finding in this cell."""
+        return Finding(CODES[code], self.suite, what, (self.label,), tuple(rules))
+
+
+def _scalars(runs: Sequence[RunRecord]) -> Iterator[tuple[int, float]]:
+    for r in runs:
+        value = final_value(r)
+        if value is not None:
+            yield r.spec["seed"], value
+
+
+def seeds_of(runs: Iterable[RunRecord]) -> list[int]:
+    """Each seed once, sorted."""
+    return sorted({r.spec["seed"] for r in runs})
+
+
+def cells_of(found: ResultSet) -> list[CellRuns]:
+    """The records of a set, cell by cell; several versions of a suite are several suites."""
+    versions: dict[str, set[int]] = defaultdict(set)
+    for r in found.records:
+        versions[r.spec["suite"]].add(r.spec["suite_version"])
+    groups: dict[tuple[str, str, str], dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    matchings: dict[str, set[str]] = defaultdict(set)
+    asked: dict[str, set[str]] = defaultdict(set)
+    for r, matching in by_matching(found.records):
+        name = r.spec["suite"]
+        suite = f"{name}@{r.spec['suite_version']}" if len(versions[name]) > 1 else name
+        groups[suite, canonical(r.spec["cell"]), matching][r.spec["algorithm"]].append(r)
+        matchings[suite].add(matching)
+        asked[suite].add(r.spec["algorithm"])
+    return [
+        CellRuns(
+            suite,
+            _label(next(iter(runs.values()))[0], matching if len(matchings[suite]) > 1 else ""),
+            matching,
+            {n: tuple(sorted(runs[n], key=lambda r: int(r.spec["seed"]))) for n in sorted(runs, key=rule_order)},
+            tuple(sorted(asked[suite], key=rule_order)),
+            place,
+        )
+        for (suite, place, matching), runs in groups.items()
+    ]
+
+
+def _label(record: RunRecord, matching: str) -> str:
+    axes = ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items())
+    axes = axes or str(record.spec["task"].get("kind", record.spec["suite"]))
+    return f"{axes}, matching={matching}" if matching else axes
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings that differ only in their cell as one; errors first, then by code, in the order of the cells."""
+    kept: dict[tuple[str, str, str, tuple[str, ...]], Finding] = {}
+    for f in findings:
+        key = (f.code.code, f.suite, f.what, f.rules)
+        if key in kept:
+            kept[key] = replace(kept[key], cells=tuple(dict.fromkeys((*kept[key].cells, *f.cells))))
+        else:
+            kept[key] = f
+    return tuple(sorted(kept.values(), key=lambda f: (SEVERITIES.index(f.code.severity), f.code.code)))
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Which checks ran on what: a list without findings still says what it looked at."""
+
+    findings: tuple[Finding, ...]
+    runs: int
+    sets: tuple[str, ...] = field(default=())
+
+    def worst(self) -> str:
+        """The most severe among the findings, `none` without any."""
+        return next((s for s in SEVERITIES if any(f.code.severity == s for f in self.findings)), "none")

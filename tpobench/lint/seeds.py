@@ -1,0 +1,146 @@
+"""Seeds: the same for every rule, none dropped, enough of them, and really varied."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tpobench.lint.model import CellRuns, Finding, seeds_of
+from tpobench.records import BROKEN, RunRecord
+from tpobench.report.cells import AXES
+from tpobench.report.text import seed_ranges
+from tpobench.stats.compare import PAIRS_NEEDED, attainable_text
+from tpobench.stats.guard import Floats
+from tpobench.stats.permutation import smallest_p
+
+COPY = 0.9  # share of the moves of two curves that agree, from which they are one training run
+MOVES = 10  # fewer can agree by chance
+
+
+def unequal(cell: CellRuns) -> Iterator[Finding]:
+    """L001: rules of one cell whose runs, whatever became of them, have different seeds."""
+    seeds = {n: seeds_of(runs) for n, runs in cell.runs.items() if any(r.status != "skipped" for r in runs)}
+    if len({tuple(s) for s in seeds.values()}) > 1:
+        every = sorted({s for own in seeds.values() for s in own})
+        lacking = {n: [s for s in every if s not in own] for n, own in seeds.items()}
+        short = {n: missing for n, missing in lacking.items() if missing}
+        listed = "; ".join(f"{n} lacks {seed_ranges(missing)}" for n, missing in short.items())
+        yield cell.found("L001", f"seeds {seed_ranges(every)}: {listed}", short)
+
+
+def missing(cell: CellRuns) -> Iterator[Finding]:
+    """L002: rules of the suite without any run here, not even a skipped one."""
+    absent = [n for n in cell.asked if n not in cell.runs]
+    if absent:
+        yield cell.found("L002", f"no runs of {', '.join(absent)}", absent)
+
+
+def dropped(cell: CellRuns) -> Iterator[Finding]:
+    """L003: runs without a result."""
+    for name, runs in cell.runs.items():
+        broken = [r for r in runs if r.status in BROKEN]
+        if broken:
+            kinds = ", ".join(f"{n} {status}" for status, n in sorted(Counter(r.status for r in broken).items()))
+            what = f"{name}: {len(broken)} of {len(runs)} runs without a result ({kinds}), seeds "
+            yield cell.found("L003", what + seed_ranges(seeds_of(broken)), [name])
+
+
+def diverged(cell: CellRuns) -> Iterator[Finding]:
+    """L004: k of n runs diverged."""
+    for name, runs in cell.finished.items():
+        lost = [r for r in runs if r.status == "diverged"]
+        if lost:
+            yield cell.found("L004", f"{name}: {len(lost)} of {len(runs)} diverged, scored the worst value", [name])
+
+
+def skipped(cell: CellRuns) -> Iterator[Finding]:
+    """L005: seeds inside the range that no rule ran."""
+    ran = seeds_of(r for runs in cell.runs.values() for r in runs if r.status != "skipped")
+    holes = sorted(set(range(ran[0], ran[-1] + 1)) - set(ran)) if ran and ran[-1] - ran[0] < 100 * len(ran) else []
+    if holes:
+        yield cell.found("L005", f"seeds {seed_ranges(ran)}: nobody ran {seed_ranges(holes)}")
+
+
+def powerless(cell: CellRuns, *, paired: bool = True) -> Iterator[Finding]:
+    """L006: no test of the family of all pairs can reject at 5% after Holm; `paired` where seeds may be paired."""
+    sizes = {n: set(seeds_of(runs)) for n, runs in cell.finished.items()}
+    pairs = [_sizes(a, b, paired=paired) for a, b in itertools.combinations(sizes.values(), 2)]
+    if not pairs:
+        return
+    runs, flips = min(pairs, key=lambda p: smallest_p(*p[0], paired=p[1]))
+    if min(runs) == 1:
+        yield cell.found("L006", "1 seed: no test at all", sizes)
+    elif reason := attainable_text(runs, paired=flips, family=len(pairs)):
+        yield cell.found("L006", reason, sizes)
+
+
+def _sizes(a: set[int], b: set[int], *, paired: bool) -> tuple[tuple[int, int], bool]:
+    """Runs of a comparison, and whether it is paired: on at least 10 common seeds."""
+    common = len(a & b)
+    return ((common, common), True) if paired and common >= PAIRS_NEEDED else ((len(a), len(b)), False)
+
+
+def few(cell: CellRuns) -> Iterator[Finding]:
+    """L007 below 5 seeds, L008 below 10."""
+    for code, lowest, highest in (("L007", 1, 4), ("L008", 5, 9)):
+        sizes = {n: len(seeds_of(runs)) for n, runs in cell.finished.items()}
+        short = {n: k for n, k in sizes.items() if lowest <= k <= highest}
+        if short:
+            counts = " to ".join(str(k) for k in sorted({min(short.values()), max(short.values())}))
+            yield cell.found(code, f"n = {counts}", short)
+
+
+def copies(cell: CellRuns) -> Iterator[Finding]:
+    """L009: different seeds with one curve; L010: all seeds with one curve."""
+    for name, runs in cell.finished.items():
+        if len(seeds_of(runs)) < 2:
+            continue
+        names = list(dict.fromkeys(k for r in runs for k in r.curve if k not in AXES))
+        same = _same(runs, names, cell.reporting.metric)
+        if same and all(_equal(runs[0], r, names) for r in runs[1:]):
+            yield cell.found("L010", f"{name}: all {len(runs)} seeds are identical", [name])
+        elif same:
+            a, b = same[0]
+            more = f" (and {len(same) - 1} more pairs)" if len(same) > 1 else ""
+            yield cell.found("L009", f"{name}: seeds {a} and {b} have the same training curve{more}", [name])
+
+
+def _same(runs: Sequence[RunRecord], names: Sequence[str], metric: str) -> list[tuple[int, int]]:
+    """Pairs of seeds whose curves move together, step by step and to the last digit."""
+    curves = _matrix(runs, metric)
+    with np.errstate(invalid="ignore"):
+        change = np.diff(curves, axis=1)
+    moves = np.isfinite(change) & (change != 0)
+    found = []
+    for i in range(len(runs) - 1):
+        moved = moves[i] | moves[i + 1 :]
+        equal = (moved & (curves[i, 1:] == curves[i + 1 :, 1:])).sum(axis=1)
+        total = moved.sum(axis=1)
+        for k in map(int, np.flatnonzero(equal >= COPY * np.maximum(total, 1))):
+            a, b = runs[i], runs[i + 1 + k]
+            if total[k] >= MOVES or (total[k] > 1 and _equal(a, b, names)):
+                found.append((int(a.spec["seed"]), int(b.spec["seed"])))
+    return found
+
+
+def _equal(a: RunRecord, b: RunRecord, names: Sequence[str]) -> bool:
+    return a.spec["seed"] != b.spec["seed"] and all(a.curve.get(n) == b.curve.get(n) for n in names)
+
+
+def _matrix(runs: Sequence[RunRecord], metric: str) -> Floats:
+    """(n, E), NaN where not measured and after the end of a shorter run."""
+    longest = max(len(r.curve.get(metric, [])) for r in runs)
+    out = np.full((len(runs), max(longest, 1)), np.nan)
+    for row, r in zip(out, runs, strict=True):
+        values = [np.nan if v is None else v for v in r.curve.get(metric, [])]
+        row[: len(values)] = values
+    return out
+
+
+CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {
+    "L001": unequal, "L002": missing, "L003": dropped, "L004": diverged, "L005": skipped, "L006": powerless,
+    "L007": few, "L009": copies,
+}  # fmt: skip
