@@ -1,0 +1,317 @@
+"""The pinned baseline: what it holds, how it is replaced, and what its log says."""
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from record_helpers import REPORTING, record, write, write_jsonl
+from typer.main import get_command
+
+from tpobench import cli
+from tpobench.check.arms import arm_of, seed_text, seeds_in
+from tpobench.check.baseline import log_path, read_baseline, split_seeds
+from tpobench.check.evidence import candidate_of, gate_cells
+from tpobench.check.history import drift
+from tpobench.cli import judge  # registers the verbs
+from tpobench.errors import CorruptResults, NothingToDo
+from tpobench.plan import plan_runs
+from tpobench.records import load_packed
+from tpobench.stats.gate import GatePlan, refusal
+from tpobench.suite import load_suite
+
+assert judge
+
+DIRTY = {"git": "0123456789ab-dirty", "torch": "2.13.0", "tpobench": "0.1.0"}
+CLEAN = {**DIRTY, "git": "0123456789ab"}
+
+
+@pytest.fixture
+def tpobench(monkeypatch, capsys, tmp_path):
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["tpobench", *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        else:
+            code = 0
+        return code, *capsys.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+def results(folder, errors, **fields):
+    """Runs of one rule with these final errors, seeds 0, 1, ..."""
+    records = [record(seed, error=e, provenance=CLEAN, **fields) for seed, e in enumerate(errors)]
+    return write(folder, *records)
+
+
+def update(tpobench, *words, reason="first"):
+    return tpobench("baseline", "update", "base.jsonl", *words, "--reason", reason)
+
+
+def test_an_update_writes_packed_records_and_a_log(tpobench, tmp_path):
+    """Half of the seeds screen, the other half confirms; who, when, why and with what are in the log."""
+    results(tmp_path / "new", [0.25, 0.5, 0.75, 0.5])
+    code, out, err = update(tpobench, "new")
+    assert code == 0
+    assert "tiny tpo final1" in out
+    assert "wrote base.jsonl (4 runs)" in err
+    kept, damaged = load_packed(tmp_path / "base.jsonl")
+    assert ([r.spec["seed"] for r in kept], damaged) == ([0, 1, 2, 3], 0)
+    held = read_baseline(tmp_path / "base.jsonl")
+    assert (held.screen, held.reserve) == ((0, 1), (2, 3))
+    (entry,) = held.log
+    assert entry["reason"] == "first"
+    assert entry["who"]
+    assert entry["date"].startswith("20")
+    assert entry["versions"] == {"tpobench": "0.1.0", "git": "0123456789ab", "torch": "2.13.0"}
+    assert entry["means"]["tiny tpo final1"] == 0.5
+
+
+def test_the_log_keeps_every_update_and_the_drift_since_the_first(tpobench, tmp_path):
+    """Ten small losses are visible as one large one."""
+    for n, error in enumerate([0.2, 0.3, 0.4]):
+        results(tmp_path / f"r{n}", [error] * 4)
+        assert update(tpobench, f"r{n}", reason=f"step {n}")[0] == 0
+    held = read_baseline(tmp_path / "base.jsonl")
+    assert [e["reason"] for e in held.log] == ["step 0", "step 1", "step 2"]
+    assert held.log[2]["changed"]["tiny tpo final1"] == [0.3, 0.4]
+    results(tmp_path / "next", [0.5] * 4)
+    _, out, _ = update(tpobench, "next", "--json", reason="step 3")
+    (final,) = [d for d in json.loads(out)["drift"] if d["name"] == "tiny tpo final1"]
+    assert (final["first"], final["old"], final["new"]) == (0.2, 0.4, 0.5)
+    assert final["difference"] == pytest.approx(0.1)
+
+
+def test_cells_that_come_and_go_are_named(tpobench, tmp_path):
+    """A rule that leaves the baseline is never judged again, so it must not leave in silence."""
+    results(tmp_path / "a", [0.2, 0.2], changes={"algorithm": "dg"})
+    results(tmp_path / "b", [0.2, 0.2])
+    update(tpobench, "a")
+    _, out, _ = update(tpobench, "b", reason="dg is gone")
+    rows = {line.split()[1]: line.split()[-1] for line in out.splitlines() if line.startswith("tiny")}
+    assert rows == {"dg": "removed", "tpo": "added"}
+    entry = read_baseline(tmp_path / "base.jsonl").log[-1]
+    assert entry["added"] == ["tiny tpo final1", "tiny tpo steps0.5m1"]
+    assert entry["removed"] == ["tiny dg final1", "tiny dg steps0.5m1"]
+
+
+def test_the_same_results_again_write_nothing(tpobench, tmp_path):
+    """No entry without a change."""
+    results(tmp_path / "a", [0.2, 0.2])
+    update(tpobench, "a")
+    before = (tmp_path / "base.jsonl").read_bytes(), log_path(tmp_path / "base.jsonl").read_bytes()
+    code, _, err = update(tpobench, "a", reason="again")
+    assert code == 0
+    assert "already, nothing written" in err
+    assert before == ((tmp_path / "base.jsonl").read_bytes(), log_path(tmp_path / "base.jsonl").read_bytes())
+
+
+def test_several_suites_make_one_baseline(tpobench, tmp_path):
+    """Results are named one by one, or by the folder of all with --suite."""
+    for name in ("one", "two", "three"):
+        results(tmp_path / "all" / name, [0.2, 0.2], changes={"suite": name})
+    assert update(tpobench, "all/one", "all/two")[0] == 0
+    assert {a.suite for a in read_baseline(tmp_path / "base.jsonl").arms} == {"one", "two"}
+    assert update(tpobench, "all", "--suite", "two,three", reason="others")[0] == 0
+    assert {a.suite for a in read_baseline(tmp_path / "base.jsonl").arms} == {"two", "three"}
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_an_empty_reason_is_refused(tpobench, tmp_path, reason):
+    """And nothing is written."""
+    results(tmp_path / "a", [0.2, 0.2])
+    code, _, err = update(tpobench, "a", reason=reason)
+    assert code == 2
+    assert "say why the baseline changes" in err
+    assert not (tmp_path / "base.jsonl").exists()
+
+
+def test_runs_without_a_result_are_refused(tpobench, tmp_path):
+    """A baseline with holes would excuse the same holes later."""
+    write(tmp_path / "a", record(0), record(1, status="failed", reason="x"))
+    code, _, err = update(tpobench, "a")
+    assert code == 3
+    assert "1 runs have no result, the first: tpo seed 1" in err
+
+
+def test_unequal_seeds_are_refused(tpobench, tmp_path):
+    """Every cell is judged on the same seeds."""
+    write(tmp_path / "a", record(0), record(1), record(0, changes={"algorithm": "dg"}))
+    code, _, err = update(tpobench, "a")
+    assert code == 2
+    assert "tiny dg has 1 seeds, tiny tpo has 2" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["none"], 4, "no results at none"),
+        (["a", "--screen", "5"], 2, "the results hold 2 seeds"),
+        (["a", "--suite", "other"], 4, "no finished runs"),
+    ],
+)
+def test_updates_that_cannot_be(tpobench, tmp_path, words, code, text):
+    """One line says why."""
+    results(tmp_path / "a", [0.2, 0.2])
+    found, _, err = update(tpobench, *words)
+    assert found == code
+    assert text in err
+
+
+def test_a_baseline_is_a_packed_file(tpobench, tmp_path):
+    """Other names are refused."""
+    results(tmp_path / "a", [0.2, 0.2])
+    code, _, err = tpobench("baseline", "update", "base.json", "a", "--reason", "x")
+    assert code == 2
+    assert "name it *.jsonl" in err
+
+
+def test_uncommitted_code_is_said(tpobench, tmp_path):
+    """Nobody can make such a baseline again."""
+    write(tmp_path / "a", *(record(s, provenance=DIRTY) for s in range(2)))
+    assert "uncommitted code" in update(tpobench, "a")[2]
+
+
+def test_a_hand_edited_baseline_is_corrupt(tpobench, tmp_path):
+    """The log holds the hash of the records: easier numbers do not slip in."""
+    results(tmp_path / "a", [0.25, 0.25])
+    update(tpobench, "a")
+    path = tmp_path / "base.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.25", "0.35"), encoding="utf-8")
+    with pytest.raises(CorruptResults, match="is not what"):
+        read_baseline(path)
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(NothingToDo, match="holds no results"):
+        read_baseline(path)
+
+
+def test_a_damaged_log_is_corrupt_and_an_update_starts_over(tpobench, tmp_path):
+    """check refuses it; update says so and writes both anew."""
+    results(tmp_path / "a", [0.25, 0.25])
+    update(tpobench, "a")
+    log_path(tmp_path / "base.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(CorruptResults, match="not the log of a baseline"):
+        read_baseline(tmp_path / "base.jsonl")
+    code, _, err = update(tpobench, "a", reason="log lost")
+    assert code == 0
+    assert "cannot be compared with" in err
+    assert [e["reason"] for e in read_baseline(tmp_path / "base.jsonl").log] == ["log lost"]
+
+
+def test_a_torn_line_is_corrupt(tmp_path):
+    """A baseline that shrinks must not turn green."""
+    path = write_jsonl(tmp_path / "b.jsonl", record(0), record(1))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CorruptResults, match="1 damaged records"):
+        read_baseline(path)
+
+
+def test_plain_results_are_split_in_halves(tmp_path):
+    """Any packed file or run directory can be a baseline; failed runs in it are none."""
+    records = [record(s) for s in range(5)]
+    held = read_baseline(write_jsonl(tmp_path / "b.jsonl", *records, record(9, status="failed", reason="x")))
+    assert (held.screen, held.reserve, held.log) == ((0, 1, 2), (3, 4), ())
+    assert read_baseline(write(tmp_path / "runs", *records)).screen == (0, 1, 2)
+
+
+def test_two_definitions_of_one_arm_are_refused(tmp_path):
+    """Seeds of a cell are repetitions of one experiment."""
+    other = {"hyper": {"eta": 2.0}}
+    path = write_jsonl(tmp_path / "b.jsonl", record(0), record(1, changes=other))
+    with pytest.raises(CorruptResults, match=r"two definitions: hyper.eta is 1.0, 2.0 here"):
+        read_baseline(path)
+    path = write_jsonl(tmp_path / "c.jsonl", record(0), record(0, changes={"device": "cuda"}))
+    with pytest.raises(CorruptResults, match="several results of one seed"):
+        read_baseline(path)
+
+
+def test_seeds_as_text():
+    """Runs of seeds by their ends, and back."""
+    assert seed_text([3, 0, 1, 2, 7]) == "0-3,7"
+    assert seeds_in("0-3,7") == (0, 1, 2, 3, 7)
+    assert seeds_in("5") == (5,)
+    assert seeds_in(seed_text([])) == ()
+    assert split_seeds(range(5), 2) == ((0, 1), (2, 3, 4))
+
+
+def test_arms_are_named_as_people_say_it():
+    """Suite, cell and rule; the matching where the rule depends on it."""
+    assert arm_of(record().spec).text == "tiny tpo"
+    cell = {"cell": {"reward": "terminal", "length": 4}, "matching": "prompts"}
+    assert arm_of(record(changes=cell).spec).text == "tiny length=4 reward=terminal matching=prompts tpo"
+    assert arm_of(record(changes={"matching": "prompts"}).spec).place == "matching=prompts"
+
+
+def test_drift_of_steps_counts_the_budget_for_runs_that_never_arrive(tmp_path):
+    """Mean of min(steps, T): T = 4, and one run of two is below 0.5 from step 2 on."""
+    reporting = {**REPORTING, "persist": 1}
+    fields = {"reporting": reporting, "changes": {"training": {**record().spec["training"], "steps": 4}}}
+    curves = [[0.9, 0.4, 0.4], [0.9, 0.9, 0.9]]
+    records = [
+        record(
+            s, **fields, curve={"step": [0, 2, 4], "interactions": [0, 8, 16], "gradient_steps": [0, 2, 4], "error": c}
+        )
+        for s, c in enumerate(curves)
+    ]
+    held = read_baseline(write_jsonl(tmp_path / "b.jsonl", *records))
+    assert {d.name: d.new for d in drift(None, held)} == {"tiny tpo final1": 0.65, "tiny tpo steps0.5m1": 3.0}
+
+
+# ---- what ships
+
+ROOT = Path(__file__).parent.parent
+CI = ROOT / "results" / "baselines" / "ci.jsonl"
+
+
+def test_the_committed_baseline_is_that_of_the_ci_suites():
+    """Every cell, rule and seed, under the settings that the suites have now; small enough for version control."""
+    held = read_baseline(CI)
+    specs = [s for name in ("ci", "ci_sequence") for s in plan_runs(load_suite(name)).specs]
+    assert {r.id for r in held.records} == {s.run_id for s in specs}
+    assert (held.screen, held.reserve) == (tuple(range(10)), tuple(range(10, 20)))
+    assert held.log[0]["reason"]
+    assert CI.stat().st_size < 1_000_000
+
+
+def test_the_committed_baseline_can_reject_even_if_everything_is_flagged():
+    """At most 51 cells: 2 ** -10 is the smallest p of ten pairs, and Holm multiplies it."""
+    held = read_baseline(CI)
+    cells = [c.evidence for c in gate_cells(held, candidate_of(held, ()))]
+    assert len(cells) <= 51
+    assert refusal(GatePlan(), cells) == ""
+
+
+def test_no_rule_of_the_committed_baseline_is_at_its_floor_or_at_chance():
+    """Where a rule has solved the task, or learned nothing, no bug can show."""
+    for arm, records in read_baseline(CI).arms.items():
+        curves = [r.curve["error"] for r in records.values()]
+        start = sum(c[0] for c in curves) / len(curves)
+        end = sum(sum(c[-5:]) / 5 for c in curves) / len(curves)
+        assert 0.02 < end < 0.85 * start, arm.text
+
+
+@pytest.mark.slow
+def test_this_code_passes_the_committed_baseline(tpobench):
+    """The tabular suite, trained for real; on other machines last bits may differ, a regression they are not."""
+    code, out, err = tpobench("check", "-b", CI, "--suite", "ci", "--executor", "inline", "--json")
+    assert code == 0, out + err
+    assert json.loads(out)["family"] == {"cells": 15, "final": 8, "steps": 7}
+
+
+def test_the_example_workflow_calls_what_exists():
+    """Its options are the command's, its files are the repository's."""
+    text = (ROOT / "docs" / "examples" / "tpobench.yml").read_text(encoding="utf-8")
+    command = re.search(r"tpobench check (.*)", text)[1].split()
+    known = {word for p in get_command(cli.app).commands["check"].params for word in p.opts}
+    assert {word for word in command if word.startswith("--")} <= known
+    assert (ROOT / command[command.index("--baseline") + 1]).is_file()
+    assert len(text.splitlines()) <= 25

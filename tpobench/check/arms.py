@@ -1,0 +1,103 @@
+"""One rule in one cell: what it is called, and which settings make two results of it comparable."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tpobench.records import RunRecord, canonical
+
+NO_AXES = "-"  # the cell of a suite without a grid
+SCORING = ("metric", "window", "thresholds", "persist", "solved", "worst")  # of [report]: what makes a curve a number
+# What may differ between two comparable runs: the seed; the version of a plugin's rule, which is under test; and where
+# and how wide the seeds were stacked, which changes last bits only and so is part of the platform.
+FREE = ("seed", "algorithm_version", "device", "threads", "seed_batch", "schema", "suite", "cell", "matching")
+
+
+class Arm(NamedTuple):
+    """One rule in one cell of one suite."""
+
+    suite: str
+    cell: str  # as people write it: `length=4 reward=terminal`
+    matching: str
+    rule: str
+
+    @property
+    def text(self) -> str:
+        """`ci length=4 tpo`; the matching where the rule depends on it."""
+        shown = [self.suite, self.place, self.rule]
+        return " ".join(part for part in shown if part != NO_AXES)
+
+    @property
+    def place(self) -> str:
+        """The cell, with the matching where the rule depends on it."""
+        if self.matching == "any":
+            return self.cell
+        return f"{self.cell} matching={self.matching}".removeprefix(f"{NO_AXES} ")
+
+
+def arm_of(spec: Mapping[str, Any]) -> Arm:
+    """The arm that a run spec belongs to."""
+    cell = " ".join(f"{k}={v}" for k, v in sorted(spec["cell"].items())) or NO_AXES
+    return Arm(str(spec["suite"]), cell, str(spec["matching"]), str(spec["algorithm"]))
+
+
+def by_arm(records: Iterable[RunRecord]) -> dict[Arm, list[RunRecord]]:
+    """Records of each arm, in reading order of the arms."""
+    found: dict[Arm, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        found[arm_of(record.spec)].append(record)
+    return dict(sorted(found.items(), key=lambda item: _natural(item[1][0])))
+
+
+def _natural(record: RunRecord) -> tuple[Any, ...]:
+    """Numbers by size, words by alphabet; the two never compared with each other."""
+    spec = record.spec
+    axes = [
+        (k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v))
+        for k, v in sorted(spec["cell"].items())
+    ]
+    return str(spec["suite"]), axes, str(spec["matching"]), str(spec["algorithm"])
+
+
+def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that two comparable runs of an arm share, flat, as canonical text."""
+    parts = {k: v for k, v in spec.items() if k not in FREE}
+    return _flat(parts) | _flat({"report": {k: reporting[k] for k in SCORING if k in reporting}})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": canonical(value)}
+    return flat
+
+
+def settings_differ(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """`training.steps is 150 in the baseline, 300 here`, for the first keys that differ; empty where none does."""
+    keys = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    told = [f"{k} is {old.get(k, 'not set')} in the baseline, {new.get(k, 'not set')} here" for k in keys[:3]]
+    more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return "; ".join(told) + more
+
+
+def seed_text(seeds: Iterable[int]) -> str:
+    """`0-9,12`: runs of seeds by their ends."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][1] + 1:
+            parts[-1][1] = seed
+        else:
+            parts.append([seed, seed])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def seeds_in(text: str) -> tuple[int, ...]:
+    """The seeds of `0-9,12`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    ends = [part.partition("-") for part in text.split(",") if part]
+    return tuple(seed for a, _, b in ends for seed in range(int(a), int(b or a) + 1))

@@ -1,0 +1,258 @@
+"""Records -> evidence of the gate: one number per seed and measure, and what is known of the runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tpobench.check.arms import Arm, by_arm, settings_differ, settings_of
+from tpobench.check.baseline import Baseline
+from tpobench.errors import UsageError, unknown
+from tpobench.records import BROKEN, FINISHED, RunRecord
+from tpobench.results import final_value
+from tpobench.stats.censored import first_crossing
+from tpobench.stats.gate import MARGINS, CellEvidence, Margin
+
+ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A per-seed scalar of a run, and when a run counts as failed: not solved, or never at the threshold."""
+
+    name: str  # final20, steps0.1m3: the names that reports use
+    kind: str  # a key of stats.gate.MARGINS
+    threshold: float | None = None  # of steps
+    persist: int = 1
+
+    def value(self, record: RunRecord) -> float:
+        """The scalar of a finished run; a diverged one scores the metric's worst value, or the whole budget."""
+        if self.threshold is None:
+            value = final_value(record)
+            return math.nan if value is None else value
+        return min(self._reached_at(record), float(record.spec["training"]["steps"]))
+
+    def failed(self, record: RunRecord) -> bool:
+        """Not solved at the end, or the threshold never reached; diverged runs are both."""
+        if self.threshold is not None:
+            return math.isinf(self._reached_at(record))
+        return self.value(record) > float(record.reporting.get("solved", 0.05))
+
+    def _reached_at(self, record: RunRecord) -> float:
+        curve = [math.nan if v is None else float(v) for v in record.curve.get(record.reporting["metric"], [])]
+        if record.status == "diverged" or self.threshold is None or not curve:
+            return math.inf
+        return float(first_crossing([curve], record.curve["step"], self.threshold, self.persist)[0])
+
+
+def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
+    """The final value, and the steps to the first threshold where at least one of the runs gets there.
+
+    Two and no more: every further measure makes each of them harder to confirm.
+    """
+    kept = list(records)
+    reporting = kept[0].reporting
+    window = min(int(reporting["window"]), *(max(len(r.curve.get("step", [])), 1) for r in kept))
+    metric = Measure(f"final{window}", "error" if reporting["metric"] == "error" else "reward")
+    first, persist = float(reporting["thresholds"][0]), int(reporting.get("persist", 1))
+    steps = Measure(f"steps{first:g}m{persist}", "steps", first, persist)
+    return [metric, *([steps] if not all(map(steps.failed, kept)) else [])]
+
+
+@dataclass(frozen=True)
+class GateCell:
+    """One measure of one rule in one cell, with the evidence for the gate."""
+
+    arm: Arm
+    measure: str
+    evidence: CellEvidence
+    trouble: str = ""  # why runs are missing or broken, for people
+
+    @property
+    def name(self) -> str:
+        """Unique within a check."""
+        return f"{self.arm.text} {self.measure}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The candidate's records that belong to the baseline's cells."""
+
+    arms: Mapping[Arm, Mapping[int, RunRecord]]
+    incomparable: Mapping[Arm, str] = field(default_factory=dict)
+
+    def finished(self, arm: Arm, seeds: Collection[int]) -> dict[int, RunRecord]:
+        """The results of an arm at some seeds."""
+        held = self.arms.get(arm, {})
+        return {s: held[s] for s in seeds if s in held and held[s].status in FINISHED}
+
+    def broken(self, arm: Arm, seeds: Collection[int]) -> dict[int, RunRecord]:
+        """The runs of an arm that ended without a result."""
+        held = self.arms.get(arm, {})
+        return {s: held[s] for s in seeds if s in held and held[s].status in BROKEN}
+
+
+def candidate_of(
+    baseline: Baseline, records: Iterable[RunRecord], versions: Mapping[str, str] | None = None
+) -> Candidate:
+    """The records of the baseline's cells, where their settings are those of the baseline.
+
+    versions: of the rules under test, whatever the baseline has; results of other versions are left out.  None takes
+    the results as they are.
+    """
+    arms: dict[Arm, Mapping[int, RunRecord]] = {}
+    incomparable: dict[Arm, str] = {}
+    for arm, found in by_arm(records).items():
+        if arm not in baseline.arms:
+            continue
+        own = next(iter(baseline.arms[arm].values()))
+        now = [r for r in found if versions is None or r.spec["algorithm_version"] == versions.get(arm.rule)]
+        if not now:
+            continue
+        expected = settings_of(own.spec, own.reporting)
+        told = {id(r): settings_differ(expected, settings_of(r.spec, r.reporting)) for r in now}
+        same = [r for r in now if not told[id(r)]]
+        if not same:
+            incomparable[arm] = told[id(now[0])]
+        elif len({r.spec["algorithm_version"] for r in same}) > 1:
+            incomparable[arm] = "the results hold several versions of the rule; name a folder with one of them"
+        else:
+            arms[arm] = _one_per_seed(same)
+    return Candidate(arms, incomparable)
+
+
+def _one_per_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
+    """Results before failures; of two results that were stacked differently, the first by id."""
+    ordered = sorted(records, key=lambda r: (r.status in FINISHED, r.id), reverse=True)
+    found: dict[int, RunRecord] = {}
+    for record in ordered:
+        found.setdefault(int(record.spec["seed"]), record)
+    return dict(sorted(found.items()))
+
+
+def gate_cells(
+    baseline: Baseline,
+    candidate: Candidate,
+    margins: Mapping[str, Margin] = MARGINS,
+    incomparable: Mapping[Arm, str] | None = None,
+    missing: Mapping[Arm, str] | None = None,
+) -> list[GateCell]:
+    """The family of the check: every measure of every rule in every cell of the baseline.
+
+    incomparable, missing: arms that cannot be compared or run here, and why.
+    """
+    different, absent = {**candidate.incomparable, **(incomparable or {})}, missing or {}
+    return [
+        _cell(arm, measure, baseline, candidate, margins, different.get(arm, ""), absent.get(arm, ""))
+        for arm, records in baseline.arms.items()
+        for measure in measures_of(records.values())
+    ]
+
+
+def _cell(
+    arm: Arm,
+    measure: Measure,
+    baseline: Baseline,
+    candidate: Candidate,
+    margins: Mapping[str, Margin],
+    incomparable: str,
+    absent: str,
+) -> GateCell:
+    held = baseline.arms[arm]
+    old, old_reserve = _seeds(held, baseline.screen), _seeds(held, baseline.reserve)
+    new, new_reserve = candidate.finished(arm, old), candidate.finished(arm, old_reserve)
+    used = {**old, **old_reserve}
+    broken = candidate.broken(arm, used)
+    first = next(iter(held.values()))
+    evidence = CellEvidence(
+        name=f"{arm.text} {measure.name}",
+        baseline=_values(measure, old),
+        candidate=_values(measure, new),
+        margin=_margin(measure.kind, margins, first),
+        reserve_baseline=_values(measure, old_reserve),
+        reserve_candidate=_values(measure, new_reserve),
+        same_scheme=_agree("seed_scheme", used, {**new, **new_reserve}),
+        same_platform=_platforms(used) == _platforms({**new, **new_reserve}) and len(_platforms(used)) == 1,
+        failed_baseline={s: measure.failed(r) for s, r in used.items()},
+        failed_candidate={s: measure.failed(r) for s, r in {**new, **new_reserve}.items()},
+        crashed=() if incomparable else tuple(sorted(broken)),
+        incomparable=incomparable,
+    )
+    return GateCell(arm, measure.name, evidence, absent or _trouble(broken))
+
+
+def _seeds(records: Mapping[int, RunRecord], seeds: Sequence[int]) -> dict[int, RunRecord]:
+    return {s: records[s] for s in seeds if s in records}
+
+
+def _values(measure: Measure, records: Mapping[int, RunRecord]) -> dict[int, float]:
+    return {seed: measure.value(r) for seed, r in records.items()}
+
+
+def _trouble(broken: Mapping[int, RunRecord]) -> str:
+    if not broken:
+        return ""
+    seed, record = next(iter(broken.items()))
+    return f"seed {seed} {record.status}: {record.reason}"
+
+
+def _margin(kind: str, margins: Mapping[str, Margin], record: RunRecord) -> Margin:
+    """The margin of a kind, its floor at least the resolution of the final value."""
+    margin = margins[kind]
+    return margin if margin.logarithmic else replace(margin, floor=max(margin.floor, resolution(record)))
+
+
+def resolution(record: RunRecord) -> float:
+    """1 / N_eval, with N_eval the scored rollouts behind a final value; 0 where the error is computed exactly."""
+    task = record.spec["task"]
+    if task.get("kind") != "sequence":
+        return 0.0
+    return 1 / (int(task["prompts"]) * int(task["candidates"]) * int(record.reporting["window"]))
+
+
+def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:
+    """What last bits depend on: torch, architecture, threads, device, and how many seeds are stacked."""
+    return {platform_of(r) for r in records.values()}
+
+
+def platform_of(record: RunRecord) -> tuple[str, ...]:
+    """The platform tag of a run."""
+    found = ARCHITECTURE.search(str(record.provenance.get("platform", "")))
+    machine = found[0].lower() if found else "unknown"
+    spec = record.spec
+    free = [str(spec.get(k)) for k in ("threads", "device", "seed_batch")]
+    return str(record.provenance.get("torch")), machine, *free
+
+
+def _agree(name: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord]) -> bool:
+    found = {str(r.provenance.get(name)) for r in (*old.values(), *new.values())}
+    return len(found) == 1 and found != {"None"}
+
+
+def parse_margins(texts: Iterable[str]) -> dict[str, Margin]:
+    """The default margins with `KIND=FLOOR,REL` in place of some; `rate` takes a floor only, `steps` a factor only.
+
+    Raises:
+        UsageError: no such kind, or not numbers.
+    """
+    margins = dict(MARGINS)
+    for text in texts:
+        kind, _, numbers = text.partition("=")
+        if kind not in MARGINS:
+            raise unknown("kind of margin", kind, MARGINS, f"--margin {text}")
+        try:
+            parts = [float(part) for part in numbers.split(",")]
+        except ValueError:
+            parts = []
+        if not 1 <= len(parts) <= 2 or not all(math.isfinite(p) and p >= 0 for p in parts):
+            msg = f"--margin {text}: write KIND=FLOOR,REL such as error=0.01,0.1, both 0 or more"
+            raise UsageError(msg)
+        floor, relative = parts[0], parts[1] if len(parts) == 2 else margins[kind].relative
+        if kind in {"steps", "rate"} and len(parts) == 2 and parts[kind == "rate"] != 0:
+            wanted = "steps=0,REL" if kind == "steps" else "rate=FLOOR,0"
+            msg = f"--margin {text}: write {wanted}; steps are compared by their ratio, rates by their difference"
+            raise UsageError(msg)
+        margins[kind] = replace(margins[kind], floor=floor, relative=relative)
+    return margins

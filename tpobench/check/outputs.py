@@ -1,0 +1,298 @@
+"""A judgement as text, Markdown, JUnit XML, GitHub commands and JSON.  Texts only; the command line writes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tpobench.check.baseline import log_path
+from tpobench.check.judgement import Judgement, Row
+
+SCHEMA = 1  # of the JSON
+HEADER = ("suite", "cell", "rule", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
+MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
+SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
+ILLEGAL_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def cells_of(row: Row) -> list[str]:
+    """A row of the table, in the order of HEADER."""
+    v, arm = row.verdict, row.cell.arm
+    return [
+        arm.suite, arm.place, arm.rule, row.cell.measure, number(v.old), number(v.new), *difference(row),
+        p_text(v.p), p_text(v.adjusted), row.label,
+    ]  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; blank where there is none."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def difference(row: Row) -> tuple[str, str]:
+    """`+0.031` and `[0.012, 0.050]`; of logarithms, the ratio: `x1.31` and `[x1.12, x1.53]`."""
+    v = row.verdict
+    if v.difference is None:
+        return "", ""
+    ends = [] if v.low is None or v.high is None else [v.low, v.high]
+    shown = [f"x{math.exp(d):.3g}" if row.logarithmic else f"{d:+.2g}" for d in (v.difference, *ends)]
+    return shown[0], f"[{', '.join(shown[1:])}]" if ends else ""
+
+
+def p_text(p: float | None) -> str:
+    """`.0010`, `<.0001`, `1`."""
+    if p is None:
+        return ""
+    if p < 0.0001:
+        return "<.0001"
+    return "1" if p >= 0.99995 else f"{p:.2g}".removeprefix("0")
+
+
+def text(judgement: Judgement) -> str:
+    """For people at a terminal: the verdict, what changed, what could not be told, and how it was reached."""
+    lines = [judgement.headline]
+    rows = judgement.changed
+    if rows:
+        lines += ["", *_aligned([list(HEADER), *map(cells_of, rows)])]
+    quiet = len(judgement.rows) - len(rows)
+    if quiet:
+        lines += ["", f"{quiet} unchanged: the same values as in the baseline, seed by seed"]
+    told = [f"{label}: {names}: {why}" for label, names, why in judgement.reasons]
+    lines += ["", *told] if told else []
+    lines += ["", *(f"note: {note}" for note in judgement.notes)] if judgement.notes else []
+    return "\n".join([*lines, "", *legend(judgement), judgement.signature])
+
+
+def legend(judgement: Judgement) -> list[str]:
+    """What the columns mean, where there are any."""
+    if all(r.verdict.difference is None for r in judgement.changed):
+        return []
+    ratio = "; x: ratio of geometric means" if any(r.logarithmic for r in judgement.changed) else ""
+    return [f"difference > 0 is worse{ratio}; interval: two one-sided 95% bounds; old and new: means over seeds"]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
+    widths = {i: max(len(row[i]) for row in rows) for i in kept}
+    return ["  ".join(row[i].ljust(widths[i]) for i in kept).rstrip() for row in rows]
+
+
+# ---- JSON
+
+
+def as_json(judgement: Judgement) -> dict[str, Any]:
+    """One object with everything, at full precision."""
+    b = judgement.baseline
+    return {
+        "schema": SCHEMA,
+        "outcome": judgement.outcome,
+        "exit_code": judgement.exit_code,
+        "headline": judgement.headline,
+        "refusal": judgement.refusal,
+        "baseline": {
+            "path": str(b.path), "digest": b.digest, "runs": len(b.records), "screen": list(b.screen),
+            "reserve": list(b.reserve), "updated": b.log[-1].get("date") if b.log else None,
+        },
+        "candidate": dict(judgement.origin),
+        "family": {"cells": len(judgement.rows), **judgement.families},
+        "plan": dataclasses.asdict(judgement.plan),
+        "margins": {kind: dataclasses.asdict(m) for kind, m in judgement.margins.items()},
+        "cells": [_row_json(row) for row in judgement.rows],
+        "notes": list(judgement.notes),
+        "signature": judgement.signature,
+    }  # fmt: skip
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    arm, waiver = row.cell.arm, row.waiver
+    return {
+        "suite": arm.suite,
+        "cell": arm.cell,
+        "matching": arm.matching,
+        "rule": arm.rule,
+        "measure": row.cell.measure,
+        **dataclasses.asdict(row.verdict),
+        "reason": row.reason,
+        "logarithmic": row.logarithmic,
+        "waived": row.waived,
+        "waiver": None if waiver is None else {"until": waiver.until.isoformat(), "reason": waiver.reason},
+    }
+
+
+# ---- JUnit XML
+
+
+def junit(judgement: Judgement) -> str:
+    """One test case per cell: failure = regressed, skipped = inconclusive or waived, error = missing or broken."""
+    found = [(row, *_junit_result(row)) for row in judgement.rows]
+    counts = {kind: sum(k == kind for _, k, _ in found) for kind in ("failure", "error", "skipped")}
+    suite = _suite(len(found), counts)
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (("headline", judgement.headline), ("signature", judgement.signature)):
+        ET.SubElement(properties, "property", name=name, value=_xml(value))
+    for row, kind, message in found:
+        case = _case(
+            suite, f"tpobench.{row.cell.arm.suite}.{row.cell.arm.place}", f"{row.cell.arm.rule} {row.cell.measure}"
+        )
+        inside = ET.SubElement(case, "properties")
+        for name, value in _properties(row).items():
+            ET.SubElement(inside, "property", name=name, value=_xml(value))
+        if kind:
+            told = ET.SubElement(case, kind, message=_xml(message))
+            if kind != "skipped":
+                told.set("type", row.verdict.status)
+                told.text = _xml(f"{row.cell.name}: {message}")
+    if not found:
+        _broken_case(suite, "nothing compared", judgement.headline)
+    return _document(suite)
+
+
+def junit_of_error(message: str, kind: str) -> str:
+    """A check that could not be made is one test case with an error, so that no dashboard shows it as absent."""
+    suite = _suite(0, {"failure": 0, "error": 0, "skipped": 0})
+    _broken_case(suite, kind, message)
+    return _document(suite)
+
+
+def _suite(tests: int, counts: dict[str, int]) -> ET.Element:
+    return ET.Element(
+        "testsuite",
+        name="tpobench check",
+        tests=str(max(tests, 1)),
+        failures=str(counts["failure"]),
+        errors=str(counts["error"] if tests else 1),
+        skipped=str(counts["skipped"]),
+    )
+
+
+def _broken_case(suite: ET.Element, kind: str, message: str) -> None:
+    told = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=_xml(message), type=kind)
+    told.text = _xml(message)
+
+
+def _case(suite: ET.Element, place: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_xml(place), name=_xml(name), time="0")
+
+
+def _document(suite: ET.Element) -> str:
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _junit_result(row: Row) -> tuple[str, str]:
+    status = row.verdict.status
+    if status == "regressed":
+        return ("skipped", f"{row.label}: {row.reason}") if row.waived else ("failure", row.reason)
+    if status in {"crashed", "incomplete", "not comparable", "flagged"}:
+        return "error", f"{row.label}: {row.reason}"
+    return ("skipped", f"{row.label}: {row.reason}") if status == "inconclusive" else ("", "")
+
+
+def _properties(row: Row) -> dict[str, str]:
+    v = row.verdict
+    values: dict[str, Any] = {
+        "verdict": row.label, "stage": v.stage, "old": v.old, "new": v.new, "difference": v.difference, "low": v.low,
+        "high": v.high, "margin": v.margin, "p": v.p, "p_adj": v.adjusted, "family": v.family or None,
+        "test": v.test, "candidate_runs": v.runs[0], "baseline_runs": v.runs[1], "seeds_needed": v.seeds_needed,
+        "waived_until": row.waiver.until.isoformat() if row.waived and row.waiver else None,
+    }  # fmt: skip
+    return {k: str(value) for k, value in values.items() if value not in {None, ""}}
+
+
+def _xml(value: str) -> str:
+    return ILLEGAL_XML.sub("�", value)
+
+
+# ---- GitHub
+
+
+def github_commands(judgement: Judgement) -> list[str]:
+    """An `::error` per regressed cell; above ten, nine and one that names the rest.  Waived cells are notices."""
+    rows = judgement.of("regressed")
+    alone = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
+    lines = [command("error", f"tpobench: {r.cell.name} regressed", r.reason) for r in alone]
+    rest = rows[len(alone) :]
+    if rest:
+        title = f"tpobench: {len(rest)} more cells regressed"
+        lines.append(command("error", title, "\n".join(f"{r.cell.name}: {r.reason}" for r in rest)))
+    return lines
+
+
+def command(kind: str, title: str, message: str) -> str:
+    """A workflow command: `%`, CR and LF are escaped in both, `:` and `,` in the title too."""
+    data = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+    prop = {**data, ":": "%3A", ",": "%2C"}
+    return f"::{kind} title={_escaped(title, prop)}::{_escaped(message, data)}"
+
+
+def _escaped(value: str, codes: dict[str, str]) -> str:
+    return "".join(codes.get(character, character) for character in value)
+
+
+# ---- Markdown
+
+
+def markdown(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
+    """The step summary: verdict, changed cells, reasons, all cells folded, signature; never above `most_bytes`."""
+    b = judgement.baseline
+    head = [f"## tpobench check: {_md(judgement.headline)}", ""]
+    rows = judgement.changed
+    if rows:
+        head += [*_md_table(rows), "", *(f"{_md(line)}." for line in legend(judgement)), ""]
+        head += [f"- **{_md(label)}** {_md(names)}: {_md(why)}" for label, names, why in judgement.reasons]
+        head += [""]
+    notes = [f"> {_md(note)}\n" for note in judgement.notes]
+    updated = f", updated {b.log[-1].get('date')}: {b.log[-1].get('reason')}" if b.log else ""
+    foot = [
+        _md(f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}"),
+        "",
+        f"`{judgement.signature}`",
+    ]
+    full = ["<details><summary>All cells</summary>", "", *_md_table(judgement.rows), "", "</details>", ""]
+    return _fitting([head, notes, full, foot], most_bytes)
+
+
+def markdown_of_error(message: str) -> str:
+    """The step summary of a check that could not be made."""
+    return f"## tpobench check: not made\n\n{_md(message)}\n"
+
+
+def _md_table(rows: Iterable[Row]) -> list[str]:
+    lines = ["| " + " | ".join(HEADER) + " |", "|" + " --- |" * len(HEADER)]
+    for row in rows:
+        shown = [_md(cell) for cell in cells_of(row)]
+        if row.verdict.status == "regressed":
+            shown[-1] = f"**{shown[-1]}**"
+        lines.append("| " + " | ".join(shown) + " |")
+    return lines
+
+
+def _fitting(parts: Sequence[Sequence[str]], most_bytes: int) -> str:
+    """All parts; where that is too long, each part's last lines go, the folded table's first of all."""
+    head, notes, full, foot = ("\n".join(part) for part in parts)
+    whole = "\n".join(part for part in (head, notes, full, foot) if part) + "\n"
+    if len(whole.encode()) <= most_bytes:
+        return whole
+    cut = "\n\nThe table of all cells is too long for a step summary; see --json.\n"
+    room = most_bytes - len((cut + foot).encode()) - 2
+    kept, size = [], 0
+    for line in f"{head}\n{notes}".splitlines():
+        size += len(line.encode()) + 1
+        if size > room:
+            break
+        kept.append(line)
+    return "\n".join(kept) + cut + "\n" + foot + "\n"
+
+
+def _md(value: str) -> str:
+    """Plain text in a table cell or a line: no links, tags, emphasis or cell borders."""
+    value = re.sub(r"([\\`*|\[\]])", r"\\\1", value.replace("\n", " "))
+    value = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", value)
+    return html.escape(value, quote=False)

@@ -1,0 +1,146 @@
+"""What a check has to run: the baseline's own settings, with the rules as they are now."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from tpobench.check.arms import Arm, arm_of, settings_differ, settings_of
+from tpobench.check.baseline import Baseline
+from tpobench.check.evidence import Candidate
+from tpobench.errors import UsageError
+from tpobench.plan import Plan, RunSpec, plan_runs
+from tpobench.records import RunRecord, canonical
+from tpobench.suite import Report, Suite, Training, build_suite
+
+
+def rules_here() -> dict[str, str]:
+    """Every rule that can be run here, with its version."""
+    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
+    from tpobench.execution.plugins import VERSIONS  # noqa: PLC0415 - as above
+
+    return {name: VERSIONS.get(name, "1") for name in ALGORITHMS}
+
+
+def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, str], dict[Arm, str]]:
+    """Arms without a rule here, and arms whose runs are described in a way that this version cannot read; with why."""
+    names = {f.name for f in dataclasses.fields(RunSpec)}
+    missing, different = {}, {}
+    for arm, records in baseline.arms.items():
+        odd = names ^ next(iter(records.values())).spec.keys()
+        if arm.rule not in rules:
+            missing[arm] = f"no rule '{arm.rule}' here; name its file with --plugin"
+        elif odd:
+            fields = ", ".join(sorted(odd))
+            different[arm] = f"made by another version of tpobench, whose runs are described differently ({fields})"
+    return missing, different
+
+
+def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[dict[Arm, str], list[Arm]]:
+    """Arms that the suites, as they are now, define differently or no more; and arms that the baseline lacks."""
+    differ: dict[Arm, str] = {}
+    new: list[Arm] = []
+    known = rules_here()
+    for suite in suites:
+        own = {arm: next(iter(r.values())) for arm, r in baseline.arms.items() if arm.suite == suite.name}
+        wanted = dict.fromkeys([*suite.algorithms, *(arm.rule for arm in own if arm.rule in known)])
+        plan = plan_runs(suite, list(wanted), seeds=[baseline.screen[0]])
+        now = {arm_of(spec.as_dict()): settings_of(spec.as_dict(), suite.reporting) for spec in plan.specs}
+        for arm, record in own.items():
+            if arm.rule not in known:
+                continue
+            if arm not in now:
+                differ[arm] = f"suite '{suite.name}' has no such cell any more"
+            elif told := settings_differ(settings_of(record.spec, record.reporting), now[arm]):
+                differ[arm] = told
+        new += [arm for arm in now if arm not in own]
+    return differ, new
+
+
+def changed_defaults(baseline: Baseline) -> list[str]:
+    """Rules whose defaults here are not what the baseline ran: the baseline's values are run, so say so."""
+    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
+
+    told: dict[str, None] = {}
+    for arm, records in baseline.arms.items():
+        if arm.rule not in ALGORITHMS:
+            continue
+        stored = next(iter(records.values())).spec["hyper"]
+        for name, default in ALGORITHMS[arm.rule].hyperparameters.items():
+            if name in stored and stored[name] != default:
+                own, now = canonical(stored[name]), canonical(default)
+                told[f"{arm.rule} is run with {name} = {own} as in the baseline, its default is {now}"] = None
+    return list(told)
+
+
+def due(
+    baseline: Baseline, candidate: Candidate, seeds: Iterable[int], arms: Iterable[Arm], rules: Mapping[str, str]
+) -> dict[str, list[RunSpec]]:
+    """By suite: the runs of some arms and seeds that the candidate has no result of."""
+    wanted = sorted(seeds)
+    found: dict[str, list[RunSpec]] = {}
+    for arm in arms:
+        held = candidate.finished(arm, wanted)
+        for seed in wanted:
+            if seed in held or seed not in baseline.arms[arm]:
+                continue
+            spec = {**baseline.arms[arm][seed].spec, "algorithm_version": rules[arm.rule]}
+            found.setdefault(arm.suite, []).append(RunSpec(**spec))
+    return found
+
+
+def plan_of(baseline: Baseline, specs: Sequence[RunSpec], meta: Mapping[str, Any] | None = None) -> Plan:
+    """A plan of some runs of one suite, seed-major.
+
+    meta: the suite of the folder they go to, where it holds some already.
+    """
+    name = specs[0].suite
+    members = [r for arm, records in baseline.arms.items() if arm.suite == name for r in records.values()]
+    suite = suite_of_records(name, members)
+    if meta is not None:
+        document = {k: v for k, v in meta.items() if k != "name"}
+        suite = dataclasses.replace(build_suite(name, document, f"meta.json of {name}"), report=suite.report)
+    return Plan(suite, tuple(sorted(specs, key=lambda s: s.seed)))
+
+
+def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
+    """The suite that a set of records is of, as far as they tell; its cost hints are what the runs took."""
+    first = records[0]
+    axes: dict[str, dict[Any, None]] = {}
+    for record in records:
+        for axis, value in record.spec["cell"].items():
+            axes.setdefault(axis, {})[value] = None
+    fields = {f.name for f in dataclasses.fields(Report)}
+    report: dict[str, Any] = {k: v for k, v in first.reporting.items() if k in fields}
+    report["thresholds"] = tuple(report.get("thresholds", Report.thresholds))
+    spec = first.spec
+    own = {k: spec[k] for k in ("seed_batch", "threads", "dtype")}
+    try:
+        training = Training(**spec["training"], **own)
+        built = Report(**report)
+    except (TypeError, ValueError) as error:
+        msg = f"{name}: the baseline's settings are not valid here: {error}"
+        raise UsageError(msg) from error
+    return Suite(
+        name=name,
+        title=str(first.reporting.get("title", name)),
+        task=dict(spec["task"]),
+        training=training,
+        algorithms=tuple(dict.fromkeys(str(r.spec["algorithm"]) for r in records)),
+        version=int(spec["suite_version"]),
+        seeds=len({r.spec["seed"] for r in records}),
+        grid={axis: tuple(values) for axis, values in axes.items()},
+        report=built,
+        cost={"ms_per_step": _cost(records)},
+    )
+
+
+def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
+    times: dict[str, list[float]] = {}
+    for r in records:
+        if "cpu_s" in r.cost:
+            each = 1000 * float(r.cost["cpu_s"]) / max(int(r.spec["training"]["steps"]), 1)
+            times.setdefault(str(r.spec["algorithm"]), []).append(each)
+    return {rule: median(found) for rule, found in times.items()}
