@@ -152,6 +152,22 @@ def test_failed_runs_are_3_and_diverged_runs_are_0(tpobench):
     assert tpobench(*RUN, "--algos", "tpo", "--seeds", "7,7", "--set", "seed_batch=1")[0] == 0
 
 
+def test_a_limit_of_cost_holds_for_all_suites_together(tpobench, tmp_path):
+    """Nothing starts where the last of them is too much."""
+    code, _, err = tpobench("run", "--suite", "bandit,terminal_reward", "--executor", "inline", "--max-cost", "1h")
+    assert code == 2
+    assert "--max-cost 1 h 00 min: the runs due take about" in err
+    assert not list(tmp_path.glob("results/*/runs"))
+
+
+def test_a_time_budget_that_is_spent_ends_the_command_well(tpobench):
+    """No round of seeds starts, which is said; the same command goes on."""
+    code, _, err = tpobench(*RUN, "--algos", "tpo,dg", "--time-budget", "0.000001s")
+    assert code == 0
+    assert "the time budget ended the run; 6 runs are left, the same command goes on with them" in err
+    assert tpobench(*RUN, "--algos", "tpo,dg", "--time-budget", "1h")[0] == 0
+
+
 def test_results_of_a_newer_version_are_6(tpobench, tmp_path):
     """They are never overwritten."""
     tpobench(*RUN, "--algos", "tpo")

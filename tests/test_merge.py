@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_helpers import SUITE, altered, record, relabel, snapshot, spec, write, write_jsonl
 
+from tpobench.adaptive import read_plan
 from tpobench.difference import difference, other_origin
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
 from tpobench.merge import Located, Source, merge, unite
@@ -351,3 +352,19 @@ def test_a_hostile_meta_file_is_no_meta_file(tmp_path):
         (tmp_path / "A" / "meta.json").write_text(text)
         merge([tmp_path / "A"], tmp_path / "C")
     assert len(Store(tmp_path / "C").load()[0]) == 1
+
+
+def test_a_plan_of_adaptive_seeds_goes_with_its_runs(tmp_path):
+    """Through merge and pack, so that nobody takes planned looks for peeking; two plans are refused."""
+    one, two = write(tmp_path / "a" / "s", record(0)), write(tmp_path / "b" / "s", record(1))
+    plan = {"schema": 1, "text": "adaptive:5x4", "seeds": "adaptive:5x4"}
+    (one / "plan.json").write_text(json.dumps(plan))
+    merge([one, two], tmp_path / "c" / "s")
+    assert read_plan(tmp_path / "c" / "s") == plan
+    packed = pack(tmp_path / "c" / "s")
+    merge([packed], tmp_path / "d.jsonl")
+    assert read_plan(tmp_path / "d.jsonl") == plan
+    (two / "plan.json").write_text(json.dumps({**plan, "text": "adaptive:4x5"}))
+    with pytest.raises(UsageError, match=r"runs under the seed plan = adaptive:5x4, .* adaptive:4x5"):
+        merge([one, two], tmp_path / "e")
+    assert not (tmp_path / "e").exists()

@@ -18,11 +18,19 @@ from typing import Any
 
 from tpobench.errors import CorruptResults, UsageError
 from tpobench.plan import Plan, RunSpec
-from tpobench.records import FINISHED, RunRecord, Store, canonical, write_atomically
+from tpobench.records import (
+    FINISHED,
+    PACKED,
+    PLAN_FILE,
+    RunRecord,
+    Store,
+    canonical,
+    plan_copy,
+    write_atomically,
+)
 from tpobench.results import by_matching, final_value
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
 
-PLAN_FILE = "plan.json"
 SCHEMA = 1
 MOST_SEEDS = 1000
 
@@ -185,11 +193,12 @@ def read_plan(source: Path) -> dict[str, Any] | None:
     Raises:
         CorruptResults: plan.json is damaged or of a newer tpobench.
     """
-    path = (source.with_suffix("") if source.suffix == ".jsonl" else source) / PLAN_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
+    folder = source.with_suffix("") if source.suffix == PACKED else source
+    places = (folder / PLAN_FILE, plan_copy(Store(folder).packed))
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         return None
+    text = path.read_text(encoding="utf-8", errors="replace")
     try:
         found = json.loads(text)
     except ValueError:

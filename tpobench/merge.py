@@ -5,17 +5,20 @@ Everything is read and checked before one byte is written.  A merge that was cut
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tpobench.adaptive import read_plan
 from tpobench.difference import difference, other_origin, same
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
 from tpobench.records import (
     FINISHED,
     PACKED,
+    PLAN_FILE,
     SCHEMA,
     DamagedRecord,
     RunRecord,
@@ -24,9 +27,11 @@ from tpobench.records import (
     is_run_folder,
     other_settings,
     packed_lines,
+    plan_copy,
     read_record,
     sort_key,
     sources,
+    write_atomically,
     write_source,
 )
 from tpobench.suite import ID
@@ -48,6 +53,7 @@ class Source:
     located: tuple[Located, ...]
     damaged: tuple[str, ...]  # where
     suite: Mapping[str, Any] | None  # of its meta.json
+    plan: Mapping[str, Any] | None = None  # of adaptive seeds
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Merged:
     records: tuple[RunRecord, ...]
     sources: tuple[Source, ...]
     suite: Mapping[str, Any] | None
+    plan: Mapping[str, Any] | None = None  # of adaptive seeds
 
     @property
     def counts(self) -> Counter[str]:
@@ -109,7 +116,16 @@ def unite(target: Path, found: Sequence[Source]) -> Merged:
     chosen = _choose(located)
     _require_one_definition(chosen.values())
     records = sorted((one.record for one in chosen.values()), key=sort_key)
-    return Merged(target, tuple(records), tuple(found), suites[0][0] if suites else None)
+    plan = _one_plan(found)
+    return Merged(target, tuple(records), tuple(found), suites[0][0] if suites else None, plan)
+
+
+def _one_plan(found: Sequence[Source]) -> Mapping[str, Any] | None:
+    plans = [(source.plan, source.path) for source in found if source.plan is not None]
+    for plan, path in plans[1:]:
+        if plan != plans[0][0]:
+            raise _unlike(plans[0][1], path, "runs under the seed plan", plans[0][0]["text"], plan["text"])
+    return plans[0][0] if plans else None
 
 
 def read(path: Path) -> Source:
@@ -126,7 +142,8 @@ def read(path: Path) -> Source:
                 located.append(Located(record, where))
             else:
                 damaged.append(where)
-        return Source(path, tuple(located), tuple(damaged), _suite(path) if path.is_dir() else None)
+        suite = _suite(path) if path.is_dir() else None
+        return Source(path, tuple(located), tuple(damaged), suite, read_plan(path))
     except OSError as error:
         msg = f"cannot read {error.filename or path}: {error.strerror}"
         raise UsageError(msg) from error
@@ -275,6 +292,10 @@ def _unlike(first: Path | str, second: Path | str, what: str, old: str, new: str
 def _write(merged: Merged) -> None:
     try:
         write_source(merged.target, merged.records, merged.suite)
+        if merged.plan is not None:
+            packed = merged.target.suffix == PACKED
+            path = plan_copy(merged.target) if packed else merged.target / PLAN_FILE
+            write_atomically(path, json.dumps(merged.plan, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         msg = (
             f"cannot write {merged.target}: {error.strerror}; what is written is whole, make room or name another "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 SCHEMA = 1
+PLAN_FILE = "plan.json"  # of a folder whose seeds follow an adaptive plan
 PACKED = ".jsonl"  # the ending of a packed file
 FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
@@ -369,7 +370,15 @@ def pack(folder: Path) -> Path:
     store = Store(folder)
     records, _ = store.known()
     write_packed(store.packed, records.values())
+    plan = store.folder / PLAN_FILE
+    if plan.is_file():  # which seeds were planned is part of what the runs say
+        write_atomically(plan_copy(store.packed), plan.read_text(encoding="utf-8"))
     return store.packed
+
+
+def plan_copy(packed: Path) -> Path:
+    """Where the plan of adaptive seeds lies beside a packed file."""
+    return packed.with_suffix(".plan.json")
 
 
 def write_packed(path: Path, records: Iterable[RunRecord]) -> None:

@@ -31,8 +31,8 @@ def run_adaptive(
     Raises:
         UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
     """
-    from tpobench.adaptive import PLAN_FILE, is_recorded, record, states
-    from tpobench.records import BROKEN, Store
+    from tpobench.adaptive import is_recorded, record, states
+    from tpobench.records import BROKEN, PLAN_FILE, Store
 
     if options.shard is not None:
         msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -258,13 +260,22 @@ def _run_all(
     stop: Stop,
     seeds: str | None,
 ) -> tuple[list[dict[str, Any]], list[NothingToDo]]:
+    """All suites in turn; a time budget and a limit of cost hold for all of them together."""
     from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli.adaptive import run_adaptive
+    from tpobench.execution.engine import require_affordable
+    from tpobench.records import Store
 
+    plans = list(plans)
+    if not is_adaptive(seeds):
+        require_affordable([(plan, Store(folder).known()[0]) for folder, plan in plans], options)
     answers, refused = [], []
+    start, whole = time.monotonic(), options.time_budget_s
     for folder, plan in plans:
         if stop.asked.is_set():
             break
+        if whole is not None:
+            options = dataclasses.replace(options, time_budget_s=max(0.0, whole - (time.monotonic() - start)))
         try:
             if is_adaptive(seeds) and plan.specs:
                 adaptive = make_plan(str(seeds), plan)
@@ -317,8 +328,8 @@ def _explain(folder: Path, outcome: Outcome, options: Options) -> None:
         say(f"{outcome.quarantined} damaged records were moved to {folder / 'quarantine'} and run again")
     if outcome.elsewhere:
         say(f"{len(outcome.elsewhere)} runs were done by another command meanwhile")
-    if outcome.timed_out and options.time_budget_s is not None:
-        say(f"the time budget of {duration(options.time_budget_s)} ended the run; {outcome.left} runs are left")
+    if outcome.timed_out:
+        say(f"the time budget ended the run; {outcome.left} runs are left, the same command goes on with them")
     if outcome.given_up:
         say(f"{outcome.given_up} runs broke {options.max_attempts} times and are not tried again; --retry-failed does")
 

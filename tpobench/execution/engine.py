@@ -108,7 +108,7 @@ def execute(
     _require_reachable_rules(plan, executor)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
-    _require_affordable(plan, known, mine, options)
+    require_affordable([(plan, known)], options)
     work = Work(
         plan,
         store,
@@ -213,11 +213,18 @@ def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord])
     return {r.id: r.status for r in numbered}
 
 
-def _require_affordable(plan: Plan, known: dict[str, RunRecord], jobs: Sequence[Job], options: Options) -> None:
+def require_affordable(work: Iterable[tuple[Plan, dict[str, RunRecord]]], options: Options) -> None:
+    """Refuse plans, with what is known of them, that take more CPU time together than `options` allow.
+
+    Raises:
+        UsageError: they do, or nobody knows.
+    """
     if options.max_cost_s is None:
         return
-    estimate = Costs(plan.suite, known, "cpu_s")
-    costs = [estimate.of(job) for job in jobs]
+    costs: list[float | None] = []
+    for plan, known in work:
+        estimate = Costs(plan.suite, known, "cpu_s")
+        costs += [estimate.of(job) for job in due(plan, known, options)[0]]
     limit = duration(options.max_cost_s)
     if None in costs:
         msg = f"--max-cost {limit}: the cost of {costs.count(None)} jobs is unknown; run one seed before"
