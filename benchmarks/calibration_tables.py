@@ -1,0 +1,141 @@
+"""Rows of numbers -> the tables of docs/calibration.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+NOMINAL = 0.95
+MARK = "<!-- {part}: made by benchmarks/calibration.py -->"
+END = "<!-- end of {part} -->"
+
+
+def table(part: str, rows: Sequence[Row]) -> str:
+    """The Markdown table of a part."""
+    return {"coverage": coverage_table, "tests": test_table, "gate": gate_table, "bugs": bug_table}[part](rows)
+
+
+def into_document(text: str, parts: Mapping[str, Sequence[Row]]) -> str:
+    """A document with its tables replaced, each between its two markers."""
+    for part, rows in parts.items():
+        begin, end = MARK.format(part=part), END.format(part=part)
+        if begin not in text or end not in text:
+            msg = f"the document has no place for '{part}': put '{begin}' and '{end}' on lines of their own"
+            raise SystemExit(msg)
+        head, rest = text.split(begin, 1)
+        text = f"{head}{begin}\n\n{table(part, rows)}\n\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Plain Markdown; the first column to the left."""
+    align = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
+
+
+def percent(value: float | None, se: float | None = None) -> str:
+    """`94.6 ± 0.6`, `94.6` where it is exact."""
+    if value is None:
+        return "none"
+    return f"{100 * value:.1f}" + (f" ± {100 * se:.1f}" if se else "")
+
+
+def coverage_table(rows: Sequence[Row]) -> str:
+    """One line per statistic and population, a column per n; bold: nominal lies more than 3 points above."""
+    sizes = sorted({r["n"] for r in rows})
+    groups: dict[tuple[str, str, str], dict[int, Row]] = {}
+    for r in rows:
+        kind = "studentized" if r["method"] == "studentized" else "default"
+        groups.setdefault((r["statistic"], r["population"], kind), {})[r["n"]] = r
+    order = list(dict.fromkeys(r["statistic"] for r in rows))
+    lines = [
+        [_statistic(key), _methods(found.values()), key[1], *(_covered(found.get(n)) for n in sizes)]
+        for key, found in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][2]))
+    ]
+    return markdown(["statistic", "interval", "population", *(f"n = {n}" for n in sizes)], lines)
+
+
+def _statistic(key: tuple[str, str, str]) -> str:
+    return key[0] + (" (`--ci studentized`)" if key[2] == "studentized" else "")
+
+
+def _methods(rows: Iterable[Row]) -> str:
+    return "; ".join(dict.fromkeys(r["method"] for r in rows))
+
+
+def _covered(r: Row | None) -> str:
+    if r is None or r["covered"] is None:
+        return "no interval"
+    text = percent(r["covered"], r["se"])
+    text = f"**{text}**" if r["covered"] < NOMINAL - 0.03 else text
+    return text + (f" ({100 * r['none']:.0f}% none)" if r["none"] >= 0.005 else "")
+
+
+def test_table(rows: Sequence[Row]) -> str:
+    """One line per test and setting, a column per n; bold: more than 2 points above .05."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for r in rows:
+        groups.setdefault((r["test"], r["setting"]), []).append(r)
+
+    def rate(r: Row) -> str:
+        text = percent(r["rate"], r["se"])
+        return f"n = {r['n']}: " + (f"**{text}**" if r["rate"] > 0.07 else text)
+
+    order = list(dict.fromkeys(test for test, _ in groups))
+    lines = [
+        [test, setting, "; ".join(rate(r) for r in found), str(found[0]["repeats"] or "exact")]
+        for (test, setting), found in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
+    ]
+    return markdown(["test", "nothing differs", "wrong, %", "repeats"], lines)
+
+
+def gate_table(rows: Sequence[Row]) -> str:
+    """A line per rule and seeds: false alarms of a whole check, and detection of one changed cell."""
+    columns = list(dict.fromkeys((r["shift"], r["margin"], r["others"]) for r in rows))
+    groups: dict[tuple[str, str], dict[tuple[float, str, str], Row]] = {}
+    for r in rows:
+        groups.setdefault((r["n"], r["rule"]), {})[r["shift"], r["margin"], r["others"]] = r
+    head = ["seeds", "rule", *(_scenario(*c) for c in columns)]
+    lines = [
+        [n, rule, *(percent(found[c]["rate"], found[c]["se"]) if c in found else "" for c in columns)]
+        for (n, rule), found in groups.items()
+    ]
+    return markdown(head, lines)
+
+
+def _scenario(shift: float, margin: str, others: str) -> str:
+    what = "any alarm, nothing changed" if shift == 0 else f"+{shift:g} sd in one cell seen"
+    beside = ", other cells bitwise equal" if others == "unchanged" else ""
+    return f"{what}{beside} ({'no' if margin == 'none' else margin} margin)"
+
+
+def bug_table(rows: Sequence[Row]) -> str:
+    """A line per bug: whether a check sees it, where most clearly, how large the effect is there."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for r in rows:
+        groups.setdefault((r["bug"], r["rule"], r["what"]), []).append(r)
+    lines = []
+    for (bug, rule, what), found in groups.items():
+        whole = next(r for r in found if r["cell"] == "any")
+        cells = sorted((r for r in found if r["cell"] != "any"), key=lambda r: (-r["detected"], -(r["effect"] or 0.0)))
+        seen = [r for r in cells if r["detected"] >= 0.5]
+        shares = [percent(whole["detected"]), percent(whole["improved"]), whole["first"]]
+        lines.append(
+            [bug, f"{rule}: {what}", *shares, f"{len(seen)} of {len(cells)}", _clearest(cells[0]), _better(cells)]
+        )
+    head = ["bug", "rule", "REGRESSED, %", "IMPROVED only, %", "seeds 0-19"]
+    head += ["measures that see it", "clearest measure", "measures that improve"]
+    return markdown(head, lines)
+
+
+def _clearest(r: Row) -> str:
+    if r["old"] is None:
+        return f"{r['cell']}: no runs"
+    size = "" if r["effect"] is None else f", {r['effect']:+.1f} sd"
+    return f"{r['cell']}: {r['old']:.3g} to {r['new']:.3g}{size} ({100 * r['detected']:.0f}%)"
+
+
+def _better(cells: Sequence[Row]) -> str:
+    better = [r for r in cells if r["improved"] >= 0.5]
+    return ", ".join(r["cell"] for r in better) or "none"
