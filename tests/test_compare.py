@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.compare import (
+    Comparison,
     compare,
     compare_all,
     difference_interval,
@@ -364,3 +366,12 @@ def test_arms_are_paired_only_where_equal_seeds_are_equal_random_numbers():
         for one, other in [("x", "x"), ("x", "y"), ("", "")]
     }
     assert tests == {("x", "x"): "sign-flip", ("x", "y"): "perm-t", ("", ""): "perm-t"}
+
+
+def test_a_test_of_ranks_is_read_by_ranks():
+    """A wins most pairs and has the larger mean: after Mann-Whitney it is better, after a test of means worse."""
+    won = Comparison("tested", runs=(20, 20), difference=0.1, better=0.9, p=0.001, adjusted=0.001)
+    assert replace(won, test="mann-whitney").verdict() == "better"
+    assert replace(won, test="perm-t").verdict() == "worse"
+    assert replace(won, test="logrank", better=0.5).verdict() == "different, in neither direction"
+    assert replace(won, test="mann-whitney", adjusted=0.2).verdict() == "not distinguishable"

@@ -18,7 +18,6 @@ from tpobench.stats.outcomes import compare_rates, compare_times
 from tpobench.stats.suite_level import Reference, SuiteComparison, suite_compare
 
 ALPHA = 0.05
-RANKS = ("mann-whitney", "rank-permutation", "logrank")  # tests whose null says nothing of means
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,8 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, `not distinguishable`, or why there is no test; of ranks, what P(better) says."""
-        c = self.found
-        by_means = c.verdict(ALPHA)
-        if by_means not in {"better", "worse"} or c.test not in RANKS or c.better is None:
-            return by_means
-        return "better" if c.better > 0.5 else "worse" if c.better < 0.5 else "different, in neither direction"
+        """Of A."""
+        return self.found.verdict(ALPHA)
 
 
 @dataclass(frozen=True)

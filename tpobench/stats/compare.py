@@ -30,6 +30,7 @@ __all__ = [
 
 Status = TestStatus
 PAIRS_NEEDED = 10
+RANKS = ("mann-whitney", "rank-permutation", "logrank")  # tests whose null says nothing of means
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class Comparison:
     saved: float | None = None  # share of the variance of the difference that pairing took away, negative: added
 
     def verdict(self, alpha: float = 0.05) -> str:
-        """`better`, `worse`, `not distinguishable`, or why there is no test."""
-        if self.adjusted is not None and self.adjusted < alpha and self.difference is not None:
+        """`better`, `worse`, `not distinguishable`, or why there is no test; after a test of ranks, by P(better)."""
+        if self.adjusted is None or self.adjusted >= alpha or self.difference is None:
+            return self.reason or "not distinguishable"
+        if self.test not in RANKS or self.better is None:
             return "better" if self.difference < 0 else "worse"
-        return self.reason or "not distinguishable"
+        return "better" if self.better > 0.5 else "worse" if self.better < 0.5 else "different, in neither direction"
 
 
 def compare(
