@@ -113,7 +113,7 @@ class Dask:
                     elif taken is not None:
                         flight = self._submit(taken, message(taken.job), answers)
                         flying[flight.key] = flight
-                if stop.asked.is_set() and self._threads == 0:
+                if stop.asked.is_set() and self._threads == 0 and self._count_threads() == 0:
                     return  # nothing runs, and nobody is there to give back what waits
                 with suppress(queue.Empty):
                     key, answer = answers.get(timeout=POLL_S)
@@ -209,8 +209,12 @@ class Dask:
 
     def _follow_size(self) -> None:
         while not self._closed.wait(RESIZE_S):
-            with suppress(Exception):  # a lost connection is noticed where it matters
-                self._threads = sum(self._client.nthreads().values())
+            self._count_threads()
+
+    def _count_threads(self) -> int:
+        with suppress(Exception):  # a lost connection is noticed where it matters
+            self._threads = sum(self._client.nthreads().values())
+        return self._threads
 
     def _require_connection(self) -> None:
         if self._client.status != "running":
