@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import sys
 import zlib
 
 import numpy as np
 import pytest
 from harness_helpers import Row, document, suite
 
-from tpobench import cli
 from tpobench.adaptive import decision_rows, make_plan, next_runs, read_plan, seeds_of, states
 from tpobench.errors import CorruptResults, UsageError
 from tpobench.execution import Inline, execute
@@ -58,29 +56,19 @@ def look(adaptive, folder):
 
 
 @pytest.fixture
-def tpobench(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def tpobench(command_line, tmp_path):
+    """The command line on a suite of three rules and two cells, trained in this process."""
     text = {**document(algorithms=["tpo", "dg", "reinforce"]), "grid": {"arms": [5, 6]}}
     lines = [f"{k} = {json.dumps(v)}" for k, v in text.items() if not isinstance(v, dict)]
     for name, table in ((k, v) for k, v in text.items() if isinstance(v, dict)):
         lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
     (tmp_path / "tiny.toml").write_text("\n".join(lines), encoding="utf-8")
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(verb, *words):
         fixed = ["--suite", "tiny.toml"] + (["--executor", "inline"] if verb == "run" else [])
-        monkeypatch.setattr(sys, "argv", ["tpobench", verb, *fixed, *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *capsys.readouterr()
+        return command_line(verb, *fixed, *words)
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 def test_a_rule_that_is_clearly_worse_drops_out_after_the_first_look(tmp_path, trained):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -28,23 +27,9 @@ CLEAN = {**DIRTY, "git": "0123456789ab"}
 
 
 @pytest.fixture
-def tpobench(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["tpobench", *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *capsys.readouterr()
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+def tpobench(command_line):
+    """The command line in this process."""
+    return command_line
 
 
 def results(folder, errors, **fields):

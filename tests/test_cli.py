@@ -10,30 +10,14 @@ import time
 import pytest
 from harness_helpers import fake_train
 
-from tpobench import cli
-
 HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy")
 
 
 @pytest.fixture
-def tpobench(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process with the two-line trainer: (exit code, stdout, stderr)."""
+def tpobench(monkeypatch, command_line):
+    """The command line with the two-line trainer."""
     monkeypatch.setattr("tpobench.train.train", fake_train)
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["tpobench", *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *capsys.readouterr()
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return command_line
 
 
 RUN = ("run", "--suite", "bandit", "--smoke", "--executor", "inline")

@@ -1,14 +1,12 @@
 """Two result sets or two rules: what is compared, what is refused, and what the answer rests on."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from record_helpers import REPORTING, record, write, write_jsonl
 
 import tpobench.cli.compare  # noqa: F401 - registers the verb
-from tpobench import cli
 from tpobench.comparison import compare_rules, compare_sets
 from tpobench.comparison.judge import compare_failures
 from tpobench.comparison.sides import BUDGET
@@ -276,24 +274,6 @@ def test_the_suite_line_is_normalised_by_fixed_references():
 
 
 @pytest.fixture
-def tpobench_(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["tpobench", *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def stored(tmp_path):
     """results/one with rules a and b in two cells, and the same packed."""
     made = [*runs("a", TEN, cell=CELLS[0]), *runs("b", TEN + 0.1, cell=CELLS[0]),
@@ -303,11 +283,11 @@ def stored(tmp_path):
 
 
 @pytest.mark.usefixtures("stored")
-def test_json_holds_every_seed_in_full_and_is_the_same_twice(tpobench_):
+def test_json_holds_every_seed_in_full_and_is_the_same_twice(command_line):
     """One object on stdout; packed and unpacked give the same bytes."""
-    code, out, err = tpobench_("compare", "a", "b", "--in", "one", "--json")
+    code, out, err = command_line("compare", "a", "b", "--in", "one", "--json")
     assert (code, err) == (0, "")
-    assert out == tpobench_("compare", "a", "b", "--in", "two.jsonl", "--json")[1]
+    assert out == command_line("compare", "a", "b", "--in", "two.jsonl", "--json")[1]
     found = json.loads(out)
     first = found["comparisons"][0]
     assert first["a"]["seeds"] == {str(s): float(v) for s, v in enumerate(TEN)}
@@ -317,19 +297,19 @@ def test_json_holds_every_seed_in_full_and_is_the_same_twice(tpobench_):
 
 
 @pytest.mark.usefixtures("stored")
-def test_results_under_a_seed_plan_say_so(tpobench_, tmp_path):
+def test_results_under_a_seed_plan_say_so(command_line, tmp_path):
     """The looks are no part of these tests, so the signature and a note name the plan."""
     (tmp_path / "one" / "plan.json").write_text('{"schema": 1, "text": "x", "seeds": "adaptive:5x2"}', "utf-8")
-    _, out, _ = tpobench_("compare", "a", "b", "--in", "one")
+    _, out, _ = command_line("compare", "a", "b", "--in", "one")
     assert "the seeds followed adaptive:5x2, and these tests ignore its looks" in out
     assert out.splitlines()[-1].endswith("|seeds by plan:adaptive:5x2")
-    assert "adaptive" not in tpobench_("compare", "a", "b", "--in", "two.jsonl")[1]
+    assert "adaptive" not in command_line("compare", "a", "b", "--in", "two.jsonl")[1]
 
 
 @pytest.mark.usefixtures("stored")
-def test_the_text_names_the_test_the_family_and_the_suite(tpobench_):
+def test_the_text_names_the_test_the_family_and_the_suite(command_line):
     """Everything a reader must know stands in it, and the signature is the last line."""
-    code, out, _ = tpobench_("compare", "a", "b", "--in", "one")
+    code, out, _ = command_line("compare", "a", "b", "--in", "one")
     lines = out.splitlines()
     assert code == 0
     assert lines[2] == "final1: mean error of the last 1 evaluations, lower is better"
@@ -339,7 +319,7 @@ def test_the_text_names_the_test_the_family_and_the_suite(tpobench_):
     assert any(line.startswith("family: 2 tests, Holm at .05: the first needs p <= .025; ") for line in lines)
     assert any(line.startswith("tiny: mean score over 2 rows, A − B ") for line in lines)
     assert "|metric:final1|seeds:0-9|" in lines[-1]
-    code, out, _ = tpobench_("compare", "one", "two.jsonl", "--algos", "b")
+    code, out, _ = command_line("compare", "one", "two.jsonl", "--algos", "b")
     assert [line.split()[1] for line in out.splitlines() if line.startswith("length=")] == ["b", "b"]
 
 
@@ -359,9 +339,9 @@ def test_the_text_names_the_test_the_family_and_the_suite(tpobench_):
         (["a", "b", "--in", "nowhere"], 4, "no results at nowhere"),
     ],
 )
-def test_mistakes_are_one_line(tpobench_, words, code, said):
+def test_mistakes_are_one_line(command_line, words, code, said):
     """What, where, what would work."""
-    got, out, err = tpobench_("compare", *words)
+    got, out, err = command_line("compare", *words)
     assert (got, out) == (code, "")
     assert err.count("\n") == 1
     assert said in err

@@ -1,14 +1,13 @@
 """`power`: what the seeds at hand can tell, at the family size that the report has."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from record_helpers import record, write
 
 import tpobench.cli.compare  # noqa: F401 - registers the verb
-from tpobench import cli, detection
+from tpobench import detection
 from tpobench.detection import Target, detect, parse_target
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.results import Results
@@ -116,28 +115,10 @@ def test_several_processes_find_the_same(monkeypatch):
     assert detect(held) == serial
 
 
-@pytest.fixture
-def tpobench_(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["tpobench", *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *capsys.readouterr()
-
-    return call
-
-
-def test_the_lines_are_those_of_the_design(tpobench_, tmp_path):
+def test_the_lines_are_those_of_the_design(command_line, tmp_path):
     """`with 20 seeds this cell detects >= 0.055; 16 seeds for 0.06`, rules before pairs, the signature last."""
     write(tmp_path / "one", *runs("a", NOISE["a"]), *runs("b", NOISE["b"]))
-    code, out, err = tpobench_("power", "one", "--mde", "0.06")
+    code, out, err = command_line("power", "one", "--mde", "0.06")
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[3] == "tiny, bandit (family of 1)"
@@ -146,12 +127,12 @@ def test_the_lines_are_those_of_the_design(tpobench_, tmp_path):
     assert lines[4].endswith(f": with 20 seeds this cell detects >= {p.detectable:.3f}; {p.needed} seeds for 0.060")
     assert [line.split("  ")[1] for line in lines[4:7]] == ["a    ".strip(), "b", "a - b"]
     assert "metric:final1|pilot seeds:0-19|power:0.8|alpha:0.05|adj:holm/1" in lines[-1]
-    code, out, _ = tpobench_("power", "one", "--json", "--algos", "b")
+    code, out, _ = command_line("power", "one", "--json", "--algos", "b")
     (row,) = json.loads(out)["detections"]
     assert (row["arms"], row["power"]["runs"], row["power"]["family"]) == (["b"], 20, 1)
 
 
-def test_mistakes_are_one_line(tpobench_, tmp_path):
+def test_mistakes_are_one_line(command_line, tmp_path):
     """What, where, what would work."""
     write(tmp_path / "one", *runs("a", NOISE["a"]))
     write(tmp_path / "none", record(0, "failed", changes={"algorithm": "a"}))
@@ -162,7 +143,7 @@ def test_mistakes_are_one_line(tpobench_, tmp_path):
         (["nowhere"], 4, "no results at nowhere"),
         (["none"], 4, "no finished run to learn the spread from"),
     ):
-        got, out, err = tpobench_("power", *words)
+        got, out, err = command_line("power", *words)
         assert (got, out, err.count("\n")) == (code, "", 1)
         assert said in err
     with pytest.raises(NothingToDo):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tpobench import __version__
 from tpobench.audit.checks import Pair
 from tpobench.audit.runs import Runs
 from tpobench.lint import Checks, Finding, by_code
+from tpobench.report.data import finite, table_data
 from tpobench.report.markdown import md_escape, table_lines
 from tpobench.report.model import Table
 from tpobench.stats.compare import Comparison, tie_group
@@ -105,27 +104,11 @@ def audit_json(found: Audit) -> str:
         "worst": dict(scale.worst),
         "verdicts": list(found.verdicts),
         "findings": [f.as_dict() for f in found.checks.findings],
-        "tables": [_table(t) for t in found.tables],
+        "tables": [table_data(t) for t in found.tables],
         "runs": [
             {"algorithm": r.algorithm, "task": r.task, "seed": r.name, "value": r.value,
              "status": "diverged" if r.diverged else "missing" if r.value is None else "ok"}
             for r in runs.runs
         ],
     }  # fmt: skip
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _table(table: Table) -> dict[str, Any]:
-    rows = [[{"text": c.text, "best": c.best, "leader": c.leader, **c.data} for c in row] for row in table.rows]
-    return {
-        "name": table.name, "title": table.title, "header": list(table.header), "rows": rows,
-        "notes": list(table.notes), "signature": table.signature,
-    }  # fmt: skip
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -62,7 +62,7 @@ def json_text(report: Report) -> str:
             {
                 "name": s.suite,
                 "title": s.title,
-                "tables": [_table(t) for t in s.tables],
+                "tables": [table_data(t) for t in s.tables],
                 "figures": [{"name": f.name, "caption": f.caption} for f in s.figures],
             }
             for s in report.sections
@@ -70,10 +70,11 @@ def json_text(report: Report) -> str:
         "runs": seed_rows(report),
         "quarantined": report.quarantined,
     }
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _table(table: Table) -> dict[str, Any]:
+def table_data(table: Table) -> dict[str, Any]:
+    """A table with everything behind its cells, as JSON has it."""
     rows = [[{"text": c.text, "best": c.best, "leader": c.leader, **c.data} for c in row] for row in table.rows]
     return {
         "name": table.name, "title": table.title, "header": table.header, "rows": rows, "notes": table.notes,
@@ -81,9 +82,10 @@ def _table(table: Table) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """The value with null for what JSON cannot say."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
