@@ -13,11 +13,11 @@ from tpobench.report.cells import Arm, Cell
 from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of, seeds_text
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.report.scores import SEED
-from tpobench.stats.estimate import Estimate, Floats
-from tpobench.stats.intervals import resampled_counts
+from tpobench.stats.compare import probability_better
+from tpobench.stats.estimate import Estimate
+from tpobench.stats.suite_level import improvement_estimate
 
 PAIRS = 21  # of one figure: all pairs of seven rules
-DRAWS = 2000
 ROW = 0.2  # inches of one pair
 
 
@@ -74,7 +74,7 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
 def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
     style, found = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
     if len(a) > 1:
-        each = [float(_wins(x.final, y.final).mean()) for x, y in zip(a, b, strict=True)]
+        each = [probability_better(x.final, y.final) for x, y in zip(a, b, strict=True)]
         ax.plot(each, [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3, markeredgewidth=0,
                 clip_on=False, label="_cells")  # fmt: skip
     if found.low is not None and found.high is not None:
@@ -84,33 +84,6 @@ def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
 
 
 def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) -> Estimate:
-    """Mean over cells of P(X < Y) + P(X = Y) / 2, percentile interval from seeds resampled within each cell.
-
-    Agarwal et al. 2021, arXiv:2108.13264, section 4.3.  Seeds that both rules share are resampled together, as the
-    noise streams are common to all rules.  No interval from one seed, nor where every seed of one rule is the lower in
-    every cell: each resample would repeat that, and a width of zero would read as certainty.
-    """
-    wins = [_wins(x.final, y.final) for x, y in zip(a, b, strict=True)]
-    value = float(np.mean([w.mean() for w in wins]))
-    runs = min(min(w.shape) for w in wins)
-    if runs < 2:
-        return Estimate(value, None, None, runs, "none", "single", "1 seed: no uncertainty")
-    if all(w.min() == w.max() for w in wins):
-        return Estimate(value, None, None, runs, "none", "constant", "fully separated: no interval")
-    shared = [x.seeds == y.seeds for x, y in zip(a, b, strict=True)]
-    draws = np.mean([_resampled(w, rng, paired=p) for w, p in zip(wins, shared, strict=True)], axis=0)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), runs, "percentile")
-
-
-def _wins(x: Floats, y: Floats) -> Floats:
-    """(n, m): 1 where x is the lower, a half where they are equal."""
-    return np.asarray((x[:, None] < y) + (x[:, None] == y) / 2, dtype=np.float64)
-
-
-def _resampled(wins: Floats, rng: np.random.Generator, *, paired: bool) -> Floats:
-    """Its mean under seeds drawn again on both sides: (draws,)."""
-    n, m = wins.shape
-    rows = resampled_counts(n, rng, DRAWS) / n
-    columns = rows if paired else resampled_counts(m, rng, DRAWS) / m
-    return np.asarray(((rows @ wins) * columns).sum(axis=1))
+    """Of two rules, over cells; seeds that both share are resampled together."""
+    values = [(x.final, y.final) for x, y in zip(a, b, strict=True)]
+    return improvement_estimate(values, paired=[x.seeds == y.seeds for x, y in zip(a, b, strict=True)], rng=rng)
