@@ -5,8 +5,8 @@ import signal
 
 import pytest
 from harness_helpers import Row
+from record_helpers import command
 
-from tpobench import cli
 from tpobench.cli import judge  # registers the verbs
 
 __all__ = ["Bench", "bench_fixture", "judge"]
@@ -58,14 +58,7 @@ class Bench:
 
     def __call__(self, *words) -> tuple[int, str, str]:
         """(exit code, stdout, stderr) of a command."""
-        self.monkeypatch.setattr("sys.argv", ["tpobench", *map(str, words)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        else:
-            code = 0
-        return code, *self.capsys.readouterr()
+        return command(self.monkeypatch, self.capsys, *words)
 
     def suite(self, name="tiny", steps=4, seeds=20, algorithms=("tpo", "reinforce")):
         """Write a suite file."""

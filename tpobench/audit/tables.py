@@ -12,7 +12,8 @@ from tpobench import __version__
 from tpobench.audit.checks import Pair
 from tpobench.audit.runs import Run, Runs
 from tpobench.report.model import Table, TableCell
-from tpobench.report.text import difference_text, least_text, share_text
+from tpobench.report.overall import score_pair, score_text
+from tpobench.report.tables import comparison_cells
 from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate, iqm_estimate, mean_estimate, median_estimate, tail_estimate
 from tpobench.stats.guard import Floats
@@ -21,12 +22,11 @@ from tpobench.stats.outcomes import compare_rates
 from tpobench.stats.suite_level import (
     Reference,
     SuiteComparison,
-    SuiteEstimate,
     shared_tasks,
     suite_compare,
     suite_estimate,
 )
-from tpobench.stats.texts import interval_note, mean_text, p_text, seeds_text
+from tpobench.stats.texts import interval_note, mean_text, seeds_text
 
 SEED = 0  # of every resampling: the same file gives the same bytes
 HEADER = ("Algorithm", "n", "Mean [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
@@ -127,14 +127,8 @@ def pairs_table(runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], sign
 def _pair(runs: Runs, task: str, pair: Pair, c: Comparison) -> tuple[TableCell, ...]:
     shown = as_shown(runs, c)
     n, m = (len(runs.of(task, name)) for name in pair)
-    none = c.status == "untestable"
-    texts = (
-        task, *pair, seeds_text((n, m), common=c.runs[0] if c.test == "sign-flip" else None),
-        difference_text(shown.difference, shown.low, shown.high), share_text(c.better, c.better_low, c.better_high),
-        "" if none else p_text(c.p), "" if none else p_text(c.adjusted), least_text(c.smallest),
-        str(c.family) if c.p is not None else "", c.verdict(),
-    )  # fmt: skip
-    return (*(TableCell(t) for t in texts[:-1]), TableCell(texts[-1], data=asdict(shown)))
+    seeds = seeds_text((n, m), common=c.runs[0] if c.test == "sign-flip" else None)
+    return comparison_cells((task, *pair, seeds), shown, c.verdict())
 
 
 def as_shown(runs: Runs, c: Comparison) -> Comparison:
@@ -165,7 +159,7 @@ def overall(runs: Runs, signature: str) -> tuple[list[Table], str, dict[Pair, Co
     body = _scores(within, references, views)
     tables = [Table("overall", f"Over {len(shared)} tasks", OVERALL, body, signature, notes)]
     if raw:
-        rows = tuple(_overall_pair(pair, raw[pair], views[pair]) for pair in raw)
+        rows = tuple(score_pair(pair, raw[pair], views[pair]) for pair in raw)
         title = f"Pairwise tests over {len(shared)} tasks"
         tables.append(Table("tests-overall", title, OVERALL_PAIRS, rows, signature))
     return tables, "", views
@@ -207,25 +201,9 @@ def _scores(
     rows = []
     for n, own in within.items():
         iqm = suite_estimate(own, references, rng=np.random.default_rng(SEED), statistic="iqm")
-        mean = TableCell(_score_text(means[n]), n in tied, n == leader, {"estimate": asdict(means[n])})
-        rows.append((TableCell(n), mean, TableCell(_score_text(iqm), data={"estimate": asdict(iqm)})))
+        mean = TableCell(score_text(means[n]), n in tied, n == leader, {"estimate": asdict(means[n])})
+        rows.append((TableCell(n), mean, TableCell(score_text(iqm), data={"estimate": asdict(iqm)})))
     return tuple(rows)
-
-
-def _score_text(found: SuiteEstimate) -> str:
-    if found.value is None:
-        return found.reason
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.value:.3f}{interval}" + (f" ({found.reason})" if found.reason else "")
-
-
-def _overall_pair(pair: Pair, c: SuiteComparison, view: Comparison) -> tuple[TableCell, ...]:
-    texts = (
-        *pair, difference_text(c.difference, c.low, c.high), share_text(c.better, None, None), p_text(c.p),
-        p_text(view.adjusted), str(view.family) if c.p is not None else "", view.verdict(),
-    )  # fmt: skip
-    data = {**asdict(c), "adjusted": view.adjusted, "family": view.family}
-    return (*(TableCell(t) for t in texts[:-1]), TableCell(texts[-1], data=data))
 
 
 def signature_of(name: str, runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], what: str = "") -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpobench.errors import UsageError
+
 if TYPE_CHECKING:
     from tpobench.records import RunRecord
 
@@ -23,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 SetOption = Annotated[
@@ -46,6 +50,17 @@ def say(text: str) -> None:
 def split(values: Sequence[str] | None) -> list[str]:
     """`--algos tpo,grpo -a ppo` is three names."""
     return list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))
+
+
+def require_one_job(jobs: int | None) -> None:
+    """The inline executor takes one job at a time.
+
+    Raises:
+        UsageError: more were asked for.
+    """
+    if jobs is not None and jobs > 1:
+        msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
+        raise UsageError(msg)
 
 
 def cell_text(cell: Mapping[str, object]) -> str:

@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
-from tpobench.cli.base import JsonOption, PluginOption, SetOption, answer, app, say, split
+from tpobench.cli.base import (
+    NOTICE,
+    JsonOption,
+    PluginOption,
+    SetOption,
+    answer,
+    app,
+    require_one_job,
+    say,
+    split,
+)
 from tpobench.errors import Stopped, StorageFull, TpobenchError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -35,7 +45,6 @@ if TYPE_CHECKING:
 CACHE = Path("results") / "check"
 MARK = "code.json"  # in a folder that `check` filled: the code its results belong to
 EXECUTORS = ("local", "inline")
-NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 BaselineOption = Annotated[
     Path, typer.Option("--baseline", "-b", help="Packed baseline (its log beside it), or any results.")
@@ -158,9 +167,8 @@ def _request(
 
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
-    if executor == "inline" and (jobs or 1) > 1:
-        msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
-        raise UsageError(msg)
+    if executor == "inline":
+        require_one_job(jobs)
     if overrides and not suite:
         msg = "--set changes a suite; name it with --suite, or leave --set out to take the baseline's own settings"
         raise UsageError(msg)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import (
+    NOTICE,
     JsonOption,
     PluginOption,
     SetOption,
@@ -25,6 +26,7 @@ from tpobench.cli.base import (
     app,
     cell_text,
     failure,
+    require_one_job,
     say,
     split,
     table,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from tpobench.records import RunRecord
 
 EXECUTORS = ("local", "inline", "dask")
-NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 SuiteOption = Annotated[
     list[str], typer.Option("--suite", "-s", help="Suite name or .toml file; repeat or use commas.")
@@ -192,9 +193,7 @@ def _executor(
     if name == "inline":
         from tpobench.execution.inline import Inline
 
-        if jobs is not None and jobs > 1:
-            msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
-            raise UsageError(msg)
+        require_one_job(jobs)
         return Inline, 1
     from tpobench.execution.local import Local
 
@@ -267,7 +266,7 @@ def _run_all(
     from tpobench.records import Store
 
     plans = list(plans)
-    if not is_adaptive(seeds):
+    if options.max_cost_s is not None and not is_adaptive(seeds):
         require_affordable([(plan, Store(folder).known()[0]) for folder, plan in plans], options)
     answers, refused = [], []
     start, whole = time.monotonic(), options.time_budget_s

@@ -101,10 +101,10 @@ def execute(
     if not plan.specs and not plan.skipped:
         msg = "nothing to run: the plan is empty; name at least one rule and one seed"
         raise NothingToDo(msg)
-    read = load_plugins(plugins)
     if executor is None:
         with Local(jobs) as local:
             return execute(plan, store, jobs, progress, plugins, executor=local, options=options, stop=stop)
+    read = load_plugins(plugins)
     _require_reachable_rules(plan, executor)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)

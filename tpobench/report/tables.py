@@ -71,14 +71,24 @@ def pairwise_table(rows: Sequence[Row], metric: Metric, signature: str) -> Table
 
 def _pair(cell: Cell, pair: tuple[str, str], c: Comparison, metric: Metric) -> tuple[TableCell, ...]:
     scale = 1.0 if metric.kind == "steps" else scale_of(cell.reporting)
-    untestable = c.status == "untestable"
+    return comparison_cells((cell.label, *pair, _seeds(cell, pair, c)), c, c.verdict(), scale)
+
+
+def comparison_cells(
+    lead: tuple[str, ...], shown: Comparison, verdict: str, scale: float = 1.0
+) -> tuple[TableCell, ...]:
+    """A row of a table of tests: `lead`, then difference, P(better), p, Holm p, the least p, family and verdict.
+
+    shown: in the direction that the table speaks of.
+    """
+    none = shown.status == "untestable"
     texts = (
-        cell.label, *pair, _seeds(cell, pair, c), difference_text(c.difference, c.low, c.high, scale),
-        share_text(c.better, c.better_low, c.better_high),
-        "" if untestable else p_text(c.p), "" if untestable else p_text(c.adjusted), least_text(c.smallest),
-        str(c.family) if c.p is not None else "", c.verdict(),
+        *lead, difference_text(shown.difference, shown.low, shown.high, scale),
+        share_text(shown.better, shown.better_low, shown.better_high),
+        "" if none else p_text(shown.p), "" if none else p_text(shown.adjusted), least_text(shown.smallest),
+        str(shown.family) if shown.p is not None else "",
     )  # fmt: skip
-    return (*(TableCell(t) for t in texts[:-1]), TableCell(texts[-1], data=asdict(c)))
+    return (*map(TableCell, texts), TableCell(verdict, data=asdict(shown)))
 
 
 def _seeds(cell: Cell, pair: tuple[str, str], c: Comparison) -> str:
