@@ -122,8 +122,7 @@ def _run(sheet: Sheet, key: tuple[str, str, str], rows: Sequence[Row], seed: int
         if task not in scale.worst:
             msg = (
                 f"{sheet.path} line {lost.line}: {algorithm}, task {task}, seed {name} diverged ({lost.value}); "
-                "leaving such runs out hides them (5% detection instead of 88%), so give the worst value of the "
-                "metric with --worst"
+                "leaving such runs out hides them, so give the worst value of the metric with --worst"
             )
             raise UsageError(msg)
         value = scale.worst[task]

@@ -22,40 +22,40 @@ class Code:
 
 _ALL = (
     Code("L001", "unequal-seeds", "error",
-         "seeds that one rule lacks are rarely missing at random: with 30% of the runs of one rule lost, means look "
-         "equal (.100 = .100) and a real difference is found in 5% of studies instead of 88%",
+         "seeds that one rule lacks are rarely missing at random: with the 6 of 20 runs lost that diverged, a real "
+         "difference is found in 5% of studies instead of all",
          "run the missing seeds; `tpobench run` with the same suite and --seeds makes only those"),
     Code("L002", "missing-cell", "error",
          "an average over the cells a rule happens to have is another benchmark; cells that a rule lacks leave the "
          "suite-level score of every rule",
          "run the rule in the missing cells, or compare the rules in separate tables"),
     Code("L003", "dropped-runs", "error",
-         "leaving out runs that broke hides failures: dropped, means look equal (.100 = .100) and the difference is "
-         "found in 5% of studies; scored as worst, in 88%",
+         "leaving out runs that broke hides failures: where 6 of 20 diverge, the difference is found in 5% of "
+         "studies if they are dropped, and in all if they are scored as worst",
          "find out why (`tpobench status`) and run them again (`tpobench run --retry-failed`)"),
     Code("L004", "diverged-runs", "note",
-         "diverged runs count as the worst value; without them the same comparison finds a real difference in 5% of "
-         "studies instead of 88%",
+         "diverged runs count as the worst value; without them, where 6 of 20 diverge, a real difference is found in "
+         "5% of studies instead of all",
          "say k of n in every table (`tpobench report` does), and show the mean without them as a second line only"),
     Code("L005", "skipped-seeds", "warning",
          "seeds that nobody ran in the middle of a range look picked; choosing the number of seeds after looking is "
-         "enough for 17% false positives instead of 5%",
+         "enough for 18% false positives instead of 5%",
          "run the whole range, or say why these seeds"),
     Code("L006", "cannot-reject", "warning",
          "a permutation test of n against n seeds cannot return less than 2/C(2n, n) (5 against 5: .0079): below the "
          "level of the family nothing can ever be significant, and `not significant` means nothing",
          "add seeds, their number fixed in advance, or declare a smaller family"),
     Code("L007", "few-seeds", "warning",
-         "at 3 seeds suite-level intervals cover .85 instead of .95, and only differences above 2 to 3 "
-         "standard deviations can be detected (80% power; 3 seeds: 3.07 sd)",
+         "at 3 seeds suite-level intervals cover .87 instead of .95, and only differences above 3 standard "
+         "deviations are detected with 80% power",
          "10 seeds for a regression gate, 20 for a paper, 30 to 60 for differences below 1 sd; `tpobench power` says "
          "what yours can detect"),
     Code("L008", "moderate-seeds", "note",
-         "with 5 to 9 seeds only differences above 1.3 to 2 standard deviations are detected with 80% power",
+         "with 5 to 9 seeds only differences above 1.4 to 2.1 standard deviations are detected with 80% power",
          "20 seeds for a claim in a paper; `tpobench power` says what yours can detect"),
     Code("L009", "replicated-runs", "error",
          "evaluations or copies of one training run are not replicates: 50 evaluations of 5 runs taken as 250 points "
-         "give 79% false positives",
+         "give 70% false positives",
          "check that the seed reaches initialisation, data and sampling; keep one value per trained run"),
     Code("L010", "deterministic-cell", "warning",
          "seeds that change nothing carry no sampling variance: there is one run, and no test or interval",
@@ -106,12 +106,12 @@ _ALL = (
          "runs of a checkout with uncommitted changes cannot be made again from the recorded commit",
          "commit, and run again; `tpobench verify` tells whether the committed code gives the same numbers"),
     Code("L044", "appended-seeds", "warning",
-         "seeds added after a look at the results give 17% false positives instead of 5%",
+         "seeds added after a look at the results give 18% false positives instead of 5%",
          "fix the number of seeds in advance, or let `--seeds adaptive:5x4` stop by a recorded plan; if these were "
          "planned, say so"),
     Code("L045", "broken-plan", "error",
          "an adaptive plan keeps its error rate only if it is recorded first and followed: adding seeds at will gives "
-         "17% false positives",
+         "18% false positives",
          "continue with the `tpobench run --seeds adaptive:...` that the plan names, or start over under another "
          "--name"),
     Code("L046", "unfinished-plan", "warning",
@@ -124,15 +124,16 @@ _ALL = (
          "a window as long as the curve averages the untrained policy too, and is no final value",
          "train longer, or make the window (report.window, `audit --window`) shorter than the curve"),
     Code("L062", "single-point", "note",
-         "the last evaluation alone is noisier than a window: TPO 7.4% at the last point, 8.7% over the last 50",
+         "the last evaluation alone is noisier than a window: published TPO 7.4% at the last point, 8.7% over "
+         "the last 50",
          "set report.window before looking, where evaluations are noisy; exact evaluations need none"),
     Code("L063", "unmeasurable-threshold", "warning",
          "a threshold finer than the evaluation can resolve asks for exactly zero, and a stretch longer than the "
          "curve can never be had: `never reached` would be the suite's doing",
          "evaluate on more samples, or take a threshold above the resolution"),
     Code("L064", "first-crossing", "note",
-         "the first noisy crossing flatters: TPO to 1% in 642 updates (18/20) at one evaluation, 1101 (16/20) at 50 "
-         "in a row",
+         "the first noisy crossing flatters: published TPO to 1% in 673 updates (18/20) at one evaluation, 1189 "
+         "(15/20) at 50 in a row",
          "report.persist = 3 or more, the same for all rules"),
     Code("L065", "worst-not-worst", "error",
          "diverged runs are scored report.worst: where runs that lasted are worse than that, diverging pays",
@@ -141,8 +142,8 @@ _ALL = (
          "the best of 20 noisy evaluations is 1.9 standard deviations too good",
          "report the final window; choose checkpoints on a separate split"),
     Code("L080", "misleading-mean", "note",
-         "where some seeds solve the task and others do not, mean and IQM describe no seed: TPO mean .087, IQM "
-         ".0125, yet 4 of 20 seeds above 10%",
+         "where some seeds solve the task and others do not, mean and IQM describe no seed: published TPO "
+         "mean .087, IQM .0125, yet 4 of 20 seeds above 10%",
          "print the solved rate beside every mean (`tpobench report` does)"),
     Code("L081", "ceiling", "note",
          "where every run of every rule gets there, the final value cannot rank the rules",

@@ -151,7 +151,7 @@ def tail_estimate(
 ) -> Estimate:
     """CVaR25: mean of the worst ceil(n / 4) seeds, lower is better, from 8 seeds on.
 
-    Its interval (percentile bootstrap, expanded level) needs 20: there it covers .65 to .89, at 8 to 10 .5 to .65.
+    Its interval (percentile bootstrap, expanded level) needs 20, and covers .65 to .89 there (docs/calibration.md).
     """
 
     def worst(x: Floats) -> Floats:
