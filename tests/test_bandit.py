@@ -15,7 +15,7 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import BanditTask, ContextsTask, draw, misalignment
 from tpobench.tasks.settings import BanditSettings, ContextsSettings
-from tpobench.tasks.task import Rollout
+from tpobench.tasks.task import Rollout, Step
 
 CURVES = np.load(Path(__file__).parent / "extracts" / "bandit_curves.npz")
 RULES = {"pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo", "ce": "ce"}
@@ -46,9 +46,10 @@ class FakeNoise:
 
 def update(task: BanditTask | ContextsTask, policy: TablePolicy, rule: Algorithm, rollout: Rollout) -> Tensor:
     """One normalised step of length 0.1 per seed; gives the misalignment of its gradient."""
-    loss = rule.loss(task.logp(policy, rollout, None), rollout.groups, rule.credit_for(rollout.groups))
+    credit = rule.credit_for(rollout.groups)
+    loss = rule.loss(task.logp(policy, rollout, None), rollout.groups, credit)
     gradient = torch.autograd.grad(loss.mean(1).sum(), list(policy.parameters))
-    diagnosis = task.diagnose(policy, rollout, gradient)
+    diagnosis = task.diagnose(policy, Step(rollout, rule, credit, gradient))
     norm = (gradient[0].square().sum((1, 2), keepdim=True) + 1e-30).sqrt()
     with torch.no_grad():
         policy.theta.sub_(0.1 * gradient[0] / norm)

@@ -210,6 +210,8 @@ def resolve(
     if task["kind"] == "sequence" and rule.compares == "nothing":
         matching = cell.training.matching
         task, training = match_budget(task, training, matching)
+    if cell.training.diagnostics:  # absent means no, so that specs from before it was known keep their ids
+        training["diagnostics"] = True
     training["epochs"] = suite.hyper.get(rule.name, {}).get(
         "epochs", min(cell.training.epochs, rule.max_epochs or cell.training.epochs)
     )

@@ -55,6 +55,7 @@ class Training:
     seed_batch: int = 1  # seeds trained side by side in one job
     threads: int = 1
     dtype: str = "float32"
+    diagnostics: bool = False  # record what tells why a rule learns, beside how well
 
     def __post_init__(self) -> None:
         for name in ("steps", "epochs", "record_every", "seed_batch", "threads"):

@@ -17,7 +17,7 @@ from tpobench.optimizers import Adam, Muon, NormalizedStep, Optimizer
 from tpobench.tasks.bandit import BanditTask, ContextsTask
 from tpobench.tasks.sequence import SequenceTask
 from tpobench.tasks.settings import SETTINGS
-from tpobench.tasks.task import Policy, Task
+from tpobench.tasks.task import Policy, Step, Task
 
 if TYPE_CHECKING:
     from tpobench.plan import Job
@@ -48,6 +48,7 @@ def train(job: Job) -> Iterator[Measurement]:
     theta = policy.theta
     optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
+    examined = bool(spec.training.get("diagnostics"))
     interactions = gradient_steps = 0
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
@@ -68,7 +69,8 @@ def train(job: Job) -> Iterator[Measurement]:
         for epoch in range(epochs):
             gradient = loss_gradient(task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0)
             if record and epoch == 0:
-                diagnosis = task.diagnose(policy, rollout, gradient)
+                update = Step(rollout, algorithm, credit, gradient)
+                diagnosis = {**task.diagnose(policy, update), **(task.examine(policy, update) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             with torch.no_grad():
                 optimizer.step(theta.flatten(1), flat)

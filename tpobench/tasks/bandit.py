@@ -7,7 +7,7 @@ often an arm was drawn: counts / N for samples, pi_old for the exact population.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from tpobench.groups import CandidateGroups
 from tpobench.noise import Noise
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.settings import BanditSettings, ContextsSettings
-from tpobench.tasks.task import Rollout
+from tpobench.tasks.task import Rollout, Step
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class _TableTask:
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Error = 1 - mean_b pi_old(right arm), exact."""
         return {"error": 1 - _success(rollout.groups.old_logp)}
+
+    def examine(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
+        """Nothing beyond `diagnose`."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ class BanditTask(_TableTask):
         )
         return Rollout(groups, None, interactions=N)
 
-    def diagnose(self, policy: TablePolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:  # noqa: ARG002
+    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Misalignment with the exact policy gradient p_y (e_y - pi)."""
-        pi = rollout.groups.old_logp.squeeze(-1).exp()
+        pi = step.rollout.groups.old_logp.squeeze(-1).exp()
         oracle = pi[..., :1] * (self._reward - pi)
-        return {"misalignment": misalignment(-gradient[0].mT, oracle)}
+        return {"misalignment": misalignment(-step.gradient[0].mT, oracle)}
 
     @cached_property
     def _baseline(self) -> Tensor:
@@ -136,10 +140,10 @@ class ContextsTask(_TableTask):
         )
         return Rollout(groups, None, interactions=self.settings.contexts)
 
-    def diagnose(self, policy: TablePolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:  # noqa: ARG002
+    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Misalignment with the cross-entropy direction e_y - pi, all contexts taken as one vector."""
-        oracle = self._reward - rollout.groups.old_logp.squeeze(-1).exp()
-        return {"misalignment": misalignment(-gradient[0].mT * self.settings.contexts, oracle)}
+        oracle = self._reward - step.rollout.groups.old_logp.squeeze(-1).exp()
+        return {"misalignment": misalignment(-step.gradient[0].mT * self.settings.contexts, oracle)}
 
     @cached_property
     def _baseline(self) -> Tensor:

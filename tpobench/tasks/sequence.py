@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from tpobench.policies.prefix_tree import PackedTree, Paths, build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy
 from tpobench.tasks.rewards import target_tokens, token_rewards
 from tpobench.tasks.settings import SequenceSettings
-from tpobench.tasks.task import Rollout
+from tpobench.tasks.task import Rollout, Step
 
 PROBES = 256
 """Prompts over which the initial success probability is averaged."""
@@ -99,7 +99,12 @@ class SequenceTask:
             metrics["informative"] = has_reward_variance(g).mean(1)
         return metrics
 
-    def diagnose(self, policy: TransformerPolicy, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:
+    def diagnose(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
         """gradient_norm of the step's first gradient."""
-        del policy, rollout
-        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in gradient]).sum(0).sqrt()}
+        del policy
+        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
+
+    def examine(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
+        """Nothing more yet."""
+        del policy, step
+        return {}

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from tpobench.algorithms.algorithm import Algorithm
 from tpobench.groups import CandidateGroups
 
 
@@ -27,6 +28,16 @@ class Rollout:
     groups: CandidateGroups
     inputs: Any
     interactions: int  # scored rollouts (or draws) per seed
+
+
+@dataclass(frozen=True)
+class Step:
+    """The update about to be made from a rollout: the rule, its credit, and its first gradient."""
+
+    rollout: Rollout
+    algorithm: Algorithm
+    credit: Tensor  # (S, B, K), or (S, B, K, T)
+    gradient: Sequence[Tensor]  # d loss / d parameters, one per policy parameter
 
 
 class Task(Protocol):
@@ -52,6 +63,10 @@ class Task(Protocol):
         """Metrics of the policy that drew `rollout`, before any update on it: name -> (S,)."""
         ...
 
-    def diagnose(self, policy: Any, rollout: Rollout, gradient: Sequence[Tensor]) -> Mapping[str, Tensor]:
-        """Diagnostics of the step that starts from this rollout with `gradient`: name -> (S,)."""
+    def diagnose(self, policy: Any, step: Step) -> Mapping[str, Tensor]:
+        """Diagnostics of the step: name -> (S,)."""
+        ...
+
+    def examine(self, policy: Any, step: Step) -> Mapping[str, Tensor]:
+        """Further diagnostics, for suites that ask with `training.diagnostics = true`: name -> (S,)."""
         ...
