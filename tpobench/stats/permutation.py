@@ -82,6 +82,22 @@ def studentized_permutation(
     return tail_p(t[1:], float(t[0]), exact=exact, alternative=alternative)
 
 
+def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
+    """P that two sets of curves (n, E) and (m, E) come from one population: max over E of |Welch's t|, labels shuffled.
+
+    Whole curves change sides, so the evaluations of one seed stay together and their number needs no correction.
+    """
+    pooled = np.concatenate([x, y])
+    pooled = pooled - pooled.mean(axis=0)
+    labels, exact = labellings(len(pooled), len(x), rng, resamples)
+    observed = np.zeros((1, len(pooled)))
+    observed[0, : len(x)] = 1.0
+    largest = np.abs(welch_t(np.concatenate([observed, labels]), pooled)).max(axis=1)
+    extra = 0 if exact else 1
+    slack = 1e-12 * largest[0] if math.isfinite(largest[0]) else 0.0
+    return (int((largest[1:] >= largest[0] - slack).sum()) + extra) / (len(labels) + extra)
+
+
 def sign_flip(
     differences: Floats,
     rng: np.random.Generator,
