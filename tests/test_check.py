@@ -530,6 +530,8 @@ def test_the_margin_is_never_below_the_resolution_of_the_evaluation(tmp_path):
     task = {"kind": "sequence", "prompts": 4, "candidates": 5}
     sampled = [record(s, changes={"task": task}, reporting={**REPORTING, "window": 2}) for s in (0, 1)]
     assert resolution(sampled[0]) == 1 / 40
+    tokens = record(changes={"task": {**task, "kind": "tokens"}}, reporting=sampled[0].reporting)
+    assert resolution(tokens) == 1 / 8  # one rollout per prompt, however many next tokens were drawn beside it
     assert resolution(record()) == 0.0
     for name, records, floor in (("a", sampled, 1 / 40), ("b", [record(0), record(1)], 0.01)):
         base = read_baseline(write_jsonl(tmp_path / f"{name}.jsonl", *records))

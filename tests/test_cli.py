@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 import pytest
 from harness_helpers import fake_train
 
-HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy")
+HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy", "sklearn")
 
 
 @pytest.fixture
@@ -81,9 +82,60 @@ def test_the_plan_shows_work_and_cost_and_runs_nothing(tpobench, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_two_scales_never_share_a_folder(tpobench, tmp_path):
+    """The quick scale has its own folder, its own suite name and its own run ids; smoke and --set go on top."""
+    words = ("--algos", "tpo", "--seeds", "1", "--set", "steps=3", "--set", "seed_batch=1", "--executor", "inline")
+    for scale in ("paper", "quick"):
+        code, out, err = tpobench("run", "--suite", "bandit", "--scale", scale, *words, "--json")
+        assert code == 0, err
+        name = {"paper": "bandit", "quick": "bandit-quick"}[scale]
+        assert (json.loads(out)["suites"][0]["suite"], json.loads(out)["suites"][0]["folder"]) == (
+            name,
+            f"results/{name}",
+        )
+    paper, quick = ({p.stem for p in (tmp_path / "results" / n / "runs").rglob("*.json")} for n in ("bandit", name))
+    assert len(paper) == len(quick) == 1
+    assert paper != quick
+    code, out, _ = tpobench("plan", "--suite", "bandit", "--scale", "quick", "--smoke")
+    assert (code, out.splitlines()[0].rpartition(" ")[2]) == (0, "results/bandit-quick-smoke")
+
+
+def test_show_suite_tells_how_it_differs_from_what_was_published(tpobench):
+    """Deviations a line each; at the quick scale every key that it changes, with both values."""
+    _, out, _ = tpobench("show", "suite", "terminal_reward")
+    assert "\n- 2 attention heads" in out
+    assert "paper -> quick" not in out
+    _, out, _ = tpobench("show", "suite", "terminal_reward", "--scale", "quick")
+    assert 'name = "terminal_reward-quick"' in out
+    assert "\nseeds: 20 -> 8\n" in out
+    assert re.search(r"\ngrid\.length: \[7, 8, 9, 10\] -> \[[0-9, ]+\]\n", out)
+    found = json.loads(tpobench("show", "suite", "bandit", "--scale", "quick", "--json")[1])
+    assert (found["scale"], found["scale_changes"][-1]) == ("quick", {"key": "seeds", "paper": 100, "quick": 20})
+
+
+def test_a_swept_hyperparameter_is_a_column_of_every_table(tpobench):
+    """`--set hyper.eta=...` runs every rule at every value, and the report draws the sweep."""
+    words = ("--algos", "tpo,dg", "--seeds", "2", "--set", "hyper.eta=0.5,1,2", "--set", "seed_batch=1")
+    code, out, err = tpobench(*RUN, *words, "--json")
+    assert code == 0, err
+    rows = json.loads(out)["suites"][0]["summary"]
+    assert [(r["cell"], r["algorithm"], r["ok"]) for r in rows] == [
+        (f"eta={eta}", rule, 2) for eta in ("0.5", "1.0", "2.0") for rule in ("tpo", "dg")
+    ]
+    code, out, err = tpobench("report", "results/bandit-smoke", "--out", "r", "--json")
+    assert code == 0, err
+    assert "r/figures/bandit-eta.png" in out
+    code, out, err = tpobench("compare", "tpo", "dg", "--in", "results/bandit-smoke")
+    assert code == 0, err
+    assert "eta=0.5" in out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["run", "--suite", "sparse", "--scale", "quick"], 2, "has no quick scale"),
+        (["plan", "--suite", "bandit", "--scale", "qick"], 2, "did you mean 'quick'"),
+        ([*RUN, "--set", "hyper.eta=1,2"], 2, "'reinforce' does not have"),
         (["run", "--suite", "bandid"], 2, "did you mean 'bandit'"),
         (["run", "--suite", "none.toml"], 2, "no suite file"),
         ([*RUN, "--algos", "tpoo"], 2, "did you mean 'tpo'"),

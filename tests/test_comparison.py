@@ -9,7 +9,6 @@ from record_helpers import REPORTING, record, write, write_jsonl
 import tpobench.cli.compare  # noqa: F401 - registers the verb
 from tpobench.comparison import compare_rules, compare_sets
 from tpobench.comparison.judge import compare_failures
-from tpobench.comparison.sides import BUDGET
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.results import Results
 
@@ -93,11 +92,12 @@ def test_nine_common_seeds_are_too_few_to_pair_and_unequal_seeds_are_said():
     assert "bandit: unequal seeds, n=12 vs 10; the 10 common ones are paired" in more.notes
 
 
-def test_budget_keys_are_those_that_the_noise_leaves_out():
-    """Prompts and candidates change no stream, so rules matched by them stay paired."""
-    from tpobench.train import BUDGET_KEYS
-
-    assert BUDGET == BUDGET_KEYS
+@pytest.mark.parametrize("change", [{"prompts": 800, "candidates": 1}, {"kind": "tokens"}])
+def test_rules_that_see_the_same_random_numbers_are_paired(change):
+    """Prompts, candidates, and whether these are answers or next tokens, change no stream."""
+    task = {"kind": "sequence", "length": 3, "prompts": 100, "candidates": 8}
+    found = compare_rules(results(runs("a", TEN, task=task), runs("b", TEN + 0.1, task={**task, **change})), "a", "b")
+    assert found.rows[0].found.test == "sign-flip"
 
 
 def test_a_set_against_itself_is_identical():

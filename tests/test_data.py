@@ -99,7 +99,15 @@ def test_a_missing_file_says_what_was_looked_for_and_what_would_work(tmp_path, c
     missing = find("toy/numbers-idx1", tmp_path / "d", TOY)
     assert isinstance(missing, Missing)
     assert missing.searched == (tmp_path / "d", cache)
-    for part in ("toy/numbers-idx1", "2000 bytes", DATA.sha256, str(tmp_path / "d"), str(cache / "toy"), "--data-dir"):
+    for part in (
+        "toy/numbers-idx1",
+        "2000 bytes",
+        DATA.sha256,
+        str(tmp_path / "d"),
+        str(cache),
+        "data fetch toy",
+        "--data-dir",
+    ):
         assert part in str(missing)
 
 

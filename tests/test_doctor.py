@@ -271,10 +271,12 @@ def test_an_altered_data_file_is_a_problem_and_a_missing_one_is_told(tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
     section = doctor.data_section("mnist", tmp_path)
-    (_, altered, _), (severity, missing, remedy) = problems(section)
+    (_, altered, replace), (severity, missing, remedy) = problems(section)
+    assert replace == f"`tpobench data fetch mnist --data-dir {tmp_path} --force` replaces it"
     assert "is not the published file: 1 bytes" in altered
     assert severity == "optional"
     assert "train-images-idx3-ubyte" in missing
+    assert "data fetch mnist" in remedy
     assert "--data-dir" in remedy
     assert section.text == f"1 unverified, 3 missing in {tmp_path / 'mnist'}"
 

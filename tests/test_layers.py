@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tpobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LIBRARIES = "torch numpy pandas scipy matplotlib typer rich joblib filelock psutil jinja2 distributed"
+LIBRARIES = "torch numpy pandas scipy matplotlib typer rich joblib filelock psutil jinja2 sklearn distributed"
 THIRD_PARTY = set(LIBRARIES.split())
 
 

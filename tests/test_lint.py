@@ -517,6 +517,21 @@ def test_every_code_is_explained():
     assert headings == [f"{c.code} {c.name} ({c.severity})" for c in CODES.values()]
 
 
+def test_runs_on_other_data_than_the_published_are_told():
+    """L047 names the file that differs and both hashes; a run on the published data has none."""
+    task = {"data": "mnist", "data_sha256": "f" * 64}
+    files = {"mnist/t10k-labels-idx1-ubyte": {"sha256": "e" * 64, "verified": False},
+             "mnist/train-labels-idx1-ubyte": {"sha256": "d" * 64, "verified": True}}  # fmt: skip
+    records = changed(clean(), is_dg, lambda r: origin(spec(r, task=task), data=files))
+    assert found(records, "L047") == [
+        ((), ("dg",),
+         ("Unverified data: 40 runs of clean read a copy of mnist that is not the published data "
+          "(mnist/t10k-labels-idx1-ubyte has sha256 eeeeeeeeeeee…, the published file ff7bcfd416de…)"))
+    ]  # fmt: skip
+    published = changed(clean(), is_dg, lambda r: spec(r, task={"data": "mnist", "data_sha256": ""}))
+    assert found(published, "L047") == []
+
+
 def test_findings_come_worst_first():
     """Errors, warnings, notes, whatever the order of the checks."""
     records = changed(clean(seeds=range(9)), is_dg, lambda r: origin(r, git="a-dirty", seed_scheme="other"))

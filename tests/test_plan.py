@@ -5,8 +5,13 @@ import math
 import pytest
 from harness_helpers import document, sequence_document, suite
 
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.catalog import register
+from tpobench.algorithms.fit import policy_gradient
+from tpobench.check.plans import suite_of_records
 from tpobench.errors import UsageError
 from tpobench.plan import interactions_of, parse_seeds, plan_runs, spec_id
+from tpobench.records import RunRecord, canonical
 from tpobench.suite import build_suite
 
 
@@ -37,6 +42,50 @@ def test_budgets_match_as_named():
     assert math.isclose(interactions.training["learning_rate"], 0.002)
     assert interactions_of(tpo) == interactions_of(interactions) == 2 * 24
     assert interactions_of(prompts) == 2 * 6
+
+
+def test_a_swept_hyperparameter_is_that_of_the_cell():
+    """Cell and rule say the same value; the task, and so its noise, does not depend on it."""
+    plan = plan_runs(suite(grid={"hyper.eta": [0.25, 1]}), ["tpo", "dg"], [0])
+    assert [(s.algorithm, dict(s.cell), s.hyper["eta"]) for s in plan.specs] == [
+        ("tpo", {"eta": 0.25}, 0.25),
+        ("dg", {"eta": 0.25}, 0.25),
+        ("tpo", {"eta": 1.0}, 1.0),
+        ("dg", {"eta": 1.0}, 1.0),
+    ]
+    assert len({s.run_id for s in plan.specs}) == 4
+    assert {canonical(s.task) for s in plan.specs} == {canonical(plan.specs[0].task)}
+
+
+def test_a_whole_number_stays_whole_for_a_rule_that_counts():
+    """Axes of numbers are floats; a rule whose default is 3 gets 5, not 5.0."""
+
+    def best_of(groups, *, best: int = 3):
+        return groups.reward * best
+
+    register(Algorithm("best_of", best_of, policy_gradient, compares="candidates"))
+    (spec,) = plan_runs(suite(grid={"hyper.best": [5]}), ["best_of"], [0]).specs
+    assert (dict(spec.cell), spec.hyper, type(spec.hyper["best"])) == ({"best": 5.0}, {"best": 5}, int)
+
+
+def test_a_suite_read_back_from_its_records_sweeps_the_same_axes():
+    """As `check` does with a baseline: a hyperparameter is one again, settings stay settings."""
+    made = suite(grid={"epochs": [1, 2], "hyper.eta": [0.5, 1.0]})
+    records = [
+        RunRecord(id=s.run_id, spec=s.as_dict(), status="ok", reporting=made.reporting)
+        for s in plan_runs(made, ["tpo"], [0]).specs
+    ]
+    back = suite_of_records("tiny", records)
+    assert dict(back.grid) == {"epochs": (1, 2), "hyper.eta": (0.5, 1.0)}
+    assert [dict(c.axes) for c in back.cells] == [dict(c.axes) for c in made.cells]
+
+
+def test_an_axis_that_a_rule_does_not_have_is_refused():
+    """Before the first run, with what the rule does have; and a value that the rule refuses is refused here too."""
+    with pytest.raises(UsageError, match=r"hyper\.eta, which rule 'grpo' does not have \(it has clip, epsilon, kl"):
+        plan_runs(suite(grid={"hyper.eta": [0.5, 1.0]}), ["tpo", "grpo"])
+    with pytest.raises(UsageError, match=r"rule 'tpo': hyperparameter 'eta' is -1\.0; give a positive number"):
+        plan_runs(suite(grid={"hyper.eta": [1.0, -1.0]}), ["tpo"])
 
 
 def test_epochs_are_capped_by_the_rule_unless_the_suite_says_otherwise():

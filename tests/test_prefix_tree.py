@@ -96,6 +96,19 @@ def test_sampled_log_probs_are_those_of_the_full_forward_pass():
     np.testing.assert_allclose(logp, full, rtol=0, atol=1e-12)
 
 
+def test_a_branch_takes_its_cache_along_where_another_seed_has_none():
+    """Seed 0 branches from two nodes to three, seed 1 has three all along: the grid of nodes keeps its width."""
+    policy = TransformerPolicy.initial(Noise("t", "", (3, 4), dtype=torch.float64), 2, 2)
+    prompts = torch.tensor([[[0, 0], [0, 0], [1, 1]], [[0, 0], [0, 1], [1, 1]]])
+    uniform = torch.tensor([0.0, 0.999, 0.5], dtype=torch.float64).view(1, 3, 1, 1).expand(2, 3, 1, 2)
+    tokens, logp = policy.sample(prompts, uniform)
+    assert tokens[0, :2, 0, 0].tolist() == [0, 1]
+    with torch.no_grad():
+        tree = pack(build_paths(prompts.numpy(), tokens.numpy(), 2), 2, dtype=torch.float64)
+        full = policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
+    np.testing.assert_allclose(logp, full, rtol=0, atol=1e-12)
+
+
 def test_inverse_cdf_sampling_matches_the_policy():
     """Frequencies of first tokens over 20,000 uniforms equal the policy's probabilities within 4 standard errors."""
     policy = TransformerPolicy.initial(Noise("t", "", (0,), dtype=torch.float64), 3, 2)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from harness_helpers import suite
+from harness_helpers import document, suite
 
 from tpobench.errors import CorruptResults, UsageError
 from tpobench.plan import plan_runs
@@ -135,6 +135,17 @@ def test_a_damaged_line_costs_one_run(tmp_path):
     path.write_text(f"{record(0).to_line()}\n{record(1).to_line()[:50]}\n{record(2).to_line()}\n", encoding="utf-8")
     records, damaged = load_packed(path)
     assert ([r.spec["seed"] for r in records], damaged) == ([0, 2], 1)
+
+
+def test_a_folder_from_before_a_key_was_known_goes_on(tmp_path):
+    """meta.json without deviations and training.diagnostics is that of a suite without them, and of no other."""
+    old = suite().as_dict()
+    del old["deviations"], old["training"]["diagnostics"]
+    Store(tmp_path).open(old)
+    Store(tmp_path).open(suite(deviations=["fewer seeds"], quick={"seeds": 2}).as_dict())
+    training = {**document()["training"], "diagnostics": True}
+    with pytest.raises(UsageError, match=r"training.diagnostics = false, these would have true"):
+        Store(tmp_path).open(suite(training=training).as_dict())
 
 
 def test_runs_of_other_settings_are_kept_apart(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from harness_helpers import document, sequence_document
 
 from tpobench.errors import UsageError
-from tpobench.suite import build_suite, load_suite, parse_value, set_key
+from tpobench.suite import build_suite, load_suite, parse_value, scale_changes, set_key
 
 
 def refusal(doc):
@@ -31,7 +31,7 @@ def with_key(section, key, value, base=document):
         (document(algorithms="tpo"), ("'algorithms' is 'tpo'", "a list")),
         (document(algorithms=["../tpo"]), ("'../tpo'", "a-z")),
         (document(task={"kind": "bandid"}), ("'bandid'", "did you mean 'bandit'")),
-        (document(task={"arms": 3}), ("task.kind", "bandit, contexts, sequence")),
+        (document(task={"arms": 3}), ("task.kind", "bandit, contexts")),
         (document(training=[]), ("'training'", "[training]")),
         (with_key("task", "armz", 3), ("'task.armz'", "did you mean 'task.arms'")),
         (with_key("task", "arms", 1), ("task.arms", "at least 2")),
@@ -50,6 +50,22 @@ def with_key(section, key, value, base=document):
         (with_key("hyper", "tpo", 1.0), ("'hyper.tpo'", "[hyper.tpo]")),
         (with_key("hyper", "tpo", {"epochs": 0}), ("'hyper.tpo.epochs'", "at least 1")),
         (with_key("hyper", "tpo", {"eta": [1.0]}), ("'hyper.tpo.eta'", "a number")),
+        (with_key("hyper", "tpo", {"eta": [1.0, 2.0]}), ("'hyper.tpo.eta'", "hyper.eta = [...]")),
+        (with_key("grid", "hyper.eta", 1.0), ("'grid.hyper.eta' is 1.0", "a list")),
+        (with_key("grid", "hyper.eta", []), ("'grid.hyper.eta'", "at least one value")),
+        (with_key("grid", "hyper.eta", [1, 1.0]), ("'grid.hyper.eta'", "each once")),
+        (with_key("grid", "hyper.eta", [1.0, "hot"]), ("'grid.hyper.eta'", "numbers, or texts, or true and false")),
+        (with_key("grid", "hyper.eta", [float("nan")]), ("'grid.hyper.eta'", "a number")),
+        (with_key("grid", "hyper", {"eta": [1.0]}), ("[grid]", 'in quotes: "hyper.NAME"')),
+        (with_key("grid", "hyper.tpo.eta", [1.0]), ("unknown key 'grid.hyper.tpo.eta'",)),
+        (with_key("grid", "hyper.Eta", [1.0]), ("'grid.hyper.Eta'", "a-z")),
+        (with_key("grid", "hyper.epochs", [1, 2]), ("'grid.hyper.epochs'", "write grid.epochs")),
+        (with_key("grid", "hyper.arms", [3, 4]), ("'grid.hyper.arms'", "write grid.arms")),
+        (with_key("grid", "hyper.seed", [1, 2]), ("'grid.hyper.seed'", "column")),
+        (document(grid={"hyper.eta": [1.0]}, hyper={"tpo": {"eta": 2.0}}), ("'grid.hyper.eta' and 'hyper.tpo.eta'",)),
+        (document(deviations="none"), ("'deviations' is 'none'", "a list")),
+        (document(deviations=[3]), ("'deviations' is 3", "a text")),
+        (document(quick=[3]), ("'quick'", "[quick]")),
         (with_key("report", "windows", 3), ("'report.windows'", "did you mean 'report.window'")),
         (with_key("cost", "ms_per_step", {"default": "3"}), ("'cost.ms_per_step.default'", "a number")),
     ],
@@ -85,6 +101,28 @@ def test_the_cells_are_the_product_of_the_grid():
     assert cells[4].task.reward == "sequential"
     matched = build_suite("tiny", sequence_document(grid={"matching": ["prompts", "interactions"]}), "f").cells
     assert [c.axes for c in matched] == [{}, {}]
+
+
+def test_a_hyperparameter_can_be_an_axis():
+    """Its cells are named by the bare name, and hold the value for every rule; numbers are numbers."""
+    suite = build_suite("tiny", document(grid={"arms": [3, 4], "hyper.eta": [0.5, 2]}), "f")
+    assert [(dict(c.axes), dict(c.hyper)) for c in suite.cells] == [
+        ({"arms": 3, "eta": 0.5}, {"eta": 0.5}),
+        ({"arms": 3, "eta": 2.0}, {"eta": 2.0}),
+        ({"arms": 4, "eta": 0.5}, {"eta": 0.5}),
+        ({"arms": 4, "eta": 2.0}, {"eta": 2.0}),
+    ]
+    assert [type(c.hyper["eta"]) for c in suite.cells] == [float] * 4
+    flags = build_suite("tiny", document(grid={"hyper.anchor": [True, False]}), "f")
+    assert [c.hyper["anchor"] for c in flags.cells] == [True, False]
+
+
+def test_a_resolved_suite_is_a_valid_document():
+    """What meta.json keeps can be read again."""
+    suite = build_suite("tiny", document(grid={"hyper.eta": [0.5, 2]}, deviations=["fewer seeds"]), "f")
+    resolved = suite.as_dict()
+    assert resolved["deviations"] == ["fewer seeds"]
+    assert build_suite("tiny", {k: v for k, v in resolved.items() if k != "name"}, "f") == suite
 
 
 @pytest.mark.parametrize(
@@ -133,6 +171,13 @@ def test_hyperparameters_can_be_set():
     assert override(document(), "hyper.tpo.eta=0.5").hyper == {"tpo": {"eta": 0.5}}
 
 
+def test_a_hyperparameter_without_a_rule_is_set_for_every_rule_as_an_axis():
+    """hyper.NAME and grid.hyper.NAME are one key; setting it again replaces the axis."""
+    assert override(document(), "hyper.eta=0.25,1").grid == {"hyper.eta": (0.25, 1.0)}
+    assert override(document(), "grid.hyper.eta=0.25,1").grid == {"hyper.eta": (0.25, 1.0)}
+    assert override(document(), "hyper.eta=0.25,1", "hyper.eta=2").grid == {"hyper.eta": (2.0,)}
+
+
 @pytest.mark.parametrize(
     ("key", "near"),
     [("stepz", "steps"), ("training.stepz", "training.steps"), ("task.arm", "task.arms"), ("grid.armz", None)],
@@ -166,13 +211,89 @@ def test_files_that_are_no_suites_are_refused(tmp_path):
         load_suite("bandid")
 
 
-def test_a_broken_smoke_table_is_seen_without_smoke(tmp_path):
-    """[smoke] is checked at every load."""
+MINE = """
+title = "t"
+algorithms = ["tpo"]
+seeds = 20
+[task]
+kind = "sequence"
+[training]
+steps = 500
+epochs = 4
+optimizer = "muon"
+learning_rate = 0.1
+[grid]
+length = [7, 8]
+"""
+QUICK = """
+[quick]
+seeds = 8
+"training.steps" = 50
+"grid.length" = [4, 5]
+"cost.ms_per_step.tpo" = 3
+"""
+SMOKE = """
+[smoke]
+seeds = 1
+"training.steps" = 2
+"""
+
+
+def mine(tmp_path, *parts):
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'title = "t"\nalgorithms = ["tpo"]\n[task]\nkind = "bandit"\n'
-        '[training]\nsteps = 5\nepochs = 1\noptimizer = "adam"\nlearning_rate = 0.1\n[smoke]\n"training.stepz" = 1\n',
-        encoding="utf-8",
+    path.write_text(MINE + "".join(parts), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("table", ["quick", "smoke"])
+def test_a_broken_table_of_overrides_is_seen_without_asking_for_it(tmp_path, table):
+    """[quick] and [smoke] are checked at every load: unknown keys and values that make no suite."""
+    with pytest.raises(UsageError, match=rf"\[{table}\].*training\.steps"):
+        load_suite(mine(tmp_path, f'[{table}]\n"training.stepz" = 1\n'))
+    with pytest.raises(UsageError, match=rf"\[{table}\].*at least 1"):
+        load_suite(mine(tmp_path, f'[{table}]\n"training.steps" = 0\n'))
+
+
+def test_the_smoke_table_must_hold_at_the_quick_scale_too(tmp_path):
+    """Here the smoke test's cap of K fits the paper's table only: quick moved K into the grid."""
+    with pytest.raises(UsageError, match=r"\[smoke\] on top of \[quick\].*hyper.eta.*same value"):
+        load_suite(mine(tmp_path, '[quick]\n"hyper.eta" = [1.0, 2.0]\n[smoke]\n"hyper.tpo.eta" = 1.0\n'))
+
+
+def test_the_quick_scale_is_a_suite_of_its_own(tmp_path):
+    """It applies [quick] and has another name; without it the file stands as it is."""
+    path = mine(tmp_path, QUICK, SMOKE)
+    paper, quick = load_suite(path), load_suite(path, scale="quick")
+    assert (paper.name, paper.seeds, paper.training.steps, paper.grid) == ("mine", 20, 500, {"length": (7, 8)})
+    assert (quick.name, quick.seeds, quick.training.steps, quick.grid) == ("mine-quick", 8, 50, {"length": (4, 5)})
+    assert quick.cost == {"ms_per_step": {"tpo": 3.0}}
+    assert load_suite(path, scale="paper") == paper
+
+
+def test_overrides_come_after_the_scale_and_smoke_after_quick(tmp_path):
+    """[quick], then [smoke], then --set; the name tells the scale."""
+    path = mine(tmp_path, QUICK, SMOKE)
+    suite = load_suite(path, ["steps=7"], scale="quick")
+    assert (suite.name, suite.seeds, suite.training.steps) == ("mine-quick", 8, 7)
+    small = load_suite(path, ["seeds=3"], smoke=True, scale="quick")
+    assert (small.name, small.seeds, small.training.steps, small.grid["length"]) == ("mine-quick", 3, 2, (4, 5))
+    assert load_suite(path, smoke=True).grid["length"] == (7, 8)
+
+
+def test_a_scale_that_is_not_there_is_refused(tmp_path):
+    """Nobody gets the paper's hours of compute for want of a table; [smoke] alone makes no scale."""
+    with pytest.raises(UsageError, match=r"mine\.toml has no quick scale.*\[quick\].*bandit") as caught:
+        load_suite(mine(tmp_path, SMOKE), scale="quick")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="unknown scale 'quik'; did you mean 'quick'"):
+        load_suite(mine(tmp_path), scale="quik")
+
+
+def test_the_changes_of_a_scale_are_every_key_with_both_values(tmp_path):
+    """In the order of the resolved suite; what is equal is left out, and so is the name."""
+    assert scale_changes(mine(tmp_path, QUICK, SMOKE)) == (
+        ("training.steps", 500, 50),
+        ("seeds", 20, 8),
+        ("grid.length", [7, 8], [4, 5]),
+        ("cost.ms_per_step.tpo", None, 3.0),
     )
-    with pytest.raises(UsageError, match=r"\[smoke\].*training\.steps"):
-        load_suite(path)

@@ -16,9 +16,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tpobench.errors import unknown
+from tpobench.errors import DataUnavailable, unknown
 
 VARIABLE = "TPOBENCH_DATA_DIR"
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+)
+GSM8K_COMMIT = "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class DataFile:
     sha256: str
     size: int
     folders: tuple[str, ...] = ()  # where else copies usually lie
+    urls: tuple[str, ...] = ()  # whence it can be fetched, plain or gzipped as the name says
 
     @property
     def name(self) -> str:
@@ -38,11 +44,12 @@ class DataFile:
 
 
 def _mnist(file: str, sha256: str, size: int) -> DataFile:
-    return DataFile("mnist", file, sha256, size, ("MNIST/raw", "raw"))
+    return DataFile("mnist", file, sha256, size, ("MNIST/raw", "raw"), tuple(f"{m}/{file}.gz" for m in MNIST_MIRRORS))
 
 
 def _gsm8k(file: str, sha256: str, size: int) -> DataFile:
-    return DataFile("gsm8k", file, sha256, size, ("grade_school_math/data",))
+    folder = "grade_school_math/data"
+    return DataFile("gsm8k", file, sha256, size, (folder,), (f"{GSM8K_COMMIT}/{folder}/{file}",))
 
 
 CATALOG: Mapping[str, DataFile] = {
@@ -100,20 +107,35 @@ def find(name: str, data_dir: Path | None = None, catalog: Mapping[str, DataFile
         copies = [check(data, path) for path in candidates(data, place)]
         if copies:
             return min(copies, key=lambda copy: not copy.verified)
-    remedies = (
-        f"put it into {places[-1] / data.dataset}",
+    return Missing(data, places, remedies(data.dataset, data_dir))
+
+
+def remedies(dataset: str, data_dir: Path | None = None) -> tuple[str, str]:
+    """What to do about files that are missing."""
+    folder = "" if data_dir is None else f" --data-dir {data_dir}"
+    return (
+        f"`tpobench data fetch {dataset}{folder}`, here or on a connected machine from which the folder is copied",
         f"name the folder that has it with --data-dir or {VARIABLE}",
     )
-    return Missing(data, places, remedies)
+
+
+def replacement(found: Found, data_dir: Path | None = None) -> str:
+    """What to do about a copy that is not the published file: fetch into the folder where it was found."""
+    place = next((p for p in search_path(data_dir) if found.path.is_relative_to(p)), found.path.parent)
+    return f"`tpobench data fetch {found.data.dataset} --data-dir {place} --force` replaces it"
 
 
 def search_path(data_dir: Path | None = None) -> tuple[Path, ...]:
     """The folders that are searched, in order."""
+    named = [data_dir, Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None]
+    return (*(Path(path).expanduser() for path in named if path is not None), cache())
+
+
+def cache() -> Path:
+    """The user's cache folder."""
     import platformdirs  # noqa: PLC0415 - `--help` does not need it
 
-    named = [data_dir, Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None]
-    cache = platformdirs.user_cache_path("tpobench", appauthor=False)
-    return (*(Path(path).expanduser() for path in named if path is not None), cache)
+    return platformdirs.user_cache_path("tpobench", appauthor=False)
 
 
 def candidates(data: DataFile, place: Path) -> Iterator[Path]:
@@ -144,3 +166,44 @@ def digest(path: Path) -> tuple[str, int]:
             sha.update(chunk)
             size += len(chunk)
     return sha.hexdigest(), size
+
+
+_given: dict[str, str] = {}  # file -> path
+
+
+def prefer(paths: Mapping[str, str]) -> None:
+    """From now on this process reads these files (name -> path) where the paths exist, and searches otherwise."""
+    _given.clear()
+    _given.update(paths)
+
+
+def read(name: str) -> tuple[bytes, Path]:
+    """The uncompressed contents of a data file, verified or not, and where they were read.
+
+    Raises:
+        UsageError: no such name in the catalogue.
+        DataUnavailable: no copy is here, or it cannot be read.
+    """
+    path = Path(_given[name]) if name in _given and Path(_given[name]).is_file() else None
+    if path is None:
+        found = find(name)
+        if isinstance(found, Missing):
+            raise DataUnavailable(str(found))
+        path = found.path
+    try:
+        with gzip.GzipFile(path) if path.suffix == ".gz" else io.FileIO(path) as stream:
+            return stream.read(), path
+    except (OSError, EOFError, zlib.error) as error:
+        msg = f"{name}: {path} cannot be read: {error}"
+        raise DataUnavailable(msg) from error
+
+
+def files_of(dataset: str) -> list[DataFile]:
+    """The files of a data set, in the order of the catalogue."""
+    return [data for data in CATALOG.values() if data.dataset == dataset]
+
+
+def fingerprint(hashes: Mapping[str, str]) -> str:
+    """One hash for a copy of several files (name -> sha256): that of its lines `sha256  name`, sorted by name."""
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -253,7 +253,7 @@ def data_section(name: str, data_dir: Path | None) -> Section:
     missing = [f for f in files if isinstance(f, data.Missing)]
     values = {f.data.file: _status(f) for f in files}
     problems = [
-        Problem(PROBLEM, f"{f.path} is not the published file: {f.problem}", "replace it with the published file")
+        Problem(PROBLEM, f"{f.path} is not the published file: {f.problem}", data.replacement(f, data_dir))
         for f in found
         if not f.verified
     ]

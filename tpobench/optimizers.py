@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -48,16 +49,26 @@ class Adam:
         """One Adam update."""
         if self.mean is None or self.square is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        if not self.nesterov:
+            self._plain(theta, gradient, self.mean, self.square)
+            return
         self.count += 1
         t, b1, b2 = self.count, self.b1, self.b2
         self.mean.lerp_(gradient, 1 - b1)
         self.square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        if self.nesterov:
-            direction = torch.add(self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t))
-        else:
-            direction = self.mean / (1 - b1**t)
+        direction = torch.add(self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t))
         scale = (self.square / (1 - b2**t)).sqrt_().add_(1e-8)
         theta.addcdiv_(direction, scale, value=-self.learning_rate)
+
+    def _plain(self, theta: Tensor, gradient: Tensor, mean: Tensor, square: Tensor) -> None:
+        """The same without momentum from Nesterov, by the library's kernel: one pass over memory instead of eight."""
+        steps = theta.new_tensor(self.count, dtype=torch.float32)
+        adam(
+            [theta], [gradient], [mean], [square], [], [steps], fused=True, lr=self.learning_rate, eps=1e-8,
+            beta1=self.b1, beta2=self.b2, amsgrad=False, weight_decay=0.0, maximize=False,
+        )  # fmt: skip
+        torch.autograd.graph.increment_version(theta)  # the kernel itself does not say that theta has changed
+        self.count += 1
 
 
 @dataclass(frozen=True)

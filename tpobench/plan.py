@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,6 +117,7 @@ class Plan:
     suite: Suite
     specs: tuple[RunSpec, ...]
     skipped: tuple[Skipped, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)  # data file -> where it lies here; see `datasets.with_data`
 
     def jobs(self, done: Iterable[str] = ()) -> list[Job]:
         """The jobs for all specs whose id is not in `done`, in plan order."""
@@ -181,12 +182,28 @@ def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
     for name in dict.fromkeys(names):
         hyper = {k: v for k, v in suite.hyper.get(name, {}).items() if k != "epochs"}
         rules.append(ALGORITHMS[name].with_hyper(**hyper))
+        for key in (key for key in suite.swept if key not in rules[-1].hyperparameters):
+            own = ", ".join(sorted(rules[-1].hyperparameters)) or "none"
+            msg = (
+                f"suite '{suite.name}': the grid sweeps hyper.{key}, which rule '{name}' does not have (it has {own}); "
+                "leave the rule out, or the axis"
+            )
+            raise UsageError(msg)
     return rules
+
+
+def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
+    """The rule with the cell's hyperparameters, whole numbers where its defaults are whole."""
+    whole = {k for k, v in dict[str, object](rule.hyperparameters).items() if type(v) is int}
+    hyper = {k: int(v) if k in whole and isinstance(v, float) and v.is_integer() else v for k, v in cell.hyper.items()}
+    return rule.with_hyper(**hyper) if hyper else rule
 
 
 def why_not(rule: Algorithm, cell: Cell) -> str:
     """Why the cell's task cannot serve the rule, empty when it can."""
     offers = cell.task.offers
+    if other := _other_unit(rule, cell.task):
+        return other
     if rule.compares != "nothing" and rule.compares not in offers:
         return f"compares {rule.compares}, which task '{cell.task.kind}' does not offer"
     missing = sorted(rule.needs - offers)
@@ -197,6 +214,18 @@ def why_not(rule: Algorithm, cell: Cell) -> str:
     return ""
 
 
+def _other_unit(rule: Algorithm, task: Any) -> str:
+    """Why the task has no candidates of the rule's unit, empty when it has."""
+    if rule.unit == "sequence":
+        whole = "needs whole answers; on task 'sequence' it runs beside the rules that compare next tokens"
+        return whole if task.kind == "tokens" else ""
+    if task.kind not in {"sequence", "tokens"}:
+        return f"compares next tokens, which task '{task.kind}' does not offer"
+    if task.reward == "terminal":
+        return "compares next tokens, which need a reward for every token; task.reward is terminal"
+    return ""
+
+
 def resolve(
     suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
 ) -> RunSpec:
@@ -204,10 +233,13 @@ def resolve(
 
     On a device with memory of its own, seeds are stacked as wide as that allows.
     """
+    rule = _in_cell(rule, cell)
     task = {"kind": cell.task.kind, **dataclasses.asdict(cell.task)}
     training = {k: getattr(cell.training, k) for k in TRAINING_KEYS}
     matching = ANY_MATCHING
-    if task["kind"] == "sequence" and rule.compares == "nothing":
+    if task["kind"] == "sequence" and rule.unit == "token" and task["reward"] != "terminal":
+        task["kind"] = "tokens"  # one rollout per prompt however rules are matched
+    elif task["kind"] == "sequence" and rule.unit != "token" and rule.compares == "nothing":
         matching = cell.training.matching
         task, training = match_budget(task, training, matching)
     if cell.training.diagnostics:  # absent means no, so that specs from before it was known keep their ids
@@ -273,6 +305,10 @@ def interactions_of(spec: RunSpec) -> int:
     task = spec.task
     if task["kind"] == "sequence":
         per_step = int(task["prompts"]) * int(task["candidates"])
+    elif task["kind"] == "sampled":
+        per_step = int(task["contexts"]) * int(task["candidates"])
+    elif task["kind"] == "tokens":
+        per_step = int(task["prompts"])
     else:
         per_step = int(task.get("samples", task.get("contexts", 0)))  # exact updates count one per context
     return int(spec.training["steps"]) * per_step

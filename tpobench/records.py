@@ -32,6 +32,7 @@ FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
 STATUSES = (*FINISHED, *BROKEN, "skipped")
 IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
+ADDED = {"training.diagnostics": False}  # keys of IDENTITY that older meta.json lack, and what that means
 RECORD_TYPES = {  # of the fields that every reader relies on
     "id": str, "spec": dict, "reason": str, "facts": dict, "curve": dict, "counts": dict, "reporting": dict,
     "attempts": int, "cost": dict, "provenance": dict,
@@ -306,7 +307,7 @@ def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
         k: {n: v for n, v in part.items() if n not in grid} if isinstance(part := suite.get(k), dict) else part
         for k in IDENTITY
     }
-    return {**_flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
+    return {**ADDED, **_flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
 
 
 def _flat(suite: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

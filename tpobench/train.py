@@ -15,15 +15,24 @@ from tpobench.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.noise import Noise
 from tpobench.optimizers import Adam, Muon, NormalizedStep, Optimizer
 from tpobench.tasks.bandit import BanditTask, ContextsTask
+from tpobench.tasks.mnist import MnistTask
+from tpobench.tasks.sampled import SampledTask
 from tpobench.tasks.sequence import SequenceTask
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.settings import SETTINGS, streams
 from tpobench.tasks.task import Policy, Step, Task
+from tpobench.tasks.tokens import TokensTask
 
 if TYPE_CHECKING:
     from tpobench.plan import Job
 
-TASKS: dict[str, Any] = {"bandit": BanditTask, "contexts": ContextsTask, "sequence": SequenceTask}
-BUDGET_KEYS = ("prompts", "candidates")
+TASKS: dict[str, Any] = {
+    "bandit": BanditTask,
+    "contexts": ContextsTask,
+    "sequence": SequenceTask,
+    "tokens": TokensTask,
+    "sampled": SampledTask,
+    "mnist": MnistTask,
+}
 
 
 class Measurement(NamedTuple):
@@ -52,7 +61,7 @@ def train(job: Job) -> Iterator[Measurement]:
     interactions = gradient_steps = 0
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
-        finite = theta.flatten(1).isfinite().all(1)
+        finite = finite_seeds(theta)
         for name, value in metrics.items():
             masked = torch.where(finite, value, torch.nan)
             yield Measurement(step, interactions, gradient_steps, name, tuple(masked.tolist()))
@@ -63,7 +72,7 @@ def train(job: Job) -> Iterator[Measurement]:
         record = step % every == 0 or step == steps
         if record:
             yield from measure(step, task.evaluate(policy, rollout))
-        if step == steps or not theta.isfinite().flatten(1).all(1).any():
+        if step == steps or not finite_seeds(theta).any():
             return
         credit = algorithm.credit_for(rollout.groups)
         for epoch in range(epochs):
@@ -77,6 +86,13 @@ def train(job: Job) -> Iterator[Measurement]:
         if record:
             yield from measure(step, diagnosis)
         interactions, gradient_steps = interactions + rollout.interactions, gradient_steps + epochs
+
+
+def finite_seeds(theta: Tensor) -> Tensor:
+    """Which seeds have finite parameters only: (S,).  A finite sum has finite terms, and a sum is quickly taken."""
+    flat = theta.flatten(1)
+    finite = flat.sum(1).isfinite()
+    return finite if bool(finite.all()) else flat.isfinite().all(1)
 
 
 def loss_gradient(
@@ -106,6 +122,8 @@ def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snaps
         return None
     deviation = groups.score - groups.score.mean(-1, keepdim=True)
     scores_differ = deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
+    if bool(scores_differ.any(0).all()):
+        return None
     useful = (scores_differ | (has_reward_variance(groups) > 0)).any(0)
     return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
 
@@ -113,7 +131,7 @@ def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snaps
 def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
     settings = SETTINGS[str(task["kind"])](**{k: v for k, v in task.items() if k != "kind"})
-    cell = json.dumps({k: v for k, v in task.items() if k not in BUDGET_KEYS}, sort_keys=True)
+    cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
     return TASKS[settings.kind](settings, noise)
 

@@ -21,6 +21,7 @@ Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S,
 Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
 Value = float | bool | str
 Compares = Literal["nothing", "candidates", "draws"]
+Unit = Literal["sequence", "token"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
 NO_DEFAULT: Any = inspect.Parameter.empty
 
@@ -40,6 +41,7 @@ class Algorithm:
     credit: Credit = field(hash=False)
     fit: Fit = field(hash=False)
     compares: Compares = "nothing"  # what a context must offer: one draw, scored candidates, or i.i.d. draws
+    unit: Unit = "sequence"  # what a candidate is: a whole answer, or the next token in a state
     keep: Keep | None = None  # contexts that count, (S, B)
     max_epochs: int | None = None
     needs: frozenset[str] = frozenset()  # optional fields of CandidateGroups
@@ -51,6 +53,7 @@ class Algorithm:
         where = f"rule '{self.name}'"
         for name, choice, valid in (
             ("compares", self.compares, get_args(Compares)),
+            ("unit", self.unit, get_args(Unit)),
             ("zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
         ):
             if choice not in valid:

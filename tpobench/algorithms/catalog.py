@@ -11,6 +11,7 @@ from __future__ import annotations
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.credit import (
     baseline_advantage,
+    batch_standardized_reward,
     label_target,
     standardized_reward,
     standardized_score,
@@ -36,6 +37,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         ),
         Algorithm("ppo", baseline_advantage, clipped_token_ratio, paper="arXiv 1707.06347, eq. 7, without a critic"),
         Algorithm("dg", baseline_advantage, delightful_gradient, max_epochs=1, paper="arXiv 2603.14608"),
+        Algorithm(
+            "dg_multi_epoch",
+            baseline_advantage,
+            delightful_gradient,
+            paper=f"arXiv 2603.14608, a batch used for several epochs; {TPO}, appendix E",
+        ),
         Algorithm(
             "grpo",
             standardized_reward,
@@ -63,12 +70,37 @@ ALGORITHMS: dict[str, Algorithm] = {
             paper=f"arXiv 2402.03300, eq. 3, groups of equal rewards left out, KL included; {TPO}, section 4",
         ),
         Algorithm(
+            "grpo_batch",
+            batch_standardized_reward,
+            policy_gradient,
+            max_epochs=1,
+            paper=f"{TPO}, section 3.3 and appendix C: one draw per context, rewards standardised over the batch",
+        ),
+        Algorithm(
+            "grpo_token",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            unit="token",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"arXiv 2402.03300, eq. 3, over next tokens; {TPO}, section 3.4",
+        ),
+        Algorithm(
             "tpo",
             tilted_target,
             cross_entropy,
             compares="candidates",
             zero_gradient_on_flat="at_snapshot",
             paper=f"{TPO}, section 2",
+        ),
+        Algorithm(
+            "tpo_token",
+            tilted_target,
+            cross_entropy,
+            compares="candidates",
+            unit="token",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"{TPO}, section 3.4: groups of next tokens",
         ),
         Algorithm(
             "tpo_no_anchor",

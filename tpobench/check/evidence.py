@@ -207,9 +207,10 @@ def _margin(kind: str, margins: Mapping[str, Margin], record: RunRecord) -> Marg
 def resolution(record: RunRecord) -> float:
     """1 / N_eval, with N_eval the scored rollouts behind a final value; 0 where the error is computed exactly."""
     task = record.spec["task"]
-    if task.get("kind") != "sequence":
+    if task.get("kind") not in {"sequence", "tokens"}:
         return 0.0
-    return 1 / (int(task["prompts"]) * int(task["candidates"]) * int(record.reporting["window"]))
+    rollouts = int(task["prompts"]) * (int(task["candidates"]) if task["kind"] == "sequence" else 1)
+    return 1 / (rollouts * int(record.reporting["window"]))
 
 
 def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:

@@ -15,6 +15,8 @@ from tpobench.plan import Plan, RunSpec, plan_runs
 from tpobench.records import RunRecord, canonical
 from tpobench.suite import Report, Suite, Training, build_suite
 
+TRAINING = {f.name for f in dataclasses.fields(Training)}
+
 
 def rules_here() -> dict[str, str]:
     """Every rule that can be run here, with its version."""
@@ -111,7 +113,8 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
     axes: dict[str, dict[Any, None]] = {}
     for record in records:
         for axis, value in record.spec["cell"].items():
-            axes.setdefault(axis, {})[value] = None
+            key = axis if axis in record.spec["task"] or axis in TRAINING else f"hyper.{axis}"
+            axes.setdefault(key, {})[value] = None
     fields = {f.name for f in dataclasses.fields(Report)}
     report: dict[str, Any] = {k: v for k, v in first.reporting.items() if k in fields}
     report["thresholds"] = tuple(report.get("thresholds", Report.thresholds))

@@ -32,8 +32,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.steps=100; commas sweep (length=3,4).")
 ]
+ScaleOption = Annotated[str, typer.Option("--scale", help="paper: the suite as it stands; quick: its [quick] table.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="The suite's few-second version.")]
 PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file that registers your own rules.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of data files; else $TPOBENCH_DATA_DIR, else the user's cache."),
+]
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tpobench.cli.base import JsonOption, PluginOption, SetOption, SmokeOption, answer, app, table
+from tpobench.cli.base import JsonOption, PluginOption, ScaleOption, SetOption, SmokeOption, answer, app, table
 from tpobench.errors import unknown
 
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
@@ -39,21 +39,39 @@ def list_(
 
 
 @show_app.command("suite")
-def show_suite(*, suite: str, set_: SetOption = None, smoke: SmokeOption = False, as_json: JsonOption = False) -> None:
-    """Show a suite with every default written out."""
-    from tpobench.suite import load_suite
+def show_suite(
+    *,
+    suite: str,
+    set_: SetOption = None,
+    scale: ScaleOption = "paper",
+    smoke: SmokeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a suite with every default written out, and how it differs from what was published."""
+    from tpobench.suite import load_suite, scale_changes
 
-    resolved = load_suite(suite, set_ or [], smoke=smoke).as_dict()
+    resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
+    changes = scale_changes(suite) if scale == "quick" else ()
     if as_json:
-        answer(json.dumps(resolved))
+        answer(json.dumps({**resolved, "scale": scale, "scale_changes": [c._asdict() for c in changes]}))
         return
     for key, value in resolved.items():
-        if not isinstance(value, dict):
-            answer(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        if not isinstance(value, dict) and key != "deviations":
+            answer(f"{key} = {_toml(value)}")
     for key, value in resolved.items():
         if isinstance(value, dict) and value:
             answer(f"\n[{key}]")
-            answer("\n".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in value.items()))
+            answer("\n".join(f"{k} = {_toml(v)}" for k, v in value.items()))
+    if resolved["deviations"]:
+        answer("\nDeviations from the published protocol" + " (of the scale paper)" * bool(changes))
+        answer("\n".join(f"- {line}" for line in resolved["deviations"]))
+    if changes:
+        answer("\nWhat the quick scale changes (paper -> quick)")
+        answer("\n".join(f"{c.key}: {_toml(c.paper)} -> {_toml(c.quick)}" for c in changes))
+
+
+def _toml(value: Any) -> str:
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _list_suites() -> list[dict[str, Any]]:
@@ -65,6 +83,7 @@ def _list_suites() -> list[dict[str, Any]]:
             "suite": s.name,
             "cells": len(s.cells),
             "seeds": s.seeds,
+            "quick": "yes" if s.quick else "-",
             "algorithms": ",".join(s.algorithms),
             "title": s.title,
         }

@@ -21,6 +21,7 @@ import typer
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
 from tpobench.cli.base import (
     NOTICE,
+    DataDirOption,
     JsonOption,
     PluginOption,
     SetOption,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from tpobench.check.code import Code
     from tpobench.execution.engine import Executor
     from tpobench.execution.stop import Stop
-    from tpobench.plan import RunSpec
+    from tpobench.plan import Plan, RunSpec
     from tpobench.records import RunRecord
     from tpobench.stats.gate import GatePlan, Margin
 
@@ -93,6 +94,7 @@ class _Request:
     runs: bool
     strict: bool
     waivers: Path | None
+    data_dir: Path | None
 
 
 @app.command()
@@ -115,6 +117,7 @@ def check(
     confirm: ConfirmOption = True,
     rtol: RtolOption = 0.0,
     executor: ExecutorOption = "local",
+    data_dir: DataDirOption = None,
 ) -> None:
     """Say whether any rule in any cell learns worse than the baseline; run what is missing first."""
     from tpobench.check import outputs
@@ -124,7 +127,7 @@ def check(
     try:
         request = _request(
             results, baseline, suite=suite, overrides=set_, plugins=plugin, margin=margin, no_run=no_run, fresh=fresh,
-            confirm=confirm, rtol=rtol, strict=strict, waivers=waivers, executor=executor, jobs=jobs,
+            confirm=confirm, rtol=rtol, strict=strict, waivers=waivers, executor=executor, jobs=jobs, data_dir=data_dir,
         )  # fmt: skip
         judgement = _judge(request, executor, jobs)
     except TpobenchError as error:  # a check that was not made is seen wherever its verdict would have been
@@ -157,6 +160,7 @@ def _request(
     waivers: Path | None,
     executor: str,
     jobs: int | None,
+    data_dir: Path | None,
 ) -> _Request:
     from tpobench.check.baseline import read_baseline
     from tpobench.check.code import code_under_test
@@ -194,6 +198,7 @@ def _request(
         runs=not no_run,
         strict=strict,
         waivers=waivers,
+        data_dir=data_dir,
     )
 
 
@@ -321,6 +326,7 @@ def _candidate(request: _Request, records: Iterable[RunRecord]) -> Candidate:
 def _trainer(request: _Request, executor: str, jobs: int | None, found: Candidate) -> Iterator[Any]:
     """A function that runs what is missing of some seeds and arms: (candidate, seeds, arms) -> (candidate, runs)."""
     from tpobench.check.plans import due
+    from tpobench.datasets import with_data
     from tpobench.execution.inline import Inline
     from tpobench.execution.local import Local
     from tpobench.execution.machine import cores
@@ -332,11 +338,12 @@ def _trainer(request: _Request, executor: str, jobs: int | None, found: Candidat
         wanted = due(request.baseline, candidate, seeds, arms, request.rules)
         if not wanted:
             return candidate, 0
+        plans = with_data([_plan(request, specs) for specs in wanted.values()], request.data_dir, fixed=True)
         if not workers:
             _require_same_code(request, found, adding=True)
             workers.append(Inline() if executor == "inline" else Local(jobs or cores()))
-        for name, specs in wanted.items():
-            _run(request, name, specs, workers[0], stop)
+        for plan in plans:
+            _run(request, plan, workers[0], stop)
         return _candidate(request, _load(request.root)[0]), sum(map(len, wanted.values()))
 
     with stopping(Stop(), NOTICE) as stop:
@@ -347,16 +354,23 @@ def _trainer(request: _Request, executor: str, jobs: int | None, found: Candidat
                 worker.close()
 
 
-def _run(request: _Request, suite: str, specs: Sequence[RunSpec], executor: Executor, stop: Stop) -> None:
-    """Train some runs of one suite into the candidate's folder."""
+def _plan(request: _Request, specs: Sequence[RunSpec]) -> Plan:
+    """A plan of some runs of one suite, whose settings are those of the candidate's folder where it holds some."""
     from tpobench.check.plans import plan_of
+    from tpobench.records import Store
+
+    meta = Store(_folder(request.root, specs[0].suite)).meta() or {}
+    return plan_of(request.baseline, specs, meta.get("suite"))
+
+
+def _run(request: _Request, plan: Plan, executor: Executor, stop: Stop) -> None:
+    """Train some runs of one suite into the candidate's folder."""
     from tpobench.execution.engine import Options, execute
     from tpobench.execution.progress import progress_for
     from tpobench.records import Store
 
-    store = Store(_folder(request.root, suite))
-    plan = plan_of(request.baseline, specs, (store.meta() or {}).get("suite"))
-    with progress_for(f"check {suite}", len(specs), 0, sys.stderr) as progress:
+    store = Store(_folder(request.root, plan.specs[0].suite))
+    with progress_for(f"check {plan.specs[0].suite}", len(plan.specs), 0, sys.stderr) as progress:
         execute(
             plan, store, 1, progress, request.plugins, executor=executor, options=Options(retry_failed=True), stop=stop
         )
@@ -409,6 +423,7 @@ def _uncommitted(commit: object) -> bool:
 def _notes(request: _Request, candidate: Candidate, damaged: int, waivers: Sequence[str]) -> list[str]:
     """What a reader should know beside the verdicts."""
     from tpobench.check.evidence import platform_of
+    from tpobench.unverified import unverified
 
     notes = list(waivers)
     new = [r for arm in candidate.arms.values() for r in arm.values()]
@@ -427,6 +442,7 @@ def _notes(request: _Request, candidate: Candidate, damaged: int, waivers: Seque
         and _uncommitted(request.code.facts["git"])
     ):
         notes.append(f"the code here is not committed: whether {request.root} was made with it cannot be told")
+    notes += map(str, unverified(old))
     if damaged:
         notes.append(f"{damaged} damaged records in {request.root} were left out")
     return notes

@@ -10,12 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tpobench.cli.base import JsonOption, answer, app
+from tpobench.cli.base import DataDirOption, JsonOption, answer, app
 
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of data files; else $TPOBENCH_DATA_DIR, else the user's cache."),
-]
 CANNOT_RUN = 2
 
 

@@ -18,8 +18,10 @@ import typer
 
 from tpobench.cli.base import (
     NOTICE,
+    DataDirOption,
     JsonOption,
     PluginOption,
+    ScaleOption,
     SetOption,
     SmokeOption,
     answer,
@@ -31,7 +33,8 @@ from tpobench.cli.base import (
     split,
     table,
 )
-from tpobench.errors import NothingToDo, RunsFailed, Stopped, UsageError, unknown
+from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located, require_reader
+from tpobench.errors import NothingToDo, RunsFailed, Stopped, TpobenchError, UsageError, unknown
 from tpobench.execution.units import duration, parse_bytes, parse_duration
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ def run(
     algos: AlgosOption = None,
     seeds: SeedsOption = None,
     set_: SetOption = None,
+    scale: ScaleOption = "paper",
     smoke: SmokeOption = False,
     jobs: JobsOption = None,
     as_json: JsonOption = False,
@@ -96,6 +100,9 @@ def run(
     memory_limit: MemoryOption = None,
     max_attempts: AttemptsOption = 3,
     retry_failed: RetryOption = False,
+    data: DataOption = None,
+    data_dir: DataDirOption = None,
+    allow_unverified_data: AllowUnverifiedOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Run what is missing of one or more suites; finished runs are kept and never repeated."""
@@ -120,22 +127,25 @@ def run(
         device=device,
         out=out,
         name=name,
+        scale=scale,
         smoke=smoke,
+        data=data,
     )
-    make, processes = _executor(executor, scheduler, jobs, memory, devices)
+    make, processes = executor_for(executor, scheduler, jobs, memory, devices)
+    plans = located(plans, options, data_dir, allow_unverified=allow_unverified_data, only_warn=dry_run)
     if dry_run:
         _show_plans(plans, processes, options, seeds, as_json=as_json)
         return
-    _warn_of_threads(plans, processes)
+    warn_of_threads(plans, processes)
     with stopping(Stop(), NOTICE) as stop:
         chosen = make()
         try:
-            answers, refused = _run_all(plans, chosen, options, plugin or [], stop, seeds)
+            answers, refused = run_all(plans, chosen, options, plugin or [], stop, seeds)
         finally:
             chosen.close()
     if not answers:
-        raise refused[0]
-    for refusal in refused:
+        raise next(iter(refused.values()))
+    for refusal in refused.values():
         say(f"tpobench: {refusal}")
     if as_json:
         answer(json.dumps({"suites": answers}))
@@ -172,7 +182,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _executor(
+def executor_for(
     name: str, scheduler: str | None, jobs: int | None, memory: int | None, devices: tuple[int, ...]
 ) -> tuple[Callable[[], Executor], int]:
     """How to make the executor, and how many jobs it runs at a time as far as that is known before it is made."""
@@ -211,10 +221,13 @@ def _plans(
     device: str,
     out: Path,
     name: str | None,
+    scale: str,
     smoke: bool,
+    data: str | None = None,
 ) -> tuple[list[tuple[Path, Plan]], tuple[int, ...]]:
     """Every suite's folder and plan, and the CUDA devices; all made before the first run, so mistakes cost nothing."""
     from tpobench.adaptive import is_adaptive, require_no_plan, seeds_of
+    from tpobench.cli.search import require_plain_seeds
     from tpobench.execution.devices import parse_device
     from tpobench.execution.plugins import load_plugins
     from tpobench.plan import parse_seeds, plan_runs
@@ -228,7 +241,9 @@ def _plans(
         msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
         raise UsageError(msg)
     wanted = None if seeds is None else list(seeds_of(seeds)) if is_adaptive(seeds) else parse_seeds(seeds)
-    loaded = [load_suite(n, overrides or [], smoke=smoke) for n in names]
+    loaded = [load_suite(n, [*(overrides or []), *data_override(n, data)], smoke=smoke, scale=scale) for n in names]
+    require_reader(data, loaded)
+    require_plain_seeds(loaded, seeds)
     _, devices = parse_device(device)
     if plugins:
         load_plugins(plugins)
@@ -241,7 +256,8 @@ def _plans(
     return plans, devices
 
 
-def _warn_of_threads(plans: Iterable[tuple[Path, Plan]], processes: int) -> None:
+def warn_of_threads(plans: Iterable[tuple[Path, Plan]], processes: int) -> None:
+    """Say so where the jobs would use more threads than there are CPUs."""
     from tpobench.execution.machine import cores
 
     threads = max((spec.threads for _, plan in plans for spec in plan.specs), default=1)
@@ -251,24 +267,33 @@ def _warn_of_threads(plans: Iterable[tuple[Path, Plan]], processes: int) -> None
         )
 
 
-def _run_all(
+def run_all(
     plans: Iterable[tuple[Path, Plan]],
     executor: Executor,
     options: Options,
     plugins: Sequence[str],
     stop: Stop,
     seeds: str | None,
-) -> tuple[list[dict[str, Any]], list[NothingToDo]]:
-    """All suites in turn; a time budget and a limit of cost hold for all of them together."""
+    *,
+    forgiven: tuple[type[TpobenchError], ...] = (NothingToDo,),
+) -> tuple[list[dict[str, Any]], dict[Path, TpobenchError]]:
+    """All suites in turn; a time budget and a limit of cost hold for all of them together.
+
+    What is `forgiven` costs its folder only: its error is the second part of the answer.
+    """
     from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli.adaptive import run_adaptive
+    from tpobench.cli.search import is_search, require_affordable_searches, run_search
     from tpobench.execution.engine import require_affordable
     from tpobench.records import Store
 
     plans = list(plans)
     if options.max_cost_s is not None and not is_adaptive(seeds):
-        require_affordable([(plan, Store(folder).known()[0]) for folder, plan in plans], options)
-    answers, refused = [], []
+        priced = [(plan, Store(folder).known()[0]) for folder, plan in plans]
+        require_affordable([found for found in priced if not is_search(found[0])], options)
+        require_affordable_searches([found for found in priced if is_search(found[0])], options)
+    answers: list[dict[str, Any]] = []
+    refused: dict[Path, TpobenchError] = {}
     start, whole = time.monotonic(), options.time_budget_s
     for folder, plan in plans:
         if stop.asked.is_set():
@@ -279,10 +304,12 @@ def _run_all(
             if is_adaptive(seeds) and plan.specs:
                 adaptive = make_plan(str(seeds), plan)
                 answers.append(run_adaptive(folder, adaptive, executor, options, plugins, stop))
+            elif is_search(plan):
+                answers.append(run_search(folder, plan, executor, options, plugins, stop))
             else:
                 answers.append(_run_one(folder, plan, executor, options, plugins, stop))
-        except NothingToDo as error:
-            refused.append(error)
+        except forgiven as error:
+            refused[folder] = error
     return answers, refused
 
 
@@ -341,12 +368,30 @@ def _conclude(answers: Sequence[dict[str, Any]], stop: Stop) -> None:
         RunsFailed: some runs have no result.
     """
     folders = [a["folder"] for a in answers]
+    require_not_stopped(folders, stop)
+    say("next: " + "; ".join(f"tpobench report {folder}" for folder in folders))
+    require_results(answers)
+
+
+def require_not_stopped(folders: Sequence[str], stop: Stop) -> None:
+    """Go on unless a signal stopped the runs.
+
+    Raises:
+        Stopped: it did.
+    """
     if stop.asked.is_set():
         msg = f"stopped; finished runs are kept in {', '.join(folders)}, the same command goes on from there"
         stopped = Stopped(msg)
         stopped.exit_code = stop.exit_code
         raise stopped
-    say("next: " + "; ".join(f"tpobench report {folder}" for folder in folders))
+
+
+def require_results(answers: Sequence[dict[str, Any]]) -> None:
+    """Go on unless runs failed.
+
+    Raises:
+        RunsFailed: some have no result.
+    """
     bad = [f for a in answers for f in a["failed"]]
     if bad:
         first = bad[0]
@@ -381,6 +426,7 @@ def _show_plans(
     plans: Iterable[tuple[Path, Plan]], processes: int, options: Options, seeds: str | None, *, as_json: bool
 ) -> None:
     from tpobench.adaptive import is_adaptive, make_plan
+    from tpobench.cli import search
     from tpobench.cli.adaptive import adaptive_costs, costs_text
     from tpobench.execution.engine import due
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
@@ -388,8 +434,9 @@ def _show_plans(
 
     answers: list[dict[str, Any]] = []
     empty = True
-    for folder, plan in plans:
+    for folder, whole in plans:
         known, _ = Store(folder).known()
+        plan = search.shown(whole, known)
         jobs, _ = due(plan, known, options)
         rows = [{**vars(r), "cell": cell_text(r.cell)} for r in plan_table(plan, known, jobs)]
         costs = Costs(plan.suite, known, "cpu_s")
@@ -400,6 +447,9 @@ def _show_plans(
         adaptive = adaptive_costs(folder, make_plan(str(seeds), plan), options) if is_adaptive(seeds) else None
         if adaptive is not None:
             answers[-1]["adaptive"] = adaptive
+        searching = search.search_costs(whole, known, options) if search.is_search(whole) else None
+        if searching is not None:
+            answers[-1]["search"] = searching
         empty = empty and not plan.specs
         if not as_json:
             for row in rows:
@@ -413,6 +463,8 @@ def _show_plans(
             spent = "unknown" if cpu is None else duration(cpu)
             answer(f"estimated CPU time {spent}, wall time {around} with --jobs {processes}\n")
             for line in [] if adaptive is None else costs_text(adaptive):
+                answer(line)
+            for line in [] if searching is None else search.costs_text(searching):
                 answer(line)
     if as_json:
         answer(json.dumps({"suites": answers, "jobs": processes}))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tpobench.cli.base import (
+    DataDirOption,
     JsonOption,
     PathArgument,
     PluginOption,
@@ -236,9 +237,11 @@ def verify_(
     runs: Annotated[int, typer.Option("--runs", min=1, help="How many finished runs to train again.")] = 3,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw: other seeds take other runs.")] = 0,
     plugin: PluginOption = None,
+    data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a few finished runs again, drawn at random, and compare every number."""
+    from tpobench.datasets import paths_of
     from tpobench.execution.devices import probe
     from tpobench.execution.isolate import train_isolated
     from tpobench.execution.job import Message
@@ -251,12 +254,13 @@ def verify_(
     if not chosen:
         msg = f"no run in {path} has a result to verify; see: tpobench status {path}"
         raise NothingToDo(msg)
+    paths = paths_of((r.spec["task"] for r in chosen), data_dir)
     say(f"training {len(chosen)} runs again")
     loaded = load_plugins(plugin or [])
     with SlotPool(size=1) as pool:
         verdicts = verify(
             chosen,
-            lambda job, reporting: train_isolated(pool, Message(job, reporting, loaded)),
+            lambda job, reporting: train_isolated(pool, Message(job, reporting, loaded, paths)),
             lambda device: device == "cpu" or bool(probe().devices),
         )
     if as_json:

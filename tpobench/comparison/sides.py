@@ -9,9 +9,9 @@ from typing import Any
 from tpobench.errors import UsageError
 from tpobench.records import BROKEN, FINISHED, RunRecord, canonical
 from tpobench.report.cells import Arm, Cell, Reporting, read_cells, rule_order
+from tpobench.tasks.settings import streams
 
 SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds")
-BUDGET = ("prompts", "candidates")  # part of the task that the noise streams do not depend on
 ANY = "any"
 
 
@@ -39,8 +39,7 @@ class Entry:
     def stream(self) -> str:
         """What two arms must share for equal seeds to mean equal random numbers."""
         spec = self.specs[0]
-        task = {k: v for k, v in spec["task"].items() if k not in BUDGET}
-        return canonical([spec["suite"], task, sorted(self.schemes)]) if len(self.schemes) == 1 else ""
+        return canonical([spec["suite"], streams(spec["task"]), sorted(self.schemes)]) if len(self.schemes) == 1 else ""
 
 
 @dataclass(frozen=True)

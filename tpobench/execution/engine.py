@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tpobench.datasets import reads_data, with_data
 from tpobench.errors import NothingToDo, TpobenchError, UsageError
 from tpobench.execution.estimate import Costs, Key, key_of
 from tpobench.execution.inline import Inline
@@ -95,6 +96,7 @@ def execute(
         UsageError: the store holds runs of other settings, or the plan costs more than allowed.
         StorageFull: a record cannot be written; everything before it is kept.
         WorkersBroken: child processes cannot start.
+        DataUnavailable: the runs read data that is not here; `datasets.with_data` finds it elsewhere.
     """
     store = store if isinstance(store, Store) else Store(Path(store))
     stop = stop or Stop()
@@ -104,6 +106,8 @@ def execute(
     if executor is None:
         with Local(jobs) as local:
             return execute(plan, store, jobs, progress, plugins, executor=local, options=options, stop=stop)
+    if not plan.data and reads_data(plan) and due(plan, store.known()[0], options)[0]:
+        (plan,) = with_data([plan])
     read = load_plugins(plugins)
     _require_reachable_rules(plan, executor)
     known, quarantined = _prepare(plan, store)
@@ -173,13 +177,16 @@ def _train(
     progress: Progress | None,
 ) -> dict[str, str]:
     """Run the jobs, those that other invocations hold last."""
-    reporting = plan.suite.reporting
+
+    def message(job: Job) -> Message:
+        return Message(job, plan.suite.reporting, plugins, plan.data)
+
     ran: dict[str, str] = {}
     told: set[str] = set()
     jobs: Sequence[Job] = work.jobs
     while jobs:
         held: list[Job] = []
-        with closing(executor.run(jobs, work, lambda job: Message(job, reporting, plugins), stop)) as results:
+        with closing(executor.run(jobs, work, message, stop)) as results:
             for result in results:
                 if isinstance(result, TpobenchError):
                     raise result

@@ -70,4 +70,4 @@ def _train(message: Message) -> list[RunRecord]:
     if all(r.status in FINISHED for r in records) or len(set(message.job.seeds)) == 1:
         return records
     parts = message.job.parts()
-    return [r for part in parts for r in _train(Message(part, message.reporting, message.plugins))]
+    return [r for part in parts for r in _train(message.of(part))]

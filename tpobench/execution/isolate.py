@@ -20,5 +20,5 @@ def train_isolated(pool: SlotPool, message: Message, timeout_s: float = DAY_S) -
         return records
     found: list[RunRecord] = []
     for part in message.job.parts():
-        found += train_isolated(pool, Message(part, message.reporting, message.plugins), timeout_s)
+        found += train_isolated(pool, message.of(part), timeout_s)
     return [] if pool.killed.is_set() else found

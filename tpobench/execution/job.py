@@ -7,11 +7,12 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tpobench import data
 from tpobench.execution.assemble import assemble
 from tpobench.execution.plugins import Plugin, load_plugin
 from tpobench.execution.provenance import provenance
@@ -34,6 +35,7 @@ class Message:
     job: Job
     reporting: dict[str, Any]
     plugins: tuple[Plugin, ...] = field(default=())
+    data: Mapping[str, str] = field(default_factory=dict)  # data file -> path on the machine that planned
 
     def to_json(self) -> str:
         """One line."""
@@ -43,6 +45,7 @@ class Message:
                 "seeds": self.job.seeds,
                 "reporting": self.reporting,
                 "plugins": [dataclasses.asdict(p) for p in self.plugins],
+                "data": dict(self.data),
             }
         )
 
@@ -51,7 +54,11 @@ class Message:
         """The message in one line."""
         raw = json.loads(text)
         job = Job(tuple(RunSpec(**spec) for spec in raw["specs"]), tuple(raw["seeds"]))
-        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]))
+        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]), raw["data"])
+
+    def of(self, part: Job) -> Message:
+        """The same for a part of the job."""
+        return dataclasses.replace(self, job=part)
 
 
 def train_job(
@@ -67,6 +74,7 @@ def train_job(
     try:
         for plugin in message.plugins:
             load_plugin(plugin)
+        data.prefer(message.data)
         records = assemble(job, through(collect(job)), message.reporting)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
         records = _broken(job, error, message.reporting)

@@ -22,7 +22,18 @@ def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
         "device": spec.device,
         "started_utc": started_utc,
         "seed_scheme": SEED_SCHEME,
+        **_data(spec),
     }
+
+
+def _data(spec: RunSpec) -> dict[str, Any]:
+    """What this process read for the run: file -> {sha256, verified}."""
+    from tpobench.images import sources  # noqa: PLC0415 - reads numpy only where it must
+
+    if "data" not in spec.task:
+        return {}
+    read = sources(str(spec.task["data"]), str(spec.task.get("data_sha256", "")))
+    return {"data": {name: dict(file) for name, file in read.items()}} if read else {}
 
 
 @lru_cache(maxsize=1)

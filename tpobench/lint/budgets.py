@@ -11,8 +11,9 @@ from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet
 from tpobench.records import RunRecord, canonical
 from tpobench.report.text import seed_ranges
+from tpobench.tasks.settings import streams
 
-OWN = {"hyper", "learning_rate", "epochs", "prompts", "candidates"}  # what differs between rules by definition
+OWN = {"hyper", "learning_rate", "epochs"}  # what differs between rules by definition
 METRIC = ("metric", "window", "persist", "worst", "solved", "thresholds")
 
 
@@ -24,8 +25,10 @@ def unequal(cell: CellRuns) -> Iterator[Finding]:
         return
     samples = {n: _spent(runs, "interactions") for n, runs in cell.ok.items()}
     if _differ(samples):
-        declared = cell.matching == "prompts"
-        yield cell.found("L021" if declared else "L020", f"samples differ: {_listed(samples)}", samples)
+        tokens = [n for n, runs in cell.ok.items() if runs[0].spec["task"].get("kind") == "tokens"]
+        declared = cell.matching == "prompts" or not _differ({n: v for n, v in samples.items() if n not in tokens})
+        one = f" ({', '.join(tokens)}: one rollout per prompt under every matching)" if tokens else ""
+        yield cell.found("L021" if declared else "L020", f"samples differ: {_listed(samples)}{one}", samples)
     gradients = {n: _spent(runs, "gradient_steps") for n, runs in cell.ok.items()}
     if _differ(gradients):
         yield cell.found("L022", f"gradient steps differ: {_listed(gradients)}", gradients)
@@ -71,7 +74,7 @@ def _keys(cell: CellRuns) -> list[str]:
 def _shared(record: RunRecord) -> dict[str, str]:
     spec = record.spec
     parts = {
-        **{f"task.{k}": v for k, v in spec["task"].items() if k not in OWN},
+        **{f"task.{k}": v for k, v in streams(spec["task"]).items() if k not in OWN},
         **{f"training.{k}": v for k, v in spec["training"].items() if k not in {*OWN, "steps", "record_every"}},
         **{f"report.{k}": record.reporting[k] for k in METRIC if k in record.reporting},
         "dtype": spec.get("dtype"),

@@ -117,6 +117,11 @@ _ALL = (
     Code("L046", "unfinished-plan", "warning",
          "a plan that is stopped by hand has not spent its error rate as it promised: what is open so far is open",
          "let `tpobench run` with the --seeds that the plan names go on: it takes the looks that are left"),
+    Code("L047", "unverified-data", "warning",
+         "a copy of a data set that is not the published one is another experiment under the same name: its numbers "
+         "can be compared with nobody's",
+         "`tpobench data fetch` gets the published files; run again under another --name, or say in every table what "
+         "the data was"),
     Code("L060", "unequal-schedules", "error",
          "runs measured at different steps have windows, areas and first crossings of different meaning",
          "evaluate all rules at the same steps: record_every belongs to the suite"),

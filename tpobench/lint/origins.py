@@ -11,6 +11,7 @@ from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet, seeds_of
 from tpobench.records import FINISHED, RunRecord, canonical
 from tpobench.report.text import seed_ranges
+from tpobench.unverified import unverified
 
 ORIGIN = ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device")
 PAUSE = 60.0  # seconds without any run: long enough to look at the results
@@ -125,5 +126,12 @@ def _lapse(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes"
 
 
-SET_CHECKS: Mapping[str, Callable[[ResultSet], Iterator[Finding]]] = {"L043": dirty}
+def other_data(found: ResultSet) -> Iterator[Finding]:
+    """L047: runs that read other bytes than the published ones."""
+    for copy in unverified(found.records):
+        for suite in copy.suites:
+            yield Finding(CODES["L047"], suite, str(copy), rules=copy.rules)
+
+
+SET_CHECKS: Mapping[str, Callable[[ResultSet], Iterator[Finding]]] = {"L043": dirty, "L047": other_data}
 CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {"L040": schemes, "L042": mixed}

@@ -127,10 +127,15 @@ def pack(
     vocabulary: int,
     *,
     keep: Ints | None = None,
+    reach: Ints | None = None,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> PackedTree:
-    """Pack the trees of all contexts, or of the contexts `keep` (b,) of every seed, into rows."""
+    """Pack the trees of all contexts, or of the contexts `keep` (b,) of every seed, into rows.
+
+    `reach` (b,) leaves out what only tokens after the first reach + 1 of each kept context need; their places in the
+    index mean nothing then.
+    """
     prompt_of = paths.prompt_of if keep is None else paths.prompt_of[:, keep]
     path = paths.path if keep is None else paths.path[:, keep]
     actions = paths.actions if keep is None else paths.actions[:, keep]
@@ -138,7 +143,9 @@ def pack(
     H = paths.prompts.shape[1]
     used_rows, used = np.arange(len(paths.prompts)), np.arange(len(paths.row))
     if keep is not None:
-        used_rows, used = np.unique(prompt_of), np.unique(path)
+        if reach is not None:
+            path = np.where(np.arange(T - 1) < reach[:, None, None], path, -1)
+        used_rows, used = np.unique(prompt_of), np.unique(path[path >= 0])
     nodes = np.bincount(paths.row[used], minlength=len(paths.prompts))[used_rows]
     bounds = choose_buckets(nodes, H) if S == 1 else np.array([nodes.max(initial=0)])
     bucket_of = np.zeros(len(paths.prompts), dtype=np.int64)

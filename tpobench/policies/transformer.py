@@ -169,7 +169,13 @@ class TransformerPolicy:
 
     @torch.no_grad()
     def sample(self, prompts: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw tokens by inverse CDF: prompts (S, B, H), uniform (S, B, K, T) -> tokens and log-probs (S, B, K, T).
+        """Draw tokens by inverse CDF: prompts (S, B, H), uniform (S, B, K, T) -> tokens and log-probs (S, B, K, T)."""
+        tokens, log_pi = self.walk(prompts, uniform)
+        return tokens, log_pi.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+    @torch.no_grad()
+    def walk(self, prompts: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """The drawn tokens (S, B, K, T), and log pi (S, B, K, T, V) of every token in the states that they pass.
 
         Level by level with a key/value cache over distinct (prompt, prefix) nodes only; each candidate keeps its own
         uniforms, so sharing nodes changes no sample.
@@ -181,13 +187,12 @@ class TransformerPolicy:
         here = nodes.slot[torch.from_numpy(row).to(prompts.device)].unsqueeze(-1).expand(-1, -1, K)
         cache: list[tuple[Tensor, Tensor]] = []
         log_pi = self._prefill(inputs, cache)
-        tokens, logps = [], []
+        tokens, tables = [], []
         for t in range(T):
             table = log_pi.flatten(0, 1)[here]  # (S, B, K, V)
-            cdf = table.exp().cumsum(-1)[..., :-1]
-            action = (uniform[..., t, None] >= cdf).sum(-1)
+            action = inverse_cdf(table, uniform[..., t])
             tokens.append(action)
-            logps.append(table.gather(-1, action.unsqueeze(-1)).squeeze(-1))
+            tables.append(table)
             if t == T - 1:
                 break
             key, inverse = torch.unique(here * self.vocabulary + action, return_inverse=True)
@@ -195,7 +200,7 @@ class TransformerPolicy:
             nodes = _Slots.of(parent // log_pi.shape[1], S)
             here = nodes.slot[inverse]
             log_pi = self._extend(nodes.pad(key % self.vocabulary), nodes.pad(parent).flatten(), self.length + t, cache)
-        return torch.stack(tokens, -1), torch.stack(logps, -1)
+        return torch.stack(tokens, -1), torch.stack(tables, -2)
 
     def _prefill(self, token: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
         """log pi (S, M, V) after whole prompts (S, M, H); fills the cache."""
@@ -214,12 +219,19 @@ class TransformerPolicy:
     def _extend(self, token: Tensor, parent: Tensor, position: int, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
         """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above."""
         x = self._embed_tokens(token, torch.full_like(token, position)).unsqueeze(2)  # rows of one token each
+        same = torch.arange(len(cache[0][0]), device=parent.device)
+        above = slice(None) if torch.equal(parent, same) else parent  # where nothing branches, nothing is copied
         for i in range(LAYERS):
             q, k, v = self._qkv(i, x)
-            keys, values = (torch.cat([old[parent], new], dim=2) for old, new in zip(cache[i], (k, v), strict=True))
+            keys, values = (torch.cat([old[above], new], dim=2) for old, new in zip(cache[i], (k, v), strict=True))
             cache[i] = (keys, values)
             x = self._feed_forward(i, self._attended(i, x, q, keys, values))
         return self._predict(x).squeeze(2)
+
+
+def inverse_cdf(log_pi: Tensor, uniform: Tensor) -> Tensor:
+    """The token whose interval of the cumulated probabilities holds each uniform: log pi (..., V) -> tokens (...)."""
+    return (uniform.unsqueeze(-1) >= log_pi.exp().cumsum(-1)[..., :-1]).sum(-1)
 
 
 @dataclass(frozen=True)

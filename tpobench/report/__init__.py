@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpobench.errors import NothingToDo
+from tpobench.report.breaking_point import search_of, search_tables
 from tpobench.report.cells import Cell, Problem, Results, read_cells, rule_order
 from tpobench.report.details import detail_table
 from tpobench.report.markdown import markdown
 from tpobench.report.metrics import Metric, metrics_of
 from tpobench.report.model import FigureNote, Report, Section, Table
+from tpobench.report.notes import noted
 from tpobench.report.options import FIGURE_FORMATS, Diverged, Options, check
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
@@ -19,6 +21,7 @@ from tpobench.report.rows import Row, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
 from tpobench.report.writers import ENDINGS, WRITERS
 from tpobench.stats.estimate import Intervals
+from tpobench.unverified import unverified
 
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture
@@ -109,8 +112,9 @@ def _report(
     how: Options,
 ) -> Report:
     asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
-    sections = [_section(s, cells, asked[s], figures.get(s, ()), how) for s, cells in suites.items()]
-    return Report(tuple(sections), tuple(problems), results.quarantined)
+    other_data = unverified(results.records)
+    sections = [noted(_section(s, cells, asked[s], figures.get(s, ()), how), other_data) for s, cells in suites.items()]
+    return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 
 def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[FigureNote], how: Options) -> Section:
@@ -118,6 +122,9 @@ def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[F
     arms = [arm for cell in cells for arm in cell.arms.values()]
     rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
     metrics = metrics_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
+    if search_of(cells) is not None:
+        found = tuple(sorted(search_tables(suite, cells, how), key=lambda table: table.folded))
+        return Section(suite, reporting.title, found, tuple(figures), tuple(cells), tuple(metrics))
     rows = {m: [make_row(cell, m, rules, how) for cell in cells] for m in metrics}
     tables = _tables(suite, rows, rules, how)
     return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))

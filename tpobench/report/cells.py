@@ -59,6 +59,7 @@ class Reporting:
     solved: float = 0.05
     worst: float = 1.0
     title: str = ""
+    search: Mapping[str, Any] | None = None  # of a suite with a [search] table
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Reporting:
@@ -259,7 +260,8 @@ def _padded(values: Sequence[Any], length: int) -> list[float]:
 
 
 KNOWN_RULES = (
-    "tpo", "tpo_no_anchor", "group_pg", "grpo", "grpo_no_kl", "grpo_masked", "ppo", "dg", "reinforce", "ce",
+    "tpo", "tpo_token", "tpo_no_anchor", "group_pg", "grpo", "grpo_token", "grpo_batch", "grpo_no_kl", "grpo_masked",
+    "ppo", "dg", "dg_multi_epoch", "reinforce", "ce",
 )  # fmt: skip
 
 

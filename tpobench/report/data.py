@@ -69,6 +69,7 @@ def json_text(report: Report) -> str:
         ],
         "runs": seed_rows(report),
         "quarantined": report.quarantined,
+        "unverified_data": [found.as_dict() for found in report.unverified],
     }
     return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -40,6 +40,8 @@ def latex(report: Report) -> str:
         for table in section.tables:
             lines += ["", *_table(section, table)]
         lines += [f"% \\includegraphics{{figures/{f.name}.pdf}} % {f.caption}" for f in section.figures if f.ending]
+    for found in report.unverified:
+        lines += ["", f"{{\\footnotesize\\raggedright {tex_escape(str(found))}.\\par}}"]
     return "\n".join(lines) + "\n"
 
 

@@ -26,6 +26,8 @@ def markdown(report: Report) -> str:
             name = md_escape(figure.name)
             lines += ["", f"![{name}](figures/{figure.name}.{figure.ending})", "", f"*{md_escape(figure.caption)}*"]
     lines += _problems(report)
+    for found in report.unverified:
+        lines += ["", f"{md_escape(str(found))}."]
     return "\n".join(lines) + "\n"
 
 

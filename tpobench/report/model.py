@@ -8,6 +8,7 @@ from typing import Any
 
 from tpobench.report.cells import Cell, Problem
 from tpobench.report.metrics import Metric
+from tpobench.unverified import Unverified
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,4 @@ class Report:
     sections: tuple[Section, ...]
     problems: tuple[Problem, ...] = ()
     quarantined: int = 0
+    unverified: tuple[Unverified, ...] = ()  # copies of data sets that are not the published ones

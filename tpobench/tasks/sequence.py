@@ -105,6 +105,24 @@ class SequenceTask:
         return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
 
     def examine(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
-        """Nothing more yet."""
-        del policy, step
-        return {}
+        """What Figures 10 and 11 of the TPO paper show: where groups stand, and where the rule puts its weight.
+
+        all_fail = share of groups without any reward; some_success = share with a wholly right candidate;
+        weight_success, weight_failure = mean |credit| of the candidates that are, or are not, wholly right (mean over
+        tokens where credit is per token; 0 where there is no such candidate).  A single rollout is a group of one.
+        """
+        del policy
+        reward, credit = step.rollout.groups.reward, step.credit.abs()
+        success = reward > 1 - 0.5 / self.settings.length
+        weight = credit if credit.dim() == 3 else credit.mean(-1)
+        return {
+            "all_fail": (reward == 0).all(-1).to(reward.dtype).mean(1),
+            "some_success": success.any(-1).to(reward.dtype).mean(1),
+            "weight_success": _mean_where(success, weight),
+            "weight_failure": _mean_where(~success, weight),
+        }
+
+
+def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """Mean over the chosen candidates of a seed, 0 where there is none: (S, B, K) -> (S,)."""
+    return torch.where(chosen, values, 0).sum((1, 2)) / chosen.sum((1, 2)).clamp(min=1)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from tpobench.images import DATA
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
+BUDGET_KEYS = ("prompts", "candidates")
+HASH = re.compile(r"([0-9a-f]{64})?")
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
@@ -90,6 +96,105 @@ class SequenceSettings:
         return 20_000 * self.prompts * self.length * (1 + self.candidates)
 
 
-SETTINGS: dict[str, type[BanditSettings | ContextsSettings | SequenceSettings]] = {
-    s.kind: s for s in (BanditSettings, ContextsSettings, SequenceSettings)
+@dataclass(frozen=True)
+class TokensSettings(SequenceSettings):
+    """The same task under a reward for every token, with K next tokens in each state of one rollout (TPO section 3.4).
+
+    `prompts` B rollouts a step, `candidates` K tokens in each of the `length` states that a rollout passes.
+    """
+
+    kind: ClassVar[str] = "tokens"
+
+    reward: str = "bag_of_tokens"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.reward != "terminal", "reward must be bag_of_tokens or sequential: next tokens are scored alone")
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: one rollout per prompt, and the groups."""
+        groups = 64 * self.prompts * self.length * (self.candidates + self.vocabulary)
+        return 20_000 * self.prompts * self.length * 2 + groups
+
+
+@dataclass(frozen=True)
+class SampledSettings:
+    """`contexts` contexts of `arms` arms, `candidates` K draws with replacement in each (not in the TPO paper).
+
+    Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
+    likely the right one is from context to context; handicap makes the right arm alone unlikely in all of them.
+    """
+
+    kind: ClassVar[str] = "sampled"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+
+    contexts: int = 100
+    arms: int = 10
+    candidates: int = 8
+    skew: float = 1.0
+    handicap: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.contexts >= 1, "contexts must be at least 1")
+        _require(self.arms >= 2, "arms must be at least 2")
+        _require(self.candidates >= 1, "candidates must be at least 1")
+        _require(0 <= self.skew <= 10, "skew must be between 0 and 10")
+        _require(0 <= self.handicap <= 20, "handicap must be between 0 and 20")
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: a dozen tensors of logits and of draws."""
+        return 128 * self.contexts * (self.arms + 2 * self.candidates)
+
+
+@dataclass(frozen=True)
+class MnistSettings:
+    """A network of two hidden layers names the class of an image; one class is drawn for each (TPO section 3.3).
+
+    `contexts` images a step, drawn with replacement; `hidden` units in each hidden layer.  `data_sha256` names the
+    unverified copy of the data that the run was allowed to use; empty: the published bytes.
+    """
+
+    kind: ClassVar[str] = "mnist"
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "candidates"})  # one draw an image: no draws to compare
+
+    data: str = "mnist"
+    data_sha256: str = ""
+    contexts: int = 100
+    hidden: int = 50
+
+    def __post_init__(self) -> None:
+        _require(self.data in DATA, f"data must be one of {', '.join(DATA)}")
+        _require(
+            HASH.fullmatch(self.data_sha256) is not None,
+            "data_sha256 must be 64 hexadecimal digits, or empty for the published data",
+        )
+        _require(self.contexts >= 1, "contexts must be at least 1")
+        _require(self.hidden >= 1, "hidden must be at least 1")
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound.
+
+        Parameters, gradient and moments, a batch of images with its activations, and the log-probs of all test images.
+        """
+        pixels = 784
+        parameters = self.hidden * (pixels + self.hidden + 16)
+        return 4 * (8 * parameters + 4 * self.contexts * (pixels + 4 * self.hidden)) + 10_000_000
+
+
+SETTINGS: dict[str, type[BanditSettings | ContextsSettings | SequenceSettings | SampledSettings | MnistSettings]] = {
+    s.kind: s
+    for s in (BanditSettings, ContextsSettings, SequenceSettings, TokensSettings, SampledSettings, MnistSettings)
 }
+
+
+def streams(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a task's random numbers depend on.
+
+    Not the budget, and not whether candidates are answers or next tokens: both depend on the rule, and rules see the
+    same random numbers.  Nor which copy of the data is read.
+    """
+    kept = {k: v for k, v in task.items() if k not in (*BUDGET_KEYS, "data_sha256")}
+    return {**kept, "kind": "sequence"} if kept.get("kind") == TokensSettings.kind else kept

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 
+from tpobench.report.breaking_point import search_of
 from tpobench.report.cells import Cell
+from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.curves import curve_pictures
 from tpobench.report.figures.improvement import improvement_pictures
 from tpobench.report.figures.layout import Picture, save
@@ -27,6 +29,8 @@ def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -
     if not chosen:
         return []
     with mpl.rc_context(RC):
+        if search_of(chosen) is not None:  # rules visit levels of their own: what they share is a curve
+            return breaking_pictures(suite, chosen)
         for matching in sorted({c.matching for c in chosen}):
             own = [c for c in chosen if c.matching == matching]
             tail = f"-{matching}" if any(c.condition for c in own) else ""

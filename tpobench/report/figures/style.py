@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.colors import to_hex
+
 # Okabe-Ito without its yellow, which is too light on white: told apart under every common colour blindness.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
@@ -27,16 +30,22 @@ class Style:
 
 STYLES = {
     "tpo": Style(BLUE, "-", "o"),
+    "tpo_token": Style(BLUE, "--", "d"),
     "tpo_no_anchor": Style(SKY, "--", "v"),
     "group_pg": Style(SKY, ":", "P"),
     "grpo": Style(VERMILLION, "-", "s"),
+    "grpo_token": Style(VERMILLION, "--", "h"),
+    "grpo_batch": Style(VERMILLION, "-.", "8"),
     "grpo_no_kl": Style(ORANGE, "--", "^"),
     "grpo_masked": Style(ORANGE, ":", "<"),
     "ppo": Style(GREEN, "-.", "D"),
     "dg": Style(PURPLE, "-", "X"),
+    "dg_multi_epoch": Style(BLACK, "-.", "*"),
     "reinforce": Style(BLACK, ":", "p"),
     "ce": Style(BLACK, "--", ">"),
 }
+ONE_EPOCH = Style(SKY, "-.", "v")  # TPO with one epoch, beside TPO with several
+HATCHES = ("", "////", "....", "xxxx")  # bars side by side, told apart without colour
 RC: Any = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
@@ -52,3 +61,9 @@ def style_of(rule: str) -> Style:
         return STYLES[rule]
     digest = hashlib.sha256(rule.encode()).digest()
     return Style(COLOURS[digest[0] % len(COLOURS)], LINES[digest[1] % 4], MARKERS[digest[2] % len(MARKERS)])
+
+
+def ramp(count: int) -> list[Style]:
+    """Styles of an ordered quantity, from light to dark: the order is seen in grey and under colour blindness."""
+    shades = [0.78 * (1 - i / max(1, count - 1)) for i in range(count)]  # viridis above .8 is too light on white
+    return [Style(to_hex(mpl.colormaps["viridis"](s)), "-", MARKERS[i % len(MARKERS)]) for i, s in enumerate(shades)]

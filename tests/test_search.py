@@ -1,0 +1,390 @@
+"""Bisection over levels: the path depends on results alone, and a suite with [search] runs, resumes and reports."""
+
+import json
+import math
+import os
+import signal
+
+import pytest
+from harness_helpers import Row, document, suite
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tpobench.bisection import Search, walk
+from tpobench.errors import UsageError
+from tpobench.plan import plan_runs
+from tpobench.records import Store, load_packed
+from tpobench.search import least_and_most, states, tracks_of
+from tpobench.suite import build_suite
+
+LIMIT = {"tpo": 40, "dg": 9, "reinforce": 3, "grpo": 10**6}  # arms up to which a rule learns
+SEARCH = {"axis": "arms", "easiest": 4, "hardest": 64, "learned": 0.5}
+
+
+def searching(**changes):
+    """A suite file that searches the number of arms."""
+    report = {"window": 1, "thresholds": [0.5], "persist": 1}
+    base = document(algorithms=["tpo", "dg", "reinforce"], seeds=4, search=SEARCH, task={"kind": "bandit"})
+    return {**base, "report": report, **changes}
+
+
+def toml(value):
+    """A value as TOML, tables inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def rule_train(job):
+    """Seed 0 learns up to a quarter less arms than the rule's limit, seed 3 up to a quarter more; p0 = 1 / arms."""
+    spec = job.specs[0]
+    arms = spec.task["arms"]
+    yield Row(0, 0, 0, "initial_success", tuple(1 / arms for _ in job.seeds))
+    for step in range(spec.training["steps"] + 1):
+        reach = [LIMIT[spec.algorithm] * (0.75 + seed / 6) for seed in job.seeds]
+        error = tuple(0.9 if arms > r else 0.9 - 0.8 * step / spec.training["steps"] for r in reach)
+        yield Row(step, 4 * step, step, "error", error)
+
+
+@pytest.fixture(autouse=True)
+def trained(monkeypatch):
+    """The runs trained: rule, arms, seed."""
+    seen = []
+
+    def train(job):
+        seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
+        return rule_train(job)
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    return seen
+
+
+@pytest.fixture
+def tpobench(command_line, tmp_path):
+    """The command line on a suite that searches, trained in this process."""
+
+    def write(text):
+        lines = [f"{k} = {json.dumps(v)}" for k, v in text.items() if not isinstance(v, dict)]
+        for name, table in ((k, v) for k, v in text.items() if isinstance(v, dict)):
+            lines += [f"[{name}]", *(f"{k} = {toml(v)}" for k, v in table.items())]
+        (tmp_path / "tiny.toml").write_text("\n".join(lines), encoding="utf-8")
+
+    write(searching())
+
+    def call(verb, *words, **changes):
+        if changes:
+            write(searching(**changes))
+        fixed = ["--suite", "tiny.toml"] + (["--executor", "inline"] if verb == "run" else [])
+        return command_line(verb, *fixed, *words)
+
+    return call
+
+
+# ---- the path
+
+
+def follow(ladder, holds, beside=1):
+    """The whole walk under known outcomes, and the rounds it took."""
+    known: dict[int, bool] = {}
+    rounds = []
+    while wanted := walk(ladder, beside, known.get).wanted:
+        rounds.append(wanted)
+        known |= {level: holds(level) for level in wanted}
+    return walk(ladder, beside, known.get), rounds
+
+
+def test_the_path_is_ends_then_middles_then_neighbours():
+    """Sixteen levels, the last that holds is 7: 1 and 16, then 8, 4, 6, 7, and at the end 9 beside the bracket 7..8."""
+    found, rounds = follow(tuple(range(1, 17)), lambda v: v <= 7)
+    assert rounds == [(1, 16), (8,), (4,), (6,), (7,), (9,)]
+    assert (found.held, found.broke, found.visited) == (7, 8, (1, 16, 8, 4, 6, 7, 9))
+
+
+@pytest.mark.parametrize(("holds", "held", "broke"), [(True, 16, None), (False, None, None)])
+def test_a_rule_beyond_an_end_needs_the_ends_only(holds, held, broke):
+    """It learns everywhere, or nowhere: two levels say so."""
+    found, rounds = follow(tuple(range(1, 17)), lambda _: holds)
+    assert (rounds, found.held, found.broke) == ([(1, 16)], held, broke)
+
+
+@given(st.integers(2, 60), st.integers(0, 59), st.integers(0, 3))
+def test_any_threshold_is_found_in_logarithmically_many_levels(count, last, beside):
+    """The bracket is the threshold's; levels visited: two ends, the binary logarithm, and the neighbours."""
+    ladder = tuple(3 * i + 1 for i in range(count))
+    found, _ = follow(ladder, lambda v: v <= 3 * last + 1, beside)
+    if 0 <= last < count - 1:
+        assert (found.held, found.broke) == (ladder[last], ladder[last + 1])
+        near = set(ladder[max(0, last - beside) : last + 2 + beside])
+        assert near <= set(found.visited)
+    assert len(found.visited) == len(set(found.visited)) <= 2 + math.ceil(math.log2(count)) + 2 * beside
+    assert found.done
+
+
+def test_results_off_the_path_change_nothing():
+    """A level that the search did not ask for is not visited, whatever became of it."""
+    known = {1: True, 16: False, 5: False, 12: True}
+    found = walk(tuple(range(1, 17)), 1, known.get)
+    assert (found.visited, found.wanted) == ((1, 16), (8,))
+
+
+def test_ladders():
+    """Every whole number, or so many rungs from one value to its double; the ends always belong to it."""
+    assert Search("length", 2, 6, 0.5).ladder == (2, 3, 4, 5, 6)
+    assert Search("arms", 2, 20, 0.5, per_doubling=1).ladder == (2, 4, 8, 16, 20)
+    assert Search("arms", 2, 16, 0.5, per_doubling=4).ladder == (2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 16)
+
+
+# ---- suites
+
+
+def test_levels_are_the_cells_of_the_suite():
+    """The ladder is an axis of the grid, the last one; its values reach the task."""
+    found = build_suite("tiny", searching(grid={"samples": [4, 8]}, search={**SEARCH, "per_doubling": 2}), "x")
+    assert list(found.grid) == ["samples", "arms"]
+    assert found.grid["arms"] == (4, 6, 8, 11, 16, 23, 32, 45, 64)
+    assert {c.task.arms for c in found.cells} == set(found.grid["arms"])
+    assert found.reporting["search"]["learned"] == 0.5
+    assert "search" not in suite().as_dict()
+    assert "search" not in suite().reporting
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"search": {**SEARCH, "axis": "armz"}}, "search.axis must be one of arms, samples, not 'armz'"),
+        ({"search": {**SEARCH, "axis": "baseline"}}, "search.axis must be one of arms, samples, not 'baseline'"),
+        ({"task": {"kind": "bandit", "arms": 5}}, "search.axis is arms, which 'task.arms' sets; leave that out"),
+        ({"grid": {"arms": [5, 6]}}, "search.axis is arms, which 'grid.arms' sets; leave that out"),
+        ({"search": {**SEARCH, "hardest": 4}}, "search.easiest must be at least 1 and below hardest"),
+        ({"search": {**SEARCH, "hardest": 4096}}, "search.the range has more than 200 levels; set per_doubling"),
+        ({"search": {**SEARCH, "hardest": 10**400}}, "search.hardest must be at most"),
+        ({"search": {**SEARCH, "learned": 0}}, "search.learned must be positive"),
+        ({"search": {**SEARCH, "lerned": 1}}, "unknown key 'search.lerned'"),
+        ({"search": {"axis": "arms"}}, "'search.easiest' is missing; give an integer"),
+        ({"search": {**SEARCH, "easiest": 1}}, "[grid]: arms must be at least 2"),
+    ],
+)
+def test_mistakes_in_the_table_are_one_line(changes, said):
+    """Where, which key, and what would be valid."""
+    with pytest.raises(UsageError) as caught:
+        build_suite("tiny", searching(**changes), "tiny.toml")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(("tiny.toml: ", "unknown key"))
+
+
+def test_the_cost_of_a_search_is_bounded_on_both_sides():
+    """61 levels: at least the two ends; at most the ends, six middles, and the one neighbour that was not a middle."""
+    plan = plan_runs(build_suite("tiny", searching(), "x"), ["tpo"])
+    (state,) = states(tracks_of(plan), {})
+    assert least_and_most(state, len) == (2 * 4, (2 + 6 + 1) * 4)
+    assert least_and_most(state, lambda specs: float(specs[0].task["arms"]))[0] == 4 + 64
+
+
+# ---- the command
+
+
+def test_every_rule_is_followed_to_its_own_level(tpobench, trained):
+    """tpo holds at 46 of [4, 64] (2 of 4 seeds), dg at 10, reinforce breaks at once; the levels are their own."""
+    code, out, err = tpobench("run", "--json")
+    (answer,) = json.loads(out)["suites"]
+    tracks = {t["algorithm"]: t for t in answer["search"]["tracks"]}
+    assert (code, answer["search"]["done"], answer["left"], answer["failed"]) == (0, True, 0, [])
+    assert (tracks["tpo"]["held"], tracks["tpo"]["broke"]) == (43, 44)  # 40 (0.75 + 2 / 6): the third seed's reach
+    assert (tracks["dg"]["held"], tracks["dg"]["broke"]) == (9, 10)
+    assert (tracks["reinforce"]["held"], tracks["reinforce"]["visited"]) == (None, [4, 64])
+    assert {arms for rule, arms, _ in trained if rule == "dg"} == set(tracks["dg"]["visited"])
+    assert len(trained) == len(set(trained)) == 4 * sum(len(t["visited"]) for t in tracks.values())
+    points = answer["search"]["points"][0]["points"]
+    assert 1 / 44 < points["tpo"]["value"] < 1 / 40
+    assert points["reinforce"]["status"] == "nowhere"
+    assert points["tpo"]["low"] < points["tpo"]["value"] < points["tpo"]["high"]
+    assert "learns nowhere: 0/4 at 0.25" in err
+    assert "Seeds that learned at each level visited" in err
+
+
+def test_the_next_call_runs_nothing_and_says_the_same(tpobench, trained):
+    """Every level has its runs: same tracks, same points, nothing trained."""
+    first = json.loads(tpobench("run", "--json")[1])["suites"][0]
+    runs = len(trained)
+    code, out, _ = tpobench("run", "--json")
+    (again,) = json.loads(out)["suites"]
+    assert (code, len(trained), again["ran"], again["already"]) == (0, runs, {}, runs)
+    assert again["search"] == first["search"]
+
+
+def test_an_interrupted_search_goes_on_along_the_same_path(tpobench, monkeypatch, tmp_path, trained):
+    """A signal within the second round: exit 130; the same command ends with the same levels and the same bytes."""
+    whole = json.loads(tpobench("run", "--json", "--name", "whole")[1])["suites"][0]["search"]
+    trained.clear()
+
+    def train(job):
+        trained.extend((job.specs[0].algorithm, s.seed) for s in job.specs)
+        if len(trained) == 27:  # 24 runs are the ends of three rules
+            os.kill(os.getpid(), signal.SIGINT)
+        return rule_train(job)
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    code, out, err = tpobench("run", "--json", "--name", "cut")
+    stopped = json.loads(out)["suites"][0]
+    assert (code, len(trained), stopped["search"]["done"], stopped["left"]) == (130, 27, False, 5)
+    assert "2 of 3 searches are not done; the same command goes on from there" in err
+    code, out, _ = tpobench("run", "--json", "--name", "cut")
+    assert (code, json.loads(out)["suites"][0]["search"]) == (0, whole)
+    payloads = [{i: r.payload for i, r in Store(tmp_path / "results" / n).known()[0].items()} for n in ("whole", "cut")]
+    assert payloads[0] == payloads[1]
+
+
+def test_a_failed_run_keeps_its_rule_waiting_and_the_others_go_on(tpobench, monkeypatch):
+    """Exit 3; tpo is where its complete levels left it, dg is done, and the next call repairs it."""
+
+    def train(job):
+        if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
+            msg = "seed 3 is unlucky"
+            raise ValueError(msg)
+        return rule_train(job)
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    code, out, err = tpobench("run", "--json")
+    (answer,) = json.loads(out)["suites"]
+    tracks = {t["algorithm"]: t for t in answer["search"]["tracks"]}
+    assert (code, tracks["tpo"]["wanted"], tracks["dg"]["done"], answer["left"]) == (3, [34], True, 1)
+    assert err.splitlines()[-1].startswith("tpobench: 1 runs failed, the first: tpo seed 3 failed")
+    monkeypatch.setattr("tpobench.train.train", rule_train)
+    code, out, _ = tpobench("run", "--json")
+    assert (code, json.loads(out)["suites"][0]["search"]["done"]) == (0, True)
+
+
+def test_a_diverged_seed_did_not_learn(tpobench, monkeypatch):
+    """Two of four seeds of dg diverge at 4 arms and beyond: one more that does not learn, and it breaks there."""
+
+    def train(job):
+        for row in rule_train(job):
+            lost = job.specs[0].algorithm == "dg" and row.metric == "error" and row.step > 1
+            yield row._replace(
+                value=tuple(math.nan if lost and s in {2, 3} else v for s, v in zip(job.seeds, row.value, strict=True))
+            )
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    tracks = {t["algorithm"]: t for t in json.loads(tpobench("run", "--json")[1])["suites"][0]["search"]["tracks"]}
+    assert tracks["dg"]["outcomes"][0] == {"level": 4, "learned": 2, "runs": 4}
+    assert tracks["dg"]["held"] == 6  # seed 0 learns up to 6.75 arms, seed 1 up to 8.25
+
+
+def test_other_axes_are_searched_each_by_itself(tpobench):
+    """Two numbers of samples: two searches per rule, two groups of tables."""
+    code, out, err = tpobench("run", "--json", grid={"samples": [4, 8]})
+    search = json.loads(out)["suites"][0]["search"]
+    assert code == 0
+    assert [(t["cell"], t["held"]) for t in search["tracks"] if t["algorithm"] == "dg"] == [
+        ({"samples": 4}, 9),
+        ({"samples": 8}, 9),
+    ]
+    assert [p["where"] for p in search["points"]] == ["samples=4", "samples=8"]
+    assert "where half of the seeds still learn: samples=8" in err
+
+
+def test_plan_shows_what_comes_next_and_the_bounds(tpobench):
+    """Before the first run: the ends, 24 runs at least and 108 at most; after the last one nothing is left."""
+    code, out, _ = tpobench("plan")
+    rows = [line.split()[:3] for line in out.splitlines() if line.startswith("arms=")]
+    assert (code, len(rows), {r[0] for r in rows}) == (0, 6, {"arms=4", "arms=64"})
+    assert out.splitlines()[-1] == (
+        "search: 0 of 3 done; still at least 24 runs, CPU time unknown; at most 108 runs, CPU time unknown"
+    )
+    tpobench("run")
+    _, out, _ = tpobench("plan", "--json")
+    costs = json.loads(out)["suites"][0]["search"]
+    assert (costs["done"], costs["least_runs"], costs["most_runs"]) == (3, 0, 0)
+
+
+def test_a_limit_of_cost_holds_for_the_most_it_can_take(tpobench, tmp_path):
+    """108 runs of 4 steps at a second each are 7.2 minutes: refused at 7, nothing written, and taken at 8."""
+    cost = {"ms_per_step": {"default": 1000.0}}
+    code, _, err = tpobench("run", "--max-cost", "7m", cost=cost)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--max-cost 7 min 00 s: the search may take 7 min 12 s of CPU time" in err
+    assert not (tmp_path / "results").exists()
+    assert tpobench("run", "--max-cost", "8m")[0] == 0
+
+
+def test_a_time_budget_ends_the_search_between_rounds(tpobench, monkeypatch, trained):
+    """A second a run and thirty seconds: the ends and the second round are run, the third is left for the next call."""
+    monkeypatch.setattr("tpobench.cli.search._Rounds._spent", lambda _: float(len(trained)))
+    code, out, err = tpobench("run", "--json", "--time-budget", "30s")
+    answer = json.loads(out)["suites"][0]
+    assert (code, answer["search"]["done"], len(trained), answer["left"]) == (0, False, 24 + 8, 8)
+    assert "the time budget of 30.0 s ended the search" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--shard", "1/2"], "--shard: the next level depends on all results of the last"),
+        (["--seeds", "adaptive:4x3"], "--seeds adaptive:4x3: 'tiny' searches levels, which take all seeds"),
+        (["--set", "task.arms=7"], "search.axis is arms, which 'task.arms' sets"),
+        (["--set", "search.learnd=0.1"], "unknown key 'search.learnd' in --set search.learnd=0.1; did you mean"),
+        (["--max-cost", "1h"], "--max-cost 1 h 00 min: the suite says nothing of the cost"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_runs_nothing(tpobench, trained, words, said):
+    """What, where, what would work."""
+    code, out, err = tpobench("run", *words)
+    assert (code, out, trained) == (2, "", [])
+    assert said in err
+
+
+def test_what_counts_as_learning_is_settled_before_the_first_result(tpobench, trained):
+    """Another level of `learned` for the same folder is refused; under another name it is another search."""
+    tpobench("run")
+    runs = len(trained)
+    code, _, err = tpobench("run", "--set", "search.learned=0.2")
+    assert (code, len(trained)) == (2, runs)
+    assert "holds results of a search with learned = 0.5, this one has 0.2; keep them apart with --name" in err
+    assert tpobench("run", "--set", "search.learned=0.2", "--name", "other")[0] == 0
+    assert len(trained) > runs
+
+
+def test_more_rules_and_more_seeds_join_a_finished_search(tpobench, trained):
+    """A rule beyond the range learns everywhere, at the cost of its ends; more seeds are more runs of the levels."""
+    tpobench("run")
+    trained.clear()
+    code, out, _ = tpobench("run", "--json", "--algos", "tpo,dg,reinforce,grpo")
+    points = json.loads(out)["suites"][0]["search"]["points"][0]["points"]
+    assert (code, len(trained), points["grpo"]["status"]) == (0, 8, "everywhere")
+    trained.clear()
+    tpobench("run", "--seeds", "5")
+    assert {seed for _, _, seed in trained} == {4}
+
+
+# ---- the report
+
+
+def test_the_report_is_made_of_breaking_points(tpobench, command_line, tmp_path):
+    """Table of points, levels and pairs, two figures; the same from packed records, and the same bytes."""
+    tpobench("run")
+    for source, out in (("results/tiny", "one"), ("results/tiny.jsonl", "two")):
+        if source.endswith("jsonl"):
+            command_line("pack", "results/tiny")
+            assert len(load_packed(tmp_path / source)[0]) > 50
+        words = ("report", source, "--out", out, "--format", "md,json,latex,csv", "--figures", "png")
+        assert command_line(*words)[0] == 0
+    text = (tmp_path / "one" / "report.md").read_text(encoding="utf-8")
+    assert "| Rule | p0\\* ↓ [95% CI] | Holds at | Breaks at | Levels | Seeds |" in text
+    assert "| reinforce | learns nowhere: 0/4 at 0.25" in text
+    assert "A seed learned if its final error" in text
+    assert (
+        "metric:breaking-point/arms|learned:final1<0.5|seeds:0-3|ci:profile95|test:likelihood-ratio|adj:holm/3" in text
+    )
+    assert "missing" not in text
+    figures = sorted(p.name for p in (tmp_path / "one" / "figures").iterdir())
+    assert figures == ["tiny-breaking.png", "tiny-learn.png"]
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_lint_does_not_miss_levels_that_a_search_did_not_visit(tpobench, command_line):
+    """Rules have levels of their own: no L002."""
+    tpobench("run")
+    _, out, _ = command_line("lint", "results/tiny", "--json")
+    assert "L002" not in out
+    assert "L04" in out  # it did look

@@ -1,0 +1,172 @@
+"""`data fetch` and `data list`, and the data that planned runs read."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tpobench.cli.base import DataDirOption, JsonOption, answer, app, say, split, table
+from tpobench.errors import DataUnavailable, UsageError, unknown
+
+if TYPE_CHECKING:
+    from tpobench.data import Found, Missing
+    from tpobench.execution.engine import Options
+    from tpobench.plan import Plan
+    from tpobench.suite import Suite
+
+data_app = typer.Typer(no_args_is_help=True, help="Data files: what is here, and fetching it.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+BUNDLED = "digits"
+
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Data set of the suites that read one (mnist, digits): --set task.data=.")
+]
+AllowUnverifiedOption = Annotated[
+    bool, typer.Option("--allow-unverified-data", help="Run on a copy that is not the published data; reports say so.")
+]
+
+
+@data_app.command("fetch")
+def fetch_(
+    *,
+    names: Annotated[list[str], typer.Argument(metavar="NAME ...", help="mnist, gsm8k.")],
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Folder to put them into; default: the user's cache.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are not the published ones.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch data sets and verify every byte; what is here already is not fetched again."""
+    from tpobench.data import cache, files_of
+    from tpobench.execution.download import fetch
+
+    chosen = split(names)
+    for name in chosen:
+        if name not in (known := [*_fetchable(), BUNDLED]):
+            raise unknown("data set", name, known)
+    if BUNDLED in chosen:
+        say(f"{BUNDLED} comes with scikit-learn, so there is nothing to fetch")
+    place = cache() if data_dir is None else data_dir.expanduser()
+    outcomes = []
+    for outcome in fetch([file for name in chosen for file in files_of(name)], place, force=force):
+        outcomes.append(outcome)
+        if not as_json:
+            answer(str(outcome))
+    if as_json:
+        rows = [{"file": o.data.name, "status": o.status, "path": str(o.path), "text": o.text} for o in outcomes]
+        answer(json.dumps({"files": rows}))
+    _warn_of_others([o.data.name for o in outcomes if o.status != "failed"], data_dir)
+    failed = [o for o in outcomes if o.status == "failed"]
+    if failed:
+        msg = f"{len(failed)} of {len(outcomes)} files are not here; the same command goes on with them"
+        raise DataUnavailable(msg)
+
+
+def _fetchable() -> list[str]:
+    from tpobench.data import CATALOG
+
+    return list(dict.fromkeys(file.dataset for file in CATALOG.values()))
+
+
+def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
+    """A copy in a folder that is searched earlier is read instead."""
+    from tpobench.data import VARIABLE, Found, find
+
+    for name in names:
+        found = find(name, data_dir)
+        if isinstance(found, Found) and not found.verified:
+            say(f"{name}: runs read {found.path} first, which is not the published file; move it, or unset {VARIABLE}")
+
+
+@data_app.command("list")
+def list_(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Say which data files are here, where, and whether they are the published ones."""
+    from tpobench.data import CATALOG, find
+
+    found = [find(name, data_dir) for name in CATALOG]
+    rows = [*map(_row, found), _bundled()]
+    if as_json:
+        answer(json.dumps({"files": rows}))
+        return
+    answer(table(["file", "status", "bytes", "where"], [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]))
+    for row in rows:
+        if row["problem"]:
+            say(f"{row['file']}: {row['problem']}")
+
+
+def _row(found: Found | Missing) -> dict[str, Any]:
+    from tpobench.data import Missing
+
+    row = {"file": found.data.name, "bytes": found.data.size, "sha256": found.data.sha256, "path": "-", "problem": ""}
+    if isinstance(found, Missing):
+        return {**row, "status": "missing", "searched": [str(p) for p in found.searched]}
+    status = "verified" if found.verified else "unverified"
+    return {**row, "status": status, "path": str(found.path), "problem": found.problem}
+
+
+def _bundled() -> dict[str, Any]:
+    """The digits, whose bytes are read to tell."""
+    from tpobench.images import DIGITS, DIGITS_SHA256, load_images
+
+    row = {"file": DIGITS, "bytes": None, "sha256": DIGITS_SHA256, "path": "in scikit-learn"}
+    try:
+        load_images(BUNDLED)
+    except DataUnavailable as error:
+        return {**row, "status": "missing", "path": "-", "problem": str(error)}
+    return {**row, "status": "verified", "problem": ""}
+
+
+def data_override(suite: str, data: str | None) -> list[str]:
+    """`--data digits` as the override `task.data=digits`, for the suites that read data; nothing for the others."""
+    from tpobench.suite import load_suite
+
+    return [f"task.data={data}"] if data is not None and "data" in load_suite(suite).task else []
+
+
+def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
+    """A --data that no suite takes is a mistake.
+
+    Raises:
+        UsageError: none of the suites reads data.
+    """
+    if data is not None and not any("data" in suite.task for suite in suites):
+        names = ", ".join(suite.name for suite in suites)
+        msg = f"--data {data}: no task of {names} reads data; leave it out, or name a suite such as mnist"
+        raise UsageError(msg)
+
+
+def located(
+    plans: Sequence[tuple[Path, Plan]],
+    options: Options,
+    data_dir: Path | None,
+    *,
+    allow_unverified: bool,
+    only_warn: bool,
+) -> list[tuple[Path, Plan]]:
+    """Plans that know where their data lies, found before the first run; what has all its results needs none.
+
+    Raises:
+        DataUnavailable: it is not here, or not the published; `only_warn` says so and goes on.
+    """
+    from tpobench.datasets import reads_data, with_data
+    from tpobench.execution.engine import due
+    from tpobench.records import Store
+
+    needy = [reads_data(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
+    try:
+        found = with_data(
+            (p for (_, p), n in zip(plans, needy, strict=True) if n), data_dir, allow_unverified=allow_unverified
+        )
+    except DataUnavailable as error:
+        if not only_warn:
+            raise
+        say(f"tpobench: `run` would stop: {error}")
+        return list(plans)
+    resolved = iter(found)
+    return [(folder, next(resolved) if n else p) for (folder, p), n in zip(plans, needy, strict=True)]

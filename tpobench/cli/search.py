@@ -1,0 +1,274 @@
+"""`run` and `plan` of a suite with a [search] table: level after level, each chosen by the results before it."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpobench.cli.base import cell_text, failure, say, table
+from tpobench.errors import UsageError
+from tpobench.execution.units import duration
+
+if TYPE_CHECKING:
+    from tpobench.execution.engine import Executor, Options
+    from tpobench.execution.stop import Stop
+    from tpobench.plan import Plan, RunSpec
+    from tpobench.records import RunRecord, Store
+    from tpobench.search import TrackState
+    from tpobench.suite import Suite
+
+
+def is_search(plan: Plan) -> bool:
+    """Whether the levels of a plan are to be searched."""
+    return plan.suite.search is not None and bool(plan.specs)
+
+
+UNDECIDED = "not distinguishable"  # pairs that the terminal is spared; the report has them
+
+
+def require_plain_seeds(suites: Iterable[Suite], seeds: str | None) -> None:
+    """A level needs all of its seeds.
+
+    Raises:
+        UsageError: adaptive seeds for a search.
+    """
+    from tpobench.adaptive import is_adaptive
+
+    for suite in suites:
+        if suite.search is not None and is_adaptive(seeds):
+            msg = f"--seeds {seeds}: '{suite.name}' searches levels, which take all seeds; give a count such as 20"
+            raise UsageError(msg)
+
+
+def run_search(
+    folder: Path, plan: Plan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
+) -> dict[str, Any]:
+    """Search every rule's breaking point, and say where it lies.  An interrupted command goes on where it was.
+
+    plan: all levels of the ladder.
+
+    Raises:
+        UsageError: shards, or a folder with results of another search.
+    """
+    from tpobench.execution.engine import due
+    from tpobench.records import BROKEN, FINISHED, Store
+    from tpobench.search import next_runs, require_same_search, states, tracks_of, visited_runs
+
+    if options.shard is not None:
+        msg = "--shard: the next level depends on all results of the last, so a search cannot be sharded; leave it out"
+        raise UsageError(msg)
+    store, tracks = Store(folder), tracks_of(plan)
+    known, _ = store.known()
+    require_same_search(plan, known)
+    already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
+    rounds = _Rounds(store, plan, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
+    rounds.take()
+    known, _ = store.known()
+    now = states(tracks, known)
+    points = _tell(known.values(), now)
+    runs = visited_runs(plan, now)
+    left = sum(len(job.specs) for job in due(next_runs(plan, now), known, options)[0])
+    broken = [known[s.run_id] for s in runs.specs if s.run_id in known and known[s.run_id].status in BROKEN]
+    return {
+        "suite": plan.suite.name, "folder": str(folder), "already": already, "ran": dict(sorted(rounds.ran.items())),
+        "elsewhere": rounds.elsewhere, "left": left, "given_up": rounds.given_up, "quarantined": rounds.quarantined,
+        "failed": [failure(r) for r in broken], "summary": _summary(runs, known),
+        "search": {"done": all(s.walk.done for s in now), "tracks": [_track(s) for s in now], "points": points},
+    }  # fmt: skip
+
+
+class _Rounds:
+    """The rounds of levels that one invocation takes, and what they amounted to."""
+
+    def __init__(
+        self, store: Store, plan: Plan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
+    ) -> None:
+        self.store, self.plan, self.executor, self.options = store, plan, executor, options
+        self.plugins, self.stop = plugins, stop
+        self.ran: Counter[str] = Counter()
+        self.elsewhere = self.given_up = self.quarantined = 0
+        self.start = time.monotonic()
+
+    def take(self) -> None:
+        """Round after round; a rule whose level stays incomplete (failed runs) waits for the next invocation."""
+        from tpobench.search import next_runs, states, tracks_of
+
+        tracks, number = tracks_of(self.plan), 0
+        known, _ = self.store.known()
+        now = states(tracks, known)
+        stuck: set[int] = set()
+        while not self.stop.asked.is_set() and self._in_time():
+            todo = next_runs(self.plan, [s for i, s in enumerate(now) if i not in stuck])
+            if not todo.specs:
+                break
+            number += 1
+            timed_out = self._one(todo, known, number)
+            known, _ = self.store.known()
+            before, now = now, states(tracks, known)
+            stuck |= {i for i, (old, new) in enumerate(zip(before, now, strict=True))
+                      if not new.walk.done and set(old.walk.wanted) & set(new.walk.wanted)}  # fmt: skip
+            self._progress(now, number)
+            if timed_out:
+                say(f"the time budget of {duration(self.options.time_budget_s or 0)} ended the search")
+                break
+
+    def _one(self, todo: Plan, known: dict[str, RunRecord], number: int) -> bool:
+        from tpobench.execution.engine import due, execute
+        from tpobench.execution.progress import progress_for
+        from tpobench.records import FINISHED
+
+        left = None if self.options.time_budget_s is None else max(0.0, self.options.time_budget_s - self._spent())
+        options = dataclasses.replace(self.options, time_budget_s=left)
+        mine, _ = due(todo, known, options)
+        done = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in todo.specs)
+        total = sum(len(job.specs) for job in mine)
+        with progress_for(f"{self.store.folder.name} round {number}", total, done, sys.stderr) as progress:
+            outcome = execute(
+                todo, self.store, 1, progress, self.plugins, executor=self.executor, options=options, stop=self.stop
+            )
+        self.ran += outcome.counts
+        self.elsewhere += len(outcome.elsewhere)
+        self.given_up += outcome.given_up
+        self.quarantined += outcome.quarantined
+        return outcome.timed_out
+
+    def _spent(self) -> float:
+        return time.monotonic() - self.start
+
+    def _in_time(self) -> bool:
+        if self.options.time_budget_s is None or self._spent() < self.options.time_budget_s:
+            return True
+        say(f"the time budget of {duration(self.options.time_budget_s)} ended the search")
+        return False
+
+    def _progress(self, now: Sequence[TrackState], number: int) -> None:
+        """One line per round: where each rule stands."""
+        say(f"round {number}: " + "; ".join(_standing(state) for state in now))
+
+
+def _standing(state: TrackState) -> str:
+    """`tpo 91..152`, `grpo holds at 4096`, `dg breaks at 2`; a track of several axes with its place."""
+    place = cell_text(state.track.axes)
+    where = state.track.algorithm + ("" if place == "-" else f" ({place})")
+    walk = state.walk
+    if walk.held is not None and walk.broke is not None:
+        return f"{where} {walk.held}..{walk.broke}" + " done" * walk.done
+    if not walk.done:
+        return f"{where} at its ends"
+    return f"{where} holds at {walk.held}" if walk.held is not None else f"{where} breaks at {state.track.ladder[0]}"
+
+
+def _track(state: TrackState) -> dict[str, Any]:
+    return {
+        "cell": dict(state.track.axes), "matching": state.track.matching, "algorithm": state.track.algorithm,
+        "visited": list(state.walk.visited), "wanted": list(state.walk.wanted), "held": state.walk.held,
+        "broke": state.walk.broke, "done": state.walk.done,
+        "outcomes": [{"level": v, "learned": state.outcomes[v].learned, "runs": state.outcomes[v].runs}
+                     for v in state.walk.visited],
+    }  # fmt: skip
+
+
+def _summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    from tpobench.cli.runs import summary
+
+    return summary(plan, known)
+
+
+def _tell(records: Iterable[RunRecord], now: Sequence[TrackState]) -> list[dict[str, Any]]:
+    """The tables of the report, as far as there are results."""
+    from tpobench.report.breaking_point import search_data, search_tables
+    from tpobench.report.cells import read_cells
+    from tpobench.report.options import Options as How
+
+    suites, _ = read_cells(records, How())
+    found: list[dict[str, Any]] = []
+    for suite, cells in suites.items():
+        for each in search_tables(suite, cells, How()):
+            rows = [[c.text for c in row] for row in each.rows if not (each.folded and row[-1].text == UNDECIDED)]
+            say(f"\n{each.title}")
+            say(table(each.header, rows) if rows else "none of them tells two rules apart")
+            for note in each.notes if rows else ():
+                say(f"  {note}")
+        found += search_data(cells)
+    waiting = sum(not s.walk.done for s in now)
+    if waiting:
+        say(f"{waiting} of {len(now)} searches are not done; the same command goes on from there")
+    return found
+
+
+# ---- cost
+
+
+def shown(plan: Plan, known: Mapping[str, RunRecord]) -> Plan:
+    """Of a search, the levels visited and the next ones; any other plan as it is."""
+    if not is_search(plan):
+        return plan
+    from tpobench.search import states, tracks_of, visited_runs
+
+    return visited_runs(plan, states(tracks_of(plan), known))
+
+
+def search_costs(plan: Plan, known: dict[str, RunRecord], options: Options) -> dict[str, Any]:
+    """The least and the most that the searches of a plan can still cost."""
+    from tpobench.execution.engine import due
+    from tpobench.execution.estimate import Costs
+    from tpobench.plan import Plan as Part
+    from tpobench.search import least_and_most, states, tracks_of
+
+    costs = Costs(plan.suite, known, "cpu_s")
+    unknown = False
+
+    def jobs(specs: Sequence[RunSpec]) -> list[Any]:
+        return due(Part(plan.suite, tuple(specs)), known, options)[0]
+
+    def runs(specs: Sequence[RunSpec]) -> float:
+        return float(sum(len(job.specs) for job in jobs(specs)))
+
+    def seconds(specs: Sequence[RunSpec]) -> float:
+        nonlocal unknown
+        found = [costs.of(job) for job in jobs(specs)]
+        unknown = unknown or None in found
+        return sum(s for s in found if s is not None)
+
+    now = states(tracks_of(plan), known)
+    by_runs = [least_and_most(state, runs) for state in now]
+    by_time = [least_and_most(state, seconds) for state in now]
+    least, most = ((sum(r[i] for r in by_runs), sum(t[i] for t in by_time)) for i in (0, 1))
+    return {
+        "searches": len(now), "done": sum(s.walk.done for s in now),
+        "least_runs": int(least[0]), "least_cpu_s": None if unknown else least[1],
+        "most_runs": int(most[0]), "most_cpu_s": None if unknown else most[1],
+    }  # fmt: skip
+
+
+def costs_text(costs: Mapping[str, Any]) -> list[str]:
+    """For people."""
+    least, most = (
+        f"{costs[f'{k}_runs']} runs, CPU time {'unknown' if (s := costs[f'{k}_cpu_s']) is None else duration(s)}"
+        for k in ("least", "most")
+    )
+    return [f"search: {costs['done']} of {costs['searches']} done; still at least {least}; at most {most}"]
+
+
+def require_affordable_searches(plans: Iterable[tuple[Plan, dict[str, RunRecord]]], options: Options) -> None:
+    """--max-cost holds for the most that the searches can take.
+
+    Raises:
+        UsageError: it is more, or nobody knows.
+    """
+    if options.max_cost_s is None:
+        return
+    found = [search_costs(plan, known, options)["most_cpu_s"] for plan, known in plans]
+    limit = duration(options.max_cost_s)
+    if None in found:
+        msg = f"--max-cost {limit}: the suite says nothing of the cost of some jobs; leave it out, or give it a [cost]"
+        raise UsageError(msg)
+    if sum(found) > options.max_cost_s:
+        msg = f"--max-cost {limit}: the search may take {duration(sum(found))} of CPU time; take fewer seeds or rules"
+        raise UsageError(msg)

@@ -1,0 +1,278 @@
+"""A search in a report: the breaking point of every rule, the seeds that learned at each level, and every pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tpobench import __version__
+from tpobench.bisection import Search
+from tpobench.errors import CorruptResults
+from tpobench.report.cells import Cell, rule_order
+from tpobench.report.model import Table, TableCell
+from tpobench.report.options import Options
+from tpobench.report.text import seed_ranges
+from tpobench.stats.breaking_point import (
+    BreakingPoint,
+    PointComparison,
+    Reversal,
+    breaking_point,
+    compare_all_points,
+)
+from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.success_curve import Level
+from tpobench.stats.texts import p_text
+
+HEADER = ("Rule", "p0* ↓ [95% CI]", "Holds at", "Breaks at", "Levels", "Seeds")
+PAIRS = ("A", "B", "p0* of A / p0* of B [95% CI]", "p", "Holm p", "Tests", "A is")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The levels that the rules visited under one matching and at one point of the other axes."""
+
+    label: str  # empty where there is one only
+    search: Search
+    cells: tuple[Cell, ...]  # easiest first
+    points: Mapping[str, BreakingPoint]
+
+    def value(self, cell: Cell) -> int:
+        """The cell's level."""
+        return int(cell.axes[self.search.axis])
+
+    def learned(self, cell: Cell, rule: str) -> tuple[int, int] | None:
+        """Seeds that learned at a level and seeds that ran, None where the rule did not visit it."""
+        arm = cell.arms.get(rule)
+        return None if arm is None else (int((arm.final < self.search.learned).sum()), len(arm.seeds))
+
+
+def search_of(cells: Sequence[Cell]) -> Search | None:
+    """The suite's [search] table as its records have it, None where there is none."""
+    raw = next((c.reporting.search for c in cells if c.reporting.search is not None), None)
+    if raw is None:
+        return None
+    try:
+        return Search(**raw)
+    except (TypeError, ValueError) as error:
+        msg = f"the records of {cells[0].suite} hold no valid search: {error}"
+        raise CorruptResults(msg) from error
+
+
+def searched(cells: Sequence[Cell]) -> list[Searched]:
+    """Every group of cells that differ in the level only; nothing for a suite without a search."""
+    search = search_of(cells)
+    if search is None:
+        return []
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.arms and search.axis in cell.axes:
+            groups.setdefault(_label(cell, search.axis), []).append(cell)
+    found = []
+    for label, own in groups.items():
+        own.sort(key=lambda c: int(c.axes[search.axis]))
+        found.append(Searched(label, search, tuple(own), _points(own, search)))
+    return found
+
+
+def _label(cell: Cell, axis: str) -> str:
+    others = [f"{k}={v}" for k, v in cell.axes.items() if k != axis]
+    return ", ".join(others + ([f"matching={cell.condition}"] if cell.condition else []))
+
+
+def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
+    rules = sorted({name for c in cells for name in c.arms}, key=rule_order)
+    return {
+        name: breaking_point([
+            Level(c.success, int((c.arms[name].final < search.learned).sum()), len(c.arms[name].seeds))
+            for c in cells
+            if name in c.arms and c.success
+        ])
+        for name in rules
+    }  # fmt: skip
+
+
+def search_tables(suite: str, cells: Sequence[Cell], how: Options) -> list[Table]:
+    """Breaking points, seeds that learned, and pairwise tests, for every group of cells."""
+    groups = searched(cells)
+    tables = []
+    for group in groups:
+        tail = "-" + "-".join(group.label.replace("=", "-").split(", ")) if group.label else ""
+        found = compare_all_points(group.points)
+        signature = _signature(suite, group, found, how)
+        tables += [_summary(group, found, signature, tail), _levels(group, signature, tail)]
+        if found:
+            tables.append(_pairs(group, found, signature, tail))
+    return tables
+
+
+def _title(text: str, group: Searched) -> str:
+    return f"{text}: {group.label}" if group.label else text
+
+
+def _summary(group: Searched, found: Mapping[tuple[str, str], PointComparison], signature: str, tail: str) -> Table:
+    leader, tied = _best(group.points, found)
+    rows = []
+    for name, point in group.points.items():
+        held, broke = _bracket(group, name)
+        texts = (held, broke, str(len(point.levels)), str(point.runs))
+        entry = TableCell(point_text(point), name in tied, name == leader, {"point": asdict(point)})
+        rows.append((TableCell(name), entry, *map(TableCell, texts)))
+    title = _title("Breaking point p0*: where half of the seeds still learn", group)
+    return Table(f"breaking{tail}", title, HEADER, tuple(rows), signature, tuple(_notes(group)))
+
+
+def _best(
+    points: Mapping[str, BreakingPoint], found: Mapping[tuple[str, str], PointComparison]
+) -> tuple[str, tuple[str, ...]]:
+    """The least p0*, and every rule that the tests cannot tell from it."""
+    ranked = {name: (_rank(point),) for name, point in points.items() if point.status != "untestable"}
+    if len(ranked) < 2 or all(points[name].status == "nowhere" for name in ranked):
+        return "", ()
+    views = {
+        pair: Comparison("untestable" if c.p is None else "tested", p=c.p, adjusted=c.adjusted, family=c.family)
+        for pair, c in found.items()
+    }
+    return tie_group(ranked, views)
+
+
+def _rank(point: BreakingPoint) -> float:
+    if point.value is not None:
+        return math.log(point.value)
+    return -math.inf if point.status == "everywhere" else math.inf
+
+
+def _bracket(group: Searched, rule: str) -> tuple[str, str]:
+    """The hardest level at which at least half of the seeds learned, the easiest at which fewer did, with counts."""
+    counts = [(group.value(c), k) for c in group.cells if (k := group.learned(c, rule)) is not None]
+    held = [(v, k, n) for v, (k, n) in counts if 2 * k >= n]
+    broke = [(v, k, n) for v, (k, n) in counts if 2 * k < n]
+    return tuple(
+        "" if chosen is None else f"{group.search.axis} {chosen[0]} ({chosen[1]}/{chosen[2]})"
+        for chosen in (held[-1] if held else None, broke[0] if broke else None)
+    )  # type: ignore[return-value]
+
+
+def point_text(point: BreakingPoint) -> str:
+    """`0.0031 [0.0022, 0.0039]`; an end that no level bounds says so; words where there is no estimate."""
+    if point.status == "untestable":
+        return point.reason
+    hardest, easiest = point.levels[0], point.levels[-1]
+    if point.status == "everywhere":
+        bound = "" if point.high is None else f"; p0* below {number(point.high)}"
+        return f"learns down to {number(hardest.p0, 3)} ({hardest.learned}/{hardest.runs}){bound}"
+    if point.status == "nowhere":
+        bound = "" if point.low is None else f"; p0* above {number(point.low)}"
+        return f"learns nowhere: {easiest.learned}/{easiest.runs} at {number(easiest.p0, 3)}{bound}"
+    narrow = point.low is not None and point.high is not None and point.high < 2 * point.low
+    digits = 3 if narrow else 2
+    low = f"<{number(hardest.p0, 3)}" if point.low is None else number(point.low, digits)
+    high = f">{number(easiest.p0, 3)}" if point.high is None else number(point.high, digits)
+    return f"{number(point.value or 0.0, digits)} [{low}, {high}]"
+
+
+def number(p0: float, digits: int = 2) -> str:
+    """So many significant digits: `0.0031`, `9.8e-05`; three for levels, which are known."""
+    return f"{p0:.{digits}g}"
+
+
+def _notes(group: Searched) -> Iterator[str]:
+    r = group.cells[0].reporting
+    final = f"final {r.metric}" + (f" (mean of the last {r.window})" if r.window > 1 else "")
+    yield (
+        "p0: chance that the untrained policy is fully rewarded; p0*: the p0 at which half of the seeds learn. A seed "
+        f"learned if its {final} is below {group.search.learned:g}"
+    )
+    if any(p.status == "estimated" and None in {p.low, p.high} for p in group.points.values()):
+        yield "<, > at an end of an interval: no level that was run bounds it there"
+    unknown = [str(group.value(c)) for c in group.cells if not c.success]
+    if unknown:
+        yield f"Without a p0, so left out: {group.search.axis} {', '.join(unknown)}"
+    yield from (_reversed(name, p.reversal) for name, p in group.points.items() if p.reversal is not None)
+    turned = [f"{n} ({p.inversions})" for n, p in group.points.items() if p.inversions and p.reversal is None]
+    if turned:
+        yield f"Neighbouring levels of which the harder has the larger share, within chance: {', '.join(turned)}"
+
+
+def _reversed(name: str, found: Reversal) -> str:
+    easier, harder = (f"{x.learned}/{x.runs} at {number(x.p0, 3)}" for x in (found.easier, found.harder))
+    return (
+        f"{name} is not monotone, so no one point says where it breaks: of its seeds {easier} learn, and {harder} "
+        f"(p {p_text(found.p)})"
+    )
+
+
+def _levels(group: Searched, signature: str, tail: str) -> Table:
+    rules = list(group.points)
+    rows = []
+    for cell in group.cells:
+        counts = {name: group.learned(cell, name) for name in rules}
+        entries = [
+            TableCell("" if k is None else f"{k[0]}/{k[1]}", data={} if k is None else {"learned": k[0], "runs": k[1]})
+            for k in counts.values()
+        ]
+        success = TableCell("" if not cell.success else number(cell.success, 3), data={"p0": cell.success})
+        rows.append((TableCell(str(group.value(cell))), success, *entries))
+    title = _title("Seeds that learned at each level visited", group)
+    header = (group.search.axis.replace("_", " ").capitalize(), "p0", *rules)
+    return Table(f"levels{tail}", title, header, tuple(rows), signature, ("Blank: not visited by that rule",))
+
+
+def _pairs(group: Searched, found: Mapping[tuple[str, str], PointComparison], signature: str, tail: str) -> Table:
+    rows = []
+    for (a, b), c in found.items():
+        texts = (a, b, ratio_text(c), p_text(c.p), p_text(c.adjusted), "" if c.p is None else str(c.family))
+        rows.append((*map(TableCell, texts), TableCell(c.verdict(), data=asdict(c))))
+    note = "Below 1: A still learns under sparser rewards than B. Blank: one of the two has no estimate, only bounds"
+    title = _title("Pairwise tests: breaking points", group)
+    return Table(f"tests-breaking{tail}", title, PAIRS, tuple(rows), signature, (note,), folded=True)
+
+
+def ratio_text(c: PointComparison) -> str:
+    """`0.44 [0.22, 0.77]`."""
+    if c.ratio is None:
+        return ""
+    if c.low is None or c.high is None:
+        return number(c.ratio)
+    digits = 3 if c.high < 2 * c.low else 2
+    return f"{number(c.ratio, digits)} [{number(c.low, digits)}, {number(c.high, digits)}]"
+
+
+def _signature(suite: str, group: Searched, found: Mapping[tuple[str, str], PointComparison], how: Options) -> str:
+    r = group.cells[0].reporting
+    seeds = sorted({s for c in group.cells for a in c.arms.values() for s in a.seeds})
+    family = sum(c.p is not None for c in found.values())
+    return "|".join([
+        f"tpobench {__version__}", f"suite:{suite}", f"metric:breaking-point/{group.search.axis}",
+        f"learned:final{r.window}<{group.search.learned:g}", f"seeds:{seed_ranges(seeds)}", "ci:profile95",
+        f"test:{'likelihood-ratio' if family else 'none'}", f"adj:holm/{family}", f"diverged:{how.diverged}",
+    ])  # fmt: skip
+
+
+def search_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Breaking points and comparisons in full, for scripts."""
+    return [
+        {
+            "where": group.label,
+            "axis": group.search.axis,
+            "points": {name: asdict(point) for name, point in group.points.items()},
+            "levels": {
+                name: {str(group.value(c)): k for c in group.cells if (k := group.learned(c, name)) is not None}
+                for name in group.points
+            },
+            "pairs": [
+                {"a": a, "b": b, **asdict(c), "verdict": c.verdict()}
+                for (a, b), c in compare_all_points(group.points).items()
+            ],
+        }
+        for group in searched(cells)
+    ]
+
+
+def bounds_of(group: Searched) -> tuple[float, float]:
+    """The least and the largest p0 of all levels."""
+    found = np.array([c.success for c in group.cells if c.success], dtype=np.float64)
+    return float(found.min()), float(found.max())

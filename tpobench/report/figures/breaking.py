@@ -1,0 +1,142 @@
+"""Breaking points: the share of seeds that learn against p0 with the fitted curve, and all intervals side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tpobench.report.breaking_point import Searched, searched
+from tpobench.report.cells import Cell
+from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, numbered, seeds_text
+from tpobench.report.figures.style import GREY, style_of
+from tpobench.stats.breaking_point import BreakingPoint, share_at
+from tpobench.stats.estimate import rate_estimate
+from tpobench.stats.success_curve import Level
+
+ROW = 0.24  # inches of one rule
+POINTS = 200  # of a drawn curve
+
+
+def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
+    """Two figures per group of searched cells: curves, and intervals."""
+    groups = [g for g in searched(cells) if any(p.levels for p in g.points.values())]
+    found = []
+    for i, group in enumerate(groups):
+        place = f" ({group.label})" if group.label else ""
+        curves = (
+            f"Share of seeds that learn (final {group.cells[0].reporting.metric} below {group.search.learned:g}) at "
+            "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
+            f"{seeds_text(group.cells)} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
+            f"other rules'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"
+        )
+        points = (
+            "Breaking points p0*, 95% interval (profile likelihood); further right is a sparser reward. Arrows: no "
+            f"level that was run bounds it there.{place}"
+        )
+        title = "share of seeds that learn" + place
+        found.append(Picture(numbered(f"{suite}-learn", len(groups), i), curves, _curves(group), title))
+        title = "breaking points" + place
+        found.append(Picture(numbered(f"{suite}-breaking", len(groups), i), points, _intervals(group), title))
+    return found
+
+
+def _ends(group: Searched) -> tuple[float, float]:
+    levels = [level.p0 for p in group.points.values() for level in p.levels]
+    return min(levels), max(levels)
+
+
+def _around(group: Searched) -> tuple[float, float]:
+    """The range of all intervals, as far as the levels go."""
+    hardest, easiest = _ends(group)
+    known = [p for p in group.points.values() if p.status != "untestable"]
+    low = min((p.low or hardest for p in known), default=hardest)
+    high = max((p.high or easiest for p in known), default=easiest)
+    return low, max(high, low * 1.5)
+
+
+def _log_axis(ax: Axes, hardest: float, easiest: float) -> None:
+    """Harder to the right, ticks at powers of ten, and at 3 times those where there are few."""
+    side = max((easiest / hardest) ** 0.05, 1.1)
+    low, high = hardest / side, min(easiest * side, 1.5)
+    powers = [10.0**k for k in range(math.floor(math.log10(low)), 1)]
+    between = [3 * p for p in powers] if sum(low <= p <= high for p in powers) < 3 else []
+    ticks = [t for t in sorted(powers + between) if low <= t <= high]
+    ax.set_xscale("log")
+    ax.set_xlim(high, low)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.minorticks_off()
+
+
+def _curves(group: Searched) -> Figure:
+    points = {name: point for name, point in group.points.items() if point.levels}
+    figure, axes = facets(len(points), height=1.45, single=2.2)
+    for ax, (name, point) in zip(axes, points.items(), strict=True):
+        _log_axis(ax, *_ends(group))
+        for other in points.values():
+            _curve(ax, group, other, GREY, 0.6)
+        _curve(ax, group, point, style_of(name).colour, 1.4)
+        for level in point.levels:
+            _level(ax, level, name)
+        _band(ax, group, point, name)
+        ax.axhline(0.5, color=GREY, linewidth=0.6, linestyle=":")
+        ax.set_title(name)
+        ax.set_ylim(-0.04, 1.04)
+        ax.set_yticks([0, 0.5, 1])
+    name_axes(axes, "Initial success probability p0", "Share that learns")
+    return figure
+
+
+def _curve(ax: Axes, group: Searched, point: BreakingPoint, colour: str, width: float) -> None:
+    hardest, easiest = _ends(group)
+    p0 = np.geomspace(hardest, easiest, POINTS)
+    share = share_at(point, p0)
+    if share is not None:
+        ax.plot(p0, share, color=colour, linewidth=width, zorder=2)
+
+
+def _level(ax: Axes, level: Level, name: str) -> None:
+    colour = style_of(name).colour
+    rate = rate_estimate(level.learned, level.runs)
+    if rate.low is not None and rate.high is not None:
+        ax.plot([level.p0, level.p0], [rate.low, rate.high], color=colour, linewidth=0.8, alpha=0.5, zorder=2.5)
+    ax.plot([level.p0], [level.share], color=colour, marker=style_of(name).marker, linestyle="none", zorder=3)
+
+
+def _band(ax: Axes, group: Searched, point: BreakingPoint, name: str) -> None:
+    if point.value is not None:
+        hardest, easiest = _ends(group)
+        ax.axvspan(point.low or hardest, point.high or easiest, color=style_of(name).colour, alpha=0.15, linewidth=0)
+
+
+def _intervals(group: Searched) -> Figure:
+    figure = Figure(figsize=(COLUMN, 0.75 + ROW * len(group.points)), layout="constrained")
+    ax = figure.subplots()
+    _log_axis(ax, *_around(group))
+    for row, (name, point) in enumerate(group.points.items()):
+        _interval(ax, group, point, row, name)
+    ax.set_ylim(len(group.points) - 0.4, -0.6)
+    ax.set_yticks(range(len(group.points)), list(group.points))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=True, axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("Breaking point p0*")
+    return figure
+
+
+def _interval(ax: Axes, group: Searched, point: BreakingPoint, row: int, name: str) -> None:
+    """A marker at the estimate, a line over its interval, an arrowhead at an end that nothing bounds."""
+    if point.status == "untestable":
+        return
+    hardest, easiest = _ends(group)
+    colour = style_of(name).colour
+    low, high = point.low or hardest, point.high or easiest
+    ax.plot([low, high], [row, row], color=colour, linewidth=1.4, solid_capstyle="butt")
+    for end, bound, marker in ((low, point.low, ">"), (high, point.high, "<")):
+        if bound is None:
+            ax.plot([end], [row], color=colour, marker=marker, markersize=5, clip_on=False)
+    if point.value is not None:
+        ax.plot([point.value], [row], color=colour, marker=style_of(name).marker, clip_on=False)

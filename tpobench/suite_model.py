@@ -1,0 +1,150 @@
+"""What a suite is: a task, how it is trained and scored, and a grid over both."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from tpobench.bisection import Search
+from tpobench.tasks.settings import SETTINGS
+
+Value = str | int | float | bool
+
+# Names of suites become folders, which some systems cannot have under the names of devices.
+ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0,63}")
+HYPER = "hyper."  # how the axes of hyperparameters begin
+OPTIMIZERS = ("muon", "adam", "normalized")
+MATCHINGS = ("prompts", "interactions")
+DTYPES = ("float32", "float64")
+
+
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
+    if not condition:
+        raise ValueError(message)
+
+
+def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
+    near = difflib.get_close_matches(value, valid, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    _require(value in valid, f"{name} must be one of {', '.join(valid)}, not '{value}'{hint}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every rule of the suite is trained."""
+
+    steps: int
+    epochs: int
+    optimizer: str
+    learning_rate: float
+    record_every: int = 1
+    matching: str = "prompts"  # what rules are given equally: prompts, or interactions with the environment
+    seed_batch: int = 1  # seeds trained side by side in one job
+    threads: int = 1
+    dtype: str = "float32"
+    diagnostics: bool = False  # record what tells why a rule learns, beside how well
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "epochs", "record_every", "seed_batch", "threads"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        _require(0 < self.learning_rate < float("inf"), "learning_rate must be positive and finite")
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("matching", self.matching, MATCHINGS)
+        _one_of("dtype", self.dtype, DTYPES)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the runs are scored."""
+
+    metric: str = "error"
+    window: int = 50  # the final value is the mean over the last `window` recorded points
+    thresholds: tuple[float, ...] = (0.1, 0.01)
+    persist: int = 3  # recorded points a threshold must be held to count as reached
+    solved: float = 0.05
+    worst: float = 1.0  # the score of a diverged run
+
+    def __post_init__(self) -> None:
+        _require(ID.fullmatch(self.metric) is not None, "metric must be the name of a metric, such as 'error'")
+        _require(self.window >= 1, "window must be at least 1")
+        _require(self.persist >= 1, "persist must be at least 1")
+        _require(len(self.thresholds) >= 1, "thresholds must hold at least one number")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid with everything it decides."""
+
+    axes: Mapping[str, Value]  # the grid axes' values, without matching
+    task: Any  # one of tpobench.tasks.settings
+    training: Training
+    hyper: Mapping[str, Value] = field(default_factory=dict)  # of every rule; each is one of the axes too
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite: a task, how it is trained and scored, and a grid over both."""
+
+    TABLES: ClassVar[tuple[str, ...]] = (
+        "task", "training", "grid", "hyper", "search", "report", "cost", "quick", "smoke",
+    )  # fmt: skip
+
+    name: str
+    title: str
+    task: Mapping[str, Value]  # kind and every field of its settings
+    training: Training
+    algorithms: tuple[str, ...]
+    version: int = 1
+    notes: str = ""
+    deviations: tuple[str, ...] = ()  # how it differs from the published protocol, a sentence each
+    seeds: int = 10
+    grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    hyper: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    search: Search | None = None  # its axis is one of the grid's, with every level that a search may visit
+    report: Report = field(default_factory=Report)
+    cost: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    quick: Mapping[str, Any] = field(default_factory=dict)  # overrides that make the scale `quick`
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every combination of the grid's values, the first axis slowest."""
+        return list(self._cells())
+
+    def _cells(self) -> Iterator[Cell]:
+        kind = str(self.task["kind"])
+        for values in itertools.product(*self.grid.values()):
+            chosen = dict(zip(self.grid, values, strict=True))
+            task = {k: chosen.get(k, v) for k, v in self.task.items() if k != "kind"}
+            training = {k: chosen.get(k, v) for k, v in dataclasses.asdict(self.training).items()}
+            axes = {k.removeprefix(HYPER): v for k, v in chosen.items() if k != "matching"}
+            hyper = {k: axes[k] for k in self.swept}
+            yield Cell(axes, SETTINGS[kind](**task), Training(**training), hyper)  # type: ignore[arg-type]
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The hyperparameters that are axes of the grid."""
+        return tuple(key.removeprefix(HYPER) for key in self.grid if key.startswith(HYPER))
+
+    @property
+    def reporting(self) -> dict[str, Any]:
+        """The copy of [report] that every record carries."""
+        searched = {} if self.search is None else {"search": dataclasses.asdict(self.search)}
+        return _plain({"title": self.title, **dataclasses.asdict(self.report), **searched})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved suite as plain values, as meta.json and `show suite` have it."""
+        hidden = {"quick", "smoke"} | ({"search"} if self.search is None else set())
+        return _plain({k: v for k, v in dataclasses.asdict(self).items() if k not in hidden})
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Tuples become lists, as in a JSON file."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain

@@ -1,0 +1,93 @@
+"""Many contexts with sampled candidates: what the exact updates of `contexts` become when arms must be drawn.
+
+Arm 0 is right.  K candidates are drawn with replacement from pi_old in every context, so a candidate is an arm as it
+was drawn, and an arm that was drawn twice is two candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tpobench.groups import CandidateGroups, has_reward_variance
+from tpobench.noise import Noise
+from tpobench.policies.tables import TablePolicy
+from tpobench.tasks.bandit import draw, misalignment
+from tpobench.tasks.settings import SampledSettings
+from tpobench.tasks.task import Rollout, Step
+
+
+@dataclass(frozen=True)
+class SampledTask:
+    """N contexts of A arms, K draws in each; every rule sees the same draws, whether or not it compares them."""
+
+    settings: SampledSettings
+    noise: Noise
+
+    def make_policy(self) -> TablePolicy:
+        """Logits from N(0, skew^2), the right arm's lowered by `handicap`."""
+        s = self.settings
+        logits = self.noise.normal("logits", 0, (s.contexts, s.arms)) * s.skew
+        logits[..., 0] -= s.handicap
+        return TablePolicy.from_logits(logits)
+
+    def facts(self, policy: TablePolicy) -> Mapping[str, Tensor]:
+        """initial_success = mean_b pi(right arm): chance that a draw of the untrained policy is rewarded."""
+        return {"initial_success": success(policy)}
+
+    def rollout(self, policy: TablePolicy, step: int) -> Rollout:
+        """Draw K arms in every context by inverting its distribution function at shared uniforms."""
+        every = policy.snapshot()
+        uniform = self.noise.uniform("action", step, (self.settings.contexts, self.settings.candidates))
+        return self.score(every, draw(every.squeeze(-1).exp(), uniform))
+
+    def score(self, every: Tensor, actions: Tensor) -> Rollout:
+        """The rollout of given draws `actions` (S, B, K) from a policy with log-probs `every` (S, B, A, 1) of all arms.
+
+        The baseline is the batch mean of the reward.
+        """
+        chosen = actions.mT.contiguous()  # in memory as the policy's logits: mixed orders are slow
+        old_logp = every.squeeze(-1).gather(2, actions).mT.contiguous().mT.unsqueeze(-1)
+        reward = (chosen == 0).to(old_logp.dtype).mT
+        groups = CandidateGroups(
+            old_logp=old_logp,
+            mask=torch.ones_like(old_logp),
+            reward=reward,
+            baseline=reward.mean((1, 2), keepdim=True),
+            weight=torch.full_like(reward, 1 / reward.shape[2]),
+            score=reward,
+            draws=reward.shape[2],
+        )
+        return Rollout(groups, chosen, interactions=reward.shape[1] * reward.shape[2])
+
+    def logp(self, policy: TablePolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:
+        """Log pi of every draw, with graph: (S, B, K, 1), or (S, b, K, 1) for `rows`."""
+        theta, chosen = policy.theta, rollout.inputs
+        if rows is not None:
+            theta, chosen = theta.index_select(2, rows), chosen.index_select(2, rows)
+        return theta.log_softmax(1).gather(1, chosen).mT.unsqueeze(-1)
+
+    def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
+        """error = 1 - mean_b pi(right arm), exact; informative = share of contexts whose draws differ in reward."""
+        metrics = {"error": 1 - success(policy)}
+        if self.settings.candidates > 1:
+            metrics["informative"] = has_reward_variance(rollout.groups).mean(1)
+        return metrics
+
+    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:
+        """Misalignment with the cross-entropy direction e_y - pi, all contexts taken as one vector."""
+        oracle = -policy.snapshot().squeeze(-1).exp()
+        oracle[..., 0] += 1
+        return {"misalignment": misalignment(-step.gradient[0].mT * self.settings.contexts, oracle)}
+
+    def examine(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
+        """Nothing beyond `diagnose`."""
+        return {}
+
+
+def success(policy: TablePolicy) -> Tensor:
+    """Mean probability of the right arm: (S,)."""
+    return policy.snapshot()[:, :, 0, 0].exp().mean(1)
