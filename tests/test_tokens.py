@@ -10,6 +10,9 @@ import pytest
 import torch
 from harness_helpers import sequence_document
 from record_helpers import record
+from test_reference_rules import CASES, EXACT, check, score_tolerance
+from test_reference_rules import loss as reference_loss
+from test_reference_rules import make as reference_groups
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
@@ -264,6 +267,32 @@ def test_the_token_rules_are_the_grouped_rules_on_other_groups():
         whole, token = ALGORITHMS[rule], ALGORITHMS[f"{rule}_token"]
         assert (whole.credit, whole.fit, whole.hyperparameters) == (token.credit, token.fit, token.hyperparameters)
         assert (whole.unit, token.unit) == ("sequence", "token")
+
+
+def test_grpo_over_next_tokens_equals_the_reference():
+    """Its loss of groups (states, K) with any advantages, in value and gradient; it sums over K, we average."""
+    cases = [c for c in CASES["grpo_loss"] if c["in/log_probs"].dim() == 2]
+    assert len(cases) > 100
+    for case in cases:
+        leaf, old = case["in/log_probs"].requires_grad_(), case["in/old_log_probs"]
+        A = case["in/advantages"]
+        A = A if A.shape == leaf.shape else A[:, None].expand_as(leaf)
+        rule = ALGORITHMS["grpo_token"].with_hyper(clip=case.kwargs["epsilon"], kl=case.kwargs["beta"])
+        value = reference_loss(rule, leaf[..., None], reference_groups(old[..., None]), A[None]) * leaf.shape[1]
+        check(case, value, leaf, "log_probs")
+
+
+def test_targets_over_next_tokens_equal_the_reference():
+    """Scores of prompts x tokens x candidates: every state has a target of its own."""
+    cases = [c for c in CASES["tpo_target"] if c["in/scores"].dim() == 3]
+    assert len(cases) > 50
+    for case in cases:
+        old, score = (case[f"in/{name}"].flatten(0, 1) for name in ("log_scores_old", "scores"))
+        rule = ALGORITHMS["tpo_token"].with_hyper(eta=case.kwargs["eta"])
+        target = rule.credit_for(reference_groups(old[..., None], score))[0]
+        torch.testing.assert_close(
+            target, case["out/q"].flatten(0, 1), **{**EXACT, **score_tolerance(case, score)}, msg=case.id
+        )
 
 
 def test_units_are_checked_when_a_rule_is_made():

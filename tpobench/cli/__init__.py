@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from tpobench import __version__
-from tpobench.cli import browse, compare, data, inspect, judge, machine, runs, stored
+from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored
 from tpobench.cli.base import answer, app, say
 from tpobench.errors import TpobenchError
 
-__all__ = ["app", "browse", "compare", "data", "inspect", "judge", "machine", "main", "runs", "stored"]
+__all__ = ["app", "browse", "compare", "data", "inspect", "judge", "machine", "main", "reproduce", "runs", "stored"]
 
 INTERNAL_ERROR = 70
 

@@ -1,0 +1,68 @@
+"""Scorecards -> files: what became of each figure and table of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tpobench.errors import unknown
+from tpobench.report.scorecards.data import csv_text, data_of, json_text, rows_of, summary_data
+from tpobench.report.scorecards.pages import file_stem, markdown_of, summary_markdown, summary_stem
+from tpobench.reproduce.scorecard import Scorecard
+
+__all__ = ["FORMATS", "require_formats", "write_scorecards"]
+
+FORMATS = ("md", "json", "csv")
+
+
+def write_scorecards(
+    cards: Sequence[Scorecard], out: Path, formats: Sequence[str], figures: Mapping[str, Sequence[Path]] | None = None
+) -> list[Path]:
+    """Write `<item>.md`, .json and .csv (`<item>-quick` at the quick scale), and `scorecard.*` for several items.
+
+    Args:
+        cards: what to write.
+        out: folder, made where it is missing.
+        formats: md, json, csv.
+        figures: files of each item, below `out`, to show in its Markdown.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    require_formats(formats)
+    files: dict[Path, str] = {}
+    for name in dict.fromkeys(formats):
+        for card in cards:
+            own = [path.relative_to(out) for path in (figures or {}).get(card.item.name, ())]
+            files[out / f"{file_stem(card)}.{name}"] = _text(card, name, own)
+        if len(cards) > 1:
+            files[out / f"{summary_stem(cards)}.{name}"] = _summary(cards, name)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return list(files)
+
+
+def require_formats(formats: Sequence[str]) -> None:
+    """Formats there are.
+
+    Raises:
+        UsageError: any other.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("scorecard format", name, FORMATS)
+
+
+def _text(card: Scorecard, name: str, figures: Sequence[Path]) -> str:
+    if name == "md":
+        return markdown_of(card, figures)
+    return json_text(data_of(card)) if name == "json" else csv_text(rows_of(card))
+
+
+def _summary(cards: Sequence[Scorecard], name: str) -> str:
+    if name == "md":
+        return summary_markdown(cards)
+    if name == "json":
+        return json_text(summary_data(cards))
+    return csv_text([row for card in cards for row in rows_of(card)])

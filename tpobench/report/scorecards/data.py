@@ -1,0 +1,112 @@
+"""Scorecards in full precision: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tpobench import __version__
+from tpobench.report.data import finite
+from tpobench.report.scorecards.texts import what
+from tpobench.reproduce.judge import Answer, Judged
+from tpobench.reproduce.measure import Measured
+from tpobench.reproduce.scorecard import Scorecard
+
+SCHEMA = 1
+COLUMNS = (
+    "item", "kind", "section", "suite", "cell", "rule", "what", "printed", "printed_seeds", "ours", "low", "high",
+    "seeds", "difference", "p", "adjusted_p", "test", "verdict", "note",
+)  # fmt: skip
+
+
+def data_of(card: Scorecard) -> dict[str, Any]:
+    """A scorecard with full precision; null is `none`, and `never` is said by `reached`."""
+    return {
+        "schema": SCHEMA, "tpobench": __version__, "item": card.item.name, "title": card.item.title,
+        "section": card.item.section, "scale": card.scale, "numbers": [_number_data(m) for m in card.numbers],
+        "claims": [_claim_data(j) for j in card.claims],
+        "counts": {"numbers": dict(card.number_counts), "claims": dict(card.claim_counts)},
+        "suites": [{**asdict(s), "changes": [c._asdict() for c in s.changes]} for s in card.suites],
+        "unverified_data": [found.as_dict() for found in card.unverified], "signature": card.signature,
+    }  # fmt: skip
+
+
+def _number_data(found: Measured) -> dict[str, Any]:
+    n, p = found.number, found.prediction
+    return {
+        "section": n.section, "suite": n.suite, "cell": dict(n.cell), "matching": n.matching, "rule": n.rule,
+        "statistic": n.statistic, "printed": {"text": n.text, **asdict(n.printed)},
+        "ours": found.ours if p is None else p.value, "prediction": None if p is None else asdict(p),
+        "verdict": found.verdict, "notes": list(found.notes),
+    }  # fmt: skip
+
+
+def _claim_data(judged: Judged) -> dict[str, Any]:
+    claim = judged.claim
+    return {
+        "text": claim.text, "section": claim.section, "note": claim.note, "verdict": judged.verdict,
+        "reason": judged.reason,
+        "comparisons": [
+            {"suite": a.suite, "where": a.where, "text": a.text, "found": None if a.found is None else asdict(a.found),
+             "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes)}
+            for a in judged.answers
+        ],
+    }  # fmt: skip
+
+
+def summary_data(cards: Sequence[Scorecard]) -> dict[str, Any]:
+    """All items."""
+    return {"schema": SCHEMA, "tpobench": __version__, "scale": cards[0].scale, "items": [data_of(c) for c in cards]}
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """As a file."""
+    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def rows_of(card: Scorecard) -> list[dict[str, Any]]:
+    """One row per printed number and per comparison."""
+    rows = [_number_row(card.item.name, m) for m in card.numbers]
+    return rows + [_answer_row(card.item.name, j, a) for j in card.claims for a in j.answers]
+
+
+def _number_row(item: str, found: Measured) -> dict[str, Any]:
+    n, p = found.number, found.prediction
+    return {
+        "item": item, "kind": "number", "section": n.section, "suite": n.suite, "cell": n.where, "rule": n.rule,
+        "what": what(found), "printed": n.text, "printed_seeds": n.printed.seeds or "",
+        "ours": found.ours if p is None else _full(p.value), "low": "" if p is None else _full(p.low),
+        "high": "" if p is None else _full(p.high), "seeds": "" if p is None else p.runs, "verdict": found.verdict,
+        "note": "; ".join(found.notes),
+    }  # fmt: skip
+
+
+def _answer_row(item: str, judged: Judged, answer: Answer) -> dict[str, Any]:
+    c = answer.found
+    row = {
+        "item": item, "kind": "claim", "section": judged.claim.section, "suite": answer.suite, "cell": answer.where,
+        "what": answer.text, "verdict": answer.verdict, "note": answer.reason,
+    }  # fmt: skip
+    if c is None:
+        return row
+    return {
+        **row, "difference": _full(c.difference), "low": _full(c.low), "high": _full(c.high), "seeds": max(c.runs),
+        "p": _full(c.p), "adjusted_p": _full(c.adjusted), "test": c.test,
+    }  # fmt: skip
+
+
+def _full(value: float | None) -> Any:
+    return "" if value is None else value
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """As a file."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
