@@ -372,6 +372,8 @@ def test_the_report_is_made_of_breaking_points(tpobench, command_line, tmp_path)
     assert "| Rule | p0\\* ↓ [95% CI] | Holds at | Breaks at | Levels | Seeds |" in text
     assert "| reinforce | learns nowhere: 0/4 at 0.25" in text
     assert "A seed learned if its final error" in text
+    assert "| 4 | 0.25 | 4/4 | 4/4 | 0/4 |" in text
+    assert "| 10 | 0.1 |  | 1/4 |  |" in text  # dg only was there: 9 (0.75 + 3 / 6) is the reach of one seed
     assert (
         "metric:breaking-point/arms|learned:final1<0.5|seeds:0-3|ci:profile95|test:likelihood-ratio|adj:holm/3" in text
     )

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from tpobench import __version__
 from tpobench.bisection import Search
 from tpobench.errors import CorruptResults
@@ -46,8 +44,7 @@ class Searched:
 
     def learned(self, cell: Cell, rule: str) -> tuple[int, int] | None:
         """Seeds that learned at a level and seeds that ran, None where the rule did not visit it."""
-        arm = cell.arms.get(rule)
-        return None if arm is None else (int((arm.final < self.search.learned).sum()), len(arm.seeds))
+        return _learned(cell, rule, self.search)
 
 
 def search_of(cells: Sequence[Cell]) -> Search | None:
@@ -83,16 +80,18 @@ def _label(cell: Cell, axis: str) -> str:
     return ", ".join(others + ([f"matching={cell.condition}"] if cell.condition else []))
 
 
+def _learned(cell: Cell, rule: str, search: Search) -> tuple[int, int] | None:
+    arm = cell.arms.get(rule)
+    return None if arm is None else (int((arm.final < search.learned).sum()), len(arm.seeds))
+
+
 def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
     rules = sorted({name for c in cells for name in c.arms}, key=rule_order)
+    known = {name: [(c.success, _learned(c, name, search)) for c in cells if c.success] for name in rules}
     return {
-        name: breaking_point([
-            Level(c.success, int((c.arms[name].final < search.learned).sum()), len(c.arms[name].seeds))
-            for c in cells
-            if name in c.arms and c.success
-        ])
-        for name in rules
-    }  # fmt: skip
+        name: breaking_point([Level(p0, *counts) for p0, counts in found if p0 and counts])
+        for name, found in known.items()
+    }
 
 
 def search_tables(suite: str, cells: Sequence[Cell], how: Options) -> list[Table]:
@@ -270,9 +269,3 @@ def search_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         }
         for group in searched(cells)
     ]
-
-
-def bounds_of(group: Searched) -> tuple[float, float]:
-    """The least and the largest p0 of all levels."""
-    found = np.array([c.success for c in group.cells if c.success], dtype=np.float64)
-    return float(found.min()), float(found.max())
