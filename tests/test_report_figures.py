@@ -145,6 +145,16 @@ def test_a_sweep_has_a_figure_per_numeric_axis_and_a_panel_per_other_point():
     assert "simulated-length" not in [p.name for p in pictures_of("simulated", two)]
 
 
+def test_parts_of_a_histogram_get_no_curve_of_their_own():
+    """Sums and counts per bin are summed up elsewhere; any other metric is drawn."""
+    curve = {"count0": [1.0] * 10, "gain_sum2": [0.5] * 10, "gradient_norm": [1.0] * 10}
+    runs = [replace(r, curve={**r.curve, **curve}) for r in (record("tpo", seed, [0.1] * 10) for seed in range(3))]
+    ((suite, cells),) = read_cells(results(runs).records)[0].items()
+    names = {p.name.removeprefix(f"{suite}-") for p in pictures_of(suite, cells)}
+    assert "gradient_norm" in names
+    assert not {"count0", "gain_sum2"} & names
+
+
 def test_the_probability_of_improvement_is_named_on_both_sides():
     """A row per pair, left against right."""
     runs = results(flat("tpo", [0.1, 0.2]), flat("grpo", [0.15, 0.3]), flat("ppo", [0.15, 0.15]))

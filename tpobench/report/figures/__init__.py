@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -21,6 +22,8 @@ from tpobench.report.options import Options
 
 __all__ = ["Picture", "pictures_of", "save"]
 
+TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
+
 
 def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -> list[Picture]:
     """All figures of one suite that its records allow: results first, diagnostics of the training last."""
@@ -39,7 +42,8 @@ def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -
             found += strip_pictures(f"{suite}-final{tail}", own, how)
             found += improvement_pictures(f"{suite}-improvement{tail}", own)
             scores = {c.reporting.metric for c in own}
-            for metric in sorted({m for c in own for a in c.arms.values() for m in a.curves} - scores):
+            others = {m for c in own for a in c.arms.values() for m in a.curves} - scores
+            for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
                 diagnostics += curve_pictures(f"{suite}-{metric}{tail}", own, metric, how)
         found += profile_pictures(suite, chosen, how)
         found += sweep_pictures(suite, chosen, how)
