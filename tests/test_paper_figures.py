@@ -101,7 +101,7 @@ def test_an_unknown_item_is_refused_with_the_nearest():
 def test_without_records_there_is_no_figure(tmp_path):
     """Nor where only other suites were run."""
     assert paper_pictures("fig2", results()) == []
-    assert write_paper_figures("fig2", results(runs("contexts")), tmp_path) == []
+    assert write_paper_figures("fig2", results(runs("contexts")), tmp_path) == {}
     assert paper_pictures("fig13", results(runs("epochs"))) == []
 
 
@@ -433,10 +433,11 @@ def test_the_same_records_give_the_same_bytes(item):
 
 
 def test_files_are_named_after_the_item(tmp_path):
-    """In each format asked for."""
+    """In each format asked for; every file comes with its caption."""
     found = results(runs("bandit", evaluations=5))
     written = write_paper_figures("fig2", found, tmp_path / "figures", ("svg", "png"))
-    assert written == [tmp_path / "figures" / "fig2.svg", tmp_path / "figures" / "fig2.png"]
+    assert list(written) == [tmp_path / "figures" / "fig2.svg", tmp_path / "figures" / "fig2.png"]
+    assert set(written.values()) == {only("fig2", found).caption}
     assert [path.read_bytes()[:5] for path in written] == [b"<?xml", b"\x89PNG\r"]
     with pytest.raises(UsageError, match="gif"):
         write_paper_figures("fig2", found, tmp_path, ("gif",))

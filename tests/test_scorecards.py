@@ -3,6 +3,8 @@
 import csv
 import json
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from reproduce_helpers import falling, run_of
@@ -12,6 +14,7 @@ from tpobench.report.scorecards import write_scorecards
 from tpobench.report.scorecards.data import data_of, rows_of
 from tpobench.report.scorecards.pages import markdown_of, summary_markdown
 from tpobench.report.scorecards.tables import heading, tables_of
+from tpobench.report.scorecards.texts import what
 from tpobench.reproduce.design import plan_items
 from tpobench.reproduce.evidence import gather
 from tpobench.reproduce.items import ITEMS
@@ -67,6 +70,22 @@ def test_a_number_stands_beside_ours_with_its_prediction_interval():
     assert "| last error, % | 6.9 (n=20) |" in line
     assert f"{100 * found['ours']:.1f}"[:3] in line
     assert "the paper prints more than one number for this configuration, also 1.8 (tab3/interaction/H7)" in line
+
+
+def test_figures_stand_above_the_numbers_with_their_captions():
+    """A picture says nothing of its seeds."""
+    lines = markdown_of(card(), {Path("figures/table3.png"): "Final error, 20 seeds"}).splitlines()
+    at = lines.index("![table3](figures/table3.png)")
+    assert lines[at + 2] == "*Final error, 20 seeds*"
+    assert at < lines.index("### Printed numbers")
+
+
+def test_what_is_computed_from_a_rule_is_named_in_words():
+    """Of the gains by concentration the bin is named, of a score whose it is and when."""
+    named = {what(SimpleNamespace(number=n)) for n in ITEMS["fig4b"].numbers}
+    assert "surplus gain at concentration [0.75, 1]" in named
+    assert "u of the drawn class, not rewarded" in named
+    assert "expected update vs PG" in named
 
 
 def test_a_bound_has_a_one_sided_limit():

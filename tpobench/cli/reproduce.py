@@ -251,13 +251,14 @@ def _written(work: _Work, cards: Sequence[Scorecard], formats: Sequence[str], en
     return [*write_scorecards(cards, out, formats, figures), *(p for paths in figures.values() for p in paths)]
 
 
-def _drawn(work: _Work, card: Scorecard, out: Path, endings: Sequence[str]) -> list[Path]:
+def _drawn(work: _Work, card: Scorecard, out: Path, endings: Sequence[str]) -> dict[Path, str]:
+    """Files and captions."""
     from tpobench.report.figures.paper import ITEMS
     from tpobench.report.paper_figures import write_paper_figures
     from tpobench.results import Results
 
     if card.item.name not in ITEMS:
-        return []
+        return {}
     records = [r for part in card.item.parts for r in work.evidence[part.suite].records]
     return write_paper_figures(card.item.name, Results(tuple(records)), out, endings)
 

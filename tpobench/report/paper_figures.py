@@ -9,10 +9,11 @@ from tpobench.report.cells import Results
 from tpobench.report.options import FIGURE_FORMATS, check
 
 
-def write_paper_figures(item: str, results: Results, out: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Write `<item>.png` and what else is asked for into `out`; the same records, the same bytes.
+def write_paper_figures(item: str, results: Results, out: Path, formats: Sequence[str] = ("png",)) -> dict[Path, str]:
+    """Write `<item>.png` and what else is asked for into `out`, and give the files with their captions.
 
-    Runs of the smaller scale have a figure of their own, `<item>-quick.png`; without runs there is none.
+    Runs of the smaller scale have a figure of their own, `<item>-quick.png`; without runs there is none.  The same
+    records give the same bytes.
 
     Raises:
         UsageError: an item without a figure, or an unknown format.
@@ -22,12 +23,11 @@ def write_paper_figures(item: str, results: Results, out: Path, formats: Sequenc
 
     for ending in formats:
         check(ending, FIGURE_FORMATS, "figure format")
-    drawn = {
-        out / f"{p.name}.{ending}": save(p, ending)
-        for p in paper_pictures(item, results)
-        for ending in dict.fromkeys(formats)
-    }
-    for path, content in drawn.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return list(drawn)
+    captions = {}
+    for picture in paper_pictures(item, results):
+        for ending in dict.fromkeys(formats):
+            path = out / f"{picture.name}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(save(picture, ending))
+            captions[path] = picture.caption
+    return captions

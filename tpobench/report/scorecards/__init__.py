@@ -16,7 +16,10 @@ FORMATS = ("md", "json", "csv")
 
 
 def write_scorecards(
-    cards: Sequence[Scorecard], out: Path, formats: Sequence[str], figures: Mapping[str, Sequence[Path]] | None = None
+    cards: Sequence[Scorecard],
+    out: Path,
+    formats: Sequence[str],
+    figures: Mapping[str, Mapping[Path, str]] | None = None,
 ) -> list[Path]:
     """Write `<item>.md`, .json and .csv (`<item>-quick` at the quick scale), and `scorecard.*` for several items.
 
@@ -24,7 +27,7 @@ def write_scorecards(
         cards: what to write.
         out: folder, made where it is missing.
         formats: md, json, csv.
-        figures: files of each item, below `out`, to show in its Markdown.
+        figures: files of each item, below `out`, with their captions, to show in its Markdown.
 
     Raises:
         UsageError: an unknown format.
@@ -33,7 +36,8 @@ def write_scorecards(
     files: dict[Path, str] = {}
     for name in dict.fromkeys(formats):
         for card in cards:
-            own = [path.relative_to(out) for path in (figures or {}).get(card.item.name, ())]
+            shown = (figures or {}).get(card.item.name, {})
+            own = {path.relative_to(out): caption for path, caption in shown.items()}
             files[out / f"{file_stem(card)}.{name}"] = _text(card, name, own)
         if len(cards) > 1:
             files[out / f"{summary_stem(cards)}.{name}"] = _summary(cards, name)
@@ -54,7 +58,7 @@ def require_formats(formats: Sequence[str]) -> None:
             raise unknown("scorecard format", name, FORMATS)
 
 
-def _text(card: Scorecard, name: str, figures: Sequence[Path]) -> str:
+def _text(card: Scorecard, name: str, figures: Mapping[Path, str]) -> str:
     if name == "md":
         return markdown_of(card, figures)
     return json_text(data_of(card)) if name == "json" else csv_text(rows_of(card))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tpobench import __version__
@@ -37,14 +37,14 @@ def _suffix(scale: str) -> str:
     return "" if scale == "paper" else f"-{scale}"
 
 
-def markdown_of(card: Scorecard, figures: Sequence[Path] = ()) -> str:
-    """One item as a page."""
+def markdown_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> str:
+    """One item as a page, with figures and their captions."""
     first, *others = heading(card)
     lines = [f"# {md_escape(first)}"]
     for line in others:
         lines += ["", f"**{md_escape(line)}**"]
-    for path in figures:
-        lines += ["", f"![{card.item.name}]({path.as_posix()})"]
+    for path, caption in (figures or {}).items():
+        lines += ["", f"![{card.item.name}]({path.as_posix()})", "", f"*{md_escape(caption)}*"]
     for table in tables_of(card):
         lines += ["", *table_lines(table)]
     notes = [f"- {md_escape(note)}" for note in notes_of(card)]

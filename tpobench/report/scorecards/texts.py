@@ -17,6 +17,13 @@ PLAIN = {
     "final": "last {}", "crossing": "updates to {} < {}", "at": "{} at update {}", "ratio": "{} / {}", "fact": "{}",
     "decay": "updates to {} < {} x peak",
 }  # fmt: skip
+EXACT = {  # what is computed from a rule itself, by statistic
+    "coefficient:0.1": "coefficient at p = 0.1, 10 arms", "odds": "lambda = exp(u of right - u of wrong)",
+    "score:right": "u of the right arm", "score:wrong": "u of a wrong arm",
+    "success:drawn": "u of the drawn class, rewarded", "success:other": "u of another class, drawn one rewarded",
+    "failure:drawn": "u of the drawn class, not rewarded", "failure:other": "u of another class, drawn one not",
+}  # fmt: skip
+BINS = ("[0, 0.25)", "[0.25, 0.5)", "[0.5, 0.75)", "[0.75, 1]")  # of wrong-class concentration
 
 
 def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
@@ -29,8 +36,12 @@ def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
 def what(found: Measured) -> str:
     """`last error, %`, `updates to error < 0.01`; the paper's own words for what is computed or not run."""
     number = found.number
+    if number.kind == "exact":
+        return EXACT.get(":".join(number.arguments), number.quantity)
     if not number.measured:
         return number.quantity
+    if number.kind == "ratio" and number.arguments[0].startswith("surplus_sum"):
+        return f"surplus gain at concentration {BINS[int(number.arguments[0][-1])]}"
     text = PLAIN[number.kind].format(*number.arguments)
     return f"{text}, %" if number.scale > 1 and "%" not in text else text
 
