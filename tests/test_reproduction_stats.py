@@ -182,3 +182,13 @@ def test_populations_that_are_apart_are_told_apart():
     assert mean_verdict(FINAL["grpo"], Printed(float(FINAL["tpo"].mean()), 20)).verdict == "differs"
     found = predict_step(curves(rng(11), 20), first_below(STEPS, 0.1), 20, rng=rng())
     assert found.high - found.low < 200
+
+
+def test_an_interval_of_the_whole_range_decides_nothing():
+    """One seed of eleven at the worst value and the rest at the best: whatever is printed would agree."""
+    values = [0.0] * 10 + [1.0]
+    found = predict_mean(values, 20, rng=np.random.default_rng(0), lowest=0.0, highest=1.0)
+    assert (found.low, found.high) == (0.0, 1.0)
+    for printed in (Printed(0.069, 20, 0.0005), Printed(0.95, 20, bound="above")):
+        answer = agreement(found, printed)
+        assert (answer.verdict, answer.reason) == ("undecided", "11 seeds: any value at all would agree")

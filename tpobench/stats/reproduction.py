@@ -96,7 +96,10 @@ def predict_mean(
     one = guarded_interval(lambda x: ends(x, 0.90), x, name="prediction", infinite=True)
     if value is None or found.low is None:
         return Prediction(value, None, None, None, None, n, "none", found.reason)
-    return Prediction(value, found.low, found.high, one.low, one.high, n, "studentized-prediction")
+    low, high = found.low, found.high
+    whole = low is not None and high is not None and low <= lowest and high >= highest
+    reason = f"{n} seeds: any value at all would agree" if whole else ""
+    return Prediction(value, low, high, one.low, one.high, n, "studentized-prediction", reason)
 
 
 def _studentized(centred: Floats, seeds: int, rng: np.random.Generator, draws: int) -> Floats:
@@ -193,6 +196,8 @@ def agreement(found: Prediction, printed: Printed) -> Agreement:
     if found.low is None or found.high is None or found.least is None or found.most is None:
         same = _inside(found.value, found.value, found.value, found.value, printed)
         return Agreement("agrees" if same else "undecided", found, found.reason)
+    if found.reason:
+        return Agreement("undecided", found, found.reason)
     inside = _inside(found.low, found.high, found.least, found.most, printed)
     return Agreement("agrees" if inside else "differs", found)
 
