@@ -309,7 +309,7 @@ def test_a_limit_of_cost_holds_for_the_most_it_can_take(tpobench, tmp_path):
 
 def test_a_time_budget_ends_the_search_between_rounds(tpobench, monkeypatch, trained):
     """A second a run and thirty seconds: the ends and the second round are run, the third is left for the next call."""
-    monkeypatch.setattr("tpobench.cli.search._Rounds._spent", lambda _: float(len(trained)))
+    monkeypatch.setattr("tpobench.cli.rounds.Rounds._spent", lambda _: float(len(trained)))
     code, out, err = tpobench("run", "--json", "--time-budget", "30s")
     answer = json.loads(out)["suites"][0]
     assert (code, answer["search"]["done"], len(trained), answer["left"]) == (0, False, 24 + 8, 8)

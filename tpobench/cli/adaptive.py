@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import cell_text, failure, say, table
+from tpobench.cli.rounds import Rounds, least_and_most_text
 from tpobench.errors import StorageFull, UsageError
 from tpobench.execution.units import duration
 
 if TYPE_CHECKING:
     from tpobench.adaptive import AdaptivePlan, CellState
-    from tpobench.execution.engine import Executor, Options, Outcome
+    from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
     from tpobench.plan import Plan
     from tpobench.records import RunRecord, Store
@@ -32,7 +30,7 @@ def run_adaptive(
         UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
     """
     from tpobench.adaptive import is_recorded, record, states
-    from tpobench.records import BROKEN, PLAN_FILE, Store
+    from tpobench.records import BROKEN, FINISHED, PLAN_FILE, Store
 
     if options.shard is not None:
         msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"
@@ -48,84 +46,47 @@ def run_adaptive(
             msg = f"cannot record the plan in {folder}: {error.strerror or error}; nothing was run"
             raise StorageFull(msg) from error
     say(f"{folder.name}: {plan.text}, {'recorded in' if new else 'as recorded in'} {folder / PLAN_FILE}")
-    looks = _Looks(store, plan, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
-    looks.take()
+    known, _ = store.known()
+    already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.most.specs)
+    looks = _Looks(store, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
+    looks.take(plan)
     known, _ = store.known()
     now = states(plan, known)
     decided = _tell(now)
     broken = [known[s.run_id] for s in plan.most.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
-        "suite": plan.most.suite.name, "folder": str(folder), "already": looks.already,
-        "ran": dict(sorted(looks.ran.items())), "elsewhere": looks.elsewhere, "left": len(looks.left(known, now)),
-        "given_up": looks.given_up, "quarantined": looks.quarantined,
-        "failed": [failure(r) for r in broken], "summary": looks.summary(known),
+        "suite": plan.most.suite.name, "folder": str(folder), "already": already, **looks.tally,
+        "left": len(_runs_left(plan, known, now)), "failed": [failure(r) for r in broken],
+        "summary": _summary(plan, known),
         "adaptive": {"plan": plan.text, "file": str(folder / PLAN_FILE), "looks": max(s.look for s in now),
-                     "runs": looks.used(now), "most_runs": len(plan.most.specs), "done": all(s.done for s in now),
+                     "runs": _runs_used(now), "most_runs": len(plan.most.specs), "done": all(s.done for s in now),
                      "decisions": decided},
     }  # fmt: skip
 
 
-class _Looks:
-    """The looks that one invocation takes, and what they amounted to."""
+class _Looks(Rounds):
+    """Rounds of looks."""
 
-    def __init__(
-        self, store: Store, plan: AdaptivePlan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
-    ) -> None:
-        self.store, self.plan, self.executor, self.options = store, plan, executor, options
-        self.plugins, self.stop = plugins, stop
-        self.ran: Counter[str] = Counter()
-        self.already = self.elsewhere = self.given_up = self.quarantined = 0
-        self.start = time.monotonic()
+    ends = "the run"
 
-    def take(self) -> None:
+    def take(self, plan: AdaptivePlan) -> None:
         """Look after look; a cell whose look stays incomplete (failed runs) waits for the next invocation."""
         from tpobench.adaptive import next_runs, states
-        from tpobench.records import FINISHED
 
         known, _ = self.store.known()
-        self.already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in self.plan.most.specs)
-        now = states(self.plan, known)
+        now = states(plan, known)
         open_ = [s for s in now if not s.done]
-        while open_ and not self.stop.asked.is_set() and self._in_time():
+        while open_ and self.goes_on():
             look = min(s.look for s in open_)  # cells move on together, so that a run cut short is balanced
-            outcome = self._one(next_runs(self.plan, [s for s in open_ if s.look == look]), known, look + 1)
+            timed_out = self.train(next_runs(plan, [s for s in open_ if s.look == look]), known, f"look {look + 1}")
             known, _ = self.store.known()
-            before, now = {id(s.cell): s.look for s in open_}, states(self.plan, known)
+            before, now = {id(s.cell): s.look for s in open_}, states(plan, known)
             stuck = {id(s.cell) for s in open_ if s.look == look} & {id(s.cell) for s in now if s.look == look}
             self._progress(before, now)
             open_ = [s for s in now if id(s.cell) in before and not s.done and id(s.cell) not in stuck]
-            if outcome.timed_out:
-                say(f"the time budget of {duration(self.options.time_budget_s or 0)} ended the run")
+            if timed_out:
+                self.tell_of_time()
                 break
-
-    def _one(self, todo: Plan, known: dict[str, RunRecord], look: int) -> Outcome:
-        from tpobench.execution.engine import due, execute
-        from tpobench.execution.progress import progress_for
-        from tpobench.records import FINISHED
-
-        left = None if self.options.time_budget_s is None else max(0.0, self.options.time_budget_s - self._spent())
-        options = dataclasses.replace(self.options, time_budget_s=left)
-        mine, _ = due(todo, known, options)
-        done = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in todo.specs)
-        total = sum(len(job.specs) for job in mine)
-        with progress_for(f"{self.store.folder.name} look {look}", total, done, sys.stderr) as progress:
-            outcome = execute(
-                todo, self.store, 1, progress, self.plugins, executor=self.executor, options=options, stop=self.stop
-            )
-        self.ran += outcome.counts
-        self.elsewhere += len(outcome.elsewhere)
-        self.given_up += outcome.given_up
-        self.quarantined += outcome.quarantined
-        return outcome
-
-    def _spent(self) -> float:
-        return time.monotonic() - self.start
-
-    def _in_time(self) -> bool:
-        if self.options.time_budget_s is None or self._spent() < self.options.time_budget_s:
-            return True
-        say(f"the time budget of {duration(self.options.time_budget_s)} ended the run")
-        return False
 
     def _progress(self, before: dict[int, int], now: Iterable[CellState]) -> None:
         """One line per look: pairs decided, cells that are done, rules that dropped out."""
@@ -141,33 +102,36 @@ class _Looks:
             f"{sum(s.done for s in moved)} of {len(moved)} cells done, {out} rules out of their cells"
         )
 
-    def left(self, known: dict[str, RunRecord], now: Sequence[CellState]) -> list[str]:
-        """Runs of the next look that have no result."""
-        from tpobench.adaptive import next_runs
-        from tpobench.records import FINISHED
 
-        return [
-            s.run_id for s in next_runs(self.plan, now).specs
-            if s.run_id not in known or known[s.run_id].status not in FINISHED
-        ]  # fmt: skip
+def _runs_left(plan: AdaptivePlan, known: dict[str, RunRecord], now: Sequence[CellState]) -> list[str]:
+    """Runs of the next look that have no result."""
+    from tpobench.adaptive import next_runs
+    from tpobench.records import FINISHED
 
-    def used(self, now: Sequence[CellState]) -> int:
-        """Runs that the decisions rest on."""
-        return len({
-            spec.run_id
-            for state in now
-            for name, specs in state.cell.specs.items()
-            for spec in specs[: _seen(state, name)]
-        })  # fmt: skip
+    return [
+        s.run_id for s in next_runs(plan, now).specs
+        if s.run_id not in known or known[s.run_id].status not in FINISHED
+    ]  # fmt: skip
 
-    def summary(self, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
-        """As of any run: one row per cell and rule."""
-        from tpobench.cli.runs import summary
 
-        rows = summary(self.plan.most, known)
-        if rows:
-            say(table(list(rows[0]), [list(r.values()) for r in rows]))
-        return rows
+def _runs_used(now: Sequence[CellState]) -> int:
+    """Runs that the decisions rest on."""
+    return len({
+        spec.run_id
+        for state in now
+        for name, specs in state.cell.specs.items()
+        for spec in specs[: _seen(state, name)]
+    })  # fmt: skip
+
+
+def _summary(plan: AdaptivePlan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    """As of any run: one row per cell and rule."""
+    from tpobench.cli.runs import summary
+
+    rows = summary(plan.most, known)
+    if rows:
+        say(table(list(rows[0]), [list(r.values()) for r in rows]))
+    return rows
 
 
 def _seen(state: CellState, name: str) -> int:
@@ -248,10 +212,7 @@ def wide_stacks(plan: AdaptivePlan) -> str:
 
 def costs_text(costs: dict[str, Any]) -> list[str]:
     """For people."""
-    least, most = (
-        f"{costs[f'{k}_runs']} runs, CPU time {'unknown' if (s := costs[f'{k}_cpu_s']) is None else duration(s)}"
-        for k in ("least", "most")
-    )
+    least, most = least_and_most_text(costs)
     state = f"{costs['looks_taken']} looks taken" if costs["recorded"] else "not yet recorded"
     lines = [f"{costs['plan']} ({state})", f"least: {least}; most: {most}"]
     return lines + ([costs["wide"]] if costs["wide"] else [])

@@ -26,13 +26,14 @@ from tpobench.cli.runs import (
     SchedulerOption,
     TimeoutOption,
     executor_for,
+    options_for,
     require_not_stopped,
     require_results,
     run_all,
     warn_of_threads,
 )
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
-from tpobench.execution.units import duration, parse_bytes, parse_duration
+from tpobench.execution.units import duration, parse_bytes
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
@@ -113,7 +114,6 @@ def reproduce(
 ) -> None:
     """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
     from tpobench.execution.devices import parse_device
-    from tpobench.execution.engine import Options
     from tpobench.execution.stop import Stop, stopping
     from tpobench.report.options import FIGURE_FORMATS, check
     from tpobench.report.scorecards import require_formats
@@ -130,13 +130,7 @@ def reproduce(
     require_formats(formats)
     for ending in endings:
         check(ending, FIGURE_FORMATS, "figure format")
-    options = Options(
-        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
-        max_cost_s=None if max_cost is None else parse_duration(max_cost, "--max-cost"),
-        timeout_s=None if run_timeout is None else parse_duration(run_timeout, "--run-timeout"),
-        max_attempts=max_attempts,
-        retry_failed=retry_failed,
-    )
+    options = options_for(time_budget, max_cost, run_timeout, max_attempts, retry_failed=retry_failed)
     memory = None if memory_limit is None else parse_bytes(memory_limit, "--memory-limit")
     make, processes = executor_for(executor, scheduler, jobs, memory, parse_device(device)[1])
     work = _work(wanted, scale, seeds, data, device, out)

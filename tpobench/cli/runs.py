@@ -106,17 +106,9 @@ def run(
     dry_run: DryRunOption = False,
 ) -> None:
     """Run what is missing of one or more suites; finished runs are kept and never repeated."""
-    from tpobench.execution.engine import Options
     from tpobench.execution.stop import Stop, stopping
 
-    options = Options(
-        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
-        max_cost_s=None if max_cost is None else parse_duration(max_cost, "--max-cost"),
-        timeout_s=None if run_timeout is None else parse_duration(run_timeout, "--run-timeout"),
-        max_attempts=max_attempts,
-        retry_failed=retry_failed,
-        shard=None if shard is None else parse_shard(shard),
-    )
+    options = options_for(time_budget, max_cost, run_timeout, max_attempts, shard, retry_failed=retry_failed)
     memory = None if memory_limit is None else parse_bytes(memory_limit, "--memory-limit")
     plans, devices = _plans(
         suites=suite,
@@ -167,6 +159,32 @@ def _without(function: Callable[..., None], **fixed: Any) -> Callable[..., None]
 
 
 app.command("plan", help="Show what `run` would do and what it would cost.")(_without(run, dry_run=True))
+
+
+def options_for(
+    time_budget: str | None,
+    max_cost: str | None,
+    run_timeout: str | None,
+    max_attempts: int,
+    shard: str | None = None,
+    *,
+    retry_failed: bool,
+) -> Options:
+    """How far an invocation goes, from its words.
+
+    Raises:
+        UsageError: not a duration, or not a shard.
+    """
+    from tpobench.execution.engine import Options
+
+    return Options(
+        time_budget_s=None if time_budget is None else parse_duration(time_budget, "--time-budget"),
+        max_cost_s=None if max_cost is None else parse_duration(max_cost, "--max-cost"),
+        timeout_s=None if run_timeout is None else parse_duration(run_timeout, "--run-timeout"),
+        max_attempts=max_attempts,
+        retry_failed=retry_failed,
+        shard=None if shard is None else parse_shard(shard),
+    )
 
 
 def parse_shard(text: str) -> tuple[int, int]:

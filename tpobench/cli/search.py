@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import cell_text, failure, say, table
+from tpobench.cli.rounds import Rounds, least_and_most_text
 from tpobench.errors import UsageError
 from tpobench.execution.units import duration
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
     from tpobench.plan import Plan, RunSpec
-    from tpobench.records import RunRecord, Store
+    from tpobench.records import RunRecord
     from tpobench.search import TrackState
     from tpobench.suite import Suite
 
@@ -67,8 +65,8 @@ def run_search(
     known, _ = store.known()
     require_same_search(plan, known)
     already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
-    rounds = _Rounds(store, plan, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
-    rounds.take()
+    levels = _Levels(store, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
+    levels.take(plan)
     known, _ = store.known()
     now = states(tracks, known)
     points = _tell(known.values(), now)
@@ -76,76 +74,39 @@ def run_search(
     left = sum(len(job.specs) for job in due(next_runs(plan, now), known, options)[0])
     broken = [known[s.run_id] for s in runs.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
-        "suite": plan.suite.name, "folder": str(folder), "already": already, "ran": dict(sorted(rounds.ran.items())),
-        "elsewhere": rounds.elsewhere, "left": left, "given_up": rounds.given_up, "quarantined": rounds.quarantined,
+        "suite": plan.suite.name, "folder": str(folder), "already": already, **levels.tally, "left": left,
         "failed": [failure(r) for r in broken], "summary": _summary(runs, known),
         "search": {"done": all(s.walk.done for s in now), "tracks": [_track(s) for s in now], "points": points},
     }  # fmt: skip
 
 
-class _Rounds:
-    """The rounds of levels that one invocation takes, and what they amounted to."""
+class _Levels(Rounds):
+    """Rounds of levels."""
 
-    def __init__(
-        self, store: Store, plan: Plan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
-    ) -> None:
-        self.store, self.plan, self.executor, self.options = store, plan, executor, options
-        self.plugins, self.stop = plugins, stop
-        self.ran: Counter[str] = Counter()
-        self.elsewhere = self.given_up = self.quarantined = 0
-        self.start = time.monotonic()
+    ends = "the search"
 
-    def take(self) -> None:
+    def take(self, plan: Plan) -> None:
         """Round after round; a rule whose level stays incomplete (failed runs) waits for the next invocation."""
         from tpobench.search import next_runs, states, tracks_of
 
-        tracks, number = tracks_of(self.plan), 0
+        tracks, number = tracks_of(plan), 0
         known, _ = self.store.known()
         now = states(tracks, known)
         stuck: set[int] = set()
-        while not self.stop.asked.is_set() and self._in_time():
-            todo = next_runs(self.plan, [s for i, s in enumerate(now) if i not in stuck])
+        while self.goes_on():
+            todo = next_runs(plan, [s for i, s in enumerate(now) if i not in stuck])
             if not todo.specs:
                 break
             number += 1
-            timed_out = self._one(todo, known, number)
+            timed_out = self.train(todo, known, f"round {number}")
             known, _ = self.store.known()
             before, now = now, states(tracks, known)
             stuck |= {i for i, (old, new) in enumerate(zip(before, now, strict=True))
                       if not new.walk.done and set(old.walk.wanted) & set(new.walk.wanted)}  # fmt: skip
             self._progress(now, number)
             if timed_out:
-                say(f"the time budget of {duration(self.options.time_budget_s or 0)} ended the search")
+                self.tell_of_time()
                 break
-
-    def _one(self, todo: Plan, known: dict[str, RunRecord], number: int) -> bool:
-        from tpobench.execution.engine import due, execute
-        from tpobench.execution.progress import progress_for
-        from tpobench.records import FINISHED
-
-        left = None if self.options.time_budget_s is None else max(0.0, self.options.time_budget_s - self._spent())
-        options = dataclasses.replace(self.options, time_budget_s=left)
-        mine, _ = due(todo, known, options)
-        done = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in todo.specs)
-        total = sum(len(job.specs) for job in mine)
-        with progress_for(f"{self.store.folder.name} round {number}", total, done, sys.stderr) as progress:
-            outcome = execute(
-                todo, self.store, 1, progress, self.plugins, executor=self.executor, options=options, stop=self.stop
-            )
-        self.ran += outcome.counts
-        self.elsewhere += len(outcome.elsewhere)
-        self.given_up += outcome.given_up
-        self.quarantined += outcome.quarantined
-        return outcome.timed_out
-
-    def _spent(self) -> float:
-        return time.monotonic() - self.start
-
-    def _in_time(self) -> bool:
-        if self.options.time_budget_s is None or self._spent() < self.options.time_budget_s:
-            return True
-        say(f"the time budget of {duration(self.options.time_budget_s)} ended the search")
-        return False
 
     def _progress(self, now: Sequence[TrackState], number: int) -> None:
         """One line per round: where each rule stands."""
@@ -249,10 +210,7 @@ def search_costs(plan: Plan, known: dict[str, RunRecord], options: Options) -> d
 
 def costs_text(costs: Mapping[str, Any]) -> list[str]:
     """For people."""
-    least, most = (
-        f"{costs[f'{k}_runs']} runs, CPU time {'unknown' if (s := costs[f'{k}_cpu_s']) is None else duration(s)}"
-        for k in ("least", "most")
-    )
+    least, most = least_and_most_text(costs)
     return [f"search: {costs['done']} of {costs['searches']} done; still at least {least}; at most {most}"]
 
 

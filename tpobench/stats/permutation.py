@@ -93,9 +93,7 @@ def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples:
     observed = np.zeros((1, len(pooled)))
     observed[0, : len(x)] = 1.0
     largest = np.abs(welch_t(np.concatenate([observed, labels]), pooled)).max(axis=1)
-    extra = 0 if exact else 1
-    slack = 1e-12 * largest[0] if math.isfinite(largest[0]) else 0.0
-    return (int((largest[1:] >= largest[0] - slack).sum()) + extra) / (len(labels) + extra)
+    return tail_p(largest[1:], float(largest[0]), exact=exact, alternative="greater")
 
 
 def sign_flip(
