@@ -24,7 +24,7 @@ from tpobench.stats.compare import (
     studentized_permutation,
     tie_group,
 )
-from tpobench.stats.multiplicity import resamples_for
+from tpobench.stats.multiplicity import partial_conjunction, resamples_for
 from tpobench.stats.outcomes import compare_rates, compare_times
 from tpobench.stats.permutation import rank_permutation
 
@@ -165,6 +165,16 @@ def test_holm_by_hand():
     assert holm([0.01, None, 0.03]) == [0.02, None, 0.03]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_partial_conjunction_by_hand():
+    """All four effects: the largest p; two of four: three times the second smallest, as two may be chosen."""
+    ps = [0.03, 0.001, 0.4, 0.02]
+    assert [partial_conjunction(ps, u) for u in (1, 2, 3, 4)] == pytest.approx([0.004, 0.06, 0.06, 0.4])
+    assert partial_conjunction([0.9, 0.8], 1) == 1.0
+    for u in (0, 5):
+        with pytest.raises(ValueError, match=f"at least {u} of 4 effects"):
+            partial_conjunction(ps, u)
 
 
 def test_smallest_attainable_p():

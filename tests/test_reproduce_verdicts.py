@@ -61,19 +61,52 @@ def test_what_the_seeds_cannot_tell_points_the_same_way_or_is_undecided():
 
 
 @pytest.mark.parametrize(
-    ("found", "spare", "verdict"),
+    ("found", "spare", "proven", "verdict"),
     [
-        (["holds", "holds"], 0, "holds"), (["holds", "points the same way"], 0, "points the same way"),
-        (["holds", "undecided"], 0, "undecided"), (["holds", "contradicted"], 0, "contradicted"),
-        (["holds", "not run"], 0, "not run"), (["contradicted", "not run"], 0, "contradicted"),
-        (["holds", "holds", "contradicted"], 1, "holds"), (["holds", "undecided", "undecided"], 1, "undecided"),
-        (["holds", "points the same way", "undecided"], 1, "points the same way"),
-        (["contradicted", "contradicted", "holds"], 1, "contradicted"),
+        (["holds", "points the same way"], 0, True, "holds"),
+        (["holds", "points the same way"], 0, False, "points the same way"),
+        (["holds", "undecided"], 0, False, "undecided"), (["holds", "contradicted"], 0, False, "contradicted"),
+        (["holds", "not run"], 0, False, "not run"), (["contradicted", "not run"], 0, False, "contradicted"),
+        (["holds", "holds", "contradicted"], 1, True, "holds"),
+        (["holds", "undecided", "undecided"], 1, False, "undecided"),
+        (["holds", "points the same way", "undecided"], 1, False, "points the same way"),
+        (["contradicted", "contradicted", "holds"], 1, False, "contradicted"),
     ],
 )  # fmt: skip
-def test_several_comparisons_make_one_verdict(found, spare, verdict):
+def test_several_comparisons_make_one_verdict(found, spare, proven, verdict):
     """All must come out as claimed, or all but `spare`: 'in 7 of 8 settings'."""
-    assert together(found, spare) == verdict
+    assert together(found, spare, proven=proven) == verdict
+
+
+def test_a_claim_has_the_largest_p_of_its_comparisons():
+    """Five seeds, 12 comparisons: none is significant among twelve (2/252 = .0079 each), all of them together are."""
+    own = evidence_of(sequences(seeds=5), {"tpo": 0.1, "grpo": 0.3, "ppo": 0.6})
+    found = one(claim("", "", *(below("lengths", "tpo", ("grpo", "ppo"), scalar) for scalar in (FINAL, AREA))), own)
+    ps = [a.found.p for a in found.answers]
+    assert len(ps) == 12
+    assert (found.p, found.adjusted) == (max(ps), max(ps))
+    assert [a.verdict for a in found.answers] == ["points the same way"] * 12
+    assert (found.verdict, found.counts) == ("holds", "12 as claimed (0 significant alone)")
+
+
+def test_holm_adjusts_claims_over_the_claims_of_the_item():
+    """Three claims, one the wrong way: its p is 1 whatever its test says; a claim of no difference is not counted."""
+    own = evidence_of(tiny(), APART)
+    right = [claim("", "", below("tiny", "tpo", rules)) for rules in ("grpo", ("grpo", "dg"))]
+    found = judged([*right, claim("", "", below("tiny", "grpo", "tpo")),
+                    claim("", "", below("tiny", "dg", "reinforce"), similar=True)], own)  # fmt: skip
+    least = found[0].answers[0].found.p
+    assert [j.p for j in found] == [pytest.approx(least), pytest.approx(least), 1.0, None]
+    assert [j.adjusted for j in found] == [pytest.approx(3 * least), pytest.approx(3 * least), 1.0, None]
+
+
+def test_a_claim_with_a_spare_comparison_pays_for_the_choice():
+    """All but one of three: the second smallest p, twice."""
+    own = evidence_of(tiny(), {**APART, "dg": 0.02})
+    found = one(claim("", "", below("tiny", "tpo", ("grpo", "dg", "reinforce")), spare=1), own)
+    ps = sorted(a.found.p for a in found.answers)
+    assert found.p == pytest.approx(2 * ps[1])
+    assert found.verdict == "holds"
 
 
 def test_holm_adjusts_over_all_comparisons_of_the_item():
@@ -136,7 +169,7 @@ def test_rules_that_no_matching_changes_are_compared_once():
         ("length=4, matching=interactions", "tpo < ppo: final error"),
     ]
     assert found.verdict == "holds"
-    assert found.counts == "6 hold"
+    assert found.counts == "6 as claimed (6 significant alone)"
 
 
 def test_cells_of_one_rule_are_compared_with_each_other():

@@ -1,10 +1,11 @@
-"""Claims against the runs: one guarded test per comparison, Holm over the item, a verdict per claim."""
+"""Claims against the runs: one guarded test per comparison, one p per claim, Holm over the claims of the item."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from tpobench.reproduce.evidence import Evidence, NotRun
 from tpobench.reproduce.questions import Question, Term, questions
 from tpobench.reproduce.sample import Sample, sample
 from tpobench.stats.compare import PAIRS_NEEDED, RANKS, Comparison, adjust, compare
-from tpobench.stats.multiplicity import resamples_for
+from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 from tpobench.stats.outcomes import compare_rates, compare_times
 
 ALPHA = 0.05
@@ -43,11 +44,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its comparisons."""
+    """A claim with its comparisons, and the p of all of them together."""
 
     claim: Claim
     answers: tuple[Answer, ...]
     reason: str = ""  # why there is nothing to compare
+    p: float | None = None  # of "not all (but the spare ones) are as claimed"
+    adjusted: float | None = None  # by Holm over the claims of the item
 
     @property
     def verdict(self) -> Verdict:
@@ -57,16 +60,15 @@ class Judged:
             return "not run"
         if self.claim.similar:
             return _similar(self.answers)
-        return together(found, self.claim.spare)
+        return together(found, self.claim.spare, proven=self.adjusted is not None and self.adjusted < ALPHA)
 
     @property
     def counts(self) -> str:
-        """`6 hold, 1 points the same way, 1 contradicted`."""
-        found = [a.verdict for a in self.answers]
-        words = {"holds": "hold", "points the same way": "point the same way"}
-        return ", ".join(
-            f"{found.count(v)} {words.get(v, v) if found.count(v) > 1 else v}" for v in dict.fromkeys(sorted(found))
-        )
+        """`8 as claimed (6 significant alone), 1 undecided, 1 contradicted`."""
+        found = Counter(a.verdict for a in self.answers)
+        alone, same = found.pop("holds", 0), found.pop("points the same way", 0)
+        texts = [f"{alone + same} as claimed ({alone} significant alone)"] if alone + same else []
+        return ", ".join(texts + [f"{n} {verdict}" for verdict, n in sorted(found.items())])
 
 
 def order(found: Comparison) -> Verdict:
@@ -74,23 +76,27 @@ def order(found: Comparison) -> Verdict:
     verdict = found.verdict(ALPHA)
     if verdict in {"better", "worse"}:
         return "holds" if verdict == "better" else "contradicted"
-    if found.difference is None:
-        return "undecided"
-    lower = found.better > 0.5 if found.test in RANKS and found.better is not None else found.difference < 0
-    return "points the same way" if lower else "undecided"
+    return "points the same way" if _lower(found) else "undecided"
 
 
-def together(found: Sequence[Verdict], spare: int = 0) -> Verdict:
+def _lower(found: Comparison) -> bool:
+    """Whether the low side is the lower one, in what the test compares."""
+    if found.test in RANKS and found.better is not None:
+        return found.better > 0.5
+    return found.difference is not None and found.difference < 0
+
+
+def together(found: Sequence[Verdict], spare: int = 0, *, proven: bool) -> Verdict:
     """One verdict for comparisons of which all but `spare` must come out as claimed.
 
     contradicted: more than `spare` are significant the other way.  not run: otherwise, where any is missing.
-    holds: all but `spare` are significant.  points the same way: all but `spare` do at least that.
+    holds: the claim as a whole is `proven`.  points the same way: all but `spare` do at least that.
     """
     if found.count("contradicted") > spare:
         return "contradicted"
     if "not run" in found:
         return "not run"
-    if len(found) - found.count("holds") <= spare:
+    if proven:
         return "holds"
     agreeing = found.count("holds") + found.count("points the same way")
     return "points the same way" if len(found) - agreeing <= spare else "undecided"
@@ -105,19 +111,34 @@ def _similar(answers: Sequence[Answer]) -> Verdict:
 
 
 def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Judged, ...]:
-    """All claims of an item; Holm over all their comparisons."""
+    """All claims of an item.
+
+    A claim needs all its comparisons (but the spare ones), so it is shown by the largest of their p: no adjustment is
+    due within it, Holm over the claims of the item is due between them. That one comparison goes the other way is
+    enough against a claim, so there Holm runs over all comparisons of the item.
+    """
     asked = [_asked(claim, evidence) for claim in claims]
     family = sum(len(found) for found, _ in asked)
     resamples = resamples_for(family, ALPHA)
     raw = [[_answer(q, evidence[s], resamples) for s, q in found] for found, _ in asked]
+    whole = [_claim_p(claim, answers) for claim, answers in zip(claims, raw, strict=True)]
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.found for k, a in keyed.items() if a.found is not None}, ALPHA)
     for k, found in adjusted.items():
         keyed[k] = replace(keyed[k], found=found, reason=found.reason)
     return tuple(
-        Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason)
-        for i, (claim, (_, reason)) in enumerate(zip(claims, asked, strict=True))
+        Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)
+        for i, (claim, (_, reason), p, q) in enumerate(zip(claims, asked, whole, holm(whole), strict=True))
     )
+
+
+def _claim_p(claim: Claim, answers: Sequence[Answer]) -> float | None:
+    """Of the claim as a whole; none where a comparison is missing, or where no test can show what is claimed."""
+    found = [a.found for a in answers if a.found is not None]
+    if claim.similar or len(found) < len(answers) or len(found) <= claim.spare:
+        return None
+    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in found]
+    return partial_conjunction(directed, len(directed) - claim.spare)
 
 
 def _asked(claim: Claim, evidence: Mapping[str, Evidence]) -> tuple[list[tuple[str, Question]], str]:
@@ -153,15 +174,17 @@ def _settled(question: Question, evidence: Evidence) -> Question:
 
 
 def _place(term: Term, rule: str, evidence: Evidence) -> Key:
-    cell = dict(term.cell or {})
-    matching = str(cell.pop("matching", ""))
-    return evidence.place(rule, cell, matching)
+    return evidence.place(rule, *_cell_and_matching(term))
 
 
 def _entry(term: Term, rule: str, evidence: Evidence) -> Entry:
+    return evidence.entry(rule, *_cell_and_matching(term))
+
+
+def _cell_and_matching(term: Term) -> tuple[dict[str, Any], str]:
     cell = dict(term.cell or {})
     matching = str(cell.pop("matching", ""))
-    return evidence.entry(rule, cell, matching)
+    return cell, matching
 
 
 def _answer(question: Question, evidence: Evidence, resamples: int) -> Answer:

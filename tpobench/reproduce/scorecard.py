@@ -55,8 +55,13 @@ class Scorecard:
         return Counter(j.verdict for j in self.claims)
 
     @property
+    def claim_family(self) -> int:
+        """Claims that Holm adjusts for."""
+        return sum(j.p is not None for j in self.claims)
+
+    @property
     def family(self) -> int:
-        """Tests that Holm adjusts for."""
+        """Comparisons that Holm adjusts for."""
         return sum(a.found is not None and a.found.p is not None for j in self.claims for a in j.answers)
 
     @property
@@ -79,7 +84,8 @@ class Scorecard:
             "suites:" + ("+".join(f"{s.name} v{s.version}" for s in self.suites) or "none"),
             "seeds:" + ("+".join(dict.fromkeys(seed_ranges(s.seeds) for s in self.suites if s.seeds)) or "none"),
             f"numbers:{'+'.join(methods) or 'none'}", f"draws:{DRAWS}", f"claims:{'+'.join(tests) or 'none'}",
-            f"adj:holm/{self.family}", f"B:{resamples_for(asked)}", f"rng:{SEED}", "diverged:worst",
+            f"adj:max-p-holm/{self.claim_family}+holm/{self.family}", f"B:{resamples_for(asked)}", f"rng:{SEED}",
+            "diverged:worst",
         ])  # fmt: skip
 
 

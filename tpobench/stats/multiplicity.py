@@ -22,6 +22,18 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def partial_conjunction(ps: Sequence[float], at_least: int) -> float:
+    """p of "fewer than u of n effects are real": min(1, (n - u + 1) p_(u)); u = n is the largest p.
+
+    Rejecting needs u small p; where fewer than u effects are real, n - u + 1 or more of the nulls are true and one of
+    them is among those u. No independence is asked. u = n is the intersection-union test (Berger 1982), u < n the
+    test of Benjamini and Heller (Biometrics 64, 2008) with Bonferroni's bound. ValueError unless 1 <= u <= n.
+    """
+    if not 1 <= at_least <= len(ps):
+        raise ValueError(f"at least {at_least} of {len(ps)} effects cannot be asked for")
+    return min(1.0, (len(ps) - at_least + 1) * sorted(ps)[at_least - 1])
+
+
 def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
     """Adjusted p that bound the false discovery rate, for exploration; None stays None and is not counted in m."""
     where = [i for i, p in enumerate(ps) if p is not None]

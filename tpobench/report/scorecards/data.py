@@ -49,7 +49,7 @@ def _claim_data(judged: Judged) -> dict[str, Any]:
     claim = judged.claim
     return {
         "text": claim.text, "section": claim.section, "note": claim.note, "verdict": judged.verdict,
-        "reason": judged.reason,
+        "reason": judged.reason, "p": judged.p, "adjusted_p": judged.adjusted,
         "comparisons": [
             {"suite": a.suite, "where": a.where, "text": a.text, "found": None if a.found is None else asdict(a.found),
              "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes)}

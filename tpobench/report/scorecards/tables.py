@@ -11,6 +11,7 @@ from tpobench.report.scorecards.texts import counted, ours_text, predicted_text,
 from tpobench.reproduce.judge import Judged
 from tpobench.reproduce.measure import Measured
 from tpobench.reproduce.scorecard import ORDERINGS_ONLY, Scorecard, Used
+from tpobench.stats.texts import p_text
 
 NUMBER_VERDICTS = ("agrees", "differs", "undecided", "not run")
 CLAIM_VERDICTS = ("holds", "points the same way", "undecided", "contradicted", "not run")
@@ -20,8 +21,9 @@ HOW_NUMBERS = (
     "Final errors are those of the last evaluation, as the paper has them; claims use the window of the suite"
 )
 HOW_CLAIMS = (
-    "A claim holds where all its comparisons are significant (5%, Holm over all comparisons of the item), points the "
-    "same way where none speaks against it and not all are, is contradicted where one is significant the other way"
+    "A claim holds where all its comparisons together are significant: its p is the largest of theirs, 5% by Holm over "
+    "the claims of the item. It is contradicted where a comparison is significant the other way, 5% by Holm over all "
+    "comparisons of the item; it points the same way where all of them do so and their p is too large"
 )
 
 
@@ -63,9 +65,17 @@ def _numbers_table(shown: Sequence[Measured]) -> Table:
 
 
 def _claims_table(card: Scorecard) -> Table:
-    header = ("", "Claim", "Section", "Verdict", "Comparisons", "Note")
+    header = ("", "Claim", "Section", "Verdict", "Holm p", "Comparisons", "Note")
     rows = [
-        (str(i), j.claim.text, j.claim.section, j.verdict, j.counts if j.answers else j.reason, _claim_note(j))
+        (
+            str(i),
+            j.claim.text,
+            j.claim.section,
+            j.verdict,
+            p_text(j.adjusted),
+            j.counts if j.answers else j.reason,
+            _claim_note(j),
+        )
         for i, j in enumerate(card.claims, 1)
     ]
     return as_table("claims", "Claims", header, rows, (HOW_CLAIMS,))
