@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,21 +78,28 @@ class Evidence:
             raise NotRun(self._missing(key))
         return self.entries[key]
 
-    def of(self, key: Key) -> list[RunRecord]:
+    def of(self, key: Key) -> Sequence[RunRecord]:
         """The records of a place."""
-        return [
-            r for r in self.records
-            if (canonical(r.spec["cell"]), r.spec["matching"], r.spec["algorithm"])
-            == (key.axes, key.matching, key.algorithm)
-        ]  # fmt: skip
+        return self._by_place.get(key, ())
 
     def planned(self, key: Key) -> int:
         """Runs of a place."""
-        return self._counts[key.axes, key.matching, key.algorithm]
+        return self._counts[key]
 
     @cached_property
-    def _counts(self) -> Counter[tuple[str, str, str]]:
-        return Counter((canonical(dict(s.cell)), s.matching, s.algorithm) for s in self.plan.specs)
+    def _by_place(self) -> Mapping[Key, Sequence[RunRecord]]:
+        found = defaultdict(list)
+        for record in self.records:
+            spec = record.spec
+            found[self._key(spec["cell"], spec["matching"], spec["algorithm"])].append(record)
+        return found
+
+    @cached_property
+    def _counts(self) -> Counter[Key]:
+        return Counter(self._key(dict(s.cell), s.matching, s.algorithm) for s in self.plan.specs)
+
+    def _key(self, cell: Mapping[str, Any], matching: str, rule: str) -> Key:
+        return Key(self.plan.suite.name, canonical(cell), matching, rule)
 
     def _missing(self, key: Key) -> str:
         if broken := [r for r in self.of(key) if r.status in BROKEN]:
