@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tpobench.noise import Noise
 from tpobench.policies.bags import Bags
-from tpobench.policies.transformer import TRUNCATED_STD
+from tpobench.policies.initial import truncated_lecun
 
 
 class Shape(NamedTuple):
@@ -121,11 +121,3 @@ class _Network(torch.autograd.Function):
         torch.bmm(g, h1, out=place.kernel2)
         torch.sum(g, dim=2, keepdim=True, out=place.bias2)
         return gradient, None, None, None
-
-
-def truncated_lecun(noise: Noise, role: str, fan_in: int, size: int) -> Tensor:
-    """A kernel's starting values from N(0, 1 / fan_in), cut at two standard deviations: (S, size)."""
-    u = noise.uniform(role, 0, (size,)).double()
-    low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)).item()
-    x: Tensor = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * math.sqrt(fan_in))
-    return x.to(noise.dtype)

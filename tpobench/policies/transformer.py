@@ -17,12 +17,12 @@ from torch import Tensor
 
 from tpobench.noise import Noise
 from tpobench.optimizers import Block, muon_scale
+from tpobench.policies.initial import truncated_lecun
 from tpobench.policies.prefix_tree import PackedRows, PackedTree, distinct_prompts
 
 LAYERS, HEADS, MODEL, HIDDEN = 2, 2, 64, 256
 HEAD = MODEL // HEADS
 EPSILON = 1e-6
-TRUNCATED_STD = 0.87962566103423978  # std of a standard normal cut at +-2
 
 
 @dataclass(frozen=True)
@@ -263,9 +263,6 @@ def _initial(p: Parameter, noise: Noise) -> Tensor:
     if p.init in ("zeros", "ones"):
         return torch.full((S, size), float(p.init == "ones"), dtype=noise.dtype, device=noise.device)
     if p.init == "lecun":
-        u = noise.uniform(f"init/{p.name}", 0, (size,)).double()
-        low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)).item()
-        x: Tensor = torch.special.ndtri(low + u * (1 - 2 * low)) / (TRUNCATED_STD * math.sqrt(p.fan_in))
-        return x.to(noise.dtype)
+        return truncated_lecun(noise, f"init/{p.name}", p.fan_in, size)
     std = 0.02 if p.init == "position" else 1 / math.sqrt(MODEL)
     return noise.normal(f"init/{p.name}", 0, (size,)) * std
