@@ -145,6 +145,21 @@ def test_a_sweep_has_a_figure_per_numeric_axis_and_a_panel_per_other_point():
     assert "simulated-length" not in [p.name for p in pictures_of("simulated", two)]
 
 
+def test_a_sweep_that_holds_a_zero_has_a_linear_axis():
+    """Skew 0, 1, 2: the uniform policy is not left out; two rules stand side by side around each value."""
+    found = results(
+        *(flat(rule, [0.1 * (s + 1)] * 2, cell={"skew": float(s)}) for s in (0, 1, 2) for rule in ("tpo", "dg"))
+    )
+    sweep = picture(found, "skew")
+    (axes,) = sweep.figure.axes
+    assert axes.get_xscale() == "linear"
+    assert "log" not in sweep.caption
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2"]
+    x = np.array([lines(axes)[rule].get_xdata() for rule in ("tpo", "dg")])
+    assert x.mean(axis=0) == pytest.approx([0, 1, 2])
+    assert np.diff(x, axis=0)[0] == pytest.approx([2 / 60] * 3)
+
+
 def test_parts_of_a_histogram_get_no_curve_of_their_own():
     """Sums and counts per bin are summed up elsewhere; any other metric is drawn."""
     curve = {"count0": [1.0] * 10, "gain_sum2": [0.5] * 10, "gradient_norm": [1.0] * 10}

@@ -129,7 +129,9 @@ def _notes(cell: Cell, metric: Metric, leader: str, comparisons: Mapping[tuple[s
             notes.append(f"{cell.label}: no test possible, only the best mean is bold ({'; '.join(reasons)})")
     constant = sorted({n for pair, c in comparisons.items() if c.status == "deterministic" for n in pair})
     if constant:
-        notes.append(f"{cell.label}: no seed of {' and '.join(constant)} differs: are the seeds really varied?")
+        notes.append(
+            f"{cell.label}: no seed of {' and '.join(constant)} differs, so check that the seeds are really varied"
+        )
     if any(len(arm.seeds) == 1 for arm in cell.arms.values()):
         notes.append("1 seed: no uncertainty")
     return notes

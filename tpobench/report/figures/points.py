@@ -1,4 +1,4 @@
-"""Final scores as points with intervals over a positive axis; rules of one position side by side."""
+"""Final scores as points with intervals over an axis; rules of one position side by side."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ from tpobench.report.text import interval_name
 
 
 def draw_points(
-    ax: Axes, cells: Sequence[Cell], positions: Sequence[float], rules: Sequence[str], how: Options, *, side: float
+    ax: Axes,
+    cells: Sequence[Cell],
+    positions: Sequence[float],
+    rules: Sequence[str],
+    how: Options,
+    *,
+    side: float,
+    log: bool = True,
 ) -> list[tuple[str, float]]:
-    """Each rule's means, joined, a factor `side` apart on a log axis; returns the heights of the lines' ends."""
+    """Each rule's means, joined; on a log axis a factor `side` apart, else a distance; returns the lines' ends."""
     ends = []
     for k, name in enumerate(rules):
-        chosen = [(c, x) for c, x in zip(cells, positions, strict=True) if name in c.arms]
+        place = k - (len(rules) - 1) / 2
+        own = zip(cells, positions, strict=True)
+        chosen = [(c, x * side**place if log else x + side * place) for c, x in own if name in c.arms]
         if chosen:
-            ends.append((name, _draw(ax, chosen, name, side ** (k - (len(rules) - 1) / 2), how)))
+            ends.append((name, _draw(ax, chosen, name, how)))
     return ends
 
 
-def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, shift: float, how: Options) -> float:
+def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, how: Options) -> float:
     found = [mean_of(c.arms[name].final, how, c.reporting.worst) for c, _ in chosen]
     x = np.array([at for _, at in chosen], dtype=np.float64)
     scale = scale_of(chosen[0][0].reporting)
@@ -36,10 +45,10 @@ def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, shift: floa
     style = style_of(name)
     joined = len(np.unique(x)) == len(x)  # two cells at one position are two points, not a line
     ax.plot(
-        x * shift, y, color=style.colour, linestyle=style.line if joined else "none", marker=style.marker, label=name,
+        x, y, color=style.colour, linestyle=style.line if joined else "none", marker=style.marker, label=name,
         clip_on=False, zorder=3,
     )  # fmt: skip
-    for at, e in zip(x * shift, found, strict=True):
+    for at, e in zip(x, found, strict=True):
         if e.low is not None and e.high is not None and e.status == "ok":
             ax.plot([at, at], [e.low * scale, e.high * scale], color=style.colour, linewidth=0.8, label="_interval")
     return float(y[-1])

@@ -25,14 +25,15 @@ LEAST = 3  # values that make a sweep
 
 
 def sweep_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
-    """A figure per numeric axis of three positive values or more, a panel per point of the other axes."""
+    """A figure per numeric axis of three values or more, a panel per point of the other axes."""
     found = []
     for axis in dict.fromkeys(a for c in cells for a in c.axes):
         panels = {k: v for k, v in _panels(cells, axis).items() if len(v) >= LEAST}
         parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
         for i, part in enumerate(parts):
             own = [c for v in part.values() for c in v]
-            caption = f"Final {own[0].reporting.metric} over {_spelled(axis)} (log2 axis), {final_caption(own, how)}."
+            kind = " (log2 axis)" if _positive(own, axis) else ""
+            caption = f"Final {own[0].reporting.metric} over {_spelled(axis)}{kind}, {final_caption(own, how)}."
             name, title = numbered(f"{suite}-{axis}", len(parts), i), f"final results over {_spelled(axis)}"
             found.append(Picture(name, caption, _figure(part, axis, how), title))
     return found
@@ -42,7 +43,7 @@ def _panels(cells: Sequence[Cell], axis: str) -> dict[str, list[Cell]]:
     panels: dict[str, list[Cell]] = {}
     for c in cells:
         value = c.axes.get(axis)
-        if c.arms and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        if c.arms and isinstance(value, int | float) and not isinstance(value, bool):
             others = [f"{k}={v}" for k, v in c.axes.items() if k != axis]
             others += [f"matching={c.condition}"] if c.condition else []
             panels.setdefault(", ".join(others), []).append(c)
@@ -53,12 +54,14 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
     cells = [c for v in panels.values() for c in v]
     rules, reporting = rules_of(cells), cells[0].reporting
     figure, axes = facets(len(panels))
-    ends = []
+    ends, log = [], _positive(cells, axis)
     for ax, own in zip(axes, panels.values(), strict=True):
         positions = [float(c.axes[axis]) for c in own]
-        side = (max(positions) / min(positions)) ** (1 / 60)
-        ends.append(draw_points(ax, own, positions, rules, how, side=side))
-        ax.set_xscale("log", base=2)
+        low, high = min(positions), max(positions)
+        side = (high / low) ** (1 / 60) if log else (high - low) / 60
+        ends.append(draw_points(ax, own, positions, rules, how, side=side, log=log))
+        if log:
+            ax.set_xscale("log", base=2)
         ax.margins(x=0.1)
         ax.set_xticks(positions, [f"{p:g}" for p in positions])
         ax.minorticks_off()
@@ -67,6 +70,11 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
     name_axes(axes, _spelled(axis).capitalize(), f"Final {reporting.metric}" + " (%)" * percent(reporting))
     name_lines(figure, axes, ends, rules)
     return figure
+
+
+def _positive(cells: Sequence[Cell], axis: str) -> bool:
+    """Whether a log axis can hold all values."""
+    return all(c.axes[axis] > 0 for c in cells)
 
 
 def _spelled(axis: str) -> str:
