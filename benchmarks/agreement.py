@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from calibration_tables import markdown
+from documents import fill, markdown
 
 from tpobench.results import load_results
 from tpobench.stats.estimate import mean_estimate
@@ -124,9 +124,7 @@ def main() -> None:
     text = table(compare_all(arguments.results))
     print(text)
     if arguments.docs is not None:
-        document = arguments.docs.read_text(encoding="utf-8")
-        head, rest = document.split(BEGIN, 1)
-        arguments.docs.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+        fill(arguments.docs, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def main() -> None:
     if options.docs:
         parts = {name: found["rows"] for name, found in _rounded(document)["parts"].items()}
         text = options.docs.read_text(encoding="utf-8")
-        options.docs.write_text(into_document(text, parts), encoding="utf-8")
+        options.docs.write_text(into_document(text, parts, name=options.docs), encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

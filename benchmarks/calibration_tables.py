@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from documents import markdown, put_between
 
 Row = Mapping[str, Any]
 NOMINAL = 0.95
@@ -16,22 +19,11 @@ def table(part: str, rows: Sequence[Row]) -> str:
     return {"coverage": coverage_table, "tests": test_table, "gate": gate_table, "bugs": bug_table}[part](rows)
 
 
-def into_document(text: str, parts: Mapping[str, Sequence[Row]]) -> str:
-    """A document with its tables replaced, each between its two markers."""
+def into_document(text: str, parts: Mapping[str, Sequence[Row]], *, name: Path | str) -> str:
+    """A document with its tables replaced, each between its two markers; `name` is what an error calls it."""
     for part, rows in parts.items():
-        begin, end = MARK.format(part=part), END.format(part=part)
-        if begin not in text or end not in text:
-            msg = f"the document has no place for '{part}': put '{begin}' and '{end}' on lines of their own"
-            raise SystemExit(msg)
-        head, rest = text.split(begin, 1)
-        text = f"{head}{begin}\n\n{table(part, rows)}\n\n{end}{rest.split(end, 1)[1]}"
+        text = put_between(text, MARK.format(part=part), END.format(part=part), table(part, rows), name=name)
     return text
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Plain Markdown; the first column to the left."""
-    align = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
 
 
 def percent(value: float | None, se: float | None = None) -> str:

@@ -11,12 +11,11 @@ columns are those of our own run against a second one, whose initial weights dif
 """
 
 import argparse
-import hashlib
 
 import numpy as np
 import torch
+from mnist import data_sha256
 
-from tpobench import data
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.noise import Noise
 from tpobench.optimizers import Adam
@@ -99,10 +98,7 @@ def main() -> None:
     parser.add_argument("--allow-unverified-data", action="store_true", help="take images that are not the published")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sha256 = ""
-    if options.allow_unverified_data:
-        names = [file.name for file in data.files_of("mnist")]
-        sha256 = data.fingerprint({n: hashlib.sha256(data.read(n)[0]).hexdigest() for n in names})
+    sha256 = data_sha256(unverified=options.allow_unverified_data)
     task = MnistTask(MnistSettings(data_sha256=sha256), Noise("replay", "", (0,), dtype=torch.float64))
     with np.load(options.file) as recorded:
         print("| rule | " + " | ".join(COLUMNS) + " |")

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from documents import fill, markdown
+
 from tpobench.report.markdown import md_escape
 from tpobench.reproduce.items import ITEMS
 
@@ -22,12 +24,8 @@ BEGIN, END = "<!-- scorecard: made by benchmarks/reproduction_page.py -->", "<!-
 SCALES = {"paper": "", "quick": "-quick"}
 NUMBERS = ("agrees", "differs", "undecided", "not run")
 CLAIMS = ("holds", "points the same way", "undecided", "contradicted", "not run")
+LEFT = "---"  # cells are words, or several numbers in one
 Card = Mapping[str, Any]
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, all columns to the left."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def cards_of(folder: Path) -> dict[str, dict[str, Card]]:
@@ -64,7 +62,7 @@ def summary(cards: Mapping[str, Mapping[str, Card]]) -> str:
         counts = sum((Counter(c[scale]["counts"][kind]) for c in cards.values() if scale in c), Counter[str]())
         total.append(" / ".join(str(counts[v]) for v in verdicts))
     head = ["item", "what", "numbers, paper scale", "claims, paper scale", "claims, quick scale"]
-    return markdown(head, [*rows, total])
+    return markdown(head, [*rows, total], LEFT)
 
 
 def seeds_text(card: Card | None) -> str:
@@ -77,7 +75,7 @@ def claims_table(cards: Mapping[str, Card]) -> str:
     verdicts = {scale: {c["text"]: c for c in card["claims"]} for scale, card in cards.items()}
     texts = list(dict.fromkeys(text for found in verdicts.values() for text in found))
     rows = [[md_escape(text), *(_verdict(verdicts.get(scale, {}).get(text)) for scale in SCALES)] for text in texts]
-    return markdown(["claim of the paper", "paper scale", "quick scale"], rows)
+    return markdown(["claim of the paper", "paper scale", "quick scale"], rows, LEFT)
 
 
 def _verdict(claim: Card | None) -> str:
@@ -159,10 +157,8 @@ def main() -> None:
     text = page(arguments.results)
     if arguments.docs is None:
         print(text)
-        return
-    document = arguments.docs.read_text(encoding="utf-8")
-    head, rest = document.split(BEGIN, 1)
-    arguments.docs.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    else:
+        fill(arguments.docs, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from collections import defaultdict
 
 import numpy as np
 import torch
+from mnist import matmul_peak
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.noise import Noise
@@ -43,16 +44,6 @@ SHAPES = [
     ("d TPO_token late", "tpo_token", {"vocabulary": 16, "length": 10, "prompts": 100, "candidates": 8}, True),
 ]
 PARTS = ("rollout", "pack", "loss", "backward", "optimizer")
-
-
-def matmul_peak(seconds: float = 1.0) -> float:
-    """Floating-point operations per second of a 1024 x 1024 product on this thread."""
-    a = torch.randn(1024, 1024)
-    done, start = 0, time.process_time()
-    while time.process_time() - start < seconds:
-        a @ a
-        done += 1
-    return done * 2 * 1024**3 / (time.process_time() - start)
 
 
 def teach(task: SequenceTask, policy, success: float) -> None:

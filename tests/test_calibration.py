@@ -375,7 +375,7 @@ def test_the_document_holds_the_tables_of_the_committed_numbers():
     document = json.loads((ROOT / "results" / "calibration.json").read_text(encoding="utf-8"))
     parts = {name: found["rows"] for name, found in document["parts"].items()}
     assert set(parts) == {"coverage", "tests", "gate", "bugs"}
-    assert into_document(text, parts) == text
+    assert into_document(text, parts, name="calibration.md") == text
     assert "python benchmarks/calibration.py --json results/calibration.json --docs docs/calibration.md" in text
 
 
@@ -385,10 +385,11 @@ def test_a_table_is_put_between_its_markers():
         "statistic": "mean", "population": "p", "n": 5, "method": "t", "covered": 0.9, "se": 0.01, "none": 0.0,
     }  # fmt: skip
     mark, end = MARK.format(part="coverage"), END.format(part="coverage")
-    found = into_document(f"before\n{mark}\nold\n{end}\nafter", {"coverage": [row]})
+    found = into_document(f"before\n{mark}\nold\n{end}\nafter", {"coverage": [row]}, name="page.md")
     assert found == f"before\n{mark}\n\n{coverage_table([row])}\n\n{end}\nafter"
-    with pytest.raises(SystemExit, match="no place for 'coverage'"):
-        into_document("nothing", {"coverage": [row]})
+    for text, missing in (("nothing", f"'{mark}'"), (f"{end}\n{mark}", f"'{end}' below '{mark}'")):
+        with pytest.raises(SystemExit, match=f"^page.md: no marker {missing}; .*$"):
+            into_document(text, {"coverage": [row]}, name="page.md")
 
 
 def test_low_coverage_is_set_in_bold():
