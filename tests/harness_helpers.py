@@ -40,6 +40,18 @@ def suite(**changes):
     return build_suite("tiny", document(**changes), "tiny.toml")
 
 
+def noted_runs(monkeypatch, train):
+    """Jobs train by `train` from now on; (rule, arms, seed) of every run trained, a list that grows."""
+    seen = []
+
+    def noting(job):
+        seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
+        return train(job)
+
+    monkeypatch.setattr("tpobench.train.train", noting)
+    return seen
+
+
 def fake_train(job):
     """error = 1 / (seed + step + 2), nan from step 2 on for seed 7; raises when seed 13 is trained."""
     steps = job.specs[0].training["steps"]

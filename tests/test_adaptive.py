@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from harness_helpers import Row, document, suite
+from harness_helpers import Row, document, noted_runs, suite
 
 from tpobench.adaptive import decision_rows, make_plan, next_runs, read_plan, seeds_of, states
 from tpobench.errors import CorruptResults, UsageError
@@ -34,14 +34,7 @@ def noisy_train(job):
 @pytest.fixture(autouse=True)
 def trained(monkeypatch):
     """The seeds trained, by rule and cell."""
-    seen = []
-
-    def train(job):
-        seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
-        return noisy_train(job)
-
-    monkeypatch.setattr("tpobench.train.train", train)
-    return seen
+    return noted_runs(monkeypatch, noisy_train)
 
 
 def plan(text="adaptive:8x3", rules=("tpo", "dg", "reinforce"), **changes):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from mnist_cases import cases
+from recorded_cases import recorded_cases
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
@@ -21,6 +21,7 @@ from tpobench.tasks.mechanism import concentration, expected_update, gains, mech
 RULES = {"pg": "reinforce", "group_pg": "group_pg", "dg": "dg", "tpo": "tpo"}
 SERVED = [name for name, rule in ALGORITHMS.items() if rule.compares != "draws" and rule.unit != "token"]
 LAMBDA = math.exp(10 / 3)
+CASES = recorded_cases("mnist_cases.npz")
 
 
 def policies(n: int, classes: int = 10, *, spread: float = 2.0, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,7 @@ def one_vs_rest(log_pi: Tensor, label: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", RULES)
 def test_gains_equal_the_reference(name: str) -> None:
     """Exact and scalar gains of every recorded policy; the reference's lambda is in float32, hence 1e-7."""
-    checked = cases(f"mechanism_{name}")
+    checked = CASES[f"mechanism_{name}"]
     for case in checked:
         rule = ALGORITHMS[RULES[name]]
         rule = rule.with_hyper(eta=case.kwargs["eta"]) if name == "dg" else rule
@@ -53,7 +54,7 @@ def test_gains_equal_the_reference(name: str) -> None:
 
 def test_concentrations_equal_the_reference() -> None:
     """The share of the likeliest wrong class in all wrong mass, for every recorded policy."""
-    for case in cases("mechanism_bins"):
+    for case in CASES["mechanism_bins"]:
         got = concentration(case["in/probs"].log()[None], case["in/labels"].long()[None])[0]
         torch.testing.assert_close(got, case["out/concentration"], rtol=1e-12, atol=1e-8)
 
@@ -61,7 +62,7 @@ def test_concentrations_equal_the_reference() -> None:
 def test_sums_and_counts_equal_the_reference_s_bins() -> None:
     """Over misclassified images, sums by bin divided by counts are the reference's means of the same gains."""
     rule, compared = ALGORITHMS["tpo"], 0
-    for case in cases("mechanism_bins"):
+    for case in CASES["mechanism_bins"]:
         probs, label = case["in/probs"], case["in/labels"].long()
         gain = gains(rule, probs.log()[None], label[None])[0][0]
         wrong = probs.argmax(-1) != label

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from mnist_cases import cases
 from numpy.typing import NDArray
+from recorded_cases import recorded_cases
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.images import load_images
@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 RULES = {
     "ce": "ce", "pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo_batch", "group_pg": "group_pg",
 }  # fmt: skip
+CASES = recorded_cases("mnist_cases.npz")
 
 
 def make_task(seeds: tuple[int, ...] = (0, 1), dtype: torch.dtype = torch.float64, **settings: int) -> MnistTask:
@@ -117,7 +118,7 @@ def test_updates_equal_an_independent_implementation(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in RULES if n != "ce"])
 def test_losses_equal_the_reference(name: str) -> None:
     """From logits, labels and named classes to the loss and its gradient, for every recorded case."""
-    checked = cases(f"classification_{name}_loss")
+    checked = CASES[f"classification_{name}_loss"]
     for case in checked:
         logits, label, action = case["in/logits"].requires_grad_(), case["in/labels"].long(), case["in/actions"].long()
         rule = ALGORITHMS[RULES[name]]

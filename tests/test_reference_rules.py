@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from recorded_cases import Case, recorded_cases
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
@@ -21,33 +20,7 @@ EXTRACTS = Path(__file__).parent / "extracts"
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 FORMULAS = json.loads((EXTRACTS / "rule_formulas.json").read_text())
 BATCH_PG = Algorithm("batch_pg", batch_standardized_reward, policy_gradient)
-
-
-class Case:
-    """One recorded call of the reference."""
-
-    def __init__(self, record: dict[str, Any], data: np.ndarray) -> None:
-        self.id: str = record["id"]
-        self.kwargs: dict[str, float] = record["kwargs"]
-        self._places, self._data = record["arrays"], data
-
-    def __getitem__(self, name: str) -> Tensor:
-        offset, shape = self._places[name]
-        return torch.from_numpy(self._data[offset : offset + int(np.prod(shape))].reshape(shape).copy())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._places
-
-
-def _load() -> dict[str, list[Case]]:
-    archive = np.load(EXTRACTS / "rule_cases.npz")
-    data, by_function = archive["data"], {}
-    for record in json.loads(archive["index"].tobytes()):
-        by_function.setdefault(record["id"].split("/")[0], []).append(Case(record, data))
-    return by_function
-
-
-CASES = _load()
+CASES = recorded_cases("rule_cases.npz")
 
 
 def make(old: Tensor, reward: Tensor | None = None, **fields: Tensor | float) -> CandidateGroups:

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from harness_helpers import Row, document, suite
+from harness_helpers import Row, document, noted_runs, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,14 +49,7 @@ def rule_train(job):
 @pytest.fixture(autouse=True)
 def trained(monkeypatch):
     """The runs trained: rule, arms, seed."""
-    seen = []
-
-    def train(job):
-        seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
-        return rule_train(job)
-
-    monkeypatch.setattr("tpobench.train.train", train)
-    return seen
+    return noted_runs(monkeypatch, rule_train)
 
 
 @pytest.fixture

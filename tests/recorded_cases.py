@@ -1,4 +1,4 @@
-"""The recorded cases of the authors' code that the tests of the MNIST bandit read."""
+"""The recorded calls of the authors' code that our rules and measurements are compared with."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ class Case:
         offset, shape = self._places[name]
         return torch.from_numpy(self._data[offset : offset + int(np.prod(shape))].reshape(shape).copy())
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
 
-def cases(function: str) -> list[Case]:
-    """Every recorded call of one function."""
-    with np.load(Path(__file__).parent / "extracts" / "mnist_cases.npz") as archive:
+
+def recorded_cases(file: str) -> dict[str, list[Case]]:
+    """Function -> its recorded calls, of one file of tests/extracts."""
+    with np.load(Path(__file__).parent / "extracts" / file) as archive:
         data, index = archive["data"], json.loads(archive["index"].tobytes())
-    return [Case(record, data) for record in index if record["id"].startswith(f"{function}/")]
+    found: dict[str, list[Case]] = {}
+    for record in index:
+        found.setdefault(record["id"].split("/")[0], []).append(Case(record, data))
+    return found
