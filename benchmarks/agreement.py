@@ -4,8 +4,9 @@ python benchmarks/agreement.py [--results results] [--docs docs/reproduction.md]
 
 Reads the packed records of the suites `mnist` and `terminal_small`, and tests/extracts/agreement.npz: the reference's
 runs of the same settings, 20 seeds on MNIST and 6 on the terminal reward.  Seeds are not shared and trajectories are
-chaotic, so distributions are compared: final errors by the studentized permutation test and by rank sum, whole curves
-by the largest Welch's t over them.  p are Holm-adjusted over all tests of the table; the raw p stands beside.
+chaotic, so distributions are compared over the updates that both have: final errors (terminal_small: means over the
+last 25 updates) by the studentized permutation test and by rank sum, whole curves by the largest Welch's t.  p are
+Holm-adjusted over all tests of the table; the raw p stands beside.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 EXTRACT = HERE.parent / "tests" / "extracts" / "agreement.npz"
 BEGIN, END = "<!-- agreement: made by benchmarks/agreement.py -->", "<!-- end of agreement -->"
 OF = {"dg": 100, "ppo": 100, "tpo": 800, "grpo": 800}  # rollouts behind one training error
-IMAGES = 10_000
+IMAGES = UPDATES = 10_000  # of MNIST: test images, and updates of a run
 BLOCK = 25  # updates averaged to one point of a training curve: one update's error is sampling noise
 SUITES = ("mnist", "terminal_small")
 
@@ -38,6 +39,7 @@ class Pair:
 
     suite: str
     rule: str
+    updates: int  # that both have
     ours: np.ndarray  # (n, E)
     theirs: np.ndarray  # (m, E)
 
@@ -68,10 +70,10 @@ def pairs(suite: str, results: Path) -> list[Pair]:
         ours = np.array(curves[rule], dtype=np.float64)
         if suite == "mnist":
             assert ours.shape[1] == theirs.shape[1] + 1
-            found.append(Pair(suite, rule, ours[:, 1:], theirs))  # theirs starts after 200 updates
+            found.append(Pair(suite, rule, UPDATES, ours[:, 1:], theirs))  # theirs starts after 200 updates
         else:
             steps = min(ours.shape[1], theirs.shape[1]) // BLOCK * BLOCK
-            found.append(Pair(suite, rule, blocks(ours[:, :steps]), blocks(theirs[:, :steps])))
+            found.append(Pair(suite, rule, steps, blocks(ours[:, :steps]), blocks(theirs[:, :steps])))
     return found
 
 
@@ -95,10 +97,15 @@ def table(rows: Sequence[Agreement]) -> str:
         ps = [next(adjusted) for _ in row.p]
         pair = row.pair
         lines.append(
-            [f"{pair.suite} {pair.rule}", mean_text(pair.ours[:, -1]), mean_text(pair.theirs[:, -1])]
+            [
+                f"{pair.suite} {pair.rule}",
+                f"{pair.updates:,}",
+                mean_text(pair.ours[:, -1]),
+                mean_text(pair.theirs[:, -1]),
+            ]
             + [f"{p:.2f} ({raw:.3f})" for p, raw in zip(ps, row.p, strict=True)]
         )
-    head = ["suite and rule", "ours", "reference", "p mean", "p rank", "p curve"]
+    head = ["suite and rule", "updates", "ours", "reference", "p mean", "p rank", "p curve"]
     return markdown(head, lines)
 
 

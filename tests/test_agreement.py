@@ -35,7 +35,7 @@ def test_the_curve_test_sees_a_difference_that_is_gone_at_the_end():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2, 20, 10))
     y[:, 3:5] += 2.5
-    pair = Pair("mnist", "tpo", x, y)
+    pair = Pair("mnist", "tpo", 10_000, x, y)
     mean, rank, curve = agreement(pair).p
     assert curve < 0.001
     assert min(mean, rank) > 0.1
@@ -58,7 +58,7 @@ def test_the_extract_holds_the_published_means_of_the_reference():
 def test_the_table_adjusts_over_all_its_tests():
     """A raw p stands beside the adjusted one, which is larger."""
     rng = np.random.default_rng(3)
-    rows = [agreement(Pair("mnist", rule, *rng.uniform(size=(2, 8, 4)))) for rule in ("tpo", "dg")]
+    rows = [agreement(Pair("mnist", rule, 10_000, *rng.uniform(size=(2, 8, 4)))) for rule in ("tpo", "dg")]
     text = table(rows)
     assert text.count("(8)") == 4
     assert "mnist tpo" in text
