@@ -349,7 +349,8 @@ def test_results_on_an_unverified_copy_are_named():
     specs = [replace(s, task={**s.task, "data_sha256": "f00d"}) for s in plan.specs]
     own = gather(plan, [run_of(s, suite, falling(0.1)) for s in specs])
     assert len(own.records) == 20
-    assert [(u.fingerprint, u.runs) for u in own.unverified] == [("f00d", 20)]
+    assert [(u.fingerprint, u.runs) for u in own.unverified()] == [("f00d", 20)]
+    assert own.unverified(["dg"]) == ()
 
 
 # ---- numbers

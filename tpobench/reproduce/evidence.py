@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,10 +39,9 @@ class Evidence:
         """Arms by cell, matching and rule."""
         return set_side(self.plan.suite.name, self.records).entries
 
-    @property
-    def unverified(self) -> tuple[Unverified, ...]:
-        """Copies of data that are not the published ones."""
-        return unverified(self.records)
+    def unverified(self, rules: Collection[str] = ()) -> tuple[Unverified, ...]:
+        """Copies of data that are not the published ones, behind the runs of these rules or of all."""
+        return unverified(r for r in self.records if not rules or r.spec["algorithm"] in rules)
 
     def place(self, rule: str, cell: Mapping[str, Any], matching: str) -> Key:
         """Where the runs of a rule stand: under `any` matching where none changes it.

@@ -93,7 +93,7 @@ def score(item: Item, evidence: Mapping[str, Evidence], scale: str) -> Scorecard
     """The scorecard of an item from what is known of its suites (by their names at the scale of the paper)."""
     measured = tuple(measure(number, evidence, scale) for number in item.numbers)
     own = {part.suite: evidence[part.suite] for part in item.parts if part.suite in evidence}
-    data = {str(found): found for one in own.values() for found in one.unverified}
+    data = {str(f): f for part in item.parts if part.suite in own for f in own[part.suite].unverified(part.rules)}
     used = tuple(_used(name, one, scale) for name, one in own.items())
     return Scorecard(item, scale, measured, judge(item.claims, evidence), used, tuple(data.values()))
 
