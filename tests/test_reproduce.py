@@ -11,6 +11,7 @@ import pytest
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
 from tpobench.plan import plan_runs
+from tpobench.report.scorecards.texts import what
 from tpobench.reproduce.design import NoSuchCell, next_value, picked, plan_items
 from tpobench.reproduce.evidence import Evidence
 from tpobench.reproduce.exact import exact
@@ -193,6 +194,7 @@ def test_the_suites_train_with_the_paper_s_settings():
     found = [measure(n, {}) for n in ITEMS["settings"].numbers]
     assert len(found) == 18
     assert [m.number.statistic for m in found if m.verdict != "agrees"] == []
+    assert {"training.learning_rate", "hyper.kl"} <= {what(m) for m in found}
 
 
 def test_a_setting_that_is_not_the_paper_s_differs(monkeypatch):

@@ -34,10 +34,12 @@ def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
 
 
 def what(found: Measured) -> str:
-    """`last error, %`, `updates to error < 0.01`; the paper's own words for what is computed or not run."""
+    """`last error, %`, `updates to error < 0.01`, `training.epochs`; the paper's own words for what is not run."""
     number = found.number
     if number.kind == "exact":
         return EXACT.get(":".join(number.arguments), number.quantity)
+    if number.kind == "setting":
+        return number.arguments[0]
     if not number.measured:
         return number.quantity
     if number.kind == "ratio" and number.arguments[0].startswith("surplus_sum"):
