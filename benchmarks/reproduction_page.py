@@ -18,6 +18,7 @@ from typing import Any
 from documents import fill, markdown
 
 from tpobench.report.markdown import md_escape
+from tpobench.report.scorecards.texts import counted
 from tpobench.reproduce.items import ITEMS
 
 BEGIN, END = "<!-- scorecard: made by benchmarks/reproduction_page.py -->", "<!-- end of scorecard -->"
@@ -48,21 +49,28 @@ def summary(cards: Mapping[str, Mapping[str, Card]]) -> str:
     rows = []
     for name, item in ITEMS.items():
         paper, quick = cards[name].get("paper"), cards[name].get("quick")
-        target = f"#{name}" if item.claims else f"../results/reproduction/{name}.md"
         rows.append([
-            f"[{name}]({target})", item.title, tally(paper, "numbers", NUMBERS), tally(paper, "claims", CLAIMS),
+            f"[{name}](#{name})", item.title, tally(paper, "numbers", NUMBERS), tally(paper, "claims", CLAIMS),
             tally(quick, "claims", CLAIMS),
         ])  # fmt: skip
     total = ["all", ""]
-    for scale, kind, verdicts in (
-        ("paper", "numbers", NUMBERS),
-        ("paper", "claims", CLAIMS),
-        ("quick", "claims", CLAIMS),
-    ):
-        counts = sum((Counter(c[scale]["counts"][kind]) for c in cards.values() if scale in c), Counter[str]())
+    for _, counts, verdicts in totals(cards):
         total.append(" / ".join(str(counts[v]) for v in verdicts))
     head = ["item", "what", "numbers, paper scale", "claims, paper scale", "claims, quick scale"]
     return markdown(head, [*rows, total], LEFT)
+
+
+def totals(cards: Mapping[str, Mapping[str, Card]]) -> list[tuple[str, Counter[str], Sequence[str]]]:
+    """Of all items: what is counted, how often each verdict, and the verdicts in their order."""
+    columns = (
+        ("Printed numbers at the scale of the paper", "paper", "numbers", NUMBERS),
+        ("Claims at the scale of the paper", "paper", "claims", CLAIMS),
+        ("Claims at the quick scale", "quick", "claims", CLAIMS),
+    )
+    return [
+        (name, sum((Counter(c[scale]["counts"][kind]) for c in cards.values() if scale in c), Counter[str]()), verdicts)
+        for name, scale, kind, verdicts in columns
+    ]
 
 
 def seeds_text(card: Card | None) -> str:
@@ -84,33 +92,15 @@ def _verdict(claim: Card | None) -> str:
     return f"**{claim['verdict']}**" if claim["verdict"] == "contradicted" else str(claim["verdict"])
 
 
-def differing(card: Card | None, page: str) -> list[str]:
-    """The numbers that differ, in one line each, and where all of them are."""
-    numbers = (card or {}).get("numbers", [])
-    lines = []
-    for n in numbers:
-        if n["verdict"] == "differs":
-            where = ", ".join(f"{k}={v}" for k, v in n["cell"].items()) or n["suite"]
-            note = f" ({'; '.join(n['notes'])})" if n["notes"] else ""
-            lines.append(f"- differs: {n['rule']}, {where}: printed {n['printed']['text']}, ours {shown(n)}{note}")
-    counts = Counter(n["verdict"] for n in numbers)
-    if sum(counts[v] for v in NUMBERS[:3]):
-        told = ", ".join(f"{counts[v]} {v}" for v in NUMBERS if counts[v])
-        lines.insert(
-            0, f"Numbers at the scale of the paper: {told}; each of them in [{page}](../results/reproduction/{page}).\n"
-        )
-    return [md_escape(line) if line.startswith("- ") else line for line in lines]
-
-
-def shown(number: Card) -> str:
-    """Ours in the unit of the print, with the interval of as many other seeds."""
-    p = number["prediction"]
-    percent = number["statistic"].partition(":")[0] in {"final", "at"}
-    scale, unit = (100.0, " %") if percent else (1.0, "")
-    if p is None or p["low"] is None:
-        return str(number["ours"])
-    value = "never" if p["value"] is None else f"{scale * p['value']:.3g}"
-    return f"{value} [{scale * p['low']:.3g}, {scale * p['high']:.3g}]{unit}"
+def compared(card: Card | None, page: Path) -> list[str]:
+    """How many printed numbers agree at the scale of the paper, and those that could be compared, in a table."""
+    counts = Counter((card or {}).get("counts", {}).get("numbers", {}))
+    if not any(counts[v] for v in NUMBERS[:3]):
+        return []
+    link = f"[{page.name}](../results/reproduction/{page.name})"
+    told = f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}; all of them in {link}."
+    lines = page.read_text(encoding="utf-8").split("### Printed numbers", 1)[1].strip("\n").split("\n\n")[0].split("\n")
+    return [told, "", *(line for line in lines if "| not run |" not in line), ""]
 
 
 def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:
@@ -118,9 +108,9 @@ def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:
     item = ITEMS[name]
     lines = [f"### {name}", "", f"**{item.title}** (section {item.section})", ""]
     told = [f"{scale} scale: {found}" for scale in SCALES if (found := seeds_text(cards.get(scale)))]
-    lines += [f"Seeds: {'; '.join(told)}." if told else "Not run.", ""]
-    if lines_of := differing(cards.get("paper"), f"{name}.md"):
-        lines += [*lines_of, ""]
+    numbers = compared(cards.get("paper"), folder / f"{name}.md")
+    without = "Computed from rules and suites, without runs." if numbers else "Not run."
+    lines += [f"Seeds: {'; '.join(told)}." if told else without, "", *numbers]
     if any(card["claims"] for card in cards.values()):
         lines += [claims_table(cards), ""]
     for suffix in SCALES.values():
@@ -144,8 +134,9 @@ def page(results: Path) -> str:
         f"Numbers: {' / '.join(NUMBERS)}. Claims: {' / '.join(CLAIMS)}. Blank: nothing of the kind in this item, or no "
         "run of it at this scale."
     )
-    sections = [section(name, cards[name], folder) for name, item in ITEMS.items() if item.claims]
-    return "\n".join([summary(cards), "", legend, "", *sections])
+    sections = [section(name, cards[name], folder) for name in ITEMS]
+    told = [f"{name}: {counted(counts, verdicts)}." for name, counts, verdicts in totals(cards)]
+    return "\n".join([" ".join(told), "", summary(cards), "", legend, "", *sections])
 
 
 def main() -> None:

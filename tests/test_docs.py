@@ -47,10 +47,12 @@ def test_the_changelog_speaks_of_this_version():
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_linked_files_exist():
-    """Relative links of the README lead somewhere."""
-    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md"))])
+def test_linked_files_exist(page):
+    """Relative links and pictures of the README and the documents lead somewhere."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 @pytest.mark.parametrize("name", ["sparse", "bandit", "contexts"])
