@@ -122,7 +122,7 @@ def test_the_signature_names_what_everything_was_made_with():
     assert "seeds:0-19" in parts
     assert "numbers:studentized-prediction" in parts
     assert any(p.startswith("claims:") and "sign-flip" in p for p in parts)
-    assert f"adj:holm/{card().family}" in parts
+    assert f"adj:max-p-holm/{card().claim_family}+holm/{card().family}" in parts
     assert markdown_of(card()).splitlines()[-1] == f"`{card().signature}`"
 
 
