@@ -50,13 +50,13 @@ def summary(cards: Mapping[str, Mapping[str, Card]]) -> str:
     for name, item in ITEMS.items():
         paper, quick = cards[name].get("paper"), cards[name].get("quick")
         rows.append([
-            f"[{name}](#{name})", item.title, tally(paper, "numbers", NUMBERS), tally(paper, "claims", CLAIMS),
-            tally(quick, "claims", CLAIMS),
+            f"[{name}](#{name})", item.title, tally(paper, "numbers", NUMBERS), tally(paper, "computed", NUMBERS),
+            tally(paper, "claims", CLAIMS), tally(quick, "claims", CLAIMS),
         ])  # fmt: skip
     total = ["all", ""]
     for _, counts, verdicts in totals(cards):
         total.append(" / ".join(str(counts[v]) for v in verdicts))
-    head = ["item", "what", "numbers, paper scale", "claims, paper scale", "claims, quick scale"]
+    head = ["item", "what", "numbers, paper scale", "computed", "claims, paper scale", "claims, quick scale"]
     return markdown(head, [*rows, total], LEFT)
 
 
@@ -64,6 +64,7 @@ def totals(cards: Mapping[str, Mapping[str, Card]]) -> list[tuple[str, Counter[s
     """Of all items: what is counted, how often each verdict, and the verdicts in their order."""
     columns = (
         ("Printed numbers at the scale of the paper", "paper", "numbers", NUMBERS),
+        ("Computed without runs", "paper", "computed", NUMBERS),
         ("Claims at the scale of the paper", "paper", "claims", CLAIMS),
         ("Claims at the quick scale", "quick", "claims", CLAIMS),
     )
@@ -94,13 +95,15 @@ def _verdict(claim: Card | None) -> str:
 
 def compared(card: Card | None, page: Path) -> list[str]:
     """How many printed numbers agree at the scale of the paper, and those that could be compared, in a table."""
-    counts = Counter((card or {}).get("counts", {}).get("numbers", {}))
-    if not any(counts[v] for v in NUMBERS[:3]):
+    found = (card or {}).get("counts", {})
+    counts, computed = (Counter(found.get(kind, {})) for kind in ("numbers", "computed"))
+    if not any((counts + computed)[v] for v in NUMBERS[:3]):
         return []
-    link = f"[{page.name}](../results/reproduction/{page.name})"
-    told = f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}; all of them in {link}."
+    told = [f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}"] if counts else []
+    told += [f"Computed without runs: {counted(computed, NUMBERS)}"] if computed else []
+    link = f"All of them: [{page.name}](../results/reproduction/{page.name})"
     lines = page.read_text(encoding="utf-8").split("### Printed numbers", 1)[1].strip("\n").split("\n\n")[0].split("\n")
-    return [told, "", *(line for line in lines if "| not run |" not in line), ""]
+    return [". ".join([*told, link]) + ".", "", *(line for line in lines if "| not run |" not in line), ""]
 
 
 def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:

@@ -72,7 +72,7 @@ def test_the_scorecard_of_a_quick_run_says_that_values_are_not_compared(tpobench
     page = (tmp_path / "results" / "reproduction" / "fig3-quick.md").read_text()
     assert "contexts-quick differs from the scale of the paper: " in page
     assert "contexts-quick deviates from the paper: " in page
-    assert "**printed numbers: 6 agree**" in page  # computed from the rules, whatever the scale
+    assert "**computed without runs: 6 agree**" in page  # from the rules, whatever the scale
 
 
 def test_several_items_are_summed_up_on_one_page(tpobench, tmp_path):
@@ -86,7 +86,11 @@ def test_several_items_are_summed_up_on_one_page(tpobench, tmp_path):
     assert "[fig9](fig9-quick.md)" in (folder / "scorecard-quick.md").read_text()
     table = list(csv.DictReader((folder / "scorecard-quick.csv").read_text().splitlines()))
     assert {row["item"] for row in table} == {"fig2", "fig9"}
-    assert {row["kind"] for row in table} == {"number", "claim"}
+    assert {row["kind"] for row in table} == {"number", "claim", "comparison"}
+    claims = [row for row in table if row["kind"] == "claim"]
+    assert [row["item"] for row in claims] == ["fig2"] * 6 + ["fig9"] * 3
+    assert {row["verdict"] for row in claims[6:]} == {"not run"}
+    assert claims[0]["adjusted_p"] != ""
 
 
 def test_json_is_one_object_with_everything(tpobench):

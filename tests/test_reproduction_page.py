@@ -33,7 +33,9 @@ def test_the_scorecards_of_the_page_are_the_committed_ones():
     assert put_between(text, reproduction_page.BEGIN, reproduction_page.END, found, name="page") == text
 
 
-@pytest.mark.parametrize(("item", "scale"), [("fig3", "paper"), ("fig4b", "paper"), ("table5", "quick")])
+@pytest.mark.parametrize(
+    ("item", "scale"), [("fig1", "paper"), ("fig3", "paper"), ("fig4b", "paper"), ("table5", "quick")]
+)
 def test_the_committed_scorecards_are_those_of_the_committed_records(command_line, tmp_path, item, scale):
     """Scored again from the packed runs, every number is the same."""
     for packed in RESULTS.glob("*.jsonl"):

@@ -191,4 +191,5 @@ def test_an_interval_of_the_whole_range_decides_nothing():
     assert (found.low, found.high) == (0.0, 1.0)
     for printed in (Printed(0.069, 20, 0.0005), Printed(0.95, 20, bound="above")):
         answer = agreement(found, printed)
-        assert (answer.verdict, answer.reason) == ("undecided", "11 seeds: any value at all would agree")
+        assert answer.verdict == "undecided"
+        assert answer.reason == "10 of 11 seeds are alike: any value at all would agree"

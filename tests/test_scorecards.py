@@ -110,7 +110,7 @@ def test_what_was_not_run_says_why():
     found = row(card(), kind="number", cell="length=9, matching=prompts", rule="ppo")
     assert (found["verdict"], found["note"], found["ours"]) == ("not run", "none of 20 runs is done", "")
     assert card().not_run == "none of 20 runs is done"
-    answer = row(card(), kind="claim", cell="length=9, matching=prompts", what="tpo < ppo: final error")
+    answer = row(card(), kind="comparison", cell="length=9, matching=prompts", what="tpo < ppo: final error")
     assert (answer["verdict"], answer["note"]) == ("not run", "none of 20 runs is done")
 
 
@@ -160,7 +160,7 @@ def test_the_summary_has_a_row_per_item_with_the_reason_of_what_is_missing():
     """Counts in the order of the header."""
     page = summary_markdown([card(), card("fig9")])
     (line,) = [x for x in page.splitlines() if x.startswith("| fig9 |")]
-    assert line.startswith("| fig9 | Language models | 0 | 0 | 0 | 9 | 0 | 0 | 0 | 0 | 3 | language models")
+    assert line.startswith("| fig9 | Language models | 0 | 0 | 0 | 9 |  | 0 | 0 | 0 | 0 | 3 | language models")
     assert "[table3](table3.md)" in page
 
 

@@ -249,11 +249,12 @@ def _drawn(work: _Work, card: Scorecard, out: Path, endings: Sequence[str]) -> d
     """Files and captions."""
     from tpobench.report.figures.paper import ITEMS
     from tpobench.report.paper_figures import write_paper_figures
+    from tpobench.reproduce.scorecard import own_evidence
     from tpobench.results import Results
 
     if card.item.name not in ITEMS:
         return {}
-    records = [r for part in card.item.parts for r in work.evidence[part.suite].records]
+    records = [r for own in own_evidence(card.item, work.evidence).values() for r in own.records]
     return write_paper_figures(card.item.name, Results(tuple(records)), out, endings)
 
 

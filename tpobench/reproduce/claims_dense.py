@@ -31,7 +31,7 @@ FIG2 = (
         below("bandit", ("tpo", "dg"), ("grpo", "reinforce"), TO_1), covers=("fig2|TPO, DG|ranking",),
     ),
     claim(
-        "GRPO and PG level off at a higher error than TPO and DG", "3.1",
+        "GRPO and PG end at a higher error than TPO and DG", "3.1",
         below("bandit", ("tpo", "dg"), ("grpo", "reinforce")), covers=("fig2|TPO, DG|ranking",),
     ),
     claim(
@@ -98,7 +98,7 @@ FIG4B = (
     claim(
         "DG's surplus gain is negative in every bin that holds examples", "3.3",
         *(below("mnist", Side("dg", scalar=gain), 0.0) for gain in GAIN[1:]),
-        covers=("fig4b|DG|surplus gain",), note="hardly any misclassified example falls into the lowest bin",
+        covers=("fig4b|DG|surplus gain",),
     ),
     claim("At the highest concentration TPO's surplus gain is larger than DG's", "3.3",
           below("mnist", "dg", "tpo", GAIN[3])),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from tpobench.comparison.sides import ANY, Entry, Key, set_side
 from tpobench.plan import Plan, RunSpec
 from tpobench.records import BROKEN, FINISHED, RunRecord, canonical
-from tpobench.reproduce.design import axes_of
+from tpobench.reproduce.design import axes_of, plan_part
+from tpobench.reproduce.items import Part
 from tpobench.unverified import Unverified, unverified
 
 MACHINE = ("seed_batch", "threads", "device", "schema")  # of a spec: where it was trained, not what
@@ -39,9 +40,22 @@ class Evidence:
         """Arms by cell, matching and rule."""
         return set_side(self.plan.suite.name, self.records).entries
 
-    def unverified(self, rules: Collection[str] = ()) -> tuple[Unverified, ...]:
-        """Copies of data that are not the published ones, behind the runs of these rules or of all."""
-        return unverified(r for r in self.records if not rules or r.spec["algorithm"] in rules)
+    def limited(self, parts: Iterable[Part]) -> Evidence:
+        """The plan and the records of some parts only, whatever was planned beside them."""
+        planned = [plan_part(self.plan.suite, part, [0]) for part in parts]
+        runs = {self._key(s.cell, s.matching, s.algorithm) for p in planned for s in p.specs}
+        skips = {(canonical(dict(s.cell)), s.algorithm) for p in planned for s in p.skipped}
+        own = replace(
+            self.plan,
+            specs=tuple(s for s in self.plan.specs if self._key(s.cell, s.matching, s.algorithm) in runs),
+            skipped=tuple(s for s in self.plan.skipped if (canonical(dict(s.cell)), s.algorithm) in skips),
+        )
+        return Evidence(own, tuple(r for r in self.records if self._key_of(r) in runs), self.unavailable)
+
+    @property
+    def unverified(self) -> tuple[Unverified, ...]:
+        """Copies of data that are not the published ones."""
+        return unverified(self.records)
 
     def place(self, rule: str, cell: Mapping[str, Any], matching: str) -> Key:
         """Where the runs of a rule stand: under `any` matching where none changes it.
@@ -89,16 +103,19 @@ class Evidence:
     def _by_place(self) -> Mapping[Key, Sequence[RunRecord]]:
         found = defaultdict(list)
         for record in self.records:
-            spec = record.spec
-            found[self._key(spec["cell"], spec["matching"], spec["algorithm"])].append(record)
+            found[self._key_of(record)].append(record)
         return found
 
     @cached_property
     def _counts(self) -> Counter[Key]:
-        return Counter(self._key(dict(s.cell), s.matching, s.algorithm) for s in self.plan.specs)
+        return Counter(self._key(s.cell, s.matching, s.algorithm) for s in self.plan.specs)
+
+    def _key_of(self, record: RunRecord) -> Key:
+        spec = record.spec
+        return self._key(spec["cell"], spec["matching"], spec["algorithm"])
 
     def _key(self, cell: Mapping[str, Any], matching: str, rule: str) -> Key:
-        return Key(self.plan.suite.name, canonical(cell), matching, rule)
+        return Key(self.plan.suite.name, canonical(dict(cell)), matching, rule)
 
     def _missing(self, key: Key) -> str:
         if broken := [r for r in self.of(key) if r.status in BROKEN]:

@@ -106,8 +106,7 @@ def _similar(answers: Sequence[Answer]) -> Verdict:
     """Of a claim of no difference, which no test can prove: one that is found contradicts it."""
     if any(a.found is None for a in answers):
         return "not run"
-    found = any(a.verdict in {"holds", "contradicted"} for a in answers)
-    return "contradicted" if found else "points the same way"
+    return "contradicted" if any(a.verdict in {"holds", "contradicted"} for a in answers) else "undecided"
 
 
 def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Judged, ...]:
@@ -125,7 +124,8 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.found for k, a in keyed.items() if a.found is not None}, ALPHA)
     for k, found in adjusted.items():
-        keyed[k] = replace(keyed[k], found=found, reason=found.reason)
+        alone = "on its own, " if found.reason and found.p is not None else ""  # the claim may hold all the same
+        keyed[k] = replace(keyed[k], found=found, reason=alone + found.reason)
     return tuple(
         Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)
         for i, (claim, (_, reason), p, q) in enumerate(zip(claims, asked, whole, holm(whole), strict=True))
@@ -222,11 +222,23 @@ def _compared(low: Term, high: Term, evidence: Evidence, resamples: int) -> Comp
     paired = _paired(low, high, evidence, len(common))
     u, v = ([s[seed] for seed in (common if paired else sorted(s))] for s in (x, y))
     found = compare(u, v, rng=rng, paired=paired, resamples=resamples)
+    if found.difference is not None and (doubtful := _reversible(a, b, found.difference)):
+        reason = f"{doubtful} of {len(u) + len(v)} differences are bounds, which could turn the order: no test"
+        return replace(found, status="untestable", reason=reason, p=None, difference=None, low=None, high=None,
+                       better=None)  # fmt: skip
     if (a.diverged == len(x) > 0) == (b.diverged == len(y) > 0):
         return found
     # An arm without a run that lasted has no spread to test with: the counts of diverged runs are compared.
     lost = compare_rates(a.diverged, len(x), b.diverged, len(y))
     return replace(lost, difference=found.difference, better=found.better)
+
+
+def _reversible(low: Sample, high: Sample, difference: float) -> int:
+    """Seeds whose differences of times are bounds (one rule never got there) on the side that could turn the order.
+
+    The others lie further along the found order than their bounds say, so a test of the bounds is on the safe side.
+    """
+    return len(low.at_least | high.at_most) if difference < 0 else len(low.at_most | high.at_least)
 
 
 def _against_constant(low: Term, high: Term, evidence: Evidence, resamples: int) -> Comparison:
@@ -246,7 +258,12 @@ def _sampled(term: Term, evidence: Evidence) -> Sample:
         return Sample({s: v * term.times for s, v in own.values.items()}, budget, own.diverged)
     other = sample(_entry(term, term.minus, evidence), term.scalar)
     x, y = ({s: _censored(v, side.budget) for s, v in side.values.items()} for side in (own, other))
-    return Sample({s: (x[s] - y[s]) * term.times for s in x if s in y}, own.budget)
+    never, never_other = (
+        frozenset(s for s, v in side.values.items() if side.budget is not None and v > side.budget)
+        for side in (own, other)
+    )
+    values = {s: (x[s] - y[s]) * term.times for s in x if s in y}
+    return Sample(values, own.budget, at_least=never, at_most=never_other)
 
 
 def _censored(value: float, budget: float | None) -> float:

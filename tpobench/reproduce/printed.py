@@ -78,6 +78,11 @@ class Number:
         return self.kind not in {"", "exact", "setting"}
 
     @property
+    def computed(self) -> bool:
+        """Whether it follows from a rule or from settings, without runs."""
+        return self.kind in {"exact", "setting"}
+
+    @property
     def where(self) -> str:
         """`length=7, matching=prompts`."""
         cell = {**self.cell, "matching": self.matching} if self.matching else self.cell

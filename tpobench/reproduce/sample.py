@@ -22,6 +22,8 @@ class Sample:
     values: Mapping[int, float]
     budget: float | None = None
     diverged: int = 0  # seeds scored at the worst value, or left out of a diagnostic
+    at_least: frozenset[int] = frozenset()  # seeds whose value is a lower bound: a difference of times, censored
+    at_most: frozenset[int] = frozenset()  # seeds whose value is an upper bound
 
 
 def sample(entry: Entry, scalar: Scalar) -> Sample:

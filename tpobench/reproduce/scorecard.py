@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tpobench import __version__
@@ -46,8 +46,13 @@ class Scorecard:
 
     @property
     def number_counts(self) -> Counter[str]:
-        """Printed numbers by verdict."""
-        return Counter(m.verdict for m in self.numbers)
+        """Printed numbers that take runs, by verdict."""
+        return Counter(m.verdict for m in self.numbers if not m.number.computed)
+
+    @property
+    def computed_counts(self) -> Counter[str]:
+        """Printed numbers that follow from rules or settings without runs, by verdict."""
+        return Counter(m.verdict for m in self.numbers if m.number.computed)
 
     @property
     def claim_counts(self) -> Counter[str]:
@@ -91,11 +96,17 @@ class Scorecard:
 
 def score(item: Item, evidence: Mapping[str, Evidence], scale: str) -> Scorecard:
     """The scorecard of an item from what is known of its suites (by their names at the scale of the paper)."""
-    measured = tuple(measure(number, evidence, scale) for number in item.numbers)
-    own = {part.suite: evidence[part.suite] for part in item.parts if part.suite in evidence}
-    data = {str(f): f for part in item.parts if part.suite in own for f in own[part.suite].unverified(part.rules)}
+    own = own_evidence(item, evidence)
+    measured = tuple(measure(number, own, scale) for number in item.numbers)
+    data = {str(found): found for one in own.values() for found in one.unverified}
     used = tuple(_used(name, one, scale) for name, one in own.items())
-    return Scorecard(item, scale, measured, judge(item.claims, evidence), used, tuple(data.values()))
+    return Scorecard(item, scale, measured, judge(item.claims, own), used, tuple(data.values()))
+
+
+def own_evidence(item: Item, evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """What an item rests on, so that its scorecard is the same whatever else is reproduced beside it."""
+    names = dict.fromkeys(part.suite for part in item.parts if part.suite in evidence)
+    return {name: evidence[name].limited(p for p in item.parts if p.suite == name) for name in names}
 
 
 def _used(name: str, own: Evidence, scale: str) -> Used:
@@ -106,12 +117,3 @@ def _used(name: str, own: Evidence, scale: str) -> Used:
     if data != usual:
         changes = (*changes, ScaleChange("task.data", usual, data))
     return Used(suite.name, suite.version, seeds, suite.deviations, changes, own.unavailable)
-
-
-def summary(cards: Sequence[Scorecard]) -> tuple[Counter[str], Counter[str]]:
-    """Numbers and claims of all items by verdict."""
-    numbers, claims = Counter[str](), Counter[str]()
-    for card in cards:
-        numbers += card.number_counts
-        claims += card.claim_counts
-    return numbers, claims

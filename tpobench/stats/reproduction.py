@@ -98,7 +98,9 @@ def predict_mean(
         return Prediction(value, None, None, None, None, n, "none", found.reason)
     low, high = found.low, found.high
     whole = low is not None and high is not None and low <= lowest and high >= highest
-    reason = f"{n} seeds: any value at all would agree" if whole else ""
+    alike = int(np.unique(x, return_counts=True)[1].max())  # resamples of these only have no spread to divide by
+    few = f"{alike} of {n} seeds are alike" if alike > n / 2 else f"{n} seeds"
+    reason = f"{few}: any value at all would agree" if whole else ""
     return Prediction(value, low, high, one.low, one.high, n, "studentized-prediction", reason)
 
 

@@ -29,7 +29,8 @@ def data_of(card: Scorecard) -> dict[str, Any]:
         "schema": SCHEMA, "tpobench": __version__, "item": card.item.name, "title": card.item.title,
         "section": card.item.section, "scale": card.scale, "numbers": [_number_data(m) for m in card.numbers],
         "claims": [_claim_data(j) for j in card.claims],
-        "counts": {"numbers": dict(card.number_counts), "claims": dict(card.claim_counts)},
+        "counts": {"numbers": dict(card.number_counts), "computed": dict(card.computed_counts),
+                   "claims": dict(card.claim_counts)},
         "suites": [{**asdict(s), "changes": [c._asdict() for c in s.changes]} for s in card.suites],
         "unverified_data": [found.as_dict() for found in card.unverified], "signature": card.signature,
     }  # fmt: skip
@@ -69,9 +70,11 @@ def json_text(content: Mapping[str, Any]) -> str:
 
 
 def rows_of(card: Scorecard) -> list[dict[str, Any]]:
-    """One row per printed number and per comparison."""
+    """One row per printed number, per claim, and per comparison behind a claim."""
     rows = [_number_row(card.item.name, m) for m in card.numbers]
-    return rows + [_answer_row(card.item.name, j, a) for j in card.claims for a in j.answers]
+    for judged in card.claims:
+        rows += [_claim_row(card.item.name, judged), *(_answer_row(card.item.name, judged, a) for a in judged.answers)]
+    return rows
 
 
 def _number_row(item: str, found: Measured) -> dict[str, Any]:
@@ -85,10 +88,19 @@ def _number_row(item: str, found: Measured) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _claim_row(item: str, judged: Judged) -> dict[str, Any]:
+    claim = judged.claim
+    return {
+        "item": item, "kind": "claim", "section": claim.section, "what": claim.text, "p": _full(judged.p),
+        "adjusted_p": _full(judged.adjusted), "verdict": judged.verdict, "note": judged.reason,
+    }  # fmt: skip
+
+
 def _answer_row(item: str, judged: Judged, answer: Answer) -> dict[str, Any]:
     c = answer.found
     row = {
-        "item": item, "kind": "claim", "section": judged.claim.section, "suite": answer.suite, "cell": answer.where,
+        "item": item, "kind": "comparison", "section": judged.claim.section, "suite": answer.suite,
+        "cell": answer.where,
         "what": answer.text, "verdict": answer.verdict, "note": answer.reason,
     }  # fmt: skip
     if c is None:

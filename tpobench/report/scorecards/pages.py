@@ -54,16 +54,22 @@ def markdown_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> s
 
 def summary_table(cards: Sequence[Scorecard]) -> Table:
     """One row per item: printed numbers and claims by verdict, and why something was not run."""
-    header = ("Item", "Title", "Agree", "Differ", "Undecided", "Not run",
+    header = ("Item", "Title", "Agree", "Differ", "Undecided", "Not run", "Computed",
               "Hold", "Same way", "Undecided", "Contradicted", "Not run", "Why not run")  # fmt: skip
     rows = [
-        (c.item.name, c.item.title, *(str(c.number_counts[v]) for v in NUMBER_VERDICTS),
+        (c.item.name, c.item.title, *(str(c.number_counts[v]) for v in NUMBER_VERDICTS), _computed(c),
          *(str(c.claim_counts[v]) for v in CLAIM_VERDICTS), c.not_run.partition("\n")[0])
         for c in cards
     ]  # fmt: skip
     title = f"Reproduction of arXiv 2604.06159 at scale {cards[0].scale}: printed numbers, then claims"
     notes = [] if cards[0].scale == "paper" else [ORDERINGS_ONLY]
     return as_table("scorecard", title, header, rows, [*notes, HOW_NUMBERS, HOW_CLAIMS])
+
+
+def _computed(card: Scorecard) -> str:
+    """`6 of 6` agree, of what needs no runs."""
+    counts = card.computed_counts
+    return f"{counts['agrees']} of {counts.total()}" if counts else ""
 
 
 def signature(cards: Sequence[Scorecard]) -> str:
@@ -73,13 +79,15 @@ def signature(cards: Sequence[Scorecard]) -> str:
 
 def totals(cards: Sequence[Scorecard]) -> list[str]:
     """All items together."""
-    numbers, claims = Counter[str](), Counter[str]()
+    numbers, computed, claims = Counter[str](), Counter[str](), Counter[str]()
     for card in cards:
         numbers += card.number_counts
+        computed += card.computed_counts
         claims += card.claim_counts
-    lines = [f"claims: {counted(claims, CLAIM_VERDICTS)}"]
-    compared = Counter({v: n for v, n in numbers.items() if v != "not compared"})
-    return [f"printed numbers: {counted(compared, NUMBER_VERDICTS)}", *lines] if compared else lines
+    del numbers["not compared"]
+    lines = [f"printed numbers: {counted(numbers, NUMBER_VERDICTS)}"] if numbers else []
+    lines += [f"computed without runs: {counted(computed, NUMBER_VERDICTS)}"] if computed else []
+    return [*lines, f"claims: {counted(claims, CLAIM_VERDICTS)}"]
 
 
 def summary_markdown(cards: Sequence[Scorecard]) -> str:

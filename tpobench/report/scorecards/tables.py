@@ -23,7 +23,9 @@ HOW_NUMBERS = (
 HOW_CLAIMS = (
     "A claim holds where all its comparisons together are significant: its p is the largest of theirs, 5% by Holm over "
     "the claims of the item. It is contradicted where a comparison is significant the other way, 5% by Holm over all "
-    "comparisons of the item; it points the same way where all of them do so and their p is too large"
+    "comparisons of the item; it points the same way where all of them do so and their p is too large. Where the paper "
+    "allows exceptions, as many comparisons are spared. A claim of no difference is contradicted by any difference, "
+    "else undecided"
 )
 
 
@@ -33,6 +35,8 @@ def heading(card: Scorecard) -> list[str]:
     compared = Counter({v: n for v, n in card.number_counts.items() if v != "not compared"})
     if compared:
         lines.append(f"printed numbers: {counted(compared, NUMBER_VERDICTS)}")
+    if card.computed_counts:
+        lines.append(f"computed without runs: {counted(card.computed_counts, NUMBER_VERDICTS)}")
     if card.number_counts["not compared"]:
         lines.append(f"{ORDERINGS_ONLY} ({card.number_counts['not compared']} printed numbers)")
     if card.claims:

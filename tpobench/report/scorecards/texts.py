@@ -89,11 +89,10 @@ def tested(answer: Answer) -> tuple[str, ...]:
     c = answer.found
     if c is None:
         return ("",) * 6
-    shown = c.status in {"tested", "identical"}
     n, m = c.runs
     return (
         difference_text(c.difference, c.low, c.high, answer.scale),
         share_text(c.better, None, None),
-        c.test or "-", p_text(c.p) if shown else "", p_text(c.adjusted) if shown else "",
+        c.test or "-", p_text(c.p), p_text(c.adjusted),
         f"{n}" if n == m else f"{n} vs {m}",
     )  # fmt: skip
