@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -338,6 +339,17 @@ def test_weights_on_failures_are_dashed_beside_those_on_successes():
     assert axes.get_title() == "(b) Successes solid, failures dashed"
     named = [t.get_text() for t in picture.figure.legends[0].get_texts()]
     assert named == ["tpo, 4 epochs", "tpo, 1 epoch", "grpo", "ppo", "dg"]
+
+
+def test_the_norm_of_grpo_is_that_of_a_sum_over_candidates():
+    """Recorded of a mean over K: drawn K times as high; other rules as recorded."""
+    found = [r for r in runs("why", evaluations=5) if r.spec["algorithm"] in {"tpo", "grpo"}]
+    task = {"candidates": 8}
+    own = [replace(r, spec={**r.spec, "task": task}, curve={**r.curve, "gradient_norm": [0.5] * 5}) for r in found]
+    drawn = lines(panel(only("fig10", results(own)), "(a)"))
+    assert drawn["grpo"].get_ydata() == pytest.approx([0.5 * 8] * 5)
+    (tpo,) = [line for label, line in drawn.items() if label.startswith("tpo")]
+    assert tpo.get_ydata() == pytest.approx([0.5] * 5)
 
 
 def test_one_epoch_comes_from_the_sweep_over_epochs():

@@ -267,6 +267,14 @@ def test_two_moments_of_the_same_runs_are_paired_by_nature():
     assert answer.text == "tpo, mean error over the last quarter < tpo, error before the first update"
 
 
+def test_a_side_may_be_multiplied_by_a_number_of_the_task():
+    """Of 4 candidates: 20 % is above 10 % and below 4 times that."""
+    own = evidence_of(sequences(algorithms=["tpo", "grpo"]), {"tpo": 0.2, "grpo": 0.1})
+    assert own.plan.suite.task["candidates"] == 4
+    found = one(claim("", "", below("lengths", "tpo", Side("grpo", times="candidates"))), own)
+    assert (found.verdict, found.answers[0].text) == ("holds", "tpo < 4 × grpo: final error")
+
+
 @pytest.mark.parametrize(
     ("scalar", "value"),
     [(Scalar("late"), 17.5), (Scalar("area"), 10.0), (Scalar("at", share=0.25), 5.0), (Scalar("peak"), 20.0),

@@ -59,7 +59,7 @@ class Side:
     where: Mapping[str, Pick] = field(default_factory=dict)
     scalar: Scalar | None = None  # where it is not that of the contrast
     minus: str = ""  # a rule whose scalar of the same seed is taken off
-    times: float = 1.0
+    times: float | str = 1.0  # or the name of a number of the suite's task
     constant: float | None = None
 
 

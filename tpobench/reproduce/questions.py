@@ -91,11 +91,15 @@ def _pairs(contrast: Contrast, low: Side, high: Side, suite: Suite) -> Iterator[
             continue
         terms = [
             Term(side.scalar or contrast.scalar, side.rule, None if side.constant is not None else cell, side.minus,
-                 side.times, side.constant)
+                 _times(side, suite), side.constant)
             for side, cell in zip((low, high), cells, strict=True)
         ]  # fmt: skip
         if terms[0] != terms[1]:
             yield terms[0], terms[1]
+
+
+def _times(side: Side, suite: Suite) -> float:
+    return float(suite.task[side.times] if isinstance(side.times, str) else side.times)
 
 
 def _off_grid(where: Mapping[str, Pick], axes: Mapping[str, Any], suite: Suite) -> frozenset[str]:

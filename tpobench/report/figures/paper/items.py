@@ -187,8 +187,9 @@ def _norms(title: str, found: Sequence[Line]) -> Curves:
 
 
 def _gradients(runs: Runs) -> Sheet:
-    norms = [replace(line, style=replace(line.style, line="-"))
-             for line in _why(runs, ("tpo", "tpo_1", "grpo", "ppo", "dg"), "gradient_norm")]  # fmt: skip
+    summed = {"grpo": runs.most_candidates("why")}  # our loss is a mean over candidates, the paper's a sum
+    norms = [replace(x, style=replace(x.style, line="-"), times=summed.get(x.source.rule, 1.0))
+             for x in _why(runs, ("tpo", "tpo_1", "grpo", "ppo", "dg"), "gradient_norm")]  # fmt: skip
     weights: list[Line] = []
     for metric, dash, hidden in (("weight_success", "-", ""), ("weight_failure", "--", "_")):  # _ is in no legend
         own = _why(runs, ("tpo", "tpo_1", "grpo"), metric)
@@ -197,7 +198,10 @@ def _gradients(runs: Runs) -> Sheet:
         _norms("(a) Gradient", norms),
         Curves("(b) Successes solid, failures dashed", "Weight", weights, points=FEW),
     ]
-    says = "(a) Norm of the gradient; (b) mean weight of candidates (|advantage|; target mass of TPO), 0 where none is"
+    says = (
+        "(a) Norm of the gradient, for grpo of the sum over candidates; (b) mean weight of candidates (|advantage|; "
+        "target mass of TPO), 0 where none is"
+    )
     return Sheet([panels], says)
 
 

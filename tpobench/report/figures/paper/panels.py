@@ -34,6 +34,7 @@ class Line:
     label: str
     style: Style
     metric: str | None = None  # None is the suite's score
+    times: float = 1.0
 
 
 def line_of(source: Source, metric: str | None = None, label: str = "", style: Style | None = None) -> Line:
@@ -60,8 +61,9 @@ class Panel(Protocol):
 
 
 def score_scale(line: Line) -> float:
-    """100 for a score that is a share, 1 for anything else."""
-    return scale_of(line.source.cell.reporting) if line.metric is None and line.source.cell else 1.0
+    """100 for a score that is a share, 1 for anything else; as often as the line is taken."""
+    cell = line.source.cell
+    return line.times * (scale_of(cell.reporting) if cell and line.metric is None else 1.0)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ class Runs:
         """The cell at these values of the axes; under any matching where none is named."""
         return next((c for c in self.cells.get(suite, ()) if _is_at(c, axes, matching)), None)
 
+    def most_candidates(self, suite: str) -> float:
+        """Answers of a group; rules without groups have one."""
+        return float(max((task.get("candidates", 1) for name, _, task in self.tasks if name == suite), default=1))
+
     def source(self, suite: str, rule: str, cell: Cell | None) -> Source:
         """The runs of a rule in a cell of a suite."""
         where = ", ".join(f"{k}={v}" for k, v in cell.axes.items()) or "-" if cell else ""
