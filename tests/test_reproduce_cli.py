@@ -108,13 +108,17 @@ def test_json_is_one_object_with_everything(tpobench):
 def test_an_item_without_its_data_is_not_run_and_the_others_go_on(tpobench):
     """The reason stands in its row; alone it is an error of its own."""
     code, out, err = tpobench("reproduce", "fig4a", "fig2", *PLAIN)
-    assert code == 0
+    assert code == 5
+    assert err.splitlines()[-1].startswith(
+        "tpobench: runs of mnist are missing: mnist, which mnist-quick reads, is not"
+    )
     (row,) = [line for line in out.splitlines() if line.startswith("fig4a")]
     assert "mnist-quick reads, is not here" in row
     (row,) = [line for line in out.splitlines() if line.startswith("fig2")]
     assert "not here" not in row
     assert "tpobench data fetch" in err
     assert tpobench("reproduce", "fig4a", *PLAIN)[0] == 5
+    assert tpobench("reproduce", "fig4a", "fig2", *PLAIN, "--no-run")[0] == 0
 
 
 def test_failed_runs_are_3_after_the_scorecard_is_made(tpobench, tmp_path, monkeypatch):

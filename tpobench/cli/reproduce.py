@@ -75,15 +75,18 @@ class _Work:
         say(f"tpobench: {text}")
 
     def require_runs(self) -> None:
-        """Missing data costs its items; results that clash or cannot be read leave runs undone.
+        """What could not be run costs its items, and the command ends with what kept it from running.
 
         Raises:
-            RunsFailed: the first of those.
+            RunsFailed: results that clash or cannot be read leave runs undone.
+            DataUnavailable: a suite has no data here.
         """
-        lost = [name for name, error in self.errors.items() if not isinstance(error, DataUnavailable)]
-        if lost:
-            msg = f"runs of {lost[0]} are missing: {self.unavailable[lost[0]]}"
-            raise RunsFailed(msg)
+        unread = [name for name, error in self.errors.items() if isinstance(error, DataUnavailable)]
+        other = [name for name in self.errors if name not in unread]
+        for names, kind in ((other, RunsFailed), (unread, DataUnavailable)):
+            if names:
+                msg = f"runs of {names[0]} are missing: {self.unavailable[names[0]]}"
+                raise kind(msg)
 
 
 @app.command()
