@@ -13,6 +13,8 @@ from tpobench.errors import UsageError
 from tpobench.plan import interactions_of, parse_seeds, plan_runs, spec_id
 from tpobench.records import RunRecord, canonical
 from tpobench.suite import build_suite
+from tpobench.tasks.settings import recorded_metrics
+from tpobench.train import train
 
 
 def sequence_plan(algorithms, **changes):
@@ -178,3 +180,54 @@ def test_a_plan_that_no_machine_could_hold_is_refused():
         plan_runs(suite(seeds=10**9))
     with pytest.raises(UsageError, match="--seeds 0-2000000000: names more than 1,000,000 seeds"):
         parse_seeds("0-2000000000")
+
+
+KINDS = {
+    "bandit": {"arms": 3, "samples": 4},
+    "contexts": {"contexts": 3, "arms": 3},
+    "sampled": {"contexts": 3, "arms": 3, "candidates": 2},
+    "mnist": {"data": "digits", "contexts": 3, "hidden": 2},
+    "sequence": {"length": 2, "prompts": 3, "candidates": 2},
+    "tokens": {"length": 2, "prompts": 3, "candidates": 2, "reward": "sequential"},
+}
+
+
+@pytest.mark.parametrize("diagnostics", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_knows_what_its_runs_record(kind, diagnostics):
+    """The metrics that a suite may be scored by are those in the curves."""
+    training = {"steps": 2, "epochs": 1, "optimizer": "adam", "learning_rate": 0.1, "diagnostics": diagnostics}
+    rules = ["tpo_token" if kind == "tokens" else "reinforce"]
+    if kind == "sequence":
+        rules.append("tpo")
+    tiny = build_suite("tiny", document(task={"kind": kind, **KINDS[kind]}, training=training, algorithms=rules), "f")
+    for job in plan_runs(tiny, seeds=[0]).jobs():
+        spec = job.specs[0]
+        curve = {m.metric for m in train(job)} - {"initial_success"}
+        assert curve == set(recorded_metrics(spec.task, diagnostics=diagnostics))
+
+
+@pytest.mark.parametrize(
+    ("doc", "metric", "said"),
+    [
+        (document(), "nope", "is not recorded in runs of tpo; they record error, misalignment"),
+        (sequence_document(), "informative", "is not recorded in runs of ppo; they record error, gradient_norm"),
+        (sequence_document(), "all_fail", "runs of tpo; it is with training.diagnostics=true; they record error,"),
+    ],
+)
+def test_a_metric_that_is_not_recorded_is_refused(doc, metric, said):
+    """Before anything is trained for nothing; a rule with one rollout per prompt has no informative groups."""
+    tiny = build_suite("tiny", {**doc, "report": {"metric": metric}}, "f")
+    with pytest.raises(UsageError, match=f"^suite 'tiny': report.metric={metric} ") as caught:
+        plan_runs(tiny)
+    assert said in str(caught.value)
+
+
+def test_a_recorded_metric_is_planned():
+    """Also one that only some rules of a suite record, where these are chosen, or that diagnostics add."""
+    assert plan_runs(suite(report={"metric": "misalignment"})).specs
+    grouped = build_suite("tiny", sequence_document(report={"metric": "informative"}), "f")
+    assert plan_runs(grouped, ["tpo"]).specs
+    training = {**sequence_document()["training"], "diagnostics": True}
+    examined = build_suite("tiny", sequence_document(report={"metric": "all_fail"}, training=training), "f")
+    assert plan_runs(examined).specs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from simulated import grid, record
 
-from tpobench.errors import RunsFailed, UsageError
+from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.report import Options, make_report, write_report
 from tpobench.report.data import csv_text
 from tpobench.results import Results
@@ -209,3 +209,57 @@ def test_versions_of_a_suite_stay_apart():
     first = flat("tpo", [0.1, 0.2])
     second = [replace(r, spec={**r.spec, "suite_version": 2}) for r in first]
     assert [s.suite for s in make_report(results(first, second)).sections] == ["simulated@1", "simulated@2"]
+
+
+def remade(runs, **changes):
+    """The same seeds again with another spec; a table of the spec is changed key by key."""
+    return [
+        replace(r, id=f"{r.id}-again", spec={
+            **r.spec, **{k: {**r.spec.get(k, {}), **v} if isinstance(v, dict) else v for k, v in changes.items()}
+        }) for r in runs
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"task": {"data": "digits"}}, {"task": {"data": "mnist"}}, 'task.data = "digits" and with "mnist"'),
+        ({"task": {"data_sha256": ""}}, {"task": {"data_sha256": "ab"}}, 'task.data_sha256 = "" and with "ab"'),
+        ({"task": {"arms": 100}}, {"task": {"arms": 50}}, "task.arms = 100 and with 50"),
+        ({}, {"training": {"learning_rate": 0.1}}, "training.learning_rate = nothing and with 0.1"),
+        ({"hyper": {"eta": 1.0}}, {"hyper": {"eta": 0.5}}, "hyper.eta = 1.0 and with 0.5"),
+        ({"algorithm_version": "1"}, {"algorithm_version": "ab"}, 'algorithm_version = "1" and with "ab"'),
+    ],
+)
+def test_a_seed_under_two_settings_is_no_cell(first, second, said):
+    """Runs on other data are no repetitions, and no seed may count twice."""
+    runs = flat("tpo", SPREAD[:2])
+    found = results(remade(runs, **first), remade(runs, **second), flat("grpo", SPREAD))
+    with pytest.raises(CorruptResults, match=r"^suite 'simulated': seed 0 of tpo \(-\) has runs with ") as caught:
+        make_report(found)
+    assert f"with {said}; one table must not mix them, report their folders one at a time" in str(caught.value)
+    make_report(results(remade(runs, **first), flat("grpo", SPREAD)))
+
+
+def test_settings_may_differ_where_no_seed_has_two_results():
+    """Between cells, between rules, and where one run has failed."""
+    runs = flat("tpo", SPREAD[:2])
+    other = {"training": {"learning_rate": 0.1}}
+    failed = [replace(r, status="failed", curve={}) for r in remade(runs, **other)]
+    make_report(results(runs, failed, remade(flat("grpo", SPREAD[:2]), **other)))
+    make_report(results(runs, remade(flat("tpo", SPREAD[:2], cell={"length": 4}), **other)))
+
+
+def test_one_experiment_on_two_machines_is_reported():
+    """Threads, device and stack are not what is trained."""
+    runs = flat("tpo", SPREAD[:2])
+    make_report(results(runs, remade(runs, threads=4, device="cuda", seed_batch=20)))
+
+
+def test_a_metric_that_no_run_recorded_is_named():
+    """With those that were."""
+    wrong = {**flat("tpo", [0.1])[0].reporting, "metric": "nope"}
+    runs = flat("tpo", SPREAD[:2], reporting=wrong, misalignment=[0.2] * 10)
+    said = r"^suite 'simulated': report.metric=nope is not recorded in runs of tpo .* record error, misalignment; run "
+    with pytest.raises(UsageError, match=said):
+        make_report(results(runs))

@@ -297,3 +297,30 @@ def test_the_changes_of_a_scale_are_every_key_with_both_values(tmp_path):
         ("grid.length", [7, 8], [4, 5]),
         ("cost.ms_per_step.tpo", None, 3.0),
     )
+
+
+@pytest.mark.parametrize("kind", ["bandit", "contexts", "sampled", "mnist"])
+def test_muon_is_refused_where_there_are_no_matrices(kind):
+    """Before anything is trained, also as one value of an axis."""
+    said = f"training.optimizer=muon needs matrices of a transformer; task kind {kind} takes adam, normalized"
+    task, training = {"kind": kind}, document()["training"]
+    assert refusal(document(task=task, training={**training, "optimizer": "muon"})) == f"tiny.toml: {said}"
+    assert said in refusal(document(task=task, grid={"optimizer": ["adam", "muon"]}))
+    for optimizer in ("adam", "normalized"):
+        build_suite("tiny", document(task=task, training={**training, "optimizer": optimizer}), "f")
+
+
+def test_muon_is_refused_as_an_override():
+    """With the words of the command line."""
+    with pytest.raises(UsageError, match=r"^--set optimizer=muon: .*task kind mnist takes adam, normalized$"):
+        load_suite("mnist", ["optimizer=muon"], smoke=True)
+
+
+@pytest.mark.parametrize("kind", ["sequence", "tokens"])
+def test_the_transformer_takes_every_optimizer(kind):
+    """Muon for its matrices, the others for all of its parameters."""
+    task = {"kind": kind, "reward": "sequential"}
+    for optimizer in ("muon", "adam", "normalized"):
+        build_suite(
+            "tiny", sequence_document(task=task, training={**document()["training"], "optimizer": optimizer}), "f"
+        )

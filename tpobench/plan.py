@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tpobench.errors import UsageError, unknown
 from tpobench.records import SCHEMA, canonical
 from tpobench.suite import Cell, Suite, Value
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.settings import SETTINGS, recorded_metrics
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
@@ -144,7 +144,7 @@ def plan_runs(
     """Every (cell, algorithm, seed) of a suite, seed-major, so that a plan cut short is still balanced.
 
     Raises:
-        UsageError: unknown rule, hyperparameter or device, or no such device here.
+        UsageError: unknown rule, hyperparameter or device, no such device here, or a metric that is not recorded.
     """
     from tpobench.execution.devices import parse_device, smallest_memory  # noqa: PLC0415 - one-way imports at the top
 
@@ -165,11 +165,26 @@ def plan_runs(
                 reason = why_not(rule, cell)
                 if not reason:
                     spec = resolve(suite, cell, rule, seed, kind, memory)
+                    _require_recorded(suite.report.metric, spec)
                     specs.setdefault(spec.run_id, spec)
                 elif seed == min(wanted):
                     spec = resolve(suite, cell, rule, 0, kind, memory)
                     skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()))
+
+
+def _require_recorded(metric: str, spec: RunSpec) -> None:
+    """A run must record what it is scored by, or it is trained for nothing."""
+    examined = bool(spec.training.get("diagnostics"))
+    recorded = recorded_metrics(spec.task, diagnostics=examined)
+    if metric not in recorded:
+        more = recorded_metrics(spec.task, diagnostics=True)
+        hint = "; it is with training.diagnostics=true" if metric in more else ""
+        msg = (
+            f"suite '{spec.suite}': report.metric={metric} is not recorded in runs of {spec.algorithm}{hint}; "
+            f"they record {', '.join(recorded)}"
+        )
+        raise UsageError(msg)
 
 
 def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:

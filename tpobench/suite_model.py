@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tpobench.bisection import Search
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.settings import OPTIMIZERS, SETTINGS
 
 Value = str | int | float | bool
 
 # Names of suites become folders, which some systems cannot have under the names of devices.
 ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0,63}")
 HYPER = "hyper."  # how the axes of hyperparameters begin
-OPTIMIZERS = ("muon", "adam", "normalized")
 MATCHINGS = ("prompts", "interactions")
 DTYPES = ("float32", "float64")
 

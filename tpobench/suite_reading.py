@@ -136,10 +136,16 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     for swept in suite.swept:
         _require_free(swept, [*types, *_types(Training)], suite.hyper, where)
     try:
-        suite.cells  # noqa: B018 - every cell must be valid, not only the base settings
+        cells = suite.cells  # every cell must be valid, not only the base settings
     except ValueError as error:
         msg = f"{where}: [grid]: {error}"
         raise UsageError(msg) from error
+    for optimizer in (c.training.optimizer for c in cells if c.training.optimizer not in task_type.optimizers):
+        msg = (
+            f"{where}: training.optimizer={optimizer} needs matrices of a transformer; task kind {task_type.kind} "
+            f"takes {', '.join(task_type.optimizers)}"
+        )
+        raise UsageError(msg)
     return suite
 
 

@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
-from tpobench.errors import CorruptResults, RunsFailed
+from tpobench.errors import CorruptResults, RunsFailed, UsageError
+from tpobench.records import canonical
 from tpobench.report.options import Options
 from tpobench.results import by_matching
 from tpobench.stats.censored import first_crossing
@@ -135,7 +137,9 @@ def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[d
     """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
 
     Raises:
-        CorruptResults: runs of one rule in one cell were measured at different steps.
+        CorruptResults: runs of one rule in one cell were measured at different steps, or a seed was trained under
+            several settings.
+        UsageError: the runs did not record the metric that they are scored by.
         RunsFailed: runs diverged, and `how` does not accept that.
     """
     kept, how = list(records), how or Options()
@@ -201,6 +205,7 @@ def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, membe
     arms, dropped = {}, {}
     for name in sorted(by_rule, key=rule_order):
         finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
+        _require_one_setting(suite, finished)
         lost = tuple(int(r.spec["seed"]) for r in finished if r.status == "diverged")
         if how.diverged == "drop" and lost:
             dropped[name] = lost
@@ -209,6 +214,27 @@ def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, membe
             arms[name] = _arm(name, finished, reporting)
     success = _success(members)
     return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, success, condition, dropped)
+
+
+def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
+    """Runs of one seed (`runs` of one rule are in their order) are one experiment, wherever they were made."""
+    for first, second in ((a, b) for a, b in pairwise(runs) if a.spec["seed"] == b.spec["seed"]):
+        old, new = _trained(first), _trained(second)
+        if old != new:
+            key = next(k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
+            msg = (
+                f"suite '{suite}': seed {first.spec['seed']} of {first.spec['algorithm']} ({_where(first)}) has runs "
+                f"with {key} = {old.get(key, 'nothing')} and with {new.get(key, 'nothing')}; one table must not mix "
+                "them, report their folders one at a time"
+            )
+            raise CorruptResults(msg)
+
+
+def _trained(record: Record) -> dict[str, str]:
+    """What is trained, not where: threads, device and how many seeds lie side by side are left out."""
+    parts = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in record.spec.get(part, {}).items()}
+    parts |= {k: record.spec[k] for k in ("algorithm_version", "dtype") if k in record.spec}
+    return {k: canonical(v) for k, v in parts.items()}
 
 
 def _success(members: list[Record]) -> float | None:
@@ -229,6 +255,12 @@ def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
     metrics = [m for m in longest if m not in AXES]
     curves = {m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics}
     diverged = tuple(r.status == "diverged" for r in records)
+    if reporting.metric not in curves:
+        msg = (
+            f"suite '{records[0].spec['suite']}': report.metric={reporting.metric} is not recorded in runs of {name} "
+            f"({_where(records[0])}); they record {', '.join(metrics)}; run again with one of these and another --name"
+        )
+        raise UsageError(msg)
     error = curves[reporting.metric]
     steps = np.asarray(longest["step"], dtype=np.float64)
     lost = np.array(diverged)

@@ -12,6 +12,8 @@ from tpobench.images import DATA
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
 BUDGET_KEYS = ("prompts", "candidates")
+PLAIN = ("adam", "normalized")  # optimizers of any vector of parameters
+OPTIMIZERS = ("muon", *PLAIN)  # muon turns matrices, which only the transformer has
 HASH = re.compile(r"([0-9a-f]{64})?")
 
 
@@ -26,6 +28,9 @@ class BanditSettings:
 
     kind: ClassVar[str] = "bandit"
     offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    optimizers: ClassVar[tuple[str, ...]] = PLAIN
+    metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
+    diagnostics: ClassVar[tuple[str, ...]] = ()
 
     arms: int = 100
     samples: int = 100
@@ -47,6 +52,9 @@ class ContextsSettings:
 
     kind: ClassVar[str] = "contexts"
     offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    optimizers: ClassVar[tuple[str, ...]] = PLAIN
+    metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
+    diagnostics: ClassVar[tuple[str, ...]] = ()
 
     contexts: int = 100
     arms: int = 10
@@ -70,6 +78,9 @@ class SequenceSettings:
 
     kind: ClassVar[str] = "sequence"
     offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
+    metrics: ClassVar[tuple[str, ...]] = ("error", "gradient_norm")
+    diagnostics: ClassVar[tuple[str, ...]] = ("all_fail", "some_success", "weight_failure", "weight_success")
 
     vocabulary: int = 2
     length: int = 10
@@ -128,6 +139,9 @@ class SampledSettings:
 
     kind: ClassVar[str] = "sampled"
     offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    optimizers: ClassVar[tuple[str, ...]] = PLAIN
+    metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
+    diagnostics: ClassVar[tuple[str, ...]] = ()
 
     contexts: int = 100
     arms: int = 10
@@ -158,6 +172,11 @@ class MnistSettings:
 
     kind: ClassVar[str] = "mnist"
     offers: ClassVar[frozenset[str]] = frozenset({"label", "candidates"})  # one draw an image: no draws to compare
+    optimizers: ClassVar[tuple[str, ...]] = PLAIN
+    metrics: ClassVar[tuple[str, ...]] = ("error", "gradient_norm")
+    diagnostics: ClassVar[tuple[str, ...]] = tuple(
+        f"{name}{i}" for name in ("count", "gain_sum", "scalar_sum", "surplus_sum") for i in range(4)
+    )
 
     data: str = "mnist"
     data_sha256: str = ""
@@ -188,6 +207,13 @@ SETTINGS: dict[str, type[BanditSettings | ContextsSettings | SequenceSettings | 
     s.kind: s
     for s in (BanditSettings, ContextsSettings, SequenceSettings, TokensSettings, SampledSettings, MnistSettings)
 }
+
+
+def recorded_metrics(task: Mapping[str, Any], *, diagnostics: bool = False) -> tuple[str, ...]:
+    """The metrics in the curve of a run with these settings; groups of one have no share that is informative."""
+    settings = SETTINGS[str(task["kind"])]
+    grouped = ("informative",) if int(task.get("candidates", 1)) > 1 else ()
+    return (*settings.metrics, *grouped, *(settings.diagnostics if diagnostics else ()))
 
 
 def streams(task: Mapping[str, Any]) -> dict[str, Any]:
