@@ -206,6 +206,49 @@ def test_a_failed_run_keeps_its_cell_waiting_and_the_others_go_on(tpobench, monk
     assert (code, json.loads(out)["suites"][0]["adaptive"]["done"]) == (0, True)
 
 
+def test_damaged_and_given_up_runs_are_said_once(tpobench, monkeypatch, tmp_path):
+    """A record that is damaged is run again; a run that is given up keeps its cell open until --retry-failed."""
+    tpobench("run", "--seeds", "adaptive:8x3")
+    path = next(p for p in (tmp_path / "results" / "tiny" / "runs").glob("*/*.json") if '"dg"' in p.read_text())
+    path.write_text("{", encoding="utf-8")
+
+    def train(job):
+        msg = f"{job.key} is unlucky"
+        raise ValueError(msg)
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    for damaged in (1, 0):
+        code, out, err = tpobench("run", "--seeds", "adaptive:8x3", "--json", "--max-attempts", "1")
+        (answer,) = json.loads(out)["suites"]
+        assert (code, answer["quarantined"], answer["given_up"]) == (3, damaged, 1)
+        assert err.count("1 damaged records were moved to results/tiny/quarantine and run again") == damaged
+        assert err.count("1 runs broke 1 times and are not tried again; --retry-failed does") == 1
+        assert (
+            "1 of 2 cells are still open, 1 of them because of runs that were given up; "
+            "the same command with --retry-failed goes on from there"
+        ) in err
+        assert err.splitlines()[-1].endswith("run the same command with --retry-failed to retry them")
+    monkeypatch.setattr("tpobench.train.train", noisy_train)
+    code, _, err = tpobench("run", "--seeds", "adaptive:8x3", "--retry-failed")
+    assert (code, "not tried again" in err) == (0, False)
+
+
+@pytest.mark.usefixtures("tpobench")
+@pytest.mark.parametrize("before", ["2", "adaptive:8x2"])
+def test_a_folder_that_cannot_follow_the_plan_costs_nothing_of_the_suites_before_it(
+    command_line, tmp_path, trained, before
+):
+    """Another plan, or results from before any plan, in the second folder: the first one is not begun."""
+    (tmp_path / "other.toml").write_bytes((tmp_path / "tiny.toml").read_bytes())
+    words = ("run", "--executor", "inline", "--suite")
+    assert command_line(*words, "other.toml", "--seeds", before)[0] == 0
+    trained.clear()
+    code, _, err = command_line(*words, "tiny.toml,other.toml", "--seeds", "adaptive:8x3")
+    assert (code, err.count("\n"), trained) == (2, 1, [])
+    assert ("records another plan" if "x" in before else "results from before any plan") in err
+    assert not (tmp_path / "results" / "tiny").exists()
+
+
 def test_plan_shows_the_least_and_the_most(tpobench):
     """Before the first look 48 to 144 runs; after the last one nothing is left."""
     code, out, _ = tpobench("plan", "--seeds", "adaptive:8x3")

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from harness_helpers import fake_train
+from record_helpers import snapshot
 
 HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy", "sklearn")
 
@@ -148,6 +149,7 @@ def test_a_swept_hyperparameter_is_a_column_of_every_table(tpobench):
         ([*RUN, "--name", "../up"], 2, "--name ../up"),
         ([*RUN, "--plugin", "none.py"], 2, "no plugin at"),
         (["run", "--suite", "bandit,sparse", "--name", "both"], 2, "several suites"),
+        (["run", "--suite", ","], 2, "--suite names no suite"),
         (["run", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "ce needs label"),
         (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no rule of the plan fits"),
         (["report", "none"], 4, "no results at none"),
@@ -186,6 +188,39 @@ def test_failed_runs_are_3_and_diverged_runs_are_0(tpobench):
     )
     assert "seed 13 is unlucky" in tpobench("status")[1]
     assert tpobench(*RUN, "--algos", "tpo", "--seeds", "7,7", "--set", "seed_batch=1")[0] == 0
+
+
+def test_runs_that_are_given_up_are_not_said_to_be_tried_again_by_the_same_command(tpobench):
+    """The last attempt is followed by what would work, and so is every command after it."""
+    words = (*RUN, "--algos", "tpo", "--seeds", "6,13", "--set", "seed_batch=1", "--max-attempts", "2", "--json")
+    for attempt in (1, 2, 2):
+        code, out, err = tpobench(*words)
+        (suite,) = json.loads(out)["suites"]
+        assert (code, suite["failed"][0]["attempts"], suite["given_up"]) == (3, attempt, attempt // 2)
+        assert ("1 runs broke 2 times and are not tried again; --retry-failed does" in err) == (attempt == 2)
+        remedy = "run the same command" + " with --retry-failed" * (attempt == 2) + " to retry them"
+        assert err.splitlines()[-1].endswith(remedy)
+
+
+def test_other_settings_in_a_later_folder_cost_nothing_of_the_suites_before_it(tpobench, tmp_path):
+    """One line before the first run, and no folder begun."""
+    both = ("run", "--smoke", "--executor", "inline", "--seeds", "1", "--algos", "tpo")
+    assert tpobench(*both, "--suite", "bandit", "--set", "steps=9")[0] == 0
+    before = snapshot(tmp_path)
+    code, _, err = tpobench(*both, "--suite", "contexts,bandit")
+    assert (code, err.count("\n"), snapshot(tmp_path)) == (2, 1, before)
+    assert "results/bandit-smoke holds runs with training.steps = 9, these would have 20" in err
+
+
+def test_a_stop_before_the_first_run_is_130(tpobench, monkeypatch, tmp_path):
+    """Nothing was run, which is what it says."""
+    monkeypatch.setattr("tpobench.records.Store.meta", lambda _: signal.raise_signal(signal.SIGINT))
+    code, _, err = tpobench(*RUN, "--algos", "tpo")
+    assert (code, err.splitlines()[-1]) == (
+        130,
+        "tpobench: stopped; nothing was run, the same command goes on from there",
+    )
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_limit_of_cost_holds_for_all_suites_together(tpobench, tmp_path):

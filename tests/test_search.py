@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 
 import pytest
@@ -335,6 +336,86 @@ def test_what_counts_as_learning_is_settled_before_the_first_result(tpobench, tr
     assert "holds results of a search with learned = 0.5, this one has 0.2; keep them apart with --name" in err
     assert tpobench("run", "--set", "search.learned=0.2", "--name", "other")[0] == 0
     assert len(trained) > runs
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"), [("metric", '"error"', '"misalignment"'), ("window", "1", "2"), ("worst", "1.0", "3.0")]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_so_is_what_the_final_value_of_a_seed_means(tpobench, command_line, tmp_path, trained, key, old, new, packed):
+    """Another metric, window or worst value is refused, by packed results too; the suite as it was goes on."""
+    tpobench("run", "--algos", "dg")
+    if packed:
+        command_line("pack", "results/tiny")
+        shutil.rmtree(tmp_path / "results" / "tiny")
+    trained.clear()
+    code, _, err = tpobench("run", "--algos", "dg", "--set", f"report.{key}={new}")
+    assert (code, err.count("\n"), trained) == (2, 1, [])
+    assert f"results of a search with report.{key} = {old}, this one has {new}; keep them apart with --name" in err
+    assert (tpobench("run", "--algos", "dg")[0], trained) == (0, [])
+
+
+@pytest.mark.parametrize("conflict", ["shard", "search"])
+def test_a_search_that_cannot_be_costs_nothing_of_the_suites_before_it(
+    tpobench, command_line, trained, conflict, tmp_path
+):
+    """What the second suite rules out is found before the first one trains."""
+    words = ["run", "--suite", "bandit,tiny.toml", "--algos", "dg", "--seeds", "4", "--executor", "inline"]
+    if conflict == "shard":
+        words += ["--shard", "1/2"]
+    else:
+        tpobench("run", "--algos", "dg")
+        tpobench("plan", search={**SEARCH, "learned": 0.2})  # writes the file
+    trained.clear()
+    code, _, err = command_line(*words)
+    assert (code, err.count("\n"), trained) == (2, 1, [])
+    assert ("cannot be sharded" if conflict == "shard" else "learned = 0.5, this one has 0.2") in err
+    assert not (tmp_path / "results" / "bandit").exists()
+
+
+def test_runs_that_are_given_up_are_said_and_nobody_is_sent_to_try_them_again(tpobench, monkeypatch):
+    """In the command that breaks them last and in the next one, a line each; --retry-failed repairs them."""
+
+    def train(job):
+        if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
+            msg = "seed 3 is unlucky"
+            raise ValueError(msg)
+        return rule_train(job)
+
+    monkeypatch.setattr("tpobench.train.train", train)
+    code, out, err = tpobench("run", "--json")  # the first of three attempts
+    assert (code, json.loads(out)["suites"][0]["given_up"]) == (3, 0)
+    assert "1 of 3 searches are not done; the same command goes on from there" in err
+    assert err.splitlines()[-1].endswith("run the same command to retry them")
+    for _ in range(2):
+        code, out, err = tpobench("run", "--json", "--max-attempts", "2")
+        assert (code, json.loads(out)["suites"][0]["given_up"]) == (3, 1)
+        assert err.count("1 runs broke 2 times and are not tried again; --retry-failed does") == 1
+        assert (
+            "1 of 3 searches are not done, 1 of them because of runs that were given up; "
+            "the same command with --retry-failed goes on from there"
+        ) in err
+        assert err.splitlines()[-1].endswith("run the same command with --retry-failed to retry them")
+    monkeypatch.setattr("tpobench.train.train", rule_train)
+    code, out, err = tpobench("run", "--json", "--max-attempts", "2", "--retry-failed")
+    assert (code, json.loads(out)["suites"][0]["search"]["done"]) == (0, True)
+    assert "not tried again" not in err
+
+
+def test_damaged_records_are_said_once_however_many_rounds_follow(tpobench, command_line, tmp_path, trained):
+    """Two lines of a packed file, on levels of two rounds, are two."""
+    tpobench("run", "--algos", "dg")
+    command_line("pack", "results/tiny")
+    shutil.rmtree(tmp_path / "results" / "tiny")
+    path = tmp_path / "results" / "tiny.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    torn = [next(i for i, line in enumerate(lines) if f'"arms":{arms}' in line) for arms in (4, 34)]
+    path.write_text("\n".join(line[: 40 if i in torn else None] for i, line in enumerate(lines)), encoding="utf-8")
+    trained.clear()
+    code, out, err = tpobench("run", "--json", "--algos", "dg")
+    assert (code, trained, json.loads(out)["suites"][0]["quarantined"]) == (0, [("dg", 4, 0), ("dg", 34, 0)], 2)
+    assert err.count("2 damaged records were moved to results/tiny/quarantine and run again") == 1
+    assert err.count("damaged records") == 1
 
 
 def test_more_rules_and_more_seeds_join_a_finished_search(tpobench, trained):

@@ -18,6 +18,7 @@ from tpobench.records import FINISHED, RunRecord, canonical
 from tpobench.results import final_value
 
 Cost = Callable[[Sequence[RunSpec]], float]
+SCORING = ("metric", "window", "worst")  # of [report]: what the final value of a seed is
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,26 @@ def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:
     """What counts as learning is settled before the first result.
 
     Raises:
-        UsageError: the folder holds results of another [search] table.
+        UsageError: the folder holds results of another [search] table, or of final values that mean something else.
     """
-    own = plan.suite.reporting["search"]
+    own = _criterion(plan.suite.reporting)
     for record in known.values():
-        other = record.reporting.get("search")
-        if record.status in FINISHED and record.spec["suite"] == plan.suite.name and other != own:
-            changed = next(k for k in own if (other or {}).get(k) != own[k])
-            old = "none" if not other else canonical(other.get(changed))
+        if record.status not in FINISHED or record.spec["suite"] != plan.suite.name:
+            continue
+        other = _criterion(record.reporting)
+        changed = next((k for k in {**own, **other} if own.get(k) != other.get(k)), None)
+        if changed is not None:
+            old, new = (canonical(c[changed]) if changed in c else "none" for c in (other, own))
             msg = (
-                f"the folder holds results of a search with {changed} = {old}, this one has {canonical(own[changed])}; "
+                f"the folder holds results of a search with {changed} = {old}, this one has {new}; "
                 "keep them apart with --name NAME"
             )
             raise UsageError(msg)
+
+
+def _criterion(reporting: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides whether a seed learned, and which levels are asked."""
+    return {**(reporting.get("search") or {}), **{f"report.{k}": reporting[k] for k in SCORING if k in reporting}}
 
 
 def next_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import cell_text, failure, say, table
-from tpobench.cli.rounds import Rounds, least_and_most_text
+from tpobench.cli.rounds import Rounds, least_and_most_text, tell_of_waiting
 from tpobench.errors import StorageFull, UsageError
 from tpobench.execution.units import duration
 
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from tpobench.records import RunRecord, Store
 
 
+def require_possible(plan: AdaptivePlan, store: Store, options: Options) -> bool:
+    """Whether the plan is new to its folder, which must be free to follow it.
+
+    Raises:
+        UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
+    """
+    from tpobench.adaptive import is_recorded
+
+    if options.shard is not None:
+        msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"
+        raise UsageError(msg)
+    _require_affordable(plan, store, options)
+    return not is_recorded(plan, store)
+
+
 def run_adaptive(
     folder: Path, plan: AdaptivePlan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
 ) -> dict[str, Any]:
@@ -29,15 +44,12 @@ def run_adaptive(
     Raises:
         UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
     """
-    from tpobench.adaptive import is_recorded, record, states
+    from tpobench.adaptive import next_runs, record, states
+    from tpobench.execution.engine import due
     from tpobench.records import BROKEN, FINISHED, PLAN_FILE, Store
 
-    if options.shard is not None:
-        msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"
-        raise UsageError(msg)
     store = Store(folder)
-    _require_affordable(plan, store, options)
-    new = not is_recorded(plan, store)
+    new = require_possible(plan, store, options)
     if new:
         try:
             store.open(plan.most.suite.as_dict())  # refuses other settings before a plan binds the folder
@@ -53,10 +65,13 @@ def run_adaptive(
     known, _ = store.known()
     now = states(plan, known)
     decided = _tell(now)
+    waiting = [next_runs(plan, [s]) for s in now if not s.done]
+    tell_of_waiting("cells are still open", len(now), waiting, known, options)
     broken = [known[s.run_id] for s in plan.most.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
         "suite": plan.most.suite.name, "folder": str(folder), "already": already, **looks.tally,
-        "left": len(_runs_left(plan, known, now)), "failed": [failure(r) for r in broken],
+        "left": len(_runs_left(plan, known, now)), "given_up": due(plan.most, known, options)[1],
+        "failed": [failure(r) for r in broken],
         "summary": _summary(plan, known),
         "adaptive": {"plan": plan.text, "file": str(folder / PLAN_FILE), "looks": max(s.look for s in now),
                      "runs": _runs_used(now), "most_runs": len(plan.most.specs), "done": all(s.done for s in now),
@@ -153,9 +168,6 @@ def _tell(now: Sequence[CellState]) -> list[dict[str, Any]]:
         for r in rows
     ]  # fmt: skip
     say(table(["cell", "A", "B", "A is", "look", "seeds", "A − B"], shown))
-    undecided = sum(not s.done for s in now)
-    if undecided:
-        say(f"{undecided} of {len(now)} cells are still open; the same command goes on from there")
     return rows
 
 

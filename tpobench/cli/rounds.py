@@ -28,7 +28,7 @@ class Rounds:
     def __init__(self, store: Store, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop) -> None:
         self.store, self.executor, self.options, self.plugins, self.stop = store, executor, options, plugins, stop
         self.ran: Counter[str] = Counter()
-        self.elsewhere = self.given_up = self.quarantined = 0
+        self.elsewhere = self.quarantined = 0
         self._start = time.monotonic()
 
     def goes_on(self) -> bool:
@@ -57,8 +57,7 @@ class Rounds:
             )
         self.ran += outcome.counts
         self.elsewhere += len(outcome.elsewhere)
-        self.given_up += outcome.given_up
-        self.quarantined += outcome.quarantined
+        self.quarantined = max(self.quarantined, outcome.quarantined)  # each round meets those of a packed file again
         return outcome.timed_out
 
     def tell_of_time(self) -> None:
@@ -69,8 +68,7 @@ class Rounds:
     def tally(self) -> dict[str, Any]:
         """For the answer to scripts."""
         return {
-            "ran": dict(sorted(self.ran.items())), "elsewhere": self.elsewhere, "given_up": self.given_up,
-            "quarantined": self.quarantined,
+            "ran": dict(sorted(self.ran.items())), "elsewhere": self.elsewhere, "quarantined": self.quarantined,
         }  # fmt: skip
 
     def _left(self) -> float | None:
@@ -79,6 +77,23 @@ class Rounds:
 
     def _spent(self) -> float:
         return time.monotonic() - self._start
+
+
+def tell_of_waiting(
+    what: str, whole: int, waiting: Sequence[Plan], known: dict[str, RunRecord], options: Options
+) -> None:
+    """Say how many are not over, and what goes on with them.
+
+    what: such as "searches are not done".
+    waiting: the next runs of each of these.
+    """
+    from tpobench.execution.engine import due
+
+    if not waiting:
+        return
+    held = sum(due(todo, known, options)[1] > 0 for todo in waiting)
+    why, how = (f", {held} of them because of runs that were given up", " with --retry-failed") if held else ("", "")
+    say(f"{len(waiting)} of {whole} {what}{why}; the same command{how} goes on from there")
 
 
 def least_and_most_text(costs: Mapping[str, Any]) -> tuple[str, str]:

@@ -38,7 +38,7 @@ from tpobench.errors import NothingToDo, RunsFailed, Stopped, TpobenchError, Usa
 from tpobench.execution.units import duration, parse_bytes, parse_duration
 
 if TYPE_CHECKING:
-    from tpobench.execution.engine import Executor, Options, Outcome
+    from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
     from tpobench.plan import Plan
     from tpobench.records import RunRecord
@@ -135,7 +135,7 @@ def run(
             answers, refused = run_all(plans, chosen, options, plugin or [], stop, seeds)
         finally:
             chosen.close()
-    if not answers:
+    if refused and not answers and not stop.asked.is_set():
         raise next(iter(refused.values()))
     for refusal in refused.values():
         say(f"tpobench: {refusal}")
@@ -252,6 +252,9 @@ def _plans(
     from tpobench.suite import ID, load_suite
 
     names = split(suites)
+    if not names:
+        msg = "--suite names no suite; `tpobench list` shows them"
+        raise UsageError(msg)
     if name is not None and len(names) > 1:
         msg = f"--name {name}: several suites cannot share one folder; name one suite, or leave --name out"
         raise UsageError(msg)
@@ -297,7 +300,8 @@ def run_all(
 ) -> tuple[list[dict[str, Any]], dict[Path, TpobenchError]]:
     """All suites in turn; a time budget and a limit of cost hold for all of them together.
 
-    What is `forgiven` costs its folder only: its error is the second part of the answer.
+    What the folders rule out is found before the first of them trains.  What is `forgiven` costs its folder only: its
+    error is the second part of the answer.
     """
     from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli.adaptive import run_adaptive
@@ -306,12 +310,18 @@ def run_all(
     from tpobench.records import Store
 
     plans = list(plans)
+    refused: dict[Path, TpobenchError] = {}
+    for folder, plan in plans:
+        try:
+            _require_possible(folder, plan, options, seeds)
+        except forgiven as error:
+            refused[folder] = error
+    plans = [(folder, plan) for folder, plan in plans if folder not in refused]
     if options.max_cost_s is not None and not is_adaptive(seeds):
         priced = [(plan, Store(folder).known()[0]) for folder, plan in plans]
         require_affordable([found for found in priced if not is_search(found[0])], options)
         require_affordable_searches([found for found in priced if is_search(found[0])], options)
     answers: list[dict[str, Any]] = []
-    refused: dict[Path, TpobenchError] = {}
     start, whole = time.monotonic(), options.time_budget_s
     for folder, plan in plans:
         if stop.asked.is_set():
@@ -326,9 +336,31 @@ def run_all(
                 answers.append(run_search(folder, plan, executor, options, plugins, stop))
             else:
                 answers.append(_run_one(folder, plan, executor, options, plugins, stop))
+            _explain(answers[-1], options)
         except forgiven as error:
             refused[folder] = error
     return answers, refused
+
+
+def _require_possible(folder: Path, plan: Plan, options: Options, seeds: str | None) -> None:
+    """What the folder holds and the options must allow the runs.  Writes nothing.
+
+    Raises:
+        UsageError: they do not.
+        CorruptResults: the folder of a search or an adaptive plan cannot be read.
+    """
+    from tpobench.adaptive import is_adaptive, make_plan
+    from tpobench.cli import adaptive, search
+    from tpobench.records import Store, other_settings
+
+    store = Store(folder)
+    if is_adaptive(seeds) and plan.specs:
+        adaptive.require_possible(make_plan(str(seeds), plan), store, options)
+    elif search.is_search(plan):
+        search.require_possible(plan, store.known()[0], options)
+    meta, suite = store.meta(), plan.suite.as_dict()
+    if meta is not None and other_settings(meta["suite"], suite) is not None:
+        store.open(suite)  # says what differs, before it would write anything
 
 
 def _run_one(
@@ -350,7 +382,8 @@ def _run_one(
     rows = summary(plan, known)
     if rows:
         say(table(list(rows[0]), [list(r.values()) for r in rows]))
-    _explain(folder, outcome, options)
+    if outcome.timed_out:
+        say(f"the time budget ended the run; {outcome.left} runs are left, the same command goes on with them")
     broken = [known[s.run_id] for s in plan.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
         "suite": plan.suite.name,
@@ -359,23 +392,21 @@ def _run_one(
         "ran": dict(sorted(outcome.counts.items())),
         "elsewhere": len(outcome.elsewhere),
         "left": outcome.left,
-        "given_up": outcome.given_up,
+        "given_up": due(plan, known, options)[1],  # those that broke once too often just now too
         "quarantined": outcome.quarantined,
         "failed": [failure(record) for record in broken],
         "summary": rows,
     }
 
 
-def _explain(folder: Path, outcome: Outcome, options: Options) -> None:
-    """One line for everything that was out of the ordinary."""
-    if outcome.quarantined:
-        say(f"{outcome.quarantined} damaged records were moved to {folder / 'quarantine'} and run again")
-    if outcome.elsewhere:
-        say(f"{len(outcome.elsewhere)} runs were done by another command meanwhile")
-    if outcome.timed_out:
-        say(f"the time budget ended the run; {outcome.left} runs are left, the same command goes on with them")
-    if outcome.given_up:
-        say(f"{outcome.given_up} runs broke {options.max_attempts} times and are not tried again; --retry-failed does")
+def _explain(done: dict[str, Any], options: Options) -> None:
+    """One line for everything that was out of the ordinary in a folder."""
+    if done["quarantined"]:
+        say(f"{done['quarantined']} damaged records were moved to {Path(done['folder'], 'quarantine')} and run again")
+    if done["elsewhere"]:
+        say(f"{done['elsewhere']} runs were done by another command meanwhile")
+    if done["given_up"]:
+        say(f"{done['given_up']} runs broke {options.max_attempts} times and are not tried again; --retry-failed does")
 
 
 def _conclude(answers: Sequence[dict[str, Any]], stop: Stop) -> None:
@@ -398,7 +429,8 @@ def require_not_stopped(folders: Sequence[str], stop: Stop) -> None:
         Stopped: it did.
     """
     if stop.asked.is_set():
-        msg = f"stopped; finished runs are kept in {', '.join(folders)}, the same command goes on from there"
+        kept = f"finished runs are kept in {', '.join(folders)}" if folders else "nothing was run"
+        msg = f"stopped; {kept}, the same command goes on from there"
         stopped = Stopped(msg)
         stopped.exit_code = stop.exit_code
         raise stopped
@@ -413,9 +445,10 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
     bad = [f for a in answers for f in a["failed"]]
     if bad:
         first = bad[0]
+        given_up = any(a["given_up"] for a in answers)  # the same command would leave these as they are
         msg = (
             f"{len(bad)} runs failed, the first: {first['algorithm']} seed {first['seed']} {first['status']}: "
-            f"{first['reason']}; run the same command to retry them"
+            f"{first['reason']}; run the same command {'with --retry-failed ' * given_up}to retry them"
         )
         raise RunsFailed(msg)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import cell_text, failure, say, table
-from tpobench.cli.rounds import Rounds, least_and_most_text
+from tpobench.cli.rounds import Rounds, least_and_most_text, tell_of_waiting
 from tpobench.errors import UsageError
 from tpobench.execution.units import duration
 
@@ -44,6 +44,20 @@ def require_plain_seeds(suites: Iterable[Suite], seeds: str | None) -> None:
             raise UsageError(msg)
 
 
+def require_possible(plan: Plan, known: Mapping[str, RunRecord], options: Options) -> None:
+    """A search needs all results of a level, under one definition of learning.
+
+    Raises:
+        UsageError: shards, or a folder with results of another search.
+    """
+    from tpobench.search import require_same_search
+
+    if options.shard is not None:
+        msg = "--shard: the next level depends on all results of the last, so a search cannot be sharded; leave it out"
+        raise UsageError(msg)
+    require_same_search(plan, known)
+
+
 def run_search(
     folder: Path, plan: Plan, executor: Executor, options: Options, plugins: Sequence[str], stop: Stop
 ) -> dict[str, Any]:
@@ -56,25 +70,25 @@ def run_search(
     """
     from tpobench.execution.engine import due
     from tpobench.records import BROKEN, FINISHED, Store
-    from tpobench.search import next_runs, require_same_search, states, tracks_of, visited_runs
+    from tpobench.search import next_runs, states, tracks_of, visited_runs
 
-    if options.shard is not None:
-        msg = "--shard: the next level depends on all results of the last, so a search cannot be sharded; leave it out"
-        raise UsageError(msg)
     store, tracks = Store(folder), tracks_of(plan)
     known, _ = store.known()
-    require_same_search(plan, known)
+    require_possible(plan, known, options)
     already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
     levels = _Levels(store, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
     levels.take(plan)
     known, _ = store.known()
     now = states(tracks, known)
-    points = _tell(known.values(), now)
+    points = _tell(known.values())
+    waiting = [next_runs(plan, [s]) for s in now if not s.walk.done]
+    tell_of_waiting("searches are not done", len(now), waiting, known, options)
     runs = visited_runs(plan, now)
     left = sum(len(job.specs) for job in due(next_runs(plan, now), known, options)[0])
     broken = [known[s.run_id] for s in runs.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
         "suite": plan.suite.name, "folder": str(folder), "already": already, **levels.tally, "left": left,
+        "given_up": due(runs, known, options)[1],
         "failed": [failure(r) for r in broken], "summary": _summary(runs, known),
         "search": {"done": all(s.walk.done for s in now), "tracks": [_track(s) for s in now], "points": points},
     }  # fmt: skip
@@ -141,7 +155,7 @@ def _summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
     return summary(plan, known)
 
 
-def _tell(records: Iterable[RunRecord], now: Sequence[TrackState]) -> list[dict[str, Any]]:
+def _tell(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """The tables of the report, as far as there are results."""
     from tpobench.report.breaking_point import search_data, search_tables
     from tpobench.report.cells import read_cells
@@ -157,9 +171,6 @@ def _tell(records: Iterable[RunRecord], now: Sequence[TrackState]) -> list[dict[
             for note in each.notes if rows else ():
                 say(f"  {note}")
         found += search_data(cells)
-    waiting = sum(not s.walk.done for s in now)
-    if waiting:
-        say(f"{waiting} of {len(now)} searches are not done; the same command goes on from there")
     return found
 
 
