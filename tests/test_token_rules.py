@@ -102,7 +102,8 @@ def test_other_rules_of_a_suite_keep_their_ids_beside_token_rules():
 )
 def test_a_task_without_the_rule_s_candidates_skips_it_with_the_reason(task, rule, reason):
     """Skipped at plan time, not failed while running."""
-    found = plan([rule], task=task)
+    training = {"steps": 2, "epochs": 4, "optimizer": "adam", "learning_rate": 0.001}  # that every task takes
+    found = plan([rule], task=task, training=training)
     assert found.specs == ()
     assert reason in found.skipped[0].reason
 
