@@ -166,6 +166,17 @@ def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
     assert (record.status, record.first_nonfinite_step) == ("ok", None)
 
 
+def test_facts_are_facts_however_early_a_run_ends():
+    """Diverged before the second point, p0 is still no curve; the error, seen once, still is one."""
+    (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()
+    rows = [Row(0, 0, 0, "p0", (0.25,)), Row(0, 0, 0, "error", (0.5,))]
+    (record,) = assemble(job, rows, {})
+    assert record.facts == {"p0": 0.25}
+    assert (record.curve["error"], "p0" in record.curve) == ([0.5], False)
+    (record,) = assemble(job, [*rows, Row(2, 8, 2, "angle", (1.0,))], {})
+    assert (record.facts, record.curve["error"]) == ({"p0": 0.25}, [0.5, None])
+
+
 def test_what_is_measured_after_divergence_is_not_kept():
     """A metric that happens to be finite again after another was lost says nothing."""
     (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpobench.plan import Job, RunSpec
 from tpobench.records import RunRecord
+from tpobench.tasks.settings import recorded_metrics
 
 if TYPE_CHECKING:
     from tpobench.train import Measurement
@@ -27,10 +28,9 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
     if not rows:
         msg = "the trainer measured nothing"
         raise ValueError(msg)
-    last: dict[str, int] = {}
-    for row in rows:
-        last[row.metric] = max(last.get(row.metric, 0), row.step)
-    facts = {metric for metric, step in last.items() if step == 0 and max(last.values()) > 0}
+    of_curves = recorded_metrics(job.specs[0].task, diagnostics=True)
+    later = {row.metric for row in rows if row.step > 0}
+    facts = {row.metric for row in rows} - later - set(of_curves)  # measured once, of the untrained policy
     return [_record(spec, job.position(spec), rows, facts, reporting) for spec in job.specs]
 
 
