@@ -13,9 +13,9 @@ import argparse
 import hashlib
 import statistics
 import time
-from collections import defaultdict
 
 import torch
+from clock import Laps, matmul_peak
 
 from tpobench import data
 from tpobench.algorithms.catalog import ALGORITHMS
@@ -29,16 +29,6 @@ from tpobench.train import finite_seeds, loss_gradient, make_optimizer
 RULES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg", "ce")
 PARTS = ("images", "forward", "draw", "credit", "backward", "optimizer")
 WARM_UP = 10
-
-
-def matmul_peak(seconds: float = 1.0) -> float:
-    """Floating-point operations per CPU second of a 1024 x 1024 product on this thread."""
-    a = torch.randn(1024, 1024)
-    done, start = 0, time.process_time()
-    while time.process_time() - start < seconds:
-        a @ a
-        done += 1
-    return done * 2 * 1024**3 / (time.process_time() - start)
 
 
 def data_sha256(*, unverified: bool) -> str:
@@ -61,15 +51,7 @@ def measure(name: str, settings: MnistSettings, seeds: int, updates: int) -> dic
     algorithm, policy = ALGORITHMS[name], task.make_policy()
     optimizer, rows = make_optimizer("adam", 1e-3, policy), []
     for step in range(updates + WARM_UP):
-        spent: dict[str, float] = defaultdict(float)
-        clock = time.process_time()
-
-        def lap(part: str, spent=spent) -> None:
-            nonlocal clock
-            now = time.process_time()
-            spent[part] += 1e3 * (now - clock)
-            clock = now
-
+        lap = Laps()
         index, label, uniform = task._drawn(step)
         bags = task._train.bags(index, policy.shape.rows)
         lap("images")
@@ -86,7 +68,7 @@ def measure(name: str, settings: MnistSettings, seeds: int, updates: int) -> dic
             optimizer.step(policy.theta, gradient[0])
             assert finite_seeds(policy.theta).all()
         lap("optimizer")
-        rows.append(spent)
+        rows.append(lap.spent)
     medians = {part: statistics.median(r[part] for r in rows[WARM_UP:]) for part in PARTS}
     medians["total"] = statistics.median(sum(r.values()) for r in rows[WARM_UP:])
     task.evaluate(policy, rollout)

@@ -14,12 +14,10 @@ linear layers, once for the rollout and three times per epoch; padding, attentio
 import argparse
 import json
 import statistics
-import time
-from collections import defaultdict
 
 import numpy as np
 import torch
-from mnist import matmul_peak
+from clock import Laps, matmul_peak
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.noise import Noise
@@ -73,15 +71,7 @@ def measure(name: str, shape: dict, *, late: bool, steps: int) -> dict[str, floa
     for step in range(steps + 2):
         policy.theta.copy_(start)  # every step is timed from the same policy
         optimizer = make_optimizer("muon", 1e-3, policy)
-        spent: dict[str, float] = defaultdict(float)
-        clock = time.process_time()
-
-        def lap(part: str, spent=spent) -> None:
-            nonlocal clock
-            now = time.process_time()
-            spent[part] += 1e3 * (now - clock)
-            clock = now
-
+        lap = Laps()
         rollout = task.rollout(policy, step)
         credit = algorithm.credit_for(rollout.groups)
         lap("rollout")
@@ -106,10 +96,10 @@ def measure(name: str, shape: dict, *, late: bool, steps: int) -> dict[str, floa
             optimizer.step(policy.theta, flat)
             lap("optimizer")
             useful += 3 * tokens_of(rollout, keep)
-            clock = time.process_time()
-        spent["total"] = sum(spent.values())
-        spent["flop"] = 2.0 * useful * MULTIPLY_ADDS_PER_TOKEN
-        rows.append(spent)
+            lap.restart()
+        lap.spent["total"] = sum(lap.spent.values())
+        lap.spent["flop"] = 2.0 * useful * MULTIPLY_ADDS_PER_TOKEN
+        rows.append(lap.spent)
     found = {k: statistics.median(r[k] for r in rows[2:]) for k in (*PARTS, "total", "flop")}
     return {**found, "least": min(r["total"] for r in rows[2:])}
 
