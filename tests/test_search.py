@@ -47,6 +47,14 @@ def rule_train(job):
         yield Row(step, 4 * step, step, "error", error)
 
 
+def unlucky_train(job):
+    """As `rule_train`, but seed 3 of tpo raises at 34 arms."""
+    if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
+        msg = "seed 3 is unlucky"
+        raise ValueError(msg)
+    return rule_train(job)
+
+
 @pytest.fixture(autouse=True)
 def trained(monkeypatch):
     """The runs trained: rule, arms, seed."""
@@ -230,14 +238,7 @@ def test_an_interrupted_search_goes_on_along_the_same_path(tpobench, monkeypatch
 
 def test_a_failed_run_keeps_its_rule_waiting_and_the_others_go_on(tpobench, monkeypatch):
     """Exit 3; tpo is where its complete levels left it, dg is done, and the next call repairs it."""
-
-    def train(job):
-        if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
-            msg = "seed 3 is unlucky"
-            raise ValueError(msg)
-        return rule_train(job)
-
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.train.train", unlucky_train)
     code, out, err = tpobench("run", "--json")
     (answer,) = json.loads(out)["suites"]
     tracks = {t["algorithm"]: t for t in answer["search"]["tracks"]}
@@ -375,14 +376,7 @@ def test_a_search_that_cannot_be_costs_nothing_of_the_suites_before_it(
 
 def test_runs_that_are_given_up_are_said_and_nobody_is_sent_to_try_them_again(tpobench, monkeypatch):
     """In the command that breaks them last and in the next one, a line each; --retry-failed repairs them."""
-
-    def train(job):
-        if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
-            msg = "seed 3 is unlucky"
-            raise ValueError(msg)
-        return rule_train(job)
-
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.train.train", unlucky_train)
     code, out, err = tpobench("run", "--json")  # the first of three attempts
     assert (code, json.loads(out)["suites"][0]["given_up"]) == (3, 0)
     assert "1 of 3 searches are not done; the same command goes on from there" in err
