@@ -161,6 +161,7 @@ def test_levels_are_the_cells_of_the_suite():
         ({"search": {**SEARCH, "hardest": 4096}}, "search.the range has more than 200 levels; set per_doubling"),
         ({"search": {**SEARCH, "hardest": 10**400}}, "search.hardest must be at most"),
         ({"search": {**SEARCH, "learned": 0}}, "search.learned must be positive"),
+        ({"search": {**SEARCH, "learned": 1}}, "search.learned must be below report.worst, which is 1"),
         ({"search": {**SEARCH, "lerned": 1}}, "unknown key 'search.lerned'"),
         ({"search": {"axis": "arms"}}, "'search.easiest' is missing; give an integer"),
         ({"search": {**SEARCH, "easiest": 1}}, "[grid]: arms must be at least 2"),

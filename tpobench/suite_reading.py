@@ -133,6 +133,9 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         smoke=dict(document.get("smoke", {})),
         **plain,
     )
+    if search and search.learned >= suite.report.worst:  # which is what a diverged seed scores
+        msg = f"{where}: search.learned must be below report.worst, which is {suite.report.worst:g}"
+        raise UsageError(msg)
     for swept in suite.swept:
         _require_free(swept, [*types, *_types(Training)], suite.hyper, where)
     try:
