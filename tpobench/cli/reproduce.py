@@ -62,7 +62,6 @@ class _Work:
     plans: dict[str, Plan]
     unavailable: dict[str, str] = field(default_factory=dict)
     errors: dict[str, TpobenchError] = field(default_factory=dict)
-    evidence: dict[str, Evidence] = field(default_factory=dict)
 
     def folder(self, suite: str) -> Path:
         return self.out / self.plans[suite].suite.name
@@ -223,8 +222,8 @@ def _require_something(work: _Work, items: Sequence[Item]) -> None:
 def _scored(work: _Work, items: Sequence[Item], scale: str) -> list[Scorecard]:
     from tpobench.reproduce.scorecard import score
 
-    work.evidence = {name: _evidence(work, name) for name in work.plans}
-    return [score(item, work.evidence, scale) for item in items]
+    evidence = {name: _evidence(work, name) for name in work.plans}
+    return [score(item, evidence, scale) for item in items]
 
 
 def _evidence(work: _Work, name: str) -> Evidence:
@@ -244,21 +243,19 @@ def _written(work: _Work, cards: Sequence[Scorecard], formats: Sequence[str], en
     from tpobench.report.scorecards import write_scorecards
 
     out = work.out / FOLDER
-    figures = {card.item.name: _drawn(work, card, out / "figures", endings) for card in cards} if endings else {}
+    figures = {card.item.name: _drawn(card, out / "figures", endings) for card in cards} if endings else {}
     return [*write_scorecards(cards, out, formats, figures), *(p for paths in figures.values() for p in paths)]
 
 
-def _drawn(work: _Work, card: Scorecard, out: Path, endings: Sequence[str]) -> dict[Path, str]:
+def _drawn(card: Scorecard, out: Path, endings: Sequence[str]) -> dict[Path, str]:
     """Files and captions."""
     from tpobench.report.figures.paper import ITEMS
     from tpobench.report.paper_figures import write_paper_figures
-    from tpobench.reproduce.scorecard import own_evidence
     from tpobench.results import Results
 
     if card.item.name not in ITEMS:
         return {}
-    records = [r for own in own_evidence(card.item, work.evidence).values() for r in own.records]
-    return write_paper_figures(card.item.name, Results(tuple(records)), out, endings)
+    return write_paper_figures(card.item.name, Results(card.records), out, endings)
 
 
 def _tell(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tpobench import __version__
+from tpobench.records import RunRecord
 from tpobench.report.scores import SEED
 from tpobench.report.text import seed_ranges
 from tpobench.reproduce.evidence import Evidence
@@ -43,6 +44,7 @@ class Scorecard:
     claims: tuple[Judged, ...]
     suites: tuple[Used, ...]
     unverified: tuple[Unverified, ...] = ()
+    records: tuple[RunRecord, ...] = field(default=(), repr=False)  # that all of it rests on
 
     @property
     def number_counts(self) -> Counter[str]:
@@ -95,18 +97,17 @@ class Scorecard:
 
 
 def score(item: Item, evidence: Mapping[str, Evidence], scale: str) -> Scorecard:
-    """The scorecard of an item from what is known of its suites (by their names at the scale of the paper)."""
-    own = own_evidence(item, evidence)
+    """The scorecard of an item from what is known of its suites (by their names at the scale of the paper).
+
+    It rests on the parts of the item only, so it is the same whatever else is reproduced beside it.
+    """
+    names = dict.fromkeys(part.suite for part in item.parts if part.suite in evidence)
+    own = {name: evidence[name].limited(p for p in item.parts if p.suite == name) for name in names}
     measured = tuple(measure(number, own, scale) for number in item.numbers)
     data = {str(found): found for one in own.values() for found in one.unverified}
     used = tuple(_used(name, one, scale) for name, one in own.items())
-    return Scorecard(item, scale, measured, judge(item.claims, own), used, tuple(data.values()))
-
-
-def own_evidence(item: Item, evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
-    """What an item rests on, so that its scorecard is the same whatever else is reproduced beside it."""
-    names = dict.fromkeys(part.suite for part in item.parts if part.suite in evidence)
-    return {name: evidence[name].limited(p for p in item.parts if p.suite == name) for name in names}
+    records = tuple(r for one in own.values() for r in one.records)
+    return Scorecard(item, scale, measured, judge(item.claims, own), used, tuple(data.values()), records)
 
 
 def _used(name: str, own: Evidence, scale: str) -> Used:
