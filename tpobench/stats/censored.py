@@ -158,8 +158,9 @@ def mean_curve_crossing(
 ) -> MeanCurveCrossing:
     """min {t: mean_seed err_t < threshold}, percentile interval over resampled whole seeds: (n, E).
 
-    The ends are order statistics of the resampled crossings, so that "never" (inf) can be one of them. Evaluations
-    that are not finite count as the metric's worst value.
+    The ends are order statistics of the resampled crossings, so that "never" (inf) can be one of them; resampled curves
+    are noisier and cross earlier, so the crossing itself may be the upper end. Evaluations that are not finite count as
+    the metric's worst value.
     """
     x, t = np.asarray(curves, dtype=np.float64), np.asarray(steps, dtype=np.float64)
     n = len(x)
@@ -186,7 +187,7 @@ def mean_curve_crossing(
         low, high = np.quantile(
             crossings, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf"
         )  # of inf and inf nothing can be interpolated
-        return float(low), float(high)
+        return min(float(low), value), max(float(high), value)
 
     never = float(np.isinf(drawn).mean())
     found = guarded_interval(ends, drawn, name="percentile", infinite=True)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
-from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval
+from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval, win_rate, wins
 from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm, resamples_for
 from tpobench.stats.permutation import (
     rank_permutation,
@@ -81,13 +81,19 @@ def compare(
         msg = f"paired arms need the same seeds, got {len(x)} and {len(y)}"
         raise ValueError(msg)
     refused = why_no_test([x, y], paired=paired)
-    result = _described(x, y, refused)
+    result = _described(x, y, refused, paired=paired)
     if refused:
         return result
     tested = _test(x, y, rng, paired=paired, resamples=resamples, rank=rank)
     low, high = difference_interval(x, y, paired=paired)
     superior = guarded_interval(
-        lambda u, v: superiority_interval(u, v, rng, 0.95, paired=paired), x, y, name="P(better)", lowest=0, highest=1
+        lambda u, v: superiority_interval(u, v, rng, 0.95, paired=paired),
+        x,
+        y,
+        name="P(better)",
+        lowest=0.0,
+        highest=1.0,
+        around=result.better,
     )
     correlation = _correlation(x, y) if paired else None
     return replace(
@@ -97,7 +103,7 @@ def compare(
     )  # fmt: skip
 
 
-def _described(x: Floats, y: Floats, refused: tuple[Status, str] | None) -> Comparison:
+def _described(x: Floats, y: Floats, refused: tuple[Status, str] | None, *, paired: bool) -> Comparison:
     """What holds without a test: runs, difference and P(better), as far as the values allow."""
     status, reason = refused or ("tested", "")
     runs = (len(x), len(y))
@@ -105,7 +111,7 @@ def _described(x: Floats, y: Floats, refused: tuple[Status, str] | None) -> Comp
         return Comparison(status, reason, runs)
     difference = 0.0 if status == "identical" else float(x.mean() - y.mean())
     p = 1.0 if status == "identical" else None
-    return Comparison(status, reason, runs, difference, better=probability_better(x, y), p=p)
+    return Comparison(status, reason, runs, difference, better=probability_better(x, y, paired=paired), p=p)
 
 
 def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resamples: int, rank: bool) -> Tested:
@@ -131,9 +137,9 @@ def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resam
     return guarded_test(lambda u, v: studentized_permutation(u, v, rng, resamples), x, y, name="perm-t", smallest=least)
 
 
-def probability_better(x: Floats, y: Floats) -> float:
-    """A12 with lower better: P(X < Y) + P(X = Y) / 2."""
-    return float((x[:, None] < y).mean() + (x[:, None] == y).mean() / 2)
+def probability_better(x: Floats, y: Floats, *, paired: bool = False) -> float:
+    """A12 with lower better: P(X < Y) + P(X = Y) / 2 of two seeds drawn apart, where `paired` of different seeds."""
+    return win_rate(wins(x, y), paired=paired)
 
 
 def difference_interval(
@@ -143,10 +149,17 @@ def difference_interval(
 
     None where every pair differs by the same: a zero-width interval would read as certainty.
     """
-    if paired:
-        found = guarded_interval(lambda d: t_interval(d, confidence), x - y, name="t")
-    else:
-        found = guarded_interval(lambda u, v: welch_interval(u, v, confidence), x, y, name="Welch")
+
+    def paired_t(u: Floats, v: Floats) -> tuple[float, float] | None:
+        d = u - v
+        rounding = 1e-12 * max(float(np.abs(u).max()), float(np.abs(v).max()))
+        return None if d.max() - d.min() <= rounding else t_interval(d, confidence)
+
+    def welch(u: Floats, v: Floats) -> tuple[float, float] | None:
+        return welch_interval(u, v, confidence)
+
+    around = float(x.mean() - y.mean()) if len(x) and len(y) else None
+    found = guarded_interval(paired_t if paired else welch, x, y, name="t" if paired else "Welch", around=around)
     return found.low, found.high
 
 

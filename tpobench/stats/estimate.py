@@ -87,10 +87,11 @@ def mean_estimate(
     if name == "auto":
         name = "values" if n == 2 else "t" if n < 10 else "bca-expanded"
 
+    least_value, most_value = _range(x, lowest, highest)
+
     def bounded(name: str) -> Interval:
-        around = None if name in {"values", "se"} else value
         method, least = _mean_method(name, rng, confidence, paper_compat=paper_compat), LEAST.get(name, 2)
-        return guarded_interval(method, x, name=name, least=least, lowest=lowest, highest=highest, around=around)
+        return guarded_interval(method, x, name=name, least=least, lowest=least_value, highest=most_value, around=value)
 
     found = bounded(name)
     if n and x.min() == x.max():
@@ -114,6 +115,11 @@ def _mean_method(
         "studentized": lambda x: bootstrap_t_interval(x, rng, confidence),
         "percentile": lambda x: percentile_interval(x, lambda drawn: np.asarray(drawn.mean(axis=1)), rng, confidence),
     }[name]
+
+
+def _range(x: Floats, lowest: float, highest: float) -> tuple[float, float]:
+    """The ends to which an interval is clipped; an end that a value lies beyond is none."""
+    return (lowest if (x >= lowest).all() else -math.inf), (highest if (x <= highest).all() else math.inf)
 
 
 def dominated(values: ArrayLike) -> bool:
@@ -181,13 +187,15 @@ def _resampled(
     def method(x: Floats) -> tuple[float, float]:
         return percentile_interval(x, statistic, rng, expanded_level(n, confidence))
 
-    found = guarded_interval(method, x, name=name, lowest=bounds[0], highest=bounds[1])
+    value = float(statistic(x)) if n else math.nan
+    lowest, highest = _range(x, *bounds)
+    found = guarded_interval(method, x, name=name, lowest=lowest, highest=highest, around=value)
     if found.status in {"missing", "not finite"}:
         return _estimate(math.nan, found, n, "none")
     if n < least:
         reason = f"{n} seed{'s' if n > 1 else ''}: no {name}; need {least}"
         return Estimate(None, None, None, n, "none", "too few", reason)
-    return _estimate(float(statistic(x)), found, n, "percentile-expanded")
+    return _estimate(value, found, n, "percentile-expanded")
 
 
 def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estimate:
@@ -198,8 +206,9 @@ def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estima
         return float(found.low), float(found.high)
 
     outcomes = np.repeat([1.0, 0.0], [successes, runs - successes])
-    found = guarded_interval(wilson, outcomes, name="Wilson", least=1, constant=True)
-    return _estimate(successes / runs if runs else math.nan, found, runs, "wilson")
+    share = successes / runs if runs else math.nan
+    found = guarded_interval(wilson, outcomes, name="Wilson", least=1, constant=True, around=share)
+    return _estimate(share, found, runs, "wilson")
 
 
 def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:

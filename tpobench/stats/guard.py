@@ -77,7 +77,7 @@ def guarded_interval(
         constant: the method is sound on values that do not vary (shares k/n).
         lowest: of the metric's range.
         highest: of the metric's range.
-        around: the estimate; an interval that leaves it out is not one.
+        around: the estimate; an interval that leaves it out is not one.  What rounding leaves out is put in.
     """
     data = [np.asarray(a, dtype=np.float64) for a in arms]
     refused = _missing(data) or _not_finite(data, infinite=infinite)
@@ -94,6 +94,10 @@ def guarded_interval(
         found = method(*data)
     low, high = found or (math.nan, math.nan)
     low, high = max(float(low), lowest), min(float(high), highest)
+    if around is not None:
+        rounding = 1e-12 * max(float(np.abs(x).max()) for x in data)
+        low = min(low, around) if abs(low - around) <= rounding else low
+        high = max(high, around) if abs(high - around) <= rounding else high
     bad = math.isnan(low) or math.isnan(high) or low > high
     bad = bad or (not infinite and not (math.isfinite(low) and math.isfinite(high)))
     if bad or (around is not None and not low <= around <= high):

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from tpobench.stats.guard import Floats
+from tpobench.stats.permutation import in_order
 
 RESAMPLES = 9999
 
@@ -90,17 +91,53 @@ def welch_interval(x: Floats, y: Floats, confidence: float) -> tuple[float, floa
     return middle - half, middle + half
 
 
+def wins(x: Floats, y: Floats) -> Floats:
+    """(n, m): 1 where x is the lower, a half where they are equal."""
+    return np.asarray((x[:, None] < y) + (x[:, None] == y) / 2, dtype=np.float64)
+
+
+def win_rate(won: Floats, *, paired: bool) -> float:
+    """Mean of `won` (n, m) over all pairs of seeds; over those of different seeds where `paired`.
+
+    Both estimate P(X < Y) + P(X = Y) / 2 of two seeds drawn apart.  Paired arms share the random numbers of a seed,
+    so (x_i, y_i) is no such pair: kept, it pulls the estimate towards the share of seeds on which X is lower.
+    """
+    if paired and len(won) > 1:
+        return float((won.sum() - won.trace()) / (won.size - len(won)))
+    return float(won.mean())
+
+
+def resampled_win_rates(won: Floats, rng: np.random.Generator, draws: int, *, paired: bool) -> Floats:
+    """`win_rate` of seeds resampled within each arm, or in pairs: (draws,), NaN where one seed is all that is drawn.
+
+    Its mean is the estimate: copies of one seed in a paired resample are no pair of different seeds either.  Where all
+    paired resamples agree, as those of a small shift of evenly spread values do, the arms are resampled apart.
+    """
+    n, m = won.shape
+    rows = resampled_counts(n, rng, draws) / n
+    if paired:
+        between, different = won - np.diag(won.diagonal()), 1 - (rows**2).sum(axis=1)
+        drawn = (rows @ between * rows).sum(axis=1) / np.where(different > 1e-12, different, np.nan)
+        if np.nanmax(drawn) - np.nanmin(drawn) > 1e-12:
+            return np.asarray(drawn)
+    apart = (rows @ won * resampled_counts(m, rng, draws) / m).sum(axis=1)
+    return np.asarray(apart + (win_rate(won, paired=True) - won.mean() if paired else 0.0))
+
+
+def separated(won: Floats, *, paired: bool) -> bool:
+    """Whether all pairs of seeds that count agree: each resample would repeat that, and read as certainty."""
+    counted = won[~np.eye(len(won), dtype=bool)] if paired and len(won) > 1 else won
+    return bool(counted.min() == counted.max())
+
+
 def superiority_interval(
     x: Floats, y: Floats, rng: np.random.Generator, confidence: float, *, paired: bool, draws: int = 2000
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap of P(X < Y) + P(X = Y) / 2, seeds resampled within each arm (pairs together).
-
-    None where the arms are fully separated: every resample is 0 or 1 and a zero width would read as certainty.
-    """
-    wins = (x[:, None] < y) + (x[:, None] == y) / 2
-    if wins.min() == wins.max():
+    """Percentile bootstrap of P(X < Y) + P(X = Y) / 2; at the expanded level where paired.  None where separated."""
+    first, second = in_order(x, y)
+    won = wins(first, second)
+    if separated(won, paired=paired):
         return None
-    a = resampled_counts(len(x), rng, draws) / len(x)
-    b = a if paired else resampled_counts(len(y), rng, draws) / len(y)
-    low, high = np.quantile((a @ wins * b).sum(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    level = expanded_level(len(x), confidence) if paired else confidence
+    low, high = np.nanquantile(resampled_win_rates(won, rng, draws, paired=paired), [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high)) if first is x else (float(1 - high), float(1 - low))

@@ -65,6 +65,14 @@ def welch_t(labels: Floats, pooled: Floats) -> Floats:
         return np.asarray(np.where(difference == 0, 0.0, difference / np.sqrt(variance)))
 
 
+def in_order(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Two arms, the shorter first, then the one whose first different value is less: the same for (x, y) and (y, x).
+
+    Labels and resamples are drawn for arms in this order, so that p of A against B is p of B against A.
+    """
+    return (x, y) if (len(x), x.ravel().tolist()) <= (len(y), y.ravel().tolist()) else (y, x)
+
+
 def studentized_permutation(
     x: Floats,
     y: Floats,
@@ -73,6 +81,8 @@ def studentized_permutation(
     alternative: Alternative = "two-sided",
 ) -> float:
     """P of Welch's t under shuffled labels; exact where there are at most `resamples` labellings."""
+    if alternative == "two-sided":
+        x, y = in_order(x, y)
     pooled = np.concatenate([x, y])
     pooled = pooled - pooled.mean()  # sums of squares do not cancel
     labels, exact = labellings(len(pooled), len(x), rng, resamples)
@@ -87,6 +97,7 @@ def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples:
 
     Whole curves change sides, so the evaluations of one seed stay together and their number needs no correction.
     """
+    x, y = in_order(x, y)
     pooled = np.concatenate([x, y])
     pooled = pooled - pooled.mean(axis=0)
     labels, exact = labellings(len(pooled), len(x), rng, resamples)
@@ -111,6 +122,7 @@ def sign_flip(
 
 def rank_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the rank sum under shuffled labels, ties at their mean rank."""
+    x, y = in_order(x, y)
     ranks = stats.rankdata(np.concatenate([x, y]))
     labels, exact = labellings(len(ranks), len(x), rng, resamples)
     return tail_p(labels @ ranks, float(ranks[: len(x)].sum()), exact=exact)

@@ -149,7 +149,7 @@ def _step_ends(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     without = np.log(np.maximum(statistic((x.sum(axis=0) - x) / (n - 1)), 1.0))
     if math.isinf(value) or not np.isfinite(without).all():
-        return float(low), float(high)  # the resamples hold "never" too
+        return min(float(low), value), max(float(high), value)  # the resamples hold "never" too
     se = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
     half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * se * math.sqrt(1 + n / seeds)
     return min(float(low), value * math.exp(-half)), max(float(high), value * math.exp(half))

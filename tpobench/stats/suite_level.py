@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from tpobench.stats.compare import probability_better
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
-from tpobench.stats.intervals import resampled_counts
+from tpobench.stats.intervals import expanded_level, resampled_win_rates, separated, win_rate, wins
 from tpobench.stats.permutation import random_labellings, smallest_p, tail_p, welch_t
 
 RESAMPLES = 9999
@@ -120,10 +119,10 @@ def suite_estimate(
         )
         return float(low), float(high)
 
-    found = guarded_interval(ends, _within(scores), name="stratified bootstrap")
+    value = float(_aggregate([x[None, :] for x in scores], statistic)[0])
+    found = guarded_interval(ends, _within(scores), name="stratified bootstrap", around=value)
     if found.status == "not finite":
         return _with(empty, found.status, found.reason)
-    value = float(_aggregate([x[None, :] for x in scores], statistic)[0])
     reason = found.reason or narrow_text(runs)
     return SuiteEstimate(value, found.low, found.high, len(scores), runs, statistic, found.status, reason)
 
@@ -165,28 +164,30 @@ def suite_compare(
     if set(a) != set(b):
         msg = f"tasks differ: {', '.join(sorted(set(a) ^ set(b)))}; compare the shared ones"
         raise ValueError(msg)
-    x, y = _scores(a, references), _scores({task: b[task] for task in a}, references)
+    tasks = list(a) if list(a) == list(b) else sorted(a)  # the same for (a, b) and (b, a)
+    x, y = (_scores({task: arm[task] for task in tasks}, references) for arm in (a, b))
     runs = min((len(v) for v in (*x, *y)), default=0)
     least = math.prod(smallest_p(len(u), len(v), alternative="greater") for u, v in zip(x, y, strict=True)) * 2
     tested = _stratified(x, y, rng, resamples, min(1.0, least))
     if tested.status in {"missing", "not finite"}:
         return SuiteComparison(tested.status, tested.reason, len(x), runs)
     low, high = _difference_interval(x, y, rng, confidence)
-    better_low, better_high = _superiority_interval(x, y, rng, confidence)
+    lower = [(-u, -v) for u, v in zip(x, y, strict=True)]  # scores are higher better
+    better = improvement_estimate(lower, paired=[False] * len(x), rng=rng, confidence=confidence)
     return SuiteComparison(
         tested.status,
         tested.reason or narrow_text(runs),
         len(x),
         runs,
-        difference=float(np.mean([u.mean() - v.mean() for u, v in zip(x, y, strict=True)])),
+        difference=_difference(x, y),
         low=low,
         high=high,
-        better=float(np.mean([probability_better(v, u) for u, v in zip(x, y, strict=True)])),
+        better=better.value,
         p=tested.p,
         test=tested.test,
         smallest=tested.smallest,
-        better_low=better_low,
-        better_high=better_high,
+        better_low=better.low,
+        better_high=better.high,
     )
 
 
@@ -195,6 +196,8 @@ def _stratified(
 ) -> Tested:
     if not x or min(len(v) for v in (*x, *y)) == 0:
         return Tested(None, "missing", "missing")
+    if _second_first(x, y):
+        x, y = y, x
     short = min(len(v) for v in (*x, *y))
     if short == 1:
         return Tested(None, "untestable", "n=1: no test with 1 seed")
@@ -225,33 +228,21 @@ def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> F
 def _difference_interval(
     x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, confidence: float
 ) -> tuple[float | None, float | None]:
+    if _second_first(x, y):
+        low, high = _difference_interval(y, x, rng, confidence)
+        return None if high is None else -high, None if low is None else -low
+
     def ends(_: Floats) -> tuple[float, float]:
         drawn = _aggregate(_resampled(x, rng), "mean") - _aggregate(_resampled(y, rng), "mean")
         low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
         return float(low), float(high)
 
-    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap")
+    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap", around=_difference(x, y))
     return found.low, found.high
 
 
-def _superiority_interval(
-    x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, confidence: float
-) -> tuple[float | None, float | None]:
-    """Seeds resampled within each arm of each task; None where every task is fully separated."""
-    wins = [(u[:, None] > v) + (u[:, None] == v) / 2 for u, v in zip(x, y, strict=True)]
-    if all(w.min() == w.max() for w in wins):
-        return None, None
-
-    def ends(_: Floats) -> tuple[float, float]:
-        drawn = [
-            (resampled_counts(len(w), rng, DRAWS) @ w * resampled_counts(len(w[0]), rng, DRAWS)).sum(axis=1) / w.size
-            for w in wins
-        ]
-        low, high = np.quantile(np.mean(drawn, axis=0), [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
-
-    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap")
-    return found.low, found.high
+def _difference(x: Sequence[Floats], y: Sequence[Floats]) -> float:
+    return float(np.mean([u.mean() - v.mean() for u, v in zip(x, y, strict=True)]))
 
 
 def _within(scores: Sequence[Floats]) -> Floats:
@@ -261,35 +252,43 @@ def _within(scores: Sequence[Floats]) -> Floats:
 
 
 def improvement_estimate(
-    tasks: Sequence[tuple[Floats, Floats]], *, paired: Sequence[bool], rng: np.random.Generator, draws: int = DRAWS
+    tasks: Sequence[tuple[Floats, Floats]],
+    *,
+    paired: Sequence[bool],
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    confidence: float = 0.95,
 ) -> Estimate:
     """Mean over tasks of P(X < Y) + P(X = Y) / 2, percentile interval from seeds resampled within each task.
 
     Agarwal et al. 2021, arXiv:2108.13264, section 4.3.  `paired` says of each task whether X and Y have the same seeds,
-    which are then resampled together, as the noise streams are common to all rules.  No interval from one seed, nor
-    where every seed of one arm is the lower in every task: each resample would repeat that, and a width of zero would
-    read as certainty.
+    which are then resampled together, as the noise streams are common to all rules, and at the expanded level.  No
+    interval from one seed, nor where every seed of one arm is the lower in every task: each resample would repeat that,
+    and a width of zero would read as certainty.
     """
-    wins = [_wins(x, y) for x, y in tasks]
-    value = float(np.mean([w.mean() for w in wins]))
-    runs = min(min(w.shape) for w in wins)
+    swapped = _second_first([x for x, _ in tasks], [y for _, y in tasks])
+    if swapped:
+        tasks = [(y, x) for x, y in tasks]
+    each = list(zip([wins(x, y) for x, y in tasks], paired, strict=True))
+    value = float(np.mean([win_rate(won, paired=p) for won, p in each]))
+    value = 1 - value if swapped else value
+    runs = min(min(won.shape) for won, _ in each)
     if runs < 2:
         return Estimate(value, None, None, runs, "none", "single", "1 seed: no uncertainty")
-    if all(w.min() == w.max() for w in wins):
+    if all(separated(won, paired=p) for won, p in each):
         return Estimate(value, None, None, runs, "none", "constant", "fully separated: no interval")
-    means = np.mean([_win_rates(w, rng, draws, paired=p) for w, p in zip(wins, paired, strict=True)], axis=0)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), runs, "percentile")
+
+    def ends(_: Floats) -> tuple[float, float]:
+        drawn = np.mean([resampled_win_rates(won, rng, draws, paired=p) for won, p in each], axis=0)
+        level = expanded_level(runs, confidence) if any(paired) else confidence
+        low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        return (float(1 - high), float(1 - low)) if swapped else (float(low), float(high))
+
+    name = "stratified bootstrap"
+    found = guarded_interval(ends, [0.0, 1.0], name=name, lowest=0.0, highest=1.0, around=value)
+    return Estimate(value, found.low, found.high, runs, "percentile", found.status, found.reason)
 
 
-def _wins(x: Floats, y: Floats) -> Floats:
-    """(n, m): 1 where x is the lower, a half where they are equal."""
-    return np.asarray((x[:, None] < y) + (x[:, None] == y) / 2, dtype=np.float64)
-
-
-def _win_rates(wins: Floats, rng: np.random.Generator, draws: int, *, paired: bool) -> Floats:
-    """Its mean under seeds drawn again on both sides: (draws,)."""
-    n, m = wins.shape
-    rows = resampled_counts(n, rng, draws) / n
-    columns = rows if paired else resampled_counts(m, rng, draws) / m
-    return np.asarray(((rows @ wins) * columns).sum(axis=1))
+def _second_first(x: Sequence[Floats], y: Sequence[Floats]) -> bool:
+    """Whether Y is the first of the two arms in the order that `in_order` gives them, task by task."""
+    return [(len(v), v.tolist()) for v in x] > [(len(v), v.tolist()) for v in y]

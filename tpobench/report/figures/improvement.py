@@ -13,7 +13,7 @@ from tpobench.report.cells import Arm, Cell
 from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of, seeds_text
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.report.scores import SEED
-from tpobench.stats.compare import probability_better
+from tpobench.stats.compare import PAIRS_NEEDED, probability_better
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.suite_level import improvement_estimate
 
@@ -74,7 +74,7 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
 def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
     style, found = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
     if len(a) > 1:
-        each = [probability_better(x.final, y.final) for x, y in zip(a, b, strict=True)]
+        each = [probability_better(x.final, y.final, paired=paired(x, y)) for x, y in zip(a, b, strict=True)]
         ax.plot(each, [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3, markeredgewidth=0,
                 clip_on=False, label="_cells")  # fmt: skip
     if found.low is not None and found.high is not None:
@@ -84,6 +84,11 @@ def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
 
 
 def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) -> Estimate:
-    """Of two rules, over cells; seeds that both share are resampled together."""
-    values = [(x.final, y.final) for x, y in zip(a, b, strict=True)]
-    return improvement_estimate(values, paired=[x.seeds == y.seeds for x, y in zip(a, b, strict=True)], rng=rng)
+    """Of two rules, over cells; paired where the tests are, by the design."""
+    arms = list(zip(a, b, strict=True))
+    return improvement_estimate([(x.final, y.final) for x, y in arms], paired=[paired(x, y) for x, y in arms], rng=rng)
+
+
+def paired(x: Arm, y: Arm) -> bool:
+    """Whether both have the same seeds, enough of them, and made the same random numbers of them."""
+    return x.seeds == y.seeds and len(x.seeds) >= PAIRS_NEEDED and x.scheme == y.scheme != ""
