@@ -21,6 +21,7 @@ from tpobench.report.text import seed_ranges
 from tpobench.results import Results
 from tpobench.stats.compare import PAIRS_NEEDED
 from tpobench.stats.estimate import Floats
+from tpobench.stats.permutation import in_order
 from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
 
 SCHEMA = 1
@@ -201,7 +202,7 @@ def _tasks(
         u, v = (_chosen(e.arm, measure, common if paired else None) for e in (x, y))
         observed = float(u.mean() - v.mean())
         wanted = None if target is None else target.of(min(u.mean(), v.mean()))
-        pilot, other = (u, v) if paired else (np.concatenate([u - u.mean(), v - v.mean()]), None)
+        pilot, other = (u, v) if paired else (np.concatenate(in_order(u - u.mean(), v - v.mean())), None)
         runs = seeds or min(len(u), len(v))
         names = (x.arm.algorithm, y.arm.algorithm)
         yield _Task((a.suite, label, names, paired, observed), pilot, other, runs, wanted, abs(observed), family)

@@ -128,6 +128,11 @@ def compare_points(a: BreakingPoint, b: BreakingPoint, confidence: float = 0.95)
     for point in (a, b):
         if point.status == "untestable":
             return PointComparison(reason=point.reason)
+    if _counts(a) > _counts(b):  # a shift and its opposite can fit equally well: the same one for (b, a)
+        c = compare_points(b, a, confidence)
+        low, high = (None if end is None else 1 / end for end in (c.high, c.low))
+        shift, ratio = (None if c.shift is None else -c.shift), (None if c.ratio is None else 1 / c.ratio)
+        return replace(c, ratio=ratio, low=low, high=high, shift=shift)
     shifts, deviance = shifted(profile(a.levels), profile(b.levels))
     low, high = within(shifts, deviance, float(stats.chi2.ppf(confidence, 1)))
     both = a.value is not None and b.value is not None
@@ -136,9 +141,13 @@ def compare_points(a: BreakingPoint, b: BreakingPoint, confidence: float = 0.95)
         ratio=a.value / b.value if a.value is not None and b.value is not None else None,
         low=math.exp(low) if known else None,
         high=math.exp(high) if known else None,
-        shift=float(shifts[deviance.argmin()]),
+        shift=float(shifts[np.lexsort((np.abs(shifts), deviance))[0]]),  # the least of those that fit equally well
         p=float(stats.chi2.sf(deviance[len(deviance) // 2], 1)),
     )
+
+
+def _counts(point: BreakingPoint) -> list[tuple[float, int, int]]:
+    return [(level.p0, level.learned, level.runs) for level in point.levels]
 
 
 def compare_all_points(points: Mapping[str, BreakingPoint]) -> dict[tuple[str, str], PointComparison]:

@@ -13,7 +13,7 @@ from tpobench.stats.censored import censored
 from tpobench.stats.compare import Comparison, compare
 from tpobench.stats.guard import Floats, guarded_test
 from tpobench.stats.multiplicity import RESAMPLES
-from tpobench.stats.permutation import Alternative, smallest_p
+from tpobench.stats.permutation import Alternative, in_order, smallest_p
 
 TimesTest = Literal["auto", "mwu", "rmst", "logrank"]
 
@@ -23,6 +23,8 @@ def boschloo(successes: tuple[int, int], runs: tuple[int, int], *, alternative: 
     (k, l), (n, m) = successes, runs
     if k + l in {0, n + m}:
         return 1.0  # equal shares of 0 or 1 are no evidence, whatever an optimiser makes of 0/0
+    if alternative == "two-sided" and (n, k) > (m, l):
+        (k, n), (l, m) = (l, m), (k, n)
     return float(stats.boschloo_exact([[k, l], [n - k, m - l]], alternative=alternative).pvalue)
 
 
@@ -82,17 +84,13 @@ def compare_times(
 
 def _logrank(found: Comparison, x: Floats, y: Floats, budget_x: Floats, budget_y: Floats) -> Comparison:
     """The log-rank p in place of the one of the restricted means."""
-    n = len(x)
-    joint = np.concatenate([budget_x, budget_y])
 
-    def method(u: Floats, v: Floats) -> float:
-        return float(stats.logrank(censored(u, joint[:n]), censored(v, joint[n:])).pvalue)
+    def method(_x: Floats, _y: Floats) -> float:
+        u, v = in_order(np.stack([x, budget_x], axis=1), np.stack([y, budget_y], axis=1))
+        return float(stats.logrank(censored(*u.T), censored(*v.T)).pvalue)
 
-    tested = guarded_test(method, x, y, name="logrank", infinite=True, smallest=smallest_p(n, len(y)))
-    p, adjusted = tested.p, None
-    status, reason = tested.status, tested.reason
-    better = found.better
+    tested = guarded_test(method, x, y, name="logrank", infinite=True, smallest=smallest_p(len(x), len(y)))
     return replace(
-        found, status=status, reason=reason, p=p, adjusted=adjusted, test=tested.test, better=better,
+        found, status=tested.status, reason=tested.reason, p=tested.p, adjusted=None, test=tested.test,
         smallest=tested.smallest,
     )  # fmt: skip

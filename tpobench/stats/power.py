@@ -73,6 +73,7 @@ def detection(
     x = np.asarray(pilot, dtype=np.float64)
     if paired_with is not None:
         x = x - np.asarray(paired_with, dtype=np.float64)
+        x = -x if x.mean() < 0 else x  # what is detected lies in the direction seen, whichever arm is named first
     n = len(x) if runs is None else runs
     paired = paired_with is not None
     found = Power(n, None, target, None, power, alpha, family, None)

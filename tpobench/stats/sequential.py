@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tpobench.stats.guard import Floats
-from tpobench.stats.permutation import random_labellings, smallest_p
+from tpobench.stats.permutation import in_order, random_labellings, smallest_p
 
 Pair = tuple[str, str]
 PairStatus = Literal["better", "worse", "open", "not distinguishable", "identical"]
@@ -214,8 +214,9 @@ def _strengths(plan: SequentialPlan, x: Floats, y: Floats, looks: int) -> list[i
 
     Taking them one after the other makes the crossings nested, as Holm's steps need them, in spite of ties.
     """
-    seen = min(len(x), len(y)) // plan.per_look
-    statistics = _path_statistics(plan, x, y, min(seen, looks))
+    looks_seen = min(len(x) // plan.per_look, len(y) // plan.per_look, looks)
+    x, y = in_order(x[: looks_seen * plan.per_look], y[: looks_seen * plan.per_look])  # a later look keeps the order
+    statistics = _path_statistics(plan, x, y, looks_seen)
     first: list[float] = []
     for r in range(1, plan.family + 1):
         crossed = _first_crossing(statistics, plan.level / r, plan.looks)
