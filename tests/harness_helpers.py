@@ -1,9 +1,12 @@
 """A small suite and a trainer of two lines for the tests of the harness."""
 
+import json
 import math
+from collections import defaultdict
 from typing import NamedTuple
 
-from tpobench.suite import build_suite
+from tpobench.plan import plan_runs
+from tpobench.suite import build_suite, load_suite
 
 
 class Row(NamedTuple):
@@ -38,6 +41,25 @@ def sequence_document(**changes):
 def suite(**changes):
     """A valid suite."""
     return build_suite("tiny", document(**changes), "tiny.toml")
+
+
+def recorded_and_planned(path):
+    """The ids in a packed file, and those that its suites plan today for the same rules and seeds."""
+    recorded, planned = set(), set()
+    of_suite = defaultdict(list)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        recorded.add(record["id"])
+        of_suite[record["spec"]["suite"]].append(record["spec"])
+    for name, specs in of_suite.items():
+        seeds = {s["seed"] for s in specs}
+        copies = {s["task"].get("data_sha256", "") for s in specs}  # of the data, where it is not published
+        copy = [f"task.data_sha256={sha}" for sha in copies if sha]
+        scale = "quick" if name.endswith("-quick") else "paper"
+        suite = load_suite(name.removesuffix("-quick"), copy, scale=scale)
+        plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds))
+        planned |= {s.run_id for s in plan.specs}
+    return recorded, planned
 
 
 def noted_runs(monkeypatch, train):

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import UsageError, unknown
+from tpobench.identity import chosen
 from tpobench.records import SCHEMA, canonical
 from tpobench.suite import Cell, Suite, Value
 from tpobench.tasks.settings import SETTINGS, recorded_metrics
@@ -19,7 +20,7 @@ from tpobench.tasks.settings import SETTINGS, recorded_metrics
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
 
-TRAINING_KEYS = ("steps", "epochs", "optimizer", "learning_rate", "record_every")
+SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
 ANY_MATCHING = "any"
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
@@ -53,7 +54,7 @@ class RunSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""
-        return dataclasses.asdict(self)
+        return chosen(dataclasses.asdict(self), self)
 
     @cached_property
     def run_id(self) -> str:
@@ -209,7 +210,7 @@ def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
 
 def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
     """The rule with the cell's hyperparameters, whole numbers where its defaults are whole."""
-    whole = {k for k, v in dict[str, object](rule.hyperparameters).items() if type(v) is int}
+    whole = {k for k, kind in rule.kinds.items() if kind is int}
     hyper = {k: int(v) if k in whole and isinstance(v, float) and v.is_integer() else v for k, v in cell.hyper.items()}
     return rule.with_hyper(**hyper) if hyper else rule
 
@@ -244,21 +245,20 @@ def _other_unit(rule: Algorithm, task: Any) -> str:
 def resolve(
     suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
 ) -> RunSpec:
-    """The run of one rule and one seed in one cell, every default written out.
+    """The run of one rule and one seed in one cell, every default written out but those of neutral settings.
 
     On a device with memory of its own, seeds are stacked as wide as that allows.
     """
     rule = _in_cell(rule, cell)
-    task = {"kind": cell.task.kind, **dataclasses.asdict(cell.task)}
-    training = {k: getattr(cell.training, k) for k in TRAINING_KEYS}
+    task = {"kind": cell.task.kind, **chosen(dataclasses.asdict(cell.task), cell.task)}
+    training = chosen(dataclasses.asdict(cell.training), cell.training)
+    training = {k: v for k, v in training.items() if k not in SPEC_KEYS}
     matching = ANY_MATCHING
     if task["kind"] == "sequence" and rule.unit == "token" and task["reward"] != "terminal":
         task["kind"] = "tokens"  # one rollout per prompt however rules are matched
     elif task["kind"] == "sequence" and rule.unit != "token" and rule.compares == "nothing":
         matching = cell.training.matching
         task, training = match_budget(task, training, matching)
-    if cell.training.diagnostics:  # absent means no, so that specs from before it was known keep their ids
-        training["diagnostics"] = True
     training["epochs"] = suite.hyper.get(rule.name, {}).get(
         "epochs", min(cell.training.epochs, rule.max_epochs or cell.training.epochs)
     )
@@ -309,10 +309,9 @@ def version_of(name: str) -> str:
 
 
 def _like_defaults(rule: Algorithm) -> dict[str, Value]:
-    """Hyperparameters in the type of the published defaults, so that 1 and 1.0 have one id."""
-    defaults = dataclasses.replace(rule, hyper={}).hyperparameters
-    values = rule.hyperparameters
-    return {k: float(v) if isinstance(defaults[k], float) else v for k, v in sorted(values.items())}
+    """Hyperparameters in the type of the published defaults, so that 1 and 1.0 have one id; None is left out."""
+    values = {k: v for k, v in sorted(rule.hyperparameters.items()) if v is not None}
+    return {k: float(v) if rule.kinds[k] is float else v for k, v in values.items()}
 
 
 def interactions_of(spec: RunSpec) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.errors import CorruptResults, StorageFull, UsageError
+from tpobench.identity import chosen
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -32,7 +33,6 @@ FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
 STATUSES = (*FINISHED, *BROKEN, "skipped")
 IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
-ADDED = {"training.diagnostics": False}  # keys of IDENTITY that older meta.json lack, and what that means
 RECORD_TYPES = {  # of the fields that every reader relies on
     "id": str, "spec": dict, "reason": str, "facts": dict, "curve": dict, "counts": dict, "reporting": dict,
     "attempts": int, "cost": dict, "provenance": dict,
@@ -302,12 +302,19 @@ def other_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str,
 
 
 def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
+    from tpobench.suite_model import Training  # noqa: PLC0415 - reading records needs no suites
+    from tpobench.tasks.settings import chosen_task  # noqa: PLC0415 - as above
+
     grid = found if isinstance(found := suite.get("grid"), dict) else {}
     fixed = {
         k: {n: v for n, v in part.items() if n not in grid} if isinstance(part := suite.get(k), dict) else part
         for k in IDENTITY
     }
-    return {**ADDED, **_flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
+    if isinstance(task := fixed["task"], dict):
+        fixed["task"] = chosen_task(task)
+    if isinstance(training := fixed["training"], dict):
+        fixed["training"] = chosen(training, Training)
+    return {**_flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
 
 
 def _flat(suite: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

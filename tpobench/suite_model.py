@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tpobench.bisection import Search
+from tpobench.identity import NEUTRAL, chosen
 from tpobench.tasks.settings import OPTIMIZERS, SETTINGS
 
 Value = str | int | float | bool
@@ -47,7 +48,7 @@ class Training:
     seed_batch: int = 1  # seeds trained side by side in one job
     threads: int = 1
     dtype: str = "float32"
-    diagnostics: bool = False  # record what tells why a rule learns, beside how well
+    diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record what tells why a rule learns, beside how well
 
     def __post_init__(self) -> None:
         for name in ("steps", "epochs", "record_every", "seed_batch", "threads"):
@@ -96,7 +97,7 @@ class Suite:
 
     name: str
     title: str
-    task: Mapping[str, Value]  # kind and every field of its settings
+    task: Mapping[str, Value]  # kind and the fields of its settings, neutral ones where they are set
     training: Training
     algorithms: tuple[str, ...]
     version: int = 1
@@ -105,7 +106,8 @@ class Suite:
     seeds: int = 10
     grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     hyper: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    search: Search | None = None  # its axis is one of the grid's, with every level that a search may visit
+    # its axis is one of the grid's, with every level that a search may visit
+    search: Search | None = field(default=None, metadata=NEUTRAL)
     report: Report = field(default_factory=Report)
     cost: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)  # overrides that make the scale `quick`
@@ -117,14 +119,16 @@ class Suite:
         return list(self._cells())
 
     def _cells(self) -> Iterator[Cell]:
-        kind = str(self.task["kind"])
+        settings = SETTINGS[str(self.task["kind"])]
+        base = {k: v for k, v in self.task.items() if k != "kind"}
+        in_task, in_training = ({f.name for f in dataclasses.fields(cls)} for cls in (settings, Training))
         for values in itertools.product(*self.grid.values()):
-            chosen = dict(zip(self.grid, values, strict=True))
-            task = {k: chosen.get(k, v) for k, v in self.task.items() if k != "kind"}
-            training = {k: chosen.get(k, v) for k, v in dataclasses.asdict(self.training).items()}
-            axes = {k.removeprefix(HYPER): v for k, v in chosen.items() if k != "matching"}
+            point = dict(zip(self.grid, values, strict=True))
+            task = base | {k: v for k, v in point.items() if k in in_task}
+            training = {k: v for k, v in point.items() if k in in_training}
+            axes = {k.removeprefix(HYPER): v for k, v in point.items() if k != "matching"}
             hyper = {k: axes[k] for k in self.swept}
-            yield Cell(axes, SETTINGS[kind](**task), Training(**training), hyper)  # type: ignore[arg-type]
+            yield Cell(axes, settings(**task), dataclasses.replace(self.training, **training), hyper)  # type: ignore[arg-type]
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -134,16 +138,13 @@ class Suite:
     @property
     def reporting(self) -> dict[str, Any]:
         """The copy of [report] that every record carries."""
-        searched = {} if self.search is None else {"search": dataclasses.asdict(self.search)}
-        return _plain({"title": self.title, **dataclasses.asdict(self.report), **searched})
+        document = self.as_dict()
+        return {"title": self.title, **document["report"], **{k: v for k, v in document.items() if k == "search"}}
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved suite as plain values, as meta.json and `show suite` have it."""
-        hidden = {"quick", "smoke"} | ({"search"} if self.search is None else set())
-        return _plain({k: v for k, v in dataclasses.asdict(self).items() if k not in hidden})
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """Tuples become lists, as in a JSON file."""
-    plain: dict[str, Any] = json.loads(json.dumps(value))
-    return plain
+        document = {k: v for k, v in chosen(dataclasses.asdict(self), self).items() if k not in {"quick", "smoke"}}
+        parts = {"training": self.training, "report": self.report, "search": self.search}
+        document |= {k: chosen(document[k], part) for k, part in parts.items() if k in document}
+        plain: dict[str, Any] = json.loads(json.dumps(document))  # tuples become lists
+        return plain

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from tpobench.bisection import Search, require_axis
 from tpobench.errors import UsageError, unknown
+from tpobench.identity import chosen
 from tpobench.suite_model import ID, Report, Suite, Training, Value
 from tpobench.tasks.settings import SETTINGS
 
@@ -121,7 +122,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     search = _search(document, types, where)
     suite = Suite(
         name=name,
-        task={"kind": task_type.kind, **dataclasses.asdict(settings)},
+        task={"kind": task_type.kind, **chosen(dataclasses.asdict(settings), settings)},
         training=training,
         grid=_grid(document.get("grid", {}), types | _types(Training), where)
         | ({search.axis: search.ladder} if search else {}),

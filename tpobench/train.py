@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,7 +53,7 @@ def train(job: Job) -> Iterator[Measurement]:
     """
     spec = job.specs[0]
     task = make_task(spec.suite, spec.task, job.seeds, dtype=spec.dtype, device=spec.device)
-    algorithm = ALGORITHMS[spec.algorithm].with_hyper(**spec.hyper)
+    algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
     policy = task.make_policy()
     theta = policy.theta
     optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)

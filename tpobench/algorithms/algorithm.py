@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from tpobench.groups import CandidateGroups
 Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K) or (S, B, K, T)
 Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)
 Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
-Value = float | bool | str
+Value = float | bool | str | None  # None: off
 Compares = Literal["nothing", "candidates", "draws"]
 Unit = Literal["sequence", "token"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
@@ -69,12 +69,17 @@ class Algorithm:
         for name, value in self.hyper.items():
             if name not in credit and name not in fit:
                 raise unknown("hyperparameter", name, credit | fit, where)
-            _check_value(f"{where}: hyperparameter '{name}'", value, (credit | fit)[name])
+            _check_value(f"{where}: hyperparameter '{name}'", value, self.kinds[name], off=(credit | fit)[name] is None)
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
         """Every hyperparameter of the rule with its value."""
         return {**_keyword_only(self.credit), **_keyword_only(self.fit), **self.hyper}
+
+    @cached_property
+    def kinds(self) -> dict[str, type]:
+        """What each hyperparameter is: of its default's type, or of its annotation's where that is None (off)."""
+        return {k: _kind(f, k, v) for f in (self.credit, self.fit) for k, v in _keyword_only(f).items()}
 
     def with_hyper(self, **overrides: Value) -> Algorithm:
         """The same rule with other hyperparameters."""
@@ -108,19 +113,31 @@ def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def _kind(function: Callable[..., Tensor], name: str, default: Value) -> type:
+    if default is not None:
+        return type(default)
+    try:
+        hint = get_type_hints(function).get(name)
+    except Exception:  # noqa: BLE001 - a plug-in may annotate with names that only a type checker knows
+        return float
+    return next((kind for kind in (bool, str, float, int) if kind in (hint, *get_args(hint))), float)
+
+
 def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callable[..., Tensor]:
     names = _keyword_only(function)
     return partial(function, **{k: v for k, v in hyper.items() if k in names})
 
 
-def _check_value(what: str, value: Value, default: Value) -> None:
+def _check_value(what: str, value: Value, kind: type, *, off: bool) -> None:
     """A value is of its default's kind: true or false, text, or a finite number; temperatures eta are positive."""
-    if isinstance(default, bool | str):
-        if type(value) is not type(default):
-            msg = f"{what} is {value!r}; give {'true or false' if isinstance(default, bool) else 'a text'}"
+    if value is None and off:
+        return
+    if kind in {bool, str}:
+        if type(value) is not kind:
+            msg = f"{what} is {value!r}; give {'true or false' if kind is bool else 'a text'}"
             raise UsageError(msg)
         return
-    if isinstance(value, bool | str) or not math.isfinite(value):
+    if value is None or isinstance(value, bool | str) or not math.isfinite(value):
         msg = f"{what} is {value!r}; give a finite number"
         raise UsageError(msg)
     if what.endswith("'eta'") and value <= 0:

@@ -11,9 +11,11 @@ from tpobench.check.arms import Arm, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
+from tpobench.identity import neutral_defaults
 from tpobench.plan import Plan, RunSpec, plan_runs
 from tpobench.records import RunRecord, canonical
 from tpobench.suite import Report, Suite, Training, build_suite
+from tpobench.tasks.settings import SETTINGS
 
 TRAINING = {f.name for f in dataclasses.fields(Training)}
 
@@ -28,10 +30,10 @@ def rules_here() -> dict[str, str]:
 
 def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, str], dict[Arm, str]]:
     """Arms without a rule here, and arms whose runs are described in a way that this version cannot read; with why."""
-    names = {f.name for f in dataclasses.fields(RunSpec)}
     missing, different = {}, {}
     for arm, records in baseline.arms.items():
-        odd = names ^ next(iter(records.values())).spec.keys()
+        spec = next(iter(records.values())).spec
+        odd = ({f.name for f in dataclasses.fields(RunSpec)} ^ spec.keys()) - neutral_defaults(RunSpec).keys()
         if arm.rule not in rules:
             missing[arm] = f"no rule '{arm.rule}' here; name its file with --plugin"
         elif odd:
@@ -69,10 +71,12 @@ def changed_defaults(baseline: Baseline) -> list[str]:
     for arm, records in baseline.arms.items():
         if arm.rule not in ALGORITHMS:
             continue
+        rule = ALGORITHMS[arm.rule]
         stored = next(iter(records.values())).spec["hyper"]
-        for name, default in ALGORITHMS[arm.rule].hyperparameters.items():
-            if name in stored and stored[name] != default:
-                own, now = canonical(stored[name]), canonical(default)
+        run = {**dataclasses.replace(rule, hyper={}).hyperparameters, **stored}
+        for name, default in rule.hyperparameters.items():
+            if run[name] != default:
+                own, now = ("off" if v is None else canonical(v) for v in (run[name], default))
                 told[f"{arm.rule} is run with {name} = {own} as in the baseline, its default is {now}"] = None
     return list(told)
 
@@ -113,7 +117,7 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
     axes: dict[str, dict[Any, None]] = {}
     for record in records:
         for axis, value in record.spec["cell"].items():
-            key = axis if axis in record.spec["task"] or axis in TRAINING else f"hyper.{axis}"
+            key = axis if axis in TRAINING or axis in _fields(record.spec["task"]) else f"hyper.{axis}"
             axes.setdefault(key, {})[value] = None
     fields = {f.name for f in dataclasses.fields(Report)}
     report: dict[str, Any] = {k: v for k, v in first.reporting.items() if k in fields}
@@ -138,6 +142,12 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
         report=built,
         cost={"ms_per_step": _cost(records)},
     )
+
+
+def _fields(task: Mapping[str, Any]) -> set[str]:
+    """The settings of a task, those that are off too."""
+    settings = SETTINGS.get(str(task.get("kind")))
+    return {*task, *(f.name for f in dataclasses.fields(settings))} if settings else set(task)
 
 
 def _cost(records: Sequence[RunRecord]) -> dict[str, float]:

@@ -47,7 +47,7 @@ def show_suite(
     smoke: SmokeOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a suite with every default written out, and how it differs from what was published."""
+    """Show a suite with every default but of what is off, and how it differs from what was published."""
     from tpobench.suite import load_suite, scale_changes
 
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
@@ -100,7 +100,8 @@ def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
         {
             "algorithm": a.name,
             "compares": a.compares,
-            "hyperparameters": " ".join(f"{k}={v}" for k, v in a.hyperparameters.items()) or "-",
+            "hyperparameters": " ".join(f"{k}={'off' if v is None else v}" for k, v in a.hyperparameters.items())
+            or "-",
             "paper": a.paper,
         }
         for a in ALGORITHMS.values()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from tpobench.identity import chosen
 from tpobench.images import DATA
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
@@ -216,11 +217,17 @@ def recorded_metrics(task: Mapping[str, Any], *, diagnostics: bool = False) -> t
     return (*settings.metrics, *grouped, *(settings.diagnostics if diagnostics else ()))
 
 
+def chosen_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's kind and settings without neutral ones that are off."""
+    settings = SETTINGS.get(str(task.get("kind")))
+    return dict(task) if settings is None else chosen(task, settings)
+
+
 def streams(task: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a task's random numbers depend on.
 
     Not the budget, and not whether candidates are answers or next tokens: both depend on the rule, and rules see the
     same random numbers.  Nor which copy of the data is read.
     """
-    kept = {k: v for k, v in task.items() if k not in (*BUDGET_KEYS, "data_sha256")}
+    kept = {k: v for k, v in chosen_task(task).items() if k not in (*BUDGET_KEYS, "data_sha256")}
     return {**kept, "kind": "sequence"} if kept.get("kind") == TokensSettings.kind else kept

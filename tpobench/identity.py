@@ -1,0 +1,28 @@
+"""What a run is told apart by: what was chosen for it.
+
+A setting that is NEUTRAL is off at its default, and then no part of specs, ids, random streams and meta.json, so that
+adding one to a task, to [training], to [report] or to a suite changes no run that is there:
+
+    bonus: float = field(default=0.0, metadata=NEUTRAL)
+
+Of hyperparameters, those whose default is None are neutral.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+NEUTRAL = {"neutral": True}  # metadata of a field
+
+
+def neutral_defaults(settings: Any) -> dict[str, Any]:
+    """The neutral fields of a dataclass of settings, or of one of its instances, and where they are off."""
+    return {f.name: f.default for f in dataclasses.fields(settings) if f.metadata.get("neutral")}
+
+
+def chosen(values: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """The values of a dataclass of settings, or of one of its instances, without those that are off."""
+    off = neutral_defaults(settings)
+    return {k: v for k, v in values.items() if k not in off or v != off[k]}
