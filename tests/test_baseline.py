@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from record_helpers import REPORTING, record, write, write_jsonl
+from record_helpers import REPORTING, record, snapshot, write, write_jsonl
 from typer.main import get_command
 
 from tpobench import cli
@@ -179,17 +179,83 @@ def test_a_hand_edited_baseline_is_corrupt(tpobench, tmp_path):
         read_baseline(path)
 
 
-def test_a_damaged_log_is_corrupt_and_an_update_starts_over(tpobench, tmp_path):
-    """check refuses it; update says so and writes both anew."""
+def test_a_damaged_log_is_corrupt_and_a_forced_update_starts_over(tpobench, tmp_path):
+    """check refuses it; update too, or keeps a copy of both and writes them anew."""
     results(tmp_path / "a", [0.25, 0.25])
     update(tpobench, "a")
     log_path(tmp_path / "base.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(CorruptResults, match="not the log of a baseline"):
         read_baseline(tmp_path / "base.jsonl")
+    before = snapshot(tmp_path)
     code, _, err = update(tpobench, "a", reason="log lost")
+    assert (code, err.count("\n")) == (6, 1)
+    assert "base.log.json: not the log of a baseline" in err
+    assert snapshot(tmp_path) == before
+    code, _, err = update(tpobench, "a", "--force", reason="log lost")
     assert code == 0
     assert "cannot be compared with" in err
+    assert "what was replaced is kept in base.jsonl.bak, base.log.json.bak" in err
+    assert (tmp_path / "base.log.json.bak").read_text(encoding="utf-8") == "{"
     assert [e["reason"] for e in read_baseline(tmp_path / "base.jsonl").log] == ["log lost"]
+
+
+@pytest.mark.parametrize("text", ['{"loss": 0.5}\n{"loss": 0.25}\n', "my notes\n", "\0" * 40])
+def test_a_file_of_another_kind_is_no_baseline_to_replace(tpobench, tmp_path, text):
+    """Not even by force."""
+    results(tmp_path / "a", [0.25, 0.25])
+    (tmp_path / "base.jsonl").write_text(text, encoding="utf-8")
+    before = snapshot(tmp_path)
+    for words in ((), ("--force",)):
+        code, _, err = update(tpobench, "a", *words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "base.jsonl is no packed file of tpobench" in err
+    assert snapshot(tmp_path) == before
+
+
+def damage(path, kind):
+    """The baseline cut, edited, or of a newer version; its log of another project, or alone."""
+    text = path.read_text(encoding="utf-8")
+    if kind == "cut":
+        path.write_text(text[:-40], encoding="utf-8")
+    elif kind == "edited":
+        path.write_text(text.replace("0.25", "0.35"), encoding="utf-8")
+    elif kind == "newer":
+        path.write_text(text.replace('"schema":1,"spec"', '"schema":9,"spec"'), encoding="utf-8")
+    elif kind == "log":
+        log_path(path).write_text('{"my": "log"}', encoding="utf-8")
+    else:
+        path.unlink()
+        log_path(path).write_text("my log", encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["cut", "edited", "newer", "log", "log alone"])
+def test_an_update_that_would_lose_something_asks_for_force_and_keeps_copies(tpobench, tmp_path, kind):
+    """Every file is there afterwards under another name, however often it is forced."""
+    results(tmp_path / "a", [0.25, 0.25])
+    results(tmp_path / "b", [0.5, 0.25])
+    path = tmp_path / "base.jsonl"
+    copies = []
+    for n in ("", "2"):
+        update(tpobench, "a")
+        damage(path, kind)
+        held = {p: p.read_bytes() for p in (path, log_path(path)) if p.is_file()}
+        before = snapshot(tmp_path)
+        code, _, err = update(tpobench, "b")
+        assert (code, err.count("\n"), "--force" in err) == (6, 1, True)
+        assert snapshot(tmp_path) == before
+        assert update(tpobench, "b", "--force")[0] == 0
+        copies += [(p.with_name(f"{p.name}.bak{n}"), content) for p, content in held.items()]
+        assert len(read_baseline(path).records) == 2
+    assert all(copy.read_bytes() == content for copy, content in copies)
+
+
+def test_the_log_of_a_baseline_whose_file_is_gone_goes_on(tpobench, tmp_path):
+    """What was once said is not forgotten with the records."""
+    results(tmp_path / "a", [0.25, 0.25])
+    update(tpobench, "a")
+    (tmp_path / "base.jsonl").unlink()
+    assert update(tpobench, "a", reason="again")[0] == 0
+    assert [e["reason"] for e in read_baseline(tmp_path / "base.jsonl").log] == ["first", "again"]
 
 
 def test_a_torn_line_is_corrupt(tmp_path):

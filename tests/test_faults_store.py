@@ -133,7 +133,7 @@ def test_a_record_cut_at_any_byte_is_damaged_and_run_again(tmp_path):
         path.write_bytes(text[:length])
         outcome = run([0, 1], tmp_path)
         assert (outcome.quarantined, outcome.already, outcome.counts) == (1, 1, {"ok": 1})
-        assert (tmp_path / "quarantine" / path.name).read_bytes() == text[:length]
+        assert text[:length] in {p.read_bytes() for p in (tmp_path / "quarantine").iterdir()}
         assert payloads(tmp_path) == {p.stem: _payload(t) for p, t in before.items()}
 
 

@@ -30,7 +30,7 @@ def test_shards_unite_to_the_bytes_of_an_undivided_run(tmp_path):
     write_jsonl(tmp_path / "B.jsonl", *runs[2:])
     (answer,) = merge([tmp_path / "A", tmp_path / "B.jsonl"], tmp_path / "C")
     assert (answer.counts, answer.copies) == ({"ok": 5}, 1)
-    assert pack(tmp_path / "C").read_bytes() == write_jsonl(tmp_path / "whole.jsonl", *runs).read_bytes()
+    assert pack(tmp_path / "C").path.read_bytes() == write_jsonl(tmp_path / "whole.jsonl", *runs).read_bytes()
     assert Store(tmp_path / "C").meta()["suite"] == SUITE
 
 
@@ -361,7 +361,7 @@ def test_a_plan_of_adaptive_seeds_goes_with_its_runs(tmp_path):
     (one / "plan.json").write_text(json.dumps(plan))
     merge([one, two], tmp_path / "c" / "s")
     assert read_plan(tmp_path / "c" / "s") == plan
-    packed = pack(tmp_path / "c" / "s")
+    packed = pack(tmp_path / "c" / "s").path
     merge([packed], tmp_path / "d.jsonl")
     assert read_plan(tmp_path / "d.jsonl") == plan
     (two / "plan.json").write_text(json.dumps({**plan, "text": "adaptive:4x5"}))

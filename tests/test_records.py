@@ -106,12 +106,12 @@ def test_packing_is_one_sorted_line_per_run(tmp_path):
     store = Store(tmp_path / "tiny")
     for seed in (2, 0, 1):
         store.write(record(seed))
-    packed = pack(store.folder)
+    packed = pack(store.folder).path
     first = packed.read_bytes()
     assert packed == tmp_path / "tiny.jsonl"
     assert [json.loads(line)["spec"]["seed"] for line in first.splitlines()] == [0, 1, 2]
     store.path_of(record(1).id).unlink()
-    assert pack(store.folder).read_bytes() == first
+    assert pack(store.folder).path.read_bytes() == first
 
 
 def test_a_result_replaces_a_failure_and_two_results_must_agree(tmp_path):

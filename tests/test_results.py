@@ -37,7 +37,7 @@ def test_the_table_has_one_row_per_recorded_step(tmp_path):
 def test_packed_and_unpacked_copies_count_once(tmp_path):
     """A root with a run directory, its packed copy and another suite's packed file is each run once."""
     run(tmp_path / "tiny")
-    packed = pack(tmp_path / "tiny")
+    packed = pack(tmp_path / "tiny").path
     assert len(load_results(tmp_path / "tiny").records) == 2
     assert load_results(packed).records == load_results(tmp_path).records
     run(tmp_path / "tiny", seeds=(2,))

@@ -26,7 +26,7 @@ from tpobench.records import (
     Store,
     canonical,
     plan_copy,
-    write_atomically,
+    write_plan,
 )
 from tpobench.results import by_matching, final_value
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
@@ -182,7 +182,7 @@ def is_recorded(plan: AdaptivePlan, store: Store) -> bool:
 
 def record(plan: AdaptivePlan, store: Store) -> None:
     """Write plan.json, once `is_recorded` has found that there is none."""
-    write_atomically(store.folder / PLAN_FILE, json.dumps(plan.as_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_plan(store.folder / PLAN_FILE, plan.as_dict(), force=False)
 
 
 def read_plan(source: Path) -> dict[str, Any] | None:

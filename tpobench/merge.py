@@ -5,7 +5,7 @@ Everything is read and checked before one byte is written.  A merge that was cut
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +29,12 @@ from tpobench.records import (
     packed_lines,
     plan_copy,
     read_record,
+    require_ours,
+    require_readable,
+    set_aside,
     sort_key,
     sources,
-    write_atomically,
+    write_plan,
     write_source,
 )
 from tpobench.suite import ID
@@ -65,6 +68,12 @@ class Merged:
     sources: tuple[Source, ...]
     suite: Mapping[str, Any] | None
     plan: Mapping[str, Any] | None = None  # of adaptive seeds
+    replaced: tuple[Path, ...] = ()  # copies of files of the target that held what is lost now
+
+    @property
+    def torn(self) -> tuple[str, ...]:
+        """Lines of a packed target that cannot be read and would be lost."""
+        return tuple(where for s in self.sources for where in s.damaged if s.path == self.target and s.path.is_file())
 
     @property
     def counts(self) -> Counter[str]:
@@ -77,16 +86,21 @@ class Merged:
         return sum(len(s.located) for s in self.sources) - len(self.records)
 
 
-def merge(inputs: Sequence[Path], target: Path) -> list[Merged]:
+def merge(inputs: Sequence[Path], target: Path, *, force: bool = False) -> list[Merged]:
     """Unite `inputs` (run directories, packed files, or folders of several) and what `target` holds into `target`.
 
     Runs are united by id: identical payloads once, with the cost and provenance of the first; a result beats a
     failure; of two failures the one with more attempts stays.  Folders of several suites are united name by name.
 
+    Args:
+        inputs: what to unite.
+        target: where to; what it holds is united too.
+        force: lines of a packed target that cannot be read may go, and another plan; copies of the files stay.
+
     Raises:
         NothingToDo: an input is missing, or none holds a run.
-        UsageError: different settings of a suite, or inputs and target that do not fit together.
-        CorruptResults: two results of one run differ, or a newer schema.
+        UsageError: different settings of a suite, inputs and target that do not fit together, or a target that is none.
+        CorruptResults: two results of one run differ, a newer schema, or lines of the target that cannot be read.
         StorageFull: the target cannot be written.
     """
     united = [unite(path, [read(s) for s in found]) for path, found in _by_target(inputs, target).items()]
@@ -96,8 +110,8 @@ def merge(inputs: Sequence[Path], target: Path) -> list[Merged]:
         msg = f"no runs in {', '.join(map(str, inputs))}{beside}; nothing to merge"
         raise NothingToDo(msg)
     for merged in united:
-        _write(merged)
-    return united
+        require_readable(merged.target, merged.torn, force=force)
+    return [dataclasses.replace(merged, replaced=_write(merged, force=force)) for merged in united]
 
 
 def unite(target: Path, found: Sequence[Source]) -> Merged:
@@ -176,6 +190,11 @@ def _by_target(inputs: Sequence[Path], target: Path) -> dict[Path, list[Path]]:
         if not path.exists() and not sources(path):
             msg = f"no results at {path}; nothing was merged"
             raise NothingToDo(msg)
+    if target.suffix == PACKED and target.is_file():
+        require_ours(target)
+    elif target.is_file():
+        msg = f"{target} is a file; name a folder, or a packed file that ends in {PACKED}, with -o"
+        raise UsageError(msg)
     if all(_is_single(path) for path in inputs):
         if target.is_dir() and not is_run_folder(target) and sources(target):
             msg = f"{target} holds several run directories; name the one to merge into, such as {target}/NAME"
@@ -289,16 +308,16 @@ def _unlike(first: Path | str, second: Path | str, what: str, old: str, new: str
     return UsageError(msg)
 
 
-def _write(merged: Merged) -> None:
+def _write(merged: Merged, *, force: bool) -> tuple[Path, ...]:
+    """Copies of what is replaced."""
+    plan = plan_copy(merged.target) if merged.target.suffix == PACKED else merged.target / PLAN_FILE
     try:
+        replaced = [*write_plan(plan, merged.plan, force=force), *([set_aside(merged.target)] if merged.torn else [])]
         write_source(merged.target, merged.records, merged.suite)
-        if merged.plan is not None:
-            packed = merged.target.suffix == PACKED
-            path = plan_copy(merged.target) if packed else merged.target / PLAN_FILE
-            write_atomically(path, json.dumps(merged.plan, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         msg = (
             f"cannot write {merged.target}: {error.strerror}; what is written is whole, make room or name another "
             "place with -o and merge again"
         )
         raise StorageFull(msg) from error
+    return tuple(replaced)

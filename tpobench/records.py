@@ -10,6 +10,8 @@ results/<name>.jsonl                      `tpobench pack`: one sorted line per r
 from __future__ import annotations
 
 import dataclasses
+import errno
+import itertools
 import json
 import os
 import re
@@ -18,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import CorruptResults, StorageFull, UsageError
 from tpobench.identity import chosen
@@ -153,14 +155,23 @@ def read_record(path: Path) -> RunRecord:
     return parse_record(text, str(path), path.stem)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` as a whole: after a crash at any point the old file or the new one is there, never a part."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` as a whole: after a crash at any point the old file or the new one is there, never a part.
+
+    A symbolic link stays one, and a file that is read-only stays as it is.
+
+    Raises:
+        OSError: it is read-only or a folder, or its folder takes no files.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_file() and not os.lstat(path).st_mode & 0o222:  # which keeps nobody from replacing it
+        raise PermissionError(errno.EACCES, "the file is read-only", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
         Path(name).chmod(0o644)  # mkstemp makes it private; results are for colleagues too
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -168,6 +179,24 @@ def write_atomically(path: Path, text: str) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Copy a file that is going to be replaced to NAME.bak, or .bak2 and so on: no older copy is ever overwritten."""
+    content = path.read_bytes()
+    for copy in _numbered(path.with_name(f"{path.name}.bak")):
+        with suppress(FileExistsError), copy.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            return copy
+    raise AssertionError
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """`path`, and after it `path` with 2, 3 and so on at its end."""
+    yield path
+    yield from (path.with_name(f"{path.name}{n}") for n in itertools.count(2))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -216,6 +245,8 @@ class Store:
             raise CorruptResults(msg)
         text = canonical({"schema": SCHEMA, "tpobench": __version__, "suite": suite}) + "\n"
         if not path.is_file() or path.read_bytes() != text.encode():
+            if meta is None and path.is_file():
+                set_aside(path)
             write_atomically(path, text)
 
     def meta(self) -> dict[str, Any] | None:
@@ -269,15 +300,21 @@ class Store:
             except DamagedRecord:
                 damaged += 1
                 if quarantine:
-                    (self.folder / "quarantine").mkdir(exist_ok=True)
-                    with suppress(FileNotFoundError):  # another command was faster
-                        path.replace(self.folder / "quarantine" / path.name)
+                    self.quarantine(path)
             except FileNotFoundError:
                 continue  # another command put it aside meanwhile
             except OSError as error:
                 msg = f"{path} cannot be read: {error.strerror or error}; repair it or delete it, its run is due again"
                 raise CorruptResults(msg) from error
         return sorted(records, key=sort_key), damaged
+
+    def quarantine(self, path: Path) -> None:
+        """Move a damaged record out of the way, beside those that were moved before."""
+        folder = self.folder / "quarantine"
+        folder.mkdir(exist_ok=True)
+        place = next(p for p in _numbered(folder / path.name) if not p.exists())
+        with suppress(FileNotFoundError):  # another command was faster
+            path.replace(place)
 
     def known(self, *, quarantine: bool = False) -> tuple[dict[str, RunRecord], int]:
         """Records by id, those of the packed copy included, and the number of damaged ones."""
@@ -345,6 +382,8 @@ def packed_lines(path: Path) -> Iterator[tuple[str, RunRecord | None]]:
     """Each line of a packed file: where it stands, and its record, None where it is damaged."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path} line {number}"
+        if not line.strip():
+            continue
         try:
             yield where, parse_record(line.decode("utf-8"), where)
         except (DamagedRecord, UnicodeDecodeError):
@@ -373,15 +412,102 @@ def merge_copies(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
     return {r.id: r for r in sorted(merged.values(), key=sort_key)}
 
 
-def pack(folder: Path) -> Path:
-    """Write results/<name>.jsonl, one sorted line per run; runs that only the old packed file holds are kept."""
-    store = Store(folder)
-    records, _ = store.known()
-    write_packed(store.packed, records.values())
-    plan = store.folder / PLAN_FILE
-    if plan.is_file():  # which seeds were planned is part of what the runs say
-        write_atomically(plan_copy(store.packed), plan.read_text(encoding="utf-8"))
-    return store.packed
+class Packed(NamedTuple):
+    """What `pack` has written."""
+
+    path: Path
+    runs: int
+    damaged: int  # records that were left out
+    copies: tuple[Path, ...]  # of old files that held what is left out
+
+
+def pack(source: Path, *, force: bool = False) -> Packed:
+    """Write results/<name>.jsonl, one sorted line per run, and the plan of its seeds beside it.
+
+    Runs that only the old packed file holds are kept.  Equal files are left alone.
+
+    Args:
+        source: a run directory, or a packed file.
+        force: lines of the old packed file that cannot be read may go, and another plan; copies of the files stay.
+
+    Raises:
+        UsageError: what lies there is no packed file, or it follows another plan.
+        CorruptResults: two results of a run differ, lines cannot be read, or are of a newer tpobench.
+    """
+    from tpobench.adaptive import read_plan  # noqa: PLC0415 - plans are read by means of this module
+
+    store = Store(source.with_suffix("") if source.suffix == PACKED and source.is_file() else source)
+    old: list[RunRecord] = []
+    torn: list[str] = []
+    if store.packed.exists():
+        require_ours(store.packed)
+        for where, record in packed_lines(store.packed):
+            old += [] if record is None else [record]
+            torn += [where] if record is None else []
+    records, damaged = store.load()
+    merged = merge_copies([*old, *records])
+    require_readable(store.packed, torn, force=force)
+    plan = read_plan(source)  # which seeds were planned is part of what the runs say
+    copies = [set_aside(store.packed)] if torn else []
+    copies += write_plan(plan_copy(store.packed), plan, force=force)
+    write_packed(store.packed, merged.values())
+    return Packed(store.packed, len(merged), damaged + len(torn), tuple(copies))
+
+
+def write_plan(path: Path, plan: Mapping[str, Any] | None, *, force: bool) -> list[Path]:
+    """Write the plan of adaptive seeds, where there is one, and give a copy of another one that it replaces.
+
+    Raises:
+        UsageError: another plan, or another file, lies there, and `force` does not let it go.
+    """
+    if plan is None:
+        return []
+    copies = []
+    if path.is_file():
+        try:
+            old = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            old = None
+        if old == plan:
+            return []
+        if not force:
+            msg = f"{path} is not the plan that the runs follow; move it away, or --force goes on and keeps a copy"
+            raise UsageError(msg)
+        copies.append(set_aside(path))
+    write_atomically(path, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+    return copies
+
+
+def require_ours(path: Path) -> None:
+    """A packed file may be rewritten, any other file may not.
+
+    Raises:
+        UsageError: none of its lines is a record, or was one.
+    """
+    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    if lines and not any(map(_resembles_record, lines)):
+        msg = f"{path} is no packed file of tpobench: none of its lines is a record; it is left as it is"
+        raise UsageError(msg)
+
+
+def _resembles_record(line: bytes) -> bool:
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError):
+        return line.startswith(b'{"attempts":')  # how they begin: a torn one
+    return isinstance(raw, dict) and {"id", "spec", "status"} <= raw.keys()
+
+
+def require_readable(path: Path, torn: Sequence[str], *, force: bool) -> None:
+    """What is rewritten must have been read.
+
+    Raises:
+        CorruptResults: lines of `path` at `torn` could not, and `force` does not let them go.
+    """
+    if torn and not force:
+        more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
+        msg = f"{torn[0]}{more} cannot be read and would be lost; repair {path}, or --force goes on and keeps a copy"
+        raise CorruptResults(msg)
 
 
 def plan_copy(packed: Path) -> Path:
@@ -390,12 +516,23 @@ def plan_copy(packed: Path) -> Path:
 
 
 def write_packed(path: Path, records: Iterable[RunRecord]) -> None:
-    """One line per record."""
-    write_atomically(path, "".join(f"{r.to_line()}\n" for r in records))
+    """One line per record; an equal file is left alone."""
+    _write_changed(path, _lines(records))
+
+
+def _lines(records: Iterable[RunRecord]) -> str:
+    return "".join(f"{r.to_line()}\n" for r in records)
+
+
+def _write_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_atomically(path, text)
 
 
 def write_source(target: Path, records: Sequence[RunRecord], suite: Mapping[str, Any] | None = None) -> None:
     """Write records to a packed file (whose name ends in .jsonl) or a run directory; equal files are left alone.
+
+    Damaged records in the way are put into quarantine.
 
     Raises:
         UsageError: the directory holds runs of the suite under other settings.
@@ -408,8 +545,9 @@ def write_source(target: Path, records: Sequence[RunRecord], suite: Mapping[str,
         store.open(suite)
     for record in records:
         path = store.path_of(record.id)
-        if not path.is_file() or path.read_bytes() != f"{record.to_line()}\n".encode():
-            store.write(record)
+        if path.is_file() and store.read(record.id) is None:
+            store.quarantine(path)
+        _write_changed(path, _lines([record]))
 
 
 def run_folders(root: Path) -> Iterator[Path]:

@@ -39,6 +39,9 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of data files; else $TPOBENCH_DATA_DIR, else the user's cache."),
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace also what cannot be read or is not ours; the old file stays as *.bak.")
+]
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import JsonOption, answer, app, say, split, table
+from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, split, table
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ def update(
     reason: Annotated[str, typer.Option("--reason", help="Why it changes; kept in its log.")],
     suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Take these suites only.")] = None,
     screen: Annotated[int | None, typer.Option("--screen", min=1, help="Seeds of the screen; default: half.")] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Replace a baseline by results, and log who did it, when and why, and how far every cell moves."""
     from tpobench.check.baseline import log_path, new_baseline
     from tpobench.check.history import drift, log_document
-    from tpobench.records import PACKED, write_atomically, write_packed
+    from tpobench.records import PACKED, set_aside, write_atomically, write_packed
 
     if not reason.strip():
         msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
@@ -47,7 +48,7 @@ def update(
     if file.suffix != PACKED:
         msg = f"{file}: a baseline is a packed file; name it *{PACKED}"
         raise UsageError(msg)
-    old = _previous(file)
+    old, lost = _previous(file, force=force)
     names = split(suite)
     new = new_baseline(file, [r for r in _all_records(results) if not names or r.spec["suite"] in names], screen)
     changes = drift(old, new)
@@ -56,25 +57,42 @@ def update(
         date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         text = log_document(old, new, reason=reason.strip(), who=_who(), date=date)
         try:
+            copies = [set_aside(path) for path in lost]
             write_packed(file, new.records)
             write_atomically(log_path(file), text)
         except OSError as error:
             msg = f"cannot write {file}: {error.strerror}"
             raise StorageFull(msg) from error
+        if copies:
+            say(f"what was replaced is kept in {', '.join(map(str, copies))}")
     _tell_update(file, new, changes, same=same, as_json=as_json)
 
 
-def _previous(file: Path) -> Baseline | None:
-    """The baseline to be replaced; of a damaged one the log alone."""
-    from tpobench.check.baseline import Baseline, log_of, read_baseline
+def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
+    """The baseline to be replaced, and the files of one that cannot be read: then its log is all that goes on.
 
-    if not file.is_file():
-        return None
+    Raises:
+        UsageError: the file is none of ours.
+        CorruptResults: it, or its log, cannot be read, and `force` does not let them go.
+    """
+    from tpobench.check.baseline import Baseline, log_of, log_path, read_baseline
+    from tpobench.records import require_ours
+
+    if file.is_file():
+        require_ours(file)
+    present = [path for path in (file, log_path(file)) if path.is_file()]
+    if not present:
+        return None, []
+    unreadable = log_path(file) in present and not log_of(file)
     try:
-        return read_baseline(file)
-    except (CorruptResults, NothingToDo) as error:
+        return read_baseline(file), []
+    except (NothingToDo, CorruptResults) as error:
+        lost = present if unreadable or isinstance(error, CorruptResults) else []
+        if lost and not force:
+            msg = f"{error}; or --force replaces it and keeps a copy"
+            raise CorruptResults(msg) from error
         say(f"tpobench: the old baseline cannot be compared with: {error}")
-        return Baseline(file, (), (), (), log_of(file))
+    return Baseline(file, (), (), (), log_of(file)), lost
 
 
 def _all_records(paths: Sequence[Path]) -> list[RunRecord]:

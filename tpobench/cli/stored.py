@@ -13,6 +13,7 @@ import typer
 
 from tpobench.cli.base import (
     DataDirOption,
+    ForceOption,
     JsonOption,
     PathArgument,
     PluginOption,
@@ -164,30 +165,54 @@ def _require_outside(out: Path, path: Path) -> None:
 
 
 @app.command("pack")
-def pack_(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
+def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, as_json: JsonOption = False) -> None:
     """Write results/<name>.jsonl, one sorted line per run: small enough for git, and all that `report` needs."""
-    from tpobench.records import Store, write_packed
+    from tpobench.records import PACKED, Store, pack
 
-    files, left_out = [], 0
-    for source in _sources(path):
-        if source.is_file() and source.suffix != ".jsonl":
-            msg = f"{source}: a packed file ends in .jsonl; rename it, or name a run directory"
+    packed = []
+    for source in _packable(path):
+        if source.is_file() and source.suffix != PACKED:
+            msg = f"{source}: a packed file ends in {PACKED}; rename it, or name a run directory"
             raise UsageError(msg)
-        store = Store(source.with_suffix("") if source.is_file() else source)
-        known, damaged = store.known()
-        left_out += damaged
         try:
-            write_packed(store.packed, known.values())
+            packed.append(pack(source, force=force))
         except OSError as error:
-            msg = f"cannot write {store.packed}: {error.strerror}"
+            msg = f"cannot write {source if source.is_file() else Store(source).packed}: {error.strerror}"
             raise StorageFull(msg) from error
-        files.append(store.packed)
-    if left_out:
-        say(f"{left_out} damaged records were left out; `tpobench run` makes them again")
+    copies = [c for p in packed for c in p.copies]
+    damaged = sum(p.damaged for p in packed)
+    if damaged:
+        say(f"{damaged} damaged records were left out; `tpobench run` makes them again")
+    _tell_copies(copies)
     if as_json:
-        answer(json.dumps({"files": [str(f) for f in files], "damaged": left_out}))
+        files, kept = [str(p.path) for p in packed], [str(c) for c in copies]
+        answer(json.dumps({"files": files, "damaged": damaged, "copies": kept}))
     else:
-        say("\n".join(f"wrote {f} ({f.stat().st_size / 1e6:.1f} MB)" for f in files))
+        say("\n".join(f"packed {p.path}: {p.runs} runs, {p.path.stat().st_size / 1e6:.1f} MB" for p in packed))
+
+
+def _packable(path: Path) -> list[Path]:
+    """The results that `path` names or holds; files of others beside them are left alone, and said."""
+    from tpobench.records import require_ours
+
+    found = []
+    for source in _sources(path):
+        try:
+            if source.is_file() and source != path:
+                require_ours(source)
+        except UsageError as error:
+            say(f"tpobench: {error}")
+        else:
+            found.append(source)
+    if not found:
+        msg = f"no runs in {path} to pack"
+        raise NothingToDo(msg)
+    return found
+
+
+def _tell_copies(copies: Sequence[Path]) -> None:
+    if copies:
+        say(f"what was replaced is kept in {', '.join(map(str, copies))}")
 
 
 @app.command("merge")
@@ -197,16 +222,18 @@ def merge_(
         list[Path], typer.Argument(metavar="A B ...", help="Run directories, packed files, or folders of several.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to unite them; what it holds already is kept.")],
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Unite the results of several machines: every run once.  Refuses two different results of one run."""
     from tpobench.merge import merge
 
-    united = merge(inputs, out)
+    united = merge(inputs, out, force=force)
     damaged = [where for m in united for s in m.sources for where in s.damaged]
     if damaged:
         more = f" and {len(damaged) - MOST_PLACES} more" if len(damaged) > MOST_PLACES else ""
         say(f"{len(damaged)} damaged records were left out: {', '.join(damaged[:MOST_PLACES])}{more}")
+    _tell_copies([c for m in united for c in m.replaced])
     if as_json:
         answer(json.dumps({"merged": [_merged(m) for m in united]}))
         return
