@@ -455,6 +455,9 @@ def test_waivers_that_do_nothing_are_said(bench):
     ("text", "told"),
     [
         ("[[waiver]", "not readable as TOML"),
+        ("waiver = " + "[" * 900, "not readable as TOML: more than 16 tables and lists within each other"),
+        ("waiver = " + "9" * 5000, "not readable as TOML: an integer of more than 64 bits"),
+        ("#" * 1_000_001, "larger than 1 MB"),
         ("[[waivers]]\n", "did you mean 'waiver'"),
         ("waiver = 1", "written [[waiver]]"),
         (f"[[waiver]]\ncell = '-'\n{DAY}", "'rule' is missing"),

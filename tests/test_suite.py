@@ -1,10 +1,24 @@
 """Suite files are read strictly, and a refusal says where, what, and what would be valid."""
 
+from dataclasses import fields
+from typing import get_type_hints
+
 import pytest
 from harness_helpers import document, sequence_document
 
+from tpobench.bisection import Search
 from tpobench.errors import UsageError
-from tpobench.suite import build_suite, load_suite, parse_value, scale_changes, set_key
+from tpobench.suite import (
+    Report,
+    Suite,
+    Training,
+    build_suite,
+    load_suite,
+    parse_value,
+    scale_changes,
+    set_key,
+)
+from tpobench.tasks.settings import SETTINGS
 
 
 def refusal(doc):
@@ -45,7 +59,7 @@ def with_key(section, key, value, base=document):
         (with_key("grid", "length", 3, sequence_document), ("'grid.length' is 3", "a list")),
         (with_key("grid", "length", [], sequence_document), ("'grid.length'", "at least one value")),
         (with_key("grid", "length", [3, 3], sequence_document), ("'grid.length'", "each once")),
-        (with_key("grid", "length", [3, 99], sequence_document), ("[grid]", "between 1 and 64")),
+        (with_key("grid", "length", [3, 99], sequence_document), ("[grid]", "at least 1 and at most 64")),
         (with_key("grid", "length", [True], sequence_document), ("'grid.length' is true", "an integer")),
         (with_key("hyper", "tpo", 1.0), ("'hyper.tpo'", "[hyper.tpo]")),
         (with_key("hyper", "tpo", {"epochs": 0}), ("'hyper.tpo.epochs'", "at least 1")),
@@ -190,11 +204,78 @@ def test_an_unknown_override_is_refused_with_the_nearest_key(key, near):
     assert near is None or f"did you mean '{near}'" in str(caught.value)
 
 
+BANDIT = """
+title = "t"
+algorithms = ["tpo"]
+[task]
+kind = "bandit"
+[training]
+steps = 500
+epochs = 4
+optimizer = "adam"
+learning_rate = 0.1
+seed_batch = 10000
+"""
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS.values(), Training, Report, Search, Suite], ids=lambda c: c.__name__)
+def test_every_number_of_a_suite_has_bounds_that_hold(settings):
+    """At both ends, declared at the field; none was forgotten."""
+    hints = get_type_hints(settings, include_extras=True)
+    plain = get_type_hints(settings)
+    numbers = [f.name for f in fields(settings) if plain[f.name] in {int, float, tuple[float, ...]}]
+    bounds = {name: hints[name].__metadata__[0] for name in numbers}
+    for name in numbers:
+        assert bounds[name].low > -1e16, name
+        assert bounds[name].high < 1e16, name
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.seed_batch=100000000000", "training.seed_batch must be at least 1 and at most 100,000"),
+        ("steps=1000000000000", "training.steps must be at least 1 and at most 100,000,000"),
+        ("steps=10000000", "training.record_every must leave a curve at most 1,000,000 points"),
+        ("steps=" + "9" * 5000, "'training.steps' is '99999"),
+        ("steps=" + "[" * 900, "'training.steps' is '[[[[["),
+        ("steps=" + "[" * 100 + "1" + "]" * 100, "'training.steps' is '[[[[["),
+        ("learning_rate=0x" + "f" * 3000, "'training.learning_rate' is '0xfff"),
+        ("learning_rate=1e300", "'training.learning_rate' is 1e+300; it must be a number of at least -1e+15"),
+        ("samples=99999999999999999999", "'99999999999999999999'; it must be an integer"),
+        ("seeds=0", "seeds must be at least 1 and at most 1,000,000"),
+        ("report.window=9999999", "report.window must be at least 1 and at most 1,000,000"),
+        ("report.thresholds=1e40", "'report.thresholds' is 1e+40"),
+        ("hyper.tpo.eta=1e40", "'hyper.tpo.eta' is 1e+40"),
+        ("hyper.tpo.epochs=1000000", "'hyper.tpo.epochs' is 1000000; it must be an integer of at least 1 and at most"),
+        ("cost.ms_per_step.default=-1", "'cost.ms_per_step.default' is -1.0; it must be at least 0"),
+        ("arms=" + ",".join(map(str, range(2, 20_000))), "[grid]: 19,998 cells, at most 10,000"),
+        ("arms=10000000,9999999", "a job needs 5.8 TiB of memory, at most 1; lower training.seed_batch"),
+        ("9" * 5000 + "=4", "unknown key '99999"),
+        ("a\nb=4", "unknown key 'a\\nb'"),
+    ],
+)  # fmt: skip
+def test_a_number_out_of_its_bounds_is_one_short_line(tmp_path, override, said):
+    """Nothing is made of it first: no list of seeds, no cells."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(BANDIT, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_suite(path, [override])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
 def test_files_that_are_no_suites_are_refused(tmp_path):
     """Broken TOML, a missing file, a bad name and a huge file are each one line."""
     for name, content, word in [
         ("broken.toml", b"title = ", "not readable as TOML"),
         ("twice.toml", b"seeds = 1\nseeds = 2\n", "not readable as TOML"),
+        ("digits.toml", b"seeds = " + b"9" * 5000, "not readable as TOML: an integer of more than 64 bits"),
+        ("hexadecimal.toml", b"seeds = 0x" + b"f" * 5000, "not readable as TOML: an integer of more than 64 bits"),
+        ("deep.toml", b"seeds = " + b"[" * 100 + b"]" * 100, "not readable as TOML: more than 16 tables and lists"),
+        ("deeper.toml", b"seeds = " + b"[" * 100_000, "not readable as TOML: more than 16 tables and lists"),
+        ("dotted.toml", b".".join([b"a"] * 10_000) + b" = 1", "not readable as TOML: more than 16 tables and lists"),
+        ("long.toml", b"title = '" + b"x" * 20_000 + b"'", "not readable as TOML: a text of 20,000 characters"),
         ("latin.toml", b"title = '\xff'", "not readable as TOML"),
         ("Bad Name.toml", b"", "file name"),
         ("huge.toml", b"# " + b"x" * 1_000_001, "larger than 1 MB"),

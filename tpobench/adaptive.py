@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpobench.errors import CorruptResults, UsageError
+from tpobench.errors import CorruptResults, UsageError, brief
 from tpobench.plan import Plan, RunSpec
 from tpobench.records import (
     FINISHED,
@@ -122,7 +122,7 @@ def seeds_of(text: str) -> range:
     match = re.fullmatch(r"adaptive:(\d{1,6})x(\d{1,6})", text.strip(), re.ASCII)
     most = int(match[1]) * int(match[2]) if match else 0
     if not 0 < most <= MOST_SEEDS:
-        msg = f"--seeds {text}: write adaptive:5x4 for 5 seeds at each of 4 looks, {MOST_SEEDS} seeds at most"
+        msg = f"--seeds {brief(text)}: write adaptive:5x4 for 5 seeds at each of 4 looks, {MOST_SEEDS} seeds at most"
         raise UsageError(msg)
     return range(most)
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
-from typing import Any
+from typing import Annotated, Any
+
+from tpobench.limits import Within, require_within
 
 MOST = 10**9
 MOST_RUNGS = 200
@@ -27,18 +29,16 @@ class Search:
     """A suite's [search] table."""
 
     axis: str  # an integer setting of the task
-    easiest: int
-    hardest: int
-    learned: float  # a seed learned if its final value is below this
-    per_doubling: int = 0  # rungs from one value to its double; 0: every whole number is one
-    beside: int = 1  # rungs on either side of the bracket that are run last
+    easiest: Annotated[int, Within(1, MOST)]
+    hardest: Annotated[int, Within(1, MOST)]
+    learned: Annotated[float, Within(0, 1e15)]  # a seed learned if its final value is below this
+    per_doubling: Annotated[int, Within(0, 64)] = 0  # rungs from one value to its double; 0: every whole number is one
+    beside: Annotated[int, Within(0, 8)] = 1  # rungs on either side of the bracket that are run last
 
     def __post_init__(self) -> None:
-        _require(1 <= self.easiest < self.hardest, "easiest must be at least 1 and below hardest: larger is harder")
-        _require(self.hardest <= MOST, f"hardest must be at most {MOST:,}")
-        _require(0 < self.learned < float("inf"), "learned must be positive and finite")
-        _require(0 <= self.per_doubling <= 64, "per_doubling must be between 0 (every whole number) and 64")
-        _require(0 <= self.beside <= 8, "beside must be between 0 and 8")
+        require_within(self)
+        _require(self.easiest < self.hardest, "easiest must be at least 1 and below hardest: larger is harder")
+        _require(self.learned > 0, "learned must be positive")
         _require(self._rungs() <= MOST_RUNGS, f"the range has more than {MOST_RUNGS} levels; set per_doubling, or less")
 
     def _rungs(self) -> int:

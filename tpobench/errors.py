@@ -16,6 +16,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAMED = 80  # characters of a name or value in a message
+
 
 class TpobenchError(Exception):
     """Anything tpobench refuses, in one line: what, where, what would work."""
@@ -71,9 +73,15 @@ class Stopped(TpobenchError):
     exit_code = 130
 
 
+def brief(text: str) -> str:
+    """A text as one line can name it: what does not print is escaped, and it is cut."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= LONGEST_NAMED else f"{line[:LONGEST_NAMED]}..."
+
+
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
     """`unknown rule 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
-    options = sorted(valid)
+    name, options = brief(name), sorted(valid)
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     place = f" in {where}" if where else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.errors import UsageError, unknown
+from tpobench.errors import UsageError, brief, unknown
 from tpobench.identity import chosen
 from tpobench.records import SCHEMA, canonical
 from tpobench.suite import Cell, Suite, Value
@@ -335,19 +335,20 @@ def parse_seeds(text: str) -> list[int]:
         UsageError: anything else.
     """
     seeds: list[int] = []
+    where = f"--seeds {brief(text)}"
     parts = [p.strip() for p in text.split(",")]
     for part in parts:
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part, re.ASCII)
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
         if match is None or int(match[2] or match[1]) >= MAX_SEED:
-            msg = f"--seeds {text}: write a count such as 20, a range such as 0-9, or a list such as 1,3"
+            msg = f"{where}: write a count such as 20, a range such as 0-9, or a list such as 1,3"
             raise UsageError(msg)
         first, last = int(match[1]), match[2]
         named = range(first) if len(parts) == 1 and last is None else range(first, int(last or first) + 1)
         if len(seeds) + len(named) > MAX_RUNS:
-            msg = f"--seeds {text}: names more than {MAX_RUNS:,} seeds"
+            msg = f"{where}: names more than {MAX_RUNS:,} seeds"
             raise UsageError(msg)
         seeds += named
     if not seeds:
-        msg = f"--seeds {text}: names no seed; write a count such as 20, a range such as 0-9, or a list such as 1,3"
+        msg = f"{where}: names no seed; write a count such as 20, a range such as 0-9, or a list such as 1,3"
         raise UsageError(msg)
     return sorted(set(seeds))

@@ -6,12 +6,12 @@ Suite files are data: no code, no includes, no environment variables.  docs/suit
 from __future__ import annotations
 
 import copy
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tpobench.errors import UsageError, unknown
+from tpobench.errors import UsageError, brief, unknown
+from tpobench.limits import load_toml, read_settings
 from tpobench.suite_model import ID, Cell, Report, Suite, Training, Value
 from tpobench.suite_reading import Document, build_suite, parse_value, set_key
 
@@ -21,7 +21,6 @@ __all__ = [
 ]  # fmt: skip
 
 SCALES = ("paper", "quick")
-MAX_BYTES = 1_000_000
 
 
 def suites_folder() -> Path:
@@ -65,7 +64,7 @@ def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool =
         raise UsageError(msg)
     document, suite = made[scale, smoke]
     for override in overrides:
-        where = f"--set {override}"
+        where = f"--set {brief(override)}"
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             msg = f"{where}: write KEY=VALUE, for example --set training.steps=100"
@@ -126,10 +125,7 @@ def _locate(name: str) -> Path:
 
 def _read(path: Path) -> Document:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            msg = f"{path}: larger than 1 MB; a suite file holds settings, not data"
-            raise UsageError(msg)
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return load_toml(read_settings(path))
+    except (OSError, ValueError) as error:
         msg = f"{path}: not readable as TOML: {error}"
         raise UsageError(msg) from error

@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from tpobench.bisection import Search
 from tpobench.identity import NEUTRAL, chosen
+from tpobench.limits import NUMBER, Number, Within, require_within
 from tpobench.tasks.settings import OPTIMIZERS, SETTINGS
 
 Value = str | int | float | bool
@@ -22,6 +23,13 @@ ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0
 HYPER = "hyper."  # how the axes of hyperparameters begin
 MATCHINGS = ("prompts", "interactions")
 DTYPES = ("float32", "float64")
+MOST_POINTS = 10**6  # of a curve
+MOST_THRESHOLDS = 100
+MOST_CELLS = 10_000
+MOST_BYTES = 2**40  # of the seeds of a job
+EPOCHS = Within(1, 10**5)
+Epochs = Annotated[int, EPOCHS]
+Points = Annotated[int, Within(1, MOST_POINTS)]
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
@@ -39,21 +47,24 @@ def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
 class Training:
     """How every rule of the suite is trained."""
 
-    steps: int
-    epochs: int
+    steps: Annotated[int, Within(1, 10**8)]
+    epochs: Epochs
     optimizer: str
-    learning_rate: float
-    record_every: int = 1
+    learning_rate: Annotated[float, Within(0, 1e15)]
+    record_every: Annotated[int, Within(1, 10**8)] = 1
     matching: str = "prompts"  # what rules are given equally: prompts, or interactions with the environment
-    seed_batch: int = 1  # seeds trained side by side in one job
-    threads: int = 1
+    seed_batch: Annotated[int, Within(1, 10**5)] = 1  # seeds trained side by side in one job
+    threads: Annotated[int, Within(1, 1024)] = 1
     dtype: str = "float32"
     diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record what tells why a rule learns, beside how well
 
     def __post_init__(self) -> None:
-        for name in ("steps", "epochs", "record_every", "seed_batch", "threads"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        _require(0 < self.learning_rate < float("inf"), "learning_rate must be positive and finite")
+        require_within(self)
+        _require(self.learning_rate > 0, "learning_rate must be positive")
+        _require(
+            self.steps // self.record_every < MOST_POINTS,
+            f"record_every must leave a curve at most {MOST_POINTS:,} points",
+        )
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("matching", self.matching, MATCHINGS)
         _one_of("dtype", self.dtype, DTYPES)
@@ -64,17 +75,16 @@ class Report:
     """How the runs are scored."""
 
     metric: str = "error"
-    window: int = 50  # the final value is the mean over the last `window` recorded points
-    thresholds: tuple[float, ...] = (0.1, 0.01)
-    persist: int = 3  # recorded points a threshold must be held to count as reached
-    solved: float = 0.05
-    worst: float = 1.0  # the score of a diverged run
+    window: Points = 50  # the final value is the mean over the last `window` recorded points
+    thresholds: Annotated[tuple[float, ...], NUMBER] = (0.1, 0.01)
+    persist: Points = 3  # recorded points a threshold must be held to count as reached
+    solved: Number = 0.05
+    worst: Number = 1.0  # the score of a diverged run
 
     def __post_init__(self) -> None:
         _require(ID.fullmatch(self.metric) is not None, "metric must be the name of a metric, such as 'error'")
-        _require(self.window >= 1, "window must be at least 1")
-        _require(self.persist >= 1, "persist must be at least 1")
-        _require(len(self.thresholds) >= 1, "thresholds must hold at least one number")
+        require_within(self)
+        _require(1 <= len(self.thresholds) <= MOST_THRESHOLDS, f"thresholds must hold 1 to {MOST_THRESHOLDS} numbers")
 
 
 @dataclass(frozen=True)
@@ -100,10 +110,10 @@ class Suite:
     task: Mapping[str, Value]  # kind and the fields of its settings, neutral ones where they are set
     training: Training
     algorithms: tuple[str, ...]
-    version: int = 1
+    version: Annotated[int, Within(1, 10**9)] = 1
     notes: str = ""
     deviations: tuple[str, ...] = ()  # how it differs from the published protocol, a sentence each
-    seeds: int = 10
+    seeds: Annotated[int, Within(1, 10**6)] = 10
     grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     hyper: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     # its axis is one of the grid's, with every level that a search may visit

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tpobench.bisection import Search, require_axis
-from tpobench.errors import UsageError, unknown
+from tpobench.errors import UsageError, brief, unknown
 from tpobench.identity import chosen
-from tpobench.suite_model import ID, Report, Suite, Training, Value
+from tpobench.limits import NUMBER, load_toml, require_within
+from tpobench.suite_model import EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
 from tpobench.tasks.settings import SETTINGS
 
 Document = dict[str, Any]
@@ -37,8 +38,8 @@ def parse_value(text: str) -> Any:
 
 def _parse_scalar(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = load_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"] if len(parsed) == 1 else text
 
@@ -109,10 +110,6 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
             msg = f"{where}: '{key}' must be a table, written [{key}]"
             raise UsageError(msg)
     plain = {k: _typed(document[k], t, k, where) for k, t in scalars.items() if k in document}
-    for key in ("seeds", "version"):
-        if plain.get(key, 1) < 1:
-            msg = f"{where}: {key} must be at least 1"
-            raise UsageError(msg)
     for rule in plain["algorithms"]:
         _check_id(rule, "algorithms", where)
     types = _task_types(document, where)
@@ -134,16 +131,28 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         smoke=dict(document.get("smoke", {})),
         **plain,
     )
+    try:
+        require_within(suite)
+    except ValueError as error:
+        msg = f"{where}: {error}"
+        raise UsageError(msg) from error
     if search and search.learned >= suite.report.worst:  # which is what a diverged seed scores
         msg = f"{where}: search.learned must be below report.worst, which is {suite.report.worst:g}"
         raise UsageError(msg)
     for swept in suite.swept:
         _require_free(swept, [*types, *_types(Training)], suite.hyper, where)
+    if (count := math.prod(map(len, suite.grid.values()))) > MOST_CELLS:
+        msg = f"{where}: [grid]: {count:,} cells, at most {MOST_CELLS:,}; shorten an axis, or leave one out"
+        raise UsageError(msg)
     try:
         cells = suite.cells  # every cell must be valid, not only the base settings
     except ValueError as error:
         msg = f"{where}: [grid]: {error}"
         raise UsageError(msg) from error
+    needed = max((cell.training.seed_batch * cell.task.bytes_per_seed for cell in cells), default=0)
+    if needed > MOST_BYTES:
+        msg = f"{where}: a job needs {needed / 2**40:.1f} TiB of memory, at most 1; lower training.seed_batch or [task]"
+        raise UsageError(msg)
     for optimizer in (c.training.optimizer for c in cells if c.training.optimizer not in task_type.optimizers):
         msg = (
             f"{where}: training.optimizer={optimizer} needs matrices of a transformer; task kind {task_type.kind} "
@@ -180,11 +189,12 @@ def _typed(value: Any, kind: Any, key: str, where: str) -> Any:
     """`value` if it is of the kind that the key takes; an integer is a number, true and false are neither."""
     if get_origin(kind) is tuple:
         return _typed_list(value, get_args(kind)[0], key, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind or value in (float("inf"), float("-inf")) or value != value:  # noqa: PLR0124 - nan
+    whole_number = kind is float and type(value) is int
+    if type(value) is not kind and not whole_number:
         raise _wrong(value, KIND_NAMES[kind], key, where)
-    return value
+    if kind is float and not NUMBER.holds(value):  # nor is nan
+        raise _wrong(value, f"{KIND_NAMES[kind]} of {NUMBER}", key, where)
+    return float(value) if whole_number else value
 
 
 def _typed_list(value: Any, kind: Any, key: str, where: str) -> tuple[Any, ...]:
@@ -194,7 +204,7 @@ def _typed_list(value: Any, kind: Any, key: str, where: str) -> tuple[Any, ...]:
 
 
 def _wrong(value: Any, needed: str, key: str, where: str) -> UsageError:
-    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    shown = str(value).lower() if isinstance(value, bool) else brief(repr(value))
     return UsageError(f"{where}: '{key}' is {shown}; it must be {needed}")
 
 
@@ -275,8 +285,9 @@ def _hyper(table: Mapping[str, Any], where: str) -> dict[str, dict[str, Value]]:
                 sweep = f" (to sweep it: hyper.{name} = [...], for every rule)" if isinstance(value, list) else ""
                 needed = "a number, a text, or true or false" + sweep
                 raise _wrong(value, needed, f"hyper.{rule}.{name}", where)
-            if name == "epochs" and (type(value) is not int or value < 1):
-                raise _wrong(value, "an integer of at least 1", f"hyper.{rule}.epochs", where)
+            if name == "epochs" and (type(value) is not int or not EPOCHS.holds(value)):
+                raise _wrong(value, f"an integer of {EPOCHS}", f"hyper.{rule}.epochs", where)
+            _typed(value, float if type(value) is int else type(value), f"hyper.{rule}.{name}", where)
     return {rule: dict(values) for rule, values in table.items()}
 
 
@@ -285,10 +296,13 @@ def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
     times = table.get("ms_per_step", {})
     if not isinstance(times, dict):
         raise _wrong(times, "a table such as {default = 5.0}", "cost.ms_per_step", where)
-    return {"ms_per_step": {k: _typed(v, float, f"cost.ms_per_step.{k}", where) for k, v in times.items()}}
+    typed = {k: _typed(v, float, f"cost.ms_per_step.{k}", where) for k, v in times.items()}
+    for rule in (rule for rule, ms in typed.items() if ms < 0):
+        raise _wrong(typed[rule], "at least 0", f"cost.ms_per_step.{rule}", where)
+    return {"ms_per_step": typed}
 
 
 def _check_id(name: str, key: str, where: str) -> None:
     if ID.fullmatch(name) is None:
-        msg = f"{where}: '{key}' holds '{name}'; names are a-z, 0-9, _ and -, at most 64 characters"
+        msg = f"{where}: '{key}' holds '{brief(name)}'; names are a-z, 0-9, _ and -, at most 64 characters"
         raise UsageError(msg)

@@ -12,14 +12,14 @@ reason = "known since #12, the fix waits for a release"
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tpobench.check.evidence import GateCell
-from tpobench.errors import UsageError, unknown
+from tpobench.errors import UsageError, brief, unknown
+from tpobench.limits import load_toml, read_settings
 
 NEEDED, OPTIONAL = ("cell", "rule", "until", "reason"), ("suite", "measure")
 
@@ -61,8 +61,8 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
         UsageError: no such file, or not a list of waivers.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = load_toml(read_settings(path))
+    except (OSError, ValueError) as error:
         msg = f"--waivers {path}: not readable as TOML: {error}"
         raise UsageError(msg) from error
     for key in document:
@@ -85,11 +85,11 @@ def _waiver(entry: dict[str, Any], where: str) -> Waiver:
             raise UsageError(msg)
     until = entry["until"]
     if type(until) is not dt.date:
-        msg = f"{where}: 'until' is {until!r}; write a date without quotes, such as 2027-01-31"
+        msg = f"{where}: 'until' is {brief(repr(until))}; write a date without quotes, such as 2027-01-31"
         raise UsageError(msg)
     for key, value in entry.items():
         if key != "until" and (not isinstance(value, str) or not value.strip()):
-            msg = f"{where}: '{key}' is {value!r}; it must be a text that is not empty"
+            msg = f"{where}: '{key}' is {brief(repr(value))}; it must be a text that is not empty"
             raise UsageError(msg)
     return Waiver(**{k: v if k == "until" else v.strip() for k, v in entry.items()})
 

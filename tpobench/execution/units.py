@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tpobench.errors import UsageError
+from tpobench.errors import UsageError, brief
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -16,10 +16,10 @@ def parse_duration(text: str, where: str) -> float:
     Raises:
         UsageError: anything else, or nothing.
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)(min|s|m|h|d)", text, re.ASCII)
+    parts = re.findall(r"(\d{1,12}(?:\.\d{1,12})?)(min|s|m|h|d)", text, re.ASCII)
     seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        msg = f"{where} {text}: write a duration such as 90s, 20m or 1h30m"
+        msg = f"{where} {brief(text)}: write a duration such as 90s, 20m or 1h30m"
         raise UsageError(msg)
     return seconds
 
@@ -30,10 +30,10 @@ def parse_bytes(text: str, where: str) -> int:
     Raises:
         UsageError: anything else, or less than a megabyte.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", text, re.ASCII | re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?) ?([KMGT]?)(?:i?B)?", text, re.ASCII | re.IGNORECASE)
     size = int(float(match[1]) * BYTES[match[2].upper()]) if match else 0
     if size < BYTES["M"]:
-        msg = f"{where} {text}: write a size of at least 1M, such as 500M or 4G"
+        msg = f"{where} {brief(text)}: write a size of at least 1M, such as 500M or 4G"
         raise UsageError(msg)
     return size
 

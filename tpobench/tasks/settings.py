@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from tpobench.identity import chosen
 from tpobench.images import DATA
+from tpobench.limits import Number, Within, require_within
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
 BUDGET_KEYS = ("prompts", "candidates")
 PLAIN = ("adam", "normalized")  # optimizers of any vector of parameters
 OPTIMIZERS = ("muon", *PLAIN)  # muon turns matrices, which only the transformer has
+Arms = Annotated[int, Within(2, 10**7)]
+Batch = Annotated[int, Within(1, 10**8)]  # what fits into memory, `bytes_per_seed` says
+Candidates = Annotated[int, Within(1, 10**6)]
 HASH = re.compile(r"([0-9a-f]{64})?")
 
 
@@ -33,13 +37,12 @@ class BanditSettings:
     metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
     diagnostics: ClassVar[tuple[str, ...]] = ()
 
-    arms: int = 100
-    samples: int = 100
-    baseline: float = 0.5
+    arms: Arms = 100
+    samples: Annotated[int, Within(2, 10**8)] = 100
+    baseline: Number = 0.5
 
     def __post_init__(self) -> None:
-        _require(self.arms >= 2, "arms must be at least 2")
-        _require(self.samples >= 2, "samples must be at least 2")
+        require_within(self)
 
     @property
     def bytes_per_seed(self) -> int:
@@ -57,12 +60,11 @@ class ContextsSettings:
     metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
     diagnostics: ClassVar[tuple[str, ...]] = ()
 
-    contexts: int = 100
-    arms: int = 10
+    contexts: Batch = 100
+    arms: Arms = 10
 
     def __post_init__(self) -> None:
-        _require(self.contexts >= 1, "contexts must be at least 1")
-        _require(self.arms >= 2, "arms must be at least 2")
+        require_within(self)
 
     @property
     def bytes_per_seed(self) -> int:
@@ -83,20 +85,17 @@ class SequenceSettings:
     metrics: ClassVar[tuple[str, ...]] = ("error", "gradient_norm")
     diagnostics: ClassVar[tuple[str, ...]] = ("all_fail", "some_success", "weight_failure", "weight_success")
 
-    vocabulary: int = 2
-    length: int = 10
+    vocabulary: Annotated[int, Within(2, 2**16)] = 2
+    length: Annotated[int, Within(1, 64)] = 10
     target: str = "reverse_copy"
     reward: str = "terminal"
-    prompts: int = 100
-    candidates: int = 8
+    prompts: Batch = 100
+    candidates: Candidates = 8
 
     def __post_init__(self) -> None:
-        _require(self.vocabulary >= 2, "vocabulary must be at least 2")
-        _require(1 <= self.length <= 64, "length must be between 1 and 64")
+        require_within(self)
         _require(self.target in TARGETS, f"target must be one of {', '.join(TARGETS)}")
         _require(self.reward in REWARDS, f"reward must be one of {', '.join(REWARDS)}")
-        _require(self.prompts >= 1, "prompts must be at least 1")
-        _require(self.candidates >= 1, "candidates must be at least 1")
 
     @property
     def bytes_per_seed(self) -> int:
@@ -144,18 +143,14 @@ class SampledSettings:
     metrics: ClassVar[tuple[str, ...]] = ("error", "misalignment")
     diagnostics: ClassVar[tuple[str, ...]] = ()
 
-    contexts: int = 100
-    arms: int = 10
-    candidates: int = 8
-    skew: float = 1.0
-    handicap: float = 0.0
+    contexts: Batch = 100
+    arms: Arms = 10
+    candidates: Candidates = 8
+    skew: Annotated[float, Within(0, 10)] = 1.0
+    handicap: Annotated[float, Within(0, 20)] = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.contexts >= 1, "contexts must be at least 1")
-        _require(self.arms >= 2, "arms must be at least 2")
-        _require(self.candidates >= 1, "candidates must be at least 1")
-        _require(0 <= self.skew <= 10, "skew must be between 0 and 10")
-        _require(0 <= self.handicap <= 20, "handicap must be between 0 and 20")
+        require_within(self)
 
     @property
     def bytes_per_seed(self) -> int:
@@ -181,17 +176,16 @@ class MnistSettings:
 
     data: str = "mnist"
     data_sha256: str = ""
-    contexts: int = 100
-    hidden: int = 50
+    contexts: Batch = 100
+    hidden: Annotated[int, Within(1, 10**5)] = 50
 
     def __post_init__(self) -> None:
+        require_within(self)
         _require(self.data in DATA, f"data must be one of {', '.join(DATA)}")
         _require(
             HASH.fullmatch(self.data_sha256) is not None,
             "data_sha256 must be 64 hexadecimal digits, or empty for the published data",
         )
-        _require(self.contexts >= 1, "contexts must be at least 1")
-        _require(self.hidden >= 1, "hidden must be at least 1")
 
     @property
     def bytes_per_seed(self) -> int:
