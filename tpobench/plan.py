@@ -15,7 +15,7 @@ from tpobench.errors import UsageError, brief, unknown
 from tpobench.identity import chosen
 from tpobench.records import SCHEMA, canonical
 from tpobench.suite import Cell, Suite, Value
-from tpobench.tasks.settings import SETTINGS, recorded_metrics
+from tpobench.tasks.settings import recorded_metrics, task_settings
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
@@ -282,8 +282,7 @@ def resolve(
 
 def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:
     """Seeds that fit side by side into a device's memory, at most all of the suite's."""
-    settings = SETTINGS[str(task["kind"])](**{k: v for k, v in task.items() if k != "kind"})
-    return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // settings.bytes_per_seed))
+    return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // task_settings(task).bytes_per_seed))
 
 
 def match_budget(
@@ -316,16 +315,7 @@ def _like_defaults(rule: Algorithm) -> dict[str, Value]:
 
 def interactions_of(spec: RunSpec) -> int:
     """Rollouts that a run draws: updates times what one update draws."""
-    task = spec.task
-    if task["kind"] == "sequence":
-        per_step = int(task["prompts"]) * int(task["candidates"])
-    elif task["kind"] == "sampled":
-        per_step = int(task["contexts"]) * int(task["candidates"])
-    elif task["kind"] == "tokens":
-        per_step = int(task["prompts"])
-    else:
-        per_step = int(task.get("samples", task.get("contexts", 0)))  # exact updates count one per context
-    return int(spec.training["steps"]) * per_step
+    return int(spec.training["steps"]) * task_settings(spec.task).interactions_per_step
 
 
 def parse_seeds(text: str) -> list[int]:

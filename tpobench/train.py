@@ -19,7 +19,7 @@ from tpobench.tasks.bandit import BanditTask, ContextsTask
 from tpobench.tasks.mnist import MnistTask
 from tpobench.tasks.sampled import SampledTask
 from tpobench.tasks.sequence import SequenceTask
-from tpobench.tasks.settings import SETTINGS, streams
+from tpobench.tasks.settings import streams, task_settings
 from tpobench.tasks.task import Policy, Step, Task
 from tpobench.tasks.tokens import TokensTask
 
@@ -131,7 +131,7 @@ def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snaps
 
 def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
-    settings = SETTINGS[str(task["kind"])](**{k: v for k, v in task.items() if k != "kind"})
+    settings = task_settings(task)
     cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
     return TASKS[settings.kind](settings, noise)

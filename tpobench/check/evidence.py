@@ -14,6 +14,7 @@ from tpobench.records import BROKEN, FINISHED, RunRecord
 from tpobench.results import final_value
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
+from tpobench.tasks.settings import task_settings
 
 ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", re.IGNORECASE)
 
@@ -206,11 +207,8 @@ def _margin(kind: str, margins: Mapping[str, Margin], record: RunRecord) -> Marg
 
 def resolution(record: RunRecord) -> float:
     """1 / N_eval, with N_eval the scored rollouts behind a final value; 0 where the error is computed exactly."""
-    task = record.spec["task"]
-    if task.get("kind") not in {"sequence", "tokens"}:
-        return 0.0
-    rollouts = int(task["prompts"]) * (int(task["candidates"]) if task["kind"] == "sequence" else 1)
-    return 1 / (rollouts * int(record.reporting["window"]))
+    rollouts = task_settings(record.spec["task"], f"results of '{record.spec['suite']}'").scored_rollouts
+    return 0.0 if rollouts is None else 1 / (rollouts * int(record.reporting["window"]))
 
 
 def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:

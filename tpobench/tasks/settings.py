@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from tpobench.errors import UsageError, unknown
 from tpobench.identity import chosen
 from tpobench.images import DATA
 from tpobench.limits import Number, Within, require_within
@@ -28,7 +31,33 @@ def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assert
 
 
 @dataclass(frozen=True)
-class BanditSettings:
+class TaskSettings(ABC):
+    """What plans, checks and reports ask of a kind of task; a kind that leaves one of these out cannot be made."""
+
+    kind: ClassVar[str]
+    offers: ClassVar[frozenset[str]]  # what rules may need: label, draws, candidates
+    optimizers: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[tuple[str, ...]]
+    diagnostics: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def interactions_per_step(self) -> int:
+        """Rollouts that one update draws; exact updates count one per context."""
+
+    @property
+    @abstractmethod
+    def scored_rollouts(self) -> int | None:
+        """N_eval, the rollouts whose failures one recorded error counts; None where it is computed exactly."""
+
+    @property
+    @abstractmethod
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound."""
+
+
+@dataclass(frozen=True)
+class BanditSettings(TaskSettings):
     """One context, `arms` arms, `samples` tallied draws a step; arm 0 pays 1 (TPO section 3.1)."""
 
     kind: ClassVar[str] = "bandit"
@@ -45,13 +74,23 @@ class BanditSettings:
         require_within(self)
 
     @property
+    def interactions_per_step(self) -> int:
+        """Every draw."""
+        return self.samples
+
+    @property
+    def scored_rollouts(self) -> None:
+        """The error is the policy's own, not a share of draws."""
+        return
+
+    @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: logits, their gradient, and the draws."""
         return 64 * (self.arms + self.samples)
 
 
 @dataclass(frozen=True)
-class ContextsSettings:
+class ContextsSettings(TaskSettings):
     """`contexts` contexts of `arms` arms with N(0, 1) logits and exact population updates (TPO section 3.2)."""
 
     kind: ClassVar[str] = "contexts"
@@ -67,13 +106,23 @@ class ContextsSettings:
         require_within(self)
 
     @property
+    def interactions_per_step(self) -> int:
+        """One per context."""
+        return self.contexts
+
+    @property
+    def scored_rollouts(self) -> None:
+        """The error is the policy's own, not a share of draws."""
+        return
+
+    @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: a dozen tensors of the logits' shape."""
         return 128 * self.contexts * self.arms
 
 
 @dataclass(frozen=True)
-class SequenceSettings:
+class SequenceSettings(TaskSettings):
     """A transformer answers a prompt of `length` tokens with its `target` transform (TPO sections 3.4 to 3.7).
 
     `prompts` B contexts a step, `candidates` K rollouts of each.
@@ -96,6 +145,16 @@ class SequenceSettings:
         require_within(self)
         _require(self.target in TARGETS, f"target must be one of {', '.join(TARGETS)}")
         _require(self.reward in REWARDS, f"reward must be one of {', '.join(REWARDS)}")
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K rollouts of each prompt."""
+        return self.prompts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> int:
+        """Those of the step."""
+        return self.interactions_per_step
 
     @property
     def bytes_per_seed(self) -> int:
@@ -123,6 +182,11 @@ class TokensSettings(SequenceSettings):
         _require(self.reward != "terminal", "reward must be bag_of_tokens or sequential: next tokens are scored alone")
 
     @property
+    def interactions_per_step(self) -> int:
+        """One rollout of each prompt, however many next tokens are drawn beside it."""
+        return self.prompts
+
+    @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: one rollout per prompt, and the groups."""
         groups = 64 * self.prompts * self.length * (self.candidates + self.vocabulary)
@@ -130,7 +194,7 @@ class TokensSettings(SequenceSettings):
 
 
 @dataclass(frozen=True)
-class SampledSettings:
+class SampledSettings(TaskSettings):
     """`contexts` contexts of `arms` arms, `candidates` K draws with replacement in each (not in the TPO paper).
 
     Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
@@ -153,13 +217,23 @@ class SampledSettings:
         require_within(self)
 
     @property
+    def interactions_per_step(self) -> int:
+        """K draws in each context."""
+        return self.contexts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> None:
+        """The error is the policy's own, not a share of draws."""
+        return
+
+    @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: a dozen tensors of logits and of draws."""
         return 128 * self.contexts * (self.arms + 2 * self.candidates)
 
 
 @dataclass(frozen=True)
-class MnistSettings:
+class MnistSettings(TaskSettings):
     """A network of two hidden layers names the class of an image; one class is drawn for each (TPO section 3.3).
 
     `contexts` images a step, drawn with replacement; `hidden` units in each hidden layer.  `data_sha256` names the
@@ -188,6 +262,16 @@ class MnistSettings:
         )
 
     @property
+    def interactions_per_step(self) -> int:
+        """One class for each image."""
+        return self.contexts
+
+    @property
+    def scored_rollouts(self) -> None:
+        """The error is the policy's own, not a share of draws."""
+        return
+
+    @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound.
 
@@ -198,10 +282,29 @@ class MnistSettings:
         return 4 * (8 * parameters + 4 * self.contexts * (pixels + 4 * self.hidden)) + 10_000_000
 
 
-SETTINGS: dict[str, type[BanditSettings | ContextsSettings | SequenceSettings | SampledSettings | MnistSettings]] = {
+SETTINGS: dict[str, type[TaskSettings]] = {
     s.kind: s
     for s in (BanditSettings, ContextsSettings, SequenceSettings, TokensSettings, SampledSettings, MnistSettings)
 }
+
+
+def task_settings(task: Mapping[str, Any], where: str = "the run") -> TaskSettings:
+    """The settings in a run's spec.
+
+    Raises:
+        UsageError: of a kind, or with settings, that are not known here.
+    """
+    values = {k: v for k, v in task.items() if k != "kind"}
+    if (kind := str(task.get("kind"))) not in SETTINGS:
+        raise unknown("task.kind", kind, SETTINGS, where)
+    names = [f.name for f in dataclasses.fields(SETTINGS[kind])]
+    for name in values.keys() - names:
+        raise unknown("key", f"task.{name}", [f"task.{n}" for n in names], where)
+    try:
+        return SETTINGS[kind](**values)
+    except (TypeError, ValueError) as error:
+        msg = f"{where}: task.{error}"
+        raise UsageError(msg) from error
 
 
 def recorded_metrics(task: Mapping[str, Any], *, diagnostics: bool = False) -> tuple[str, ...]:
