@@ -76,6 +76,14 @@ def test_a_table_longer_than_a_page_becomes_several_floats():
     assert text.count(r"\label{tab:s-1-2-t-1}") == 1
 
 
+def test_many_tables_in_a_row_find_their_pages():
+    """LaTeX gives up at more than 18 floats that wait for a page: after every 15 they are set."""
+    table = Table("t", "T", ("A",), ((TableCell("a"),),), "")
+    text = latex(Report((Section("s", "S", (table,) * 32, (), (), ()),)))
+    runs = [part.count(r"\begin{table}") for part in re.split(r"(?m)^\\tpoflush$", text)]
+    assert runs == [15, 15, 2]
+
+
 def test_latex_compiles(tmp_path):
     """By the TeX that is here; without one, its structure is what can be checked."""
     diverged = [record("tpo", s, [0.5, None], status="diverged") for s in range(3)]

@@ -16,6 +16,7 @@ from tpobench.data import VARIABLE, Found, Missing, files_of, find, fingerprint,
 from tpobench.errors import DataUnavailable, unknown
 from tpobench.images import DATA, load_images
 from tpobench.plan import Plan, RunSpec
+from tpobench.printable import printable
 from tpobench.suite import Suite
 
 BUNDLED = "digits"
@@ -156,7 +157,7 @@ def _missing(
     lines += [f"{m.data.name}: {m.data.size} bytes, sha256 {m.data.sha256}" for m in missing]
     lines += [f"searched: {', '.join(map(str, missing[0].searched))}"]
     lines += [f"remedy: {remedy}" for remedy in (*remedies(data, data_dir), *(() if fixed else OTHERS))]
-    return "\n  ".join(lines)
+    return "\n  ".join(map(printable, lines))
 
 
 def _unverified(data: str, wrong: Sequence[Found], data_dir: Path | None, *, fixed: bool) -> str:
@@ -164,7 +165,7 @@ def _unverified(data: str, wrong: Sequence[Found], data_dir: Path | None, *, fix
     lines += [f"{copy.path}: {copy.problem}" for copy in wrong]
     others = () if fixed else OTHERS if any(not copy.sha256 for copy in wrong) else (ALLOW, *OTHERS)
     lines += [f"remedy: {remedy}" for remedy in (replacement(wrong[0], data_dir), *others)]
-    return "\n  ".join(lines)
+    return "\n  ".join(map(printable, lines))
 
 
 def _other(data: str, sha256: str, mark: str, copies: Sequence[Found]) -> str:

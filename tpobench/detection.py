@@ -110,13 +110,15 @@ class Detections:
         )
         for (suite, cell), own in itertools.groupby(self.rows, lambda r: (r.suite, r.cell)):
             rows = list(own)
-            yield f"\n{suite}, {cell} (family of {rows[0].power.family})"
+            yield ""
+            yield f"{suite}, {cell} (family of {rows[0].power.family})"
             width = max(len(" - ".join(r.arms)) for r in rows)
             for r in rows:
                 what = "difference" if len(r.arms) == 2 else "mean"
                 how = ", paired" if r.paired else ""
                 yield f"  {' - '.join(r.arms):<{width}}  {what} {r.observed:.3g}{how}: {r.text}"
-        yield f"\n{self.signature}"
+        yield ""
+        yield self.signature
 
     def as_dict(self) -> dict[str, Any]:
         """Everything in full precision."""

@@ -111,7 +111,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
             raise UsageError(msg)
     plain = {k: _typed(document[k], t, k, where) for k, t in scalars.items() if k in document}
     for rule in plain["algorithms"]:
-        _check_id(rule, "algorithms", where)
+        check_id(rule, "algorithms", where)
     types = _task_types(document, where)
     task_type = SETTINGS[document["task"]["kind"]]
     settings = _construct(task_type, {k: v for k, v in document["task"].items() if k != "kind"}, "task", where)
@@ -276,7 +276,7 @@ def _require_free(name: str, settings: Iterable[str], hyper: Mapping[str, Any], 
 
 def _hyper(table: Mapping[str, Any], where: str) -> dict[str, dict[str, Value]]:
     for rule, values in table.items():
-        _check_id(rule, "hyper", where)
+        check_id(rule, "hyper", where)
         if not isinstance(values, dict):
             msg = f"{where}: 'hyper.{rule}' must be a table of hyperparameters, written [hyper.{rule}]"
             raise UsageError(msg)
@@ -302,7 +302,12 @@ def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
     return {"ms_per_step": typed}
 
 
-def _check_id(name: str, key: str, where: str) -> None:
+def check_id(name: str, key: str, where: str) -> None:
+    """A name that may stand in a suite, a list of words and the name of a file.
+
+    Raises:
+        UsageError: it may not.
+    """
     if ID.fullmatch(name) is None:
         msg = f"{where}: '{key}' holds '{brief(name)}'; names are a-z, 0-9, _ and -, at most 64 characters"
         raise UsageError(msg)

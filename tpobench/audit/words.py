@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from tpobench import __version__
 from tpobench.audit.checks import Pair
 from tpobench.audit.runs import Runs
 from tpobench.lint import Checks, Finding, by_code
-from tpobench.report.data import finite, table_data
+from tpobench.report.data import as_json, table_data
 from tpobench.report.markdown import md_escape, table_lines
 from tpobench.report.model import Table
 from tpobench.stats.compare import Comparison, tie_group
@@ -111,4 +110,4 @@ def audit_json(found: Audit) -> str:
             for r in runs.runs
         ],
     }  # fmt: skip
-    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(content)

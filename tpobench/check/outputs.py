@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tpobench.check.baseline import log_path
 from tpobench.check.judgement import Judgement, Row
+from tpobench.printable import printable, printable_lines
+from tpobench.report.markdown import md_code, md_escape
 
 SCHEMA = 1  # of the JSON
 HEADER = ("suite", "cell", "rule", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
 MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
 SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
-ILLEGAL_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def cells_of(row: Row) -> list[str]:
     """A row of the table, in the order of HEADER."""
     v, arm = row.verdict, row.cell.arm
     return [
-        arm.suite, arm.place, arm.rule, row.cell.measure, number(v.old), number(v.new), *difference(row),
-        p_text(v.p), p_text(v.adjusted), row.label,
+        *map(printable, (arm.suite, arm.place, arm.rule, row.cell.measure)), number(v.old), number(v.new),
+        *difference(row), p_text(v.p), p_text(v.adjusted), row.label,
     ]  # fmt: skip
 
 
@@ -65,7 +64,7 @@ def text(judgement: Judgement) -> str:
     told = [f"{label}: {names}: {why}" for label, names, why in judgement.reasons]
     lines += ["", *told] if told else []
     lines += ["", *(f"note: {note}" for note in judgement.notes)] if judgement.notes else []
-    return "\n".join([*lines, "", *legend(judgement), judgement.signature])
+    return "\n".join(map(printable, [*lines, "", *legend(judgement), judgement.signature]))
 
 
 def legend(judgement: Judgement) -> list[str]:
@@ -134,19 +133,19 @@ def junit(judgement: Judgement) -> str:
     suite = _suite(len(found), counts)
     properties = ET.SubElement(suite, "properties")
     for name, value in (("headline", judgement.headline), ("signature", judgement.signature)):
-        ET.SubElement(properties, "property", name=name, value=_xml(value))
+        ET.SubElement(properties, "property", name=name, value=printable_lines(value))
     for row, kind, message in found:
         case = _case(
             suite, f"tpobench.{row.cell.arm.suite}.{row.cell.arm.place}", f"{row.cell.arm.rule} {row.cell.measure}"
         )
         inside = ET.SubElement(case, "properties")
         for name, value in _properties(row).items():
-            ET.SubElement(inside, "property", name=name, value=_xml(value))
+            ET.SubElement(inside, "property", name=name, value=printable_lines(value))
         if kind:
-            told = ET.SubElement(case, kind, message=_xml(message))
+            told = ET.SubElement(case, kind, message=printable_lines(message))
             if kind != "skipped":
                 told.set("type", row.verdict.status)
-                told.text = _xml(f"{row.cell.name}: {message}")
+                told.text = printable_lines(f"{row.cell.name}: {message}")
     if not found:
         _broken_case(suite, "nothing compared", judgement.headline)
     return _document(suite)
@@ -171,12 +170,12 @@ def _suite(tests: int, counts: dict[str, int]) -> ET.Element:
 
 
 def _broken_case(suite: ET.Element, kind: str, message: str) -> None:
-    told = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=_xml(message), type=kind)
-    told.text = _xml(message)
+    told = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=printable_lines(message), type=kind)
+    told.text = printable_lines(message)
 
 
 def _case(suite: ET.Element, place: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=_xml(place), name=_xml(name), time="0")
+    return ET.SubElement(suite, "testcase", classname=printable_lines(place), name=printable_lines(name), time="0")
 
 
 def _document(suite: ET.Element) -> str:
@@ -206,10 +205,6 @@ def _properties(row: Row) -> dict[str, str]:
     return {k: str(value) for k, value in values.items() if value not in {None, ""}}
 
 
-def _xml(value: str) -> str:
-    return ILLEGAL_XML.sub("�", value)
-
-
 # ---- GitHub
 
 
@@ -226,14 +221,14 @@ def github_commands(judgement: Judgement) -> list[str]:
 
 
 def command(kind: str, title: str, message: str) -> str:
-    """A workflow command: `%`, CR and LF are escaped in both, `:` and `,` in the title too."""
+    """A workflow command on one line: `%`, CR and LF are escaped in both, `:` and `,` in the title too."""
     data = {"%": "%25", "\r": "%0D", "\n": "%0A"}
     prop = {**data, ":": "%3A", ",": "%2C"}
     return f"::{kind} title={_escaped(title, prop)}::{_escaped(message, data)}"
 
 
 def _escaped(value: str, codes: dict[str, str]) -> str:
-    return "".join(codes.get(character, character) for character in value)
+    return printable("".join(codes.get(character, character) for character in value))
 
 
 # ---- Markdown
@@ -242,18 +237,19 @@ def _escaped(value: str, codes: dict[str, str]) -> str:
 def markdown(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
     """The step summary: verdict, changed cells, reasons, all cells folded, signature; never above `most_bytes`."""
     b = judgement.baseline
-    head = [f"## tpobench check: {_md(judgement.headline)}", ""]
+    head = [f"## tpobench check: {md_escape(judgement.headline)}", ""]
     rows = judgement.changed
     if rows:
-        head += [*_md_table(rows), "", *(f"{_md(line)}." for line in legend(judgement)), ""]
-        head += [f"- **{_md(label)}** {_md(names)}: {_md(why)}" for label, names, why in judgement.reasons]
+        head += [*_md_table(rows), "", *(f"{md_escape(line)}." for line in legend(judgement)), ""]
+        told = (map(md_escape, reason) for reason in judgement.reasons)
+        head += [f"- **{label}** {names}: {why}" for label, names, why in told]
         head += [""]
-    notes = [f"> {_md(note)}\n" for note in judgement.notes]
+    notes = [f"> {md_escape(note)}\n" for note in judgement.notes]
     updated = f", updated {b.log[-1].get('date')}: {b.log[-1].get('reason')}" if b.log else ""
     foot = [
-        _md(f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}"),
+        md_escape(f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}"),
         "",
-        f"`{judgement.signature}`",
+        md_code(judgement.signature),
     ]
     full = ["<details><summary>All cells</summary>", "", *_md_table(judgement.rows), "", "</details>", ""]
     return _fitting([head, notes, full, foot], most_bytes)
@@ -261,13 +257,13 @@ def markdown(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
 
 def markdown_of_error(message: str) -> str:
     """The step summary of a check that could not be made."""
-    return f"## tpobench check: not made\n\n{_md(message)}\n"
+    return f"## tpobench check: not made\n\n{md_escape(message)}\n"
 
 
 def _md_table(rows: Iterable[Row]) -> list[str]:
     lines = ["| " + " | ".join(HEADER) + " |", "|" + " --- |" * len(HEADER)]
     for row in rows:
-        shown = [_md(cell) for cell in cells_of(row)]
+        shown = [md_escape(cell) for cell in cells_of(row)]
         if row.verdict.status == "regressed":
             shown[-1] = f"**{shown[-1]}**"
         lines.append("| " + " | ".join(shown) + " |")
@@ -289,10 +285,3 @@ def _fitting(parts: Sequence[Sequence[str]], most_bytes: int) -> str:
             break
         kept.append(line)
     return "\n".join(kept) + cut + "\n" + foot + "\n"
-
-
-def _md(value: str) -> str:
-    """Plain text in a table cell or a line: no links, tags, emphasis or cell borders."""
-    value = re.sub(r"([\\`*|\[\]])", r"\\\1", value.replace("\n", " "))
-    value = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", value)
-    return html.escape(value, quote=False)

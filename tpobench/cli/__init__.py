@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -12,7 +13,8 @@ import typer
 from tpobench import __version__
 from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored
 from tpobench.cli.base import answer, app, say
-from tpobench.errors import TpobenchError
+from tpobench.errors import DataUnavailable, TpobenchError, UsageError
+from tpobench.printable import printable
 
 __all__ = ["app", "browse", "compare", "data", "inspect", "judge", "machine", "main", "reproduce", "runs", "stored"]
 
@@ -42,11 +44,17 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a title may hold what the terminal cannot show
     try:
         app()
+    except DataUnavailable as error:
+        say(f"tpobench: {error}")  # a line for each file and remedy
+        sys.exit(error.exit_code)
     except TpobenchError as error:
-        say(f"tpobench: {error}")
+        say(printable(f"tpobench: {error}"))
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        if isinstance(error, OSError) and error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:  # of any path in the words
+            say(printable(f"tpobench: {error.filename}: {error.strerror}"))
+            sys.exit(UsageError.exit_code)
         if os.environ.get("TPOBENCH_DEBUG") == "1":
             traceback.print_exc()
-        say(f"tpobench: internal error: {type(error).__name__}: {error}; TPOBENCH_DEBUG=1 shows where")
+        say(printable(f"tpobench: internal error: {type(error).__name__}: {error}; TPOBENCH_DEBUG=1 shows where"))
         sys.exit(INTERNAL_ERROR)

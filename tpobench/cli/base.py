@@ -7,13 +7,14 @@ object.  Nothing heavy is imported before a verb needs it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tpobench.errors import UsageError
+from tpobench.printable import printable, printable_lines, shortened
 
 if TYPE_CHECKING:
     from tpobench.records import RunRecord
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+WIDEST = 500  # characters of one entry of a table: --json has all of a longer one
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -47,12 +49,17 @@ PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of
 
 def answer(text: str) -> None:
     """Say to standard output what was asked for."""
-    print(text)  # noqa: T201 - the command line speaks
+    print(printable_lines(text))  # noqa: T201 - the command line speaks
 
 
 def say(text: str) -> None:
     """Say to standard error what people want to know."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
+    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
+
+
+def one_per_line(texts: Iterable[object]) -> str:
+    """Each text on a line of its own, whatever names it holds."""
+    return "\n".join(printable(str(text)) for text in texts)
 
 
 def split(values: Sequence[str] | None) -> list[str]:
@@ -92,12 +99,17 @@ def failure(record: RunRecord) -> dict[str, Any]:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns of plain text; numbers to the right."""
-    shown = [[("-" if v is None else f"{v:g}" if isinstance(v, float) else str(v)) for v in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *shown]) for i in range(len(header))]
+    lines = [[_entry(value) for value in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = [
         bool(rows) and all(v is None or isinstance(v, int | float) for v in column)
         for column in zip(*rows, strict=True)
     ]
-    lines = [list(header), *shown]
     aligned = [[c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)] for line in lines]
     return "\n".join("  ".join(line).rstrip() for line in aligned)
+
+
+def _entry(value: object) -> str:
+    """One entry of a table: on one line, and no longer than a line of text may be."""
+    text = "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return shortened(printable(text), WIDEST)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import JsonOption, PathArgument, answer, app, split, table
+from tpobench.cli.base import JsonOption, PathArgument, answer, app, one_per_line, split, table
 from tpobench.errors import NothingToDo, UsageError
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ def compare(
         )
     found = found.under(_plans([Path(a), Path(b)] if within is None else [within]))
     if as_json:
-        answer(json.dumps(found.as_dict(), ensure_ascii=False, allow_nan=False))
+        answer(json.dumps(found.as_dict(), allow_nan=False))
         return
-    for line in comparison_lines(found):
-        answer(line)
+    answer(one_per_line(comparison_lines(found)))
 
 
 def _loaded(path: str, other: str) -> Results:
@@ -83,7 +82,7 @@ def comparison_lines(found: Compared) -> list[str]:
     lines = [f"A = {found.a}", f"B = {found.b}", f"{found.measure.name}: {found.measure.scalar}"]
     if found.settings:
         lines.append(f"A -> B: {'; '.join(found.settings)}")
-    lines += ["", _rows(found), ""]
+    lines += ["", *_rows(found).split("\n"), ""]
     lines += [_suite(s, sum(r.key.suite == s.suite for r in found.rows)) for s in found.suites]
     if not found.suites:
         lines.append("1 row: no suite-level test")
@@ -181,10 +180,9 @@ def power(
     goal = None if target is None else parse_target(target)
     found = detect(load_results(path), target=goal, seeds=seeds, metric=metric, rules=split(algos))
     if as_json:
-        answer(json.dumps(found.as_dict(), ensure_ascii=False, allow_nan=False))
+        answer(json.dumps(found.as_dict(), allow_nan=False))
         return
-    for line in found.lines():
-        answer(line)
+    answer(one_per_line(found.lines()))
 
 
 __all__: list[Any] = ["compare", "comparison_lines", "power"]

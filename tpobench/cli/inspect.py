@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import JsonOption, PathArgument, answer, app, say, split
+from tpobench.cli.base import JsonOption, PathArgument, answer, app, one_per_line, say, split
 from tpobench.errors import StorageFull, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def lint_(*, path: PathArgument = Path("results"), strict: StrictOption = False,
 
     found = lint(path)
     if as_json:
-        answer(json.dumps(_as_dict(found), ensure_ascii=False))
+        answer(json.dumps(_as_dict(found)))
     else:
-        answer("\n".join(_lines(found)))
+        answer(one_per_line(_lines(found)))
     _conclude(found, strict=strict)
 
 
@@ -137,4 +137,4 @@ def _write(out: Path, files: dict[str, str]) -> None:
     except OSError as error:
         msg = f"cannot write {out}: {error.strerror}"
         raise StorageFull(msg) from error
-    say("\n".join(f"wrote {path}" for path in written))
+    say(one_per_line(f"wrote {path}" for path in written))

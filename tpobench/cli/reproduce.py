@@ -273,7 +273,7 @@ def _tell(
         from tpobench.report.data import finite
 
         found = {"items": [data_of(c) for c in cards], "suites": list(answers), "files": [str(p) for p in written]}
-        answer(json.dumps(finite(found), ensure_ascii=False, allow_nan=False))
+        answer(json.dumps(finite(found), allow_nan=False))
         return
     for line in lines_of(cards[0], table) if len(cards) == 1 else summary_lines(cards, table):
         answer(line)

@@ -36,6 +36,7 @@ from tpobench.cli.base import (
 from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located, require_reader
 from tpobench.errors import NothingToDo, RunsFailed, Stopped, TpobenchError, UsageError, unknown
 from tpobench.execution.units import duration, parse_bytes, parse_duration
+from tpobench.printable import printable
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
@@ -508,7 +509,7 @@ def _show_plans(
                 del row["cpu_s"]
             if not any(r["reason"] for r in rows):
                 rows = [{k: v for k, v in r.items() if k != "reason"} for r in rows]
-            answer(f"{plan.suite.name}: {plan.suite.title} -> {folder}")
+            answer(printable(f"{plan.suite.name}: {plan.suite.title} -> {folder}"))
             answer(table(list(rows[0]), [list(r.values()) for r in rows]))
             around = "unknown" if wall is None else duration(wall)
             spent = "unknown" if cpu is None else duration(cpu)

@@ -21,11 +21,13 @@ from tpobench.cli.base import (
     app,
     cell_text,
     failure,
+    one_per_line,
     say,
     split,
     table,
 )
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, unknown
+from tpobench.printable import printable
 
 if TYPE_CHECKING:
     from tpobench.merge import Merged
@@ -56,8 +58,8 @@ def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False)
         return
     columns = [k for k in rows[0] if k in {"folder", *ALWAYS_SHOWN} or any(r[k] for r in rows)]
     answer(table(columns, [[r[k] for k in columns] for r in rows]))
-    for line in _reasons([*broken, *skipped]):
-        answer(line)
+    if broken or skipped:
+        answer(one_per_line(_reasons([*broken, *skipped])))
     if broken:
         answer(
             f"{len(broken)} runs without a result: the `tpobench run` command that made them tries them again; "
@@ -151,7 +153,7 @@ def report(
     for file in files:
         if file.suffix == ".md":
             answer(file.read_text(encoding="utf-8"))
-    say("\n".join(f"wrote {file}" for file in files))
+    say(one_per_line(f"wrote {file}" for file in files))
 
 
 def _require_outside(out: Path, path: Path) -> None:
@@ -188,7 +190,7 @@ def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, a
         files, kept = [str(p.path) for p in packed], [str(c) for c in copies]
         answer(json.dumps({"files": files, "damaged": damaged, "copies": kept}))
     else:
-        say("\n".join(f"packed {p.path}: {p.runs} runs, {p.path.stat().st_size / 1e6:.1f} MB" for p in packed))
+        say(one_per_line(f"packed {p.path}: {p.runs} runs, {p.path.stat().st_size / 1e6:.1f} MB" for p in packed))
 
 
 def _packable(path: Path) -> list[Path]:
@@ -296,7 +298,8 @@ def verify_(
         for v in verdicts:
             r = v.record
             where = " ".join(t for t in (r.spec["suite"], r.spec["algorithm"], cell_text(r.spec["cell"])) if t != "-")
-            answer(f"{v.outcome}: {where} seed {r.spec['seed']} ({r.id})" + (f": {v.text}" if v.text else ""))
+            text = f": {v.text}" if v.text else ""
+            answer(printable(f"{v.outcome}: {where} seed {r.spec['seed']} ({r.id}){text}"))
     _conclude(verdicts)
     if all(v.outcome == IMPOSSIBLE for v in verdicts):
         msg = f"none of the {len(verdicts)} runs drawn can be verified here; --seed draws others"

@@ -68,9 +68,10 @@ def load_plugin(plugin: Plugin) -> None:
     """Run a plugin, which calls `tpobench.register(...)`.  An edited one replaces the rules it had registered before.
 
     Raises:
-        UsageError: an error in it, or it registers nothing.
+        UsageError: an error in it, or it registers nothing, or a rule by a name that no suite could hold.
     """
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
+    from tpobench.suite_reading import check_id  # noqa: PLC0415 - likewise
 
     version, rules = _loaded.get(plugin.path, ("", frozenset()))
     if version == plugin.version:
@@ -95,5 +96,7 @@ def load_plugin(plugin: Plugin) -> None:
     if not added:
         msg = f"plugin {plugin.path} registers no rule; call tpobench.register(Algorithm(...)) in it"
         raise UsageError(msg)
+    for name in added:
+        check_id(name, "register", f"plugin {plugin.path}")
     VERSIONS.update(dict.fromkeys(added, plugin.version))
     _loaded[plugin.path] = plugin.version, frozenset(added)

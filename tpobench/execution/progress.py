@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from tpobench.execution.units import duration
+from tpobench.printable import printable
 
 INTERVAL_S = 30.0
 
@@ -89,4 +90,4 @@ class ProgressBar:
 
 def progress_for(title: str, total: int, already: int, stream: IO[str]) -> ProgressBar | ProgressLines:
     """The display that suits the stream."""
-    return (ProgressBar if stream.isatty() else ProgressLines)(title, total, already, stream)
+    return (ProgressBar if stream.isatty() else ProgressLines)(printable(title), total, already, stream)

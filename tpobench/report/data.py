@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tpobench import __version__
+from tpobench.printable import printable
 from tpobench.report.cells import Cell
 from tpobench.report.metrics import Metric
 from tpobench.report.model import Report, Table
 
 SCHEMA = 2
+FORMULA = re.compile(r"'* *[=+\-@]")
+NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?|-|[+-]?(inf|nan)")
 COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
 
 
@@ -46,11 +50,23 @@ def csv_text(report: Report) -> str:
     """Per-seed values, one line per run; floats in full precision."""
     rows = seed_rows(report)
     columns = [*COLUMNS, *(k for k in dict.fromkeys(k for row in rows for k in row) if k not in COLUMNS)]
+    return as_csv(columns, rows)
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A line for each row; text that a spreadsheet would take for a formula begins with an apostrophe."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_csv_text, columns))
+    writer.writerows([_csv_text(row.get(k, "")) for k in columns] for row in rows)
     return out.getvalue()
+
+
+def _csv_text(value: object) -> object:
+    if type(value) is not str:
+        return value
+    text = printable(value)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def json_text(report: Report) -> str:
@@ -71,7 +87,13 @@ def json_text(report: Report) -> str:
         "quarantined": report.quarantined,
         "unverified_data": [found.as_dict() for found in report.unverified],
     }
-    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(content)
+
+
+def as_json(content: object) -> str:
+    """A file of JSON; halves of surrogate pairs, which no UTF-8 can hold, as their escapes."""
+    text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def table_data(table: Table) -> dict[str, Any]:

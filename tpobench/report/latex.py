@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 
+from tpobench.printable import printable, shortened
 from tpobench.report.model import Report, Section, Table, TableCell
 
+LETTERS = set("ßæøåœłıÆØÅŒŁ¡¿§¶©£")  # beside those with accents
+ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "↓": r"$\downarrow$",
     "↑": r"$\uparrow$", "−": "$-$", "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$", "×": r"$\times$", "|": r"\textbar{}",
-    "–": "--", "…": r"\dots{}", '"': "''", "\n": " ", "\0": "{}",
+    "–": "--", "—": "---", "…": r"\dots{}", '"': "''", "`": r"\`{}", "\0": "{}", "≈": r"$\approx$", "≠": r"$\ne$",
+    "∞": r"$\infty$", "→": r"$\to$", "←": r"$\leftarrow$", "·": r"$\cdot$", "°": r"$^\circ$", "²": "$^2$", "³": "$^3$",
+    "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$",
+    "θ": r"$\theta$", "λ": r"$\lambda$", "μ": r"$\mu$", "π": r"$\pi$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$",
+    "Δ": r"$\Delta$",
 }  # fmt: skip
+FLOATS = 15  # in a row: of 18 that wait for a page LaTeX takes no other
 ROWS = 40  # of one float: what a page holds
+LONGEST = 500  # letters of an entry: what is wider than 2,000 of them TeX cannot measure
 LONG = 20  # letters from which an entry takes two lines
 HEAD = r"""% tpobench report; needs \usepackage{booktabs}
-% Restyle: define \tpobest, \tpoleader, \tpofont, \tpostack or \tpowide before \input.
+% Restyle: define \tpobest, \tpoleader, \tpofont, \tpostack, \tpochar, \tpoflush or \tpowide before \input.
 \providecommand{\tpobest}[1]{\textbf{#1}}% the best and all that cannot be told from it
 \providecommand{\tpoleader}[1]{\underline{#1}}% the best point estimate
 \providecommand{\tpofont}{\small}
+\providecommand{\tpochar}[2]{\ifdefined\Umathchar#2\else[U+#1]\fi}% a character that pdfTeX has no font for
+\providecommand{\tpoflush}{\clearpage}% after many tables, none of which has found its page
 \providecommand{\tpostack}[2][t]{\begin{tabular}[#1]{@{}l@{}}#2\end{tabular}}% an entry on several lines
 % Shrinks what is wider than the text, leaves the rest alone.
 \makeatletter
@@ -28,9 +42,21 @@ HEAD = r"""% tpobench report; needs \usepackage{booktabs}
 
 
 def tex_escape(text: str) -> str:
-    """Plain text for LaTeX, comparison signs and arrows in math."""
-    text = "".join(TEX.get(c, c) for c in text.replace("--", "-\0-"))  # two hyphens would become a dash
+    """Plain text on one line for LaTeX, comparison signs and arrows in math."""
+    text = printable(text.replace("\n", " "))
+    text = re.sub(r"([-,'])(?=\1)", "\\1\0", text)  # two of them would become a dash or a quote
+    text = re.sub(r"^(?=[\[*])", "\0", text)  # after \\ a bracket or a star would be its argument
+    text = "".join(TEX.get(c) or _letter(c) for c in text)
     return text.replace("$<$=", r"$\le$").replace("$>$=", r"$\ge$")
+
+
+def _letter(character: str) -> str:
+    """The character where every LaTeX has it; other scripts where the engine has them."""
+    parts = unicodedata.normalize("NFD", character)
+    accented = character < "\u0180" and parts[0].isascii() and ACCENTS.issuperset(parts[1:])
+    if accented or character in LETTERS:
+        return character
+    return f"\\tpochar{{{ord(character):04X}}}{{{character}}}"
 
 
 def latex(report: Report) -> str:
@@ -39,10 +65,20 @@ def latex(report: Report) -> str:
     for section in report.sections:
         for table in section.tables:
             lines += ["", *_table(section, table)]
-        lines += [f"% \\includegraphics{{figures/{f.name}.pdf}} % {f.caption}" for f in section.figures if f.ending]
+        figures = (f for f in section.figures if f.ending)
+        lines += [f"% \\includegraphics{{figures/{f.name}.pdf}} % {printable(f.caption)}" for f in figures]
     for found in report.unverified:
         lines += ["", f"{{\\footnotesize\\raggedright {tex_escape(str(found))}.\\par}}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_flushed(lines)) + "\n"
+
+
+def _flushed(lines: Iterable[str]) -> Iterator[str]:
+    """Room for the tables that wait, before they are too many for LaTeX."""
+    floats = itertools.count(1)
+    for line in lines:
+        yield line
+        if line == "\\end{table}" and next(floats) % FLOATS == 0:
+            yield "\\tpoflush"
 
 
 def _table(section: Section, table: Table) -> Iterator[str]:
@@ -78,7 +114,7 @@ def _tabular(header: Sequence[str], rows: Sequence[Sequence[TableCell]]) -> Iter
 
 
 def _label(name: str) -> str:
-    return "".join(c if c.isalnum() or c in ".-" else "-" for c in name)
+    return re.sub("[^A-Za-z0-9.-]", "-", name)
 
 
 def _breakable(line: str) -> str:
@@ -88,6 +124,7 @@ def _breakable(line: str) -> str:
 
 def _heading(text: str) -> str:
     """A long heading on two lines, broken after a comma or near its middle."""
+    text = shortened(text, LONGEST)
     before, comma, after = text.partition(", ")
     if len(text) <= LONG:
         return tex_escape(text)
@@ -104,12 +141,12 @@ def _cell(cell: TableCell) -> str:
 
 
 def _lines(text: str) -> list[str]:
+    text = shortened(text, LONGEST)
     return text.split("; ") if len(text) > LONG else [text]
 
 
 def _marked(text: str, cell: TableCell) -> str:
     text = tex_escape(text)
-    text = f"{{}}{text}" if text.startswith("[") else text  # after \\ a bracket would be a length
     text = f"\\tpoleader{{{text}}}" if cell.leader else text
     return f"\\tpobest{{{text}}}" if cell.best else text
 

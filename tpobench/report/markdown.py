@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
+from tpobench.printable import printable
 from tpobench.report.cells import Problem
 from tpobench.report.model import Report, Table, TableCell
 
@@ -33,7 +34,11 @@ def markdown(report: Report) -> str:
 
 def table_lines(table: Table) -> Iterator[str]:
     """One table, folded where it is long."""
-    yield f"<details><summary>{html.escape(table.title)}</summary>" if table.folded else f"### {md_escape(table.title)}"
+    yield (
+        f"<details><summary>{html.escape(printable(table.title))}</summary>"
+        if table.folded
+        else f"### {md_escape(table.title)}"
+    )
     yield ""
     yield "| " + " | ".join(map(md_escape, table.header)) + " |"
     yield "|" + " --- |" * len(table.header)
@@ -41,8 +46,8 @@ def table_lines(table: Table) -> Iterator[str]:
         yield "| " + " | ".join(map(_cell, row)) + " |"
     for note in table.notes:
         yield f"\n{md_escape(note)}."
-    for line in table.signature.splitlines():
-        yield f"\n`{line}`"
+    for line in table.signature.split("\n"):
+        yield f"\n{md_code(line)}"
     if table.folded:
         yield "\n</details>"
 
@@ -79,7 +84,20 @@ def grouped(problems: Sequence[Problem]) -> list[tuple[str, str, str, str, str, 
 
 
 def md_escape(text: str) -> str:
-    """Plain text: no emphasis, links, tags or cell borders; `grpo_no_kl` and `>2000` stay as they are."""
-    text = re.sub(r"([\\`*|])", r"\\\1", text.replace("\n", " "))
+    """Plain text on one line: no emphasis, links, tags, entities, formulas, headings, lists or cell borders.
+
+    `grpo_no_kl`, `[0.1, 0.2]` and `>2000` stay as they are.
+    """
+    text = re.sub(r"([\\`*|$]|~~)", r"\\\1", printable(text.replace("\n", " ")))
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", text)
-    return re.sub(r"<(?=[A-Za-z/!?])", r"\<", re.sub(r"\](?=[(\[:])", r"\]", text))
+    text = re.sub(r"^( *)(#{1,6} |[-+] |>(?![\d.])|~{3}|={2}|-{3})", r"\1\\\2", text)
+    text = re.sub(r"^( *\d+)([.)] )", r"\1\\\2", text)
+    text = re.sub(r"\[(?=\^|[ xX]\])|\](?=[(\[:])|&(?=#?\w+;)", r"\\\g<0>", text)
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\<", text)
+
+
+def md_code(line: str) -> str:
+    """A line as code, between more backticks than it holds in a row."""
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{printable(line)}{space}{fence}"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tpobench import __version__
+from tpobench.printable import printable
 from tpobench.report.markdown import damaged, grouped
 from tpobench.report.model import FigureNote, Report
 
@@ -32,6 +33,7 @@ def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("tpobench.report", "templates"),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # what is markup stays as it is
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import matplotlib as mpl
 
@@ -12,6 +13,7 @@ from tpobench.report.cells import Cell
 from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.curves import curve_pictures
 from tpobench.report.figures.improvement import improvement_pictures
+from tpobench.report.figures.labels import drawable_cell, file_stem, undrawn
 from tpobench.report.figures.layout import Picture, save
 from tpobench.report.figures.profile import profile_pictures
 from tpobench.report.figures.reached import reached_pictures
@@ -27,8 +29,16 @@ TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of on
 
 def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -> list[Picture]:
     """All figures of one suite that its records allow: results first, diagnostics of the training last."""
-    how, found, diagnostics = how or Options(), [], []
-    chosen = [c for c in cells if c.arms]
+    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], how or Options())
+    return [
+        replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
+        for p in pictures
+    ]
+
+
+def _pictures_of(suite: str, chosen: Sequence[Cell], how: Options) -> list[Picture]:
+    found: list[Picture] = []
+    diagnostics: list[Picture] = []
     if not chosen:
         return []
     with mpl.rc_context(RC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -40,7 +41,8 @@ class Picture:
 def save(picture: Picture, ending: str) -> bytes:
     """The figure's bytes as png, pdf or svg; the same figure gives the same bytes."""
     out = BytesIO()
-    with mpl.rc_context(RC):
+    with mpl.rc_context(RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box in its place will do
         if picture.figure.get_layout_engine() is not None:
             picture.figure.draw_without_rendering()
             picture.figure.set_layout_engine("none")  # laid out once, not again for each format

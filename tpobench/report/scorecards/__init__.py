@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tpobench.errors import unknown
-from tpobench.report.scorecards.data import csv_text, data_of, json_text, rows_of, summary_data
+from tpobench.report.data import as_csv, as_json
+from tpobench.report.scorecards.data import COLUMNS, data_of, rows_of, summary_data
 from tpobench.report.scorecards.pages import file_stem, markdown_of, summary_markdown, summary_stem
 from tpobench.reproduce.scorecard import Scorecard
 
@@ -61,12 +62,12 @@ def require_formats(formats: Sequence[str]) -> None:
 def _text(card: Scorecard, name: str, figures: Mapping[Path, str]) -> str:
     if name == "md":
         return markdown_of(card, figures)
-    return json_text(data_of(card)) if name == "json" else csv_text(rows_of(card))
+    return as_json(data_of(card)) if name == "json" else as_csv(COLUMNS, rows_of(card))
 
 
 def _summary(cards: Sequence[Scorecard], name: str) -> str:
     if name == "md":
         return summary_markdown(cards)
     if name == "json":
-        return json_text(summary_data(cards))
-    return csv_text([row for card in cards for row in rows_of(card)])
+        return as_json(summary_data(cards))
+    return as_csv(COLUMNS, [row for card in cards for row in rows_of(card)])

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tpobench import __version__
-from tpobench.report.data import finite
 from tpobench.report.scorecards.texts import what
 from tpobench.reproduce.judge import Answer, Judged
 from tpobench.reproduce.measure import Measured
@@ -64,11 +60,6 @@ def summary_data(cards: Sequence[Scorecard]) -> dict[str, Any]:
     return {"schema": SCHEMA, "tpobench": __version__, "scale": cards[0].scale, "items": [data_of(c) for c in cards]}
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    """As a file."""
-    return json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def rows_of(card: Scorecard) -> list[dict[str, Any]]:
     """One row per printed number, per claim, and per comparison behind a claim."""
     rows = [_number_row(card.item.name, m) for m in card.numbers]
@@ -113,12 +104,3 @@ def _answer_row(item: str, judged: Judged, answer: Answer) -> dict[str, Any]:
 
 def _full(value: float | None) -> Any:
     return "" if value is None else value
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """As a file."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tpobench import __version__
-from tpobench.report.markdown import md_escape, table_lines
+from tpobench.report.markdown import md_code, md_escape, table_lines
 from tpobench.report.model import Table
 from tpobench.report.scorecards.tables import (
     CLAIM_VERDICTS,
@@ -49,7 +49,7 @@ def markdown_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> s
         lines += ["", *table_lines(table)]
     notes = [f"- {md_escape(note)}" for note in notes_of(card)]
     lines += ["", *notes, ""] if notes else [""]
-    return "\n".join([*lines, f"`{card.signature}`"]) + "\n"
+    return "\n".join([*lines, md_code(card.signature)]) + "\n"
 
 
 def summary_table(cards: Sequence[Scorecard]) -> Table:
@@ -97,4 +97,4 @@ def summary_markdown(cards: Sequence[Scorecard]) -> str:
         lines += [f"**{md_escape(line)}**", ""]
     lines += [*table_lines(summary_table(cards)), ""]
     lines += [f"- [{c.item.name}]({file_stem(c)}.md)" for c in cards]
-    return "\n".join([*lines, "", f"`{signature(cards)}`"]) + "\n"
+    return "\n".join([*lines, "", md_code(signature(cards))]) + "\n"
