@@ -1,8 +1,10 @@
 """What a rule refuses, what its numbers are on examples worked by hand, and how a user adds one."""
+# ruff: noqa: ARG005 - parts that ignore what they are given
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -195,6 +197,62 @@ def test_nonsense_rules_are_refused() -> None:
         Algorithm("mine", advantage_over_best, policy_gradient, compares="candidate")
     with pytest.raises(UsageError, match="did you mean 'at_snapshot'"):
         Algorithm("mine", advantage_over_best, policy_gradient, zero_gradient_on_flat="snapshot")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            {"credit": lambda groups, beta=0.1: beta},
+            "credit takes 'beta' by position, and hyperparameters are keyword-only",
+        ),
+        ({"credit": lambda groups, beta=0.1: beta}, r"put a \* before them: \(groups, \*, beta=0.1\)"),
+        ({"fit": lambda logp, groups, credit, clip=0.2, *, kl=0.1: kl}, r"\(logp, groups, credit, \*, clip=0.2\)"),
+        ({"fit": lambda logp, credit: credit}, r"fit cannot be called as \(logp, groups, credit, \*, ...\)"),
+        ({"credit": lambda: 0}, r"credit cannot be called as \(groups\)"),
+        ({"credit": None}, "credit is None; give a function"),
+        ({"keep": 1}, r"keep is 1; give a function \(groups\)"),
+        (
+            {"credit": lambda groups, *, betas=(0.1, 0.2): 0},
+            r"'betas' is \(0.1, 0.2\); give a number, true or false, or",
+        ),
+        ({"needs": {"lable"}}, "unknown optional field 'lable' in rule 'mine'; did you mean 'label'?"),
+        ({"hyper": {"beta": 1.0}}, "unknown hyperparameter 'beta' in rule 'mine'; valid: none, there is no hyperparam"),
+    ],
+)
+def test_parts_that_cannot_be_called_are_refused(parts: dict, words: str) -> None:
+    """When the rule is made, with what would work: nothing is silently no hyperparameter."""
+    with pytest.raises(UsageError, match=words):
+        Algorithm(**{"name": "mine", "credit": advantage_over_best, "fit": policy_gradient} | parts)
+
+
+def test_one_name_or_a_list_declares_what_a_rule_needs() -> None:
+    """A text is one name, not its letters."""
+    for needs in ("label", ["label"], frozenset({"label"})):
+        assert Algorithm("mine", advantage_over_best, policy_gradient, needs=needs).needs == {"label"}
+
+
+@pytest.mark.parametrize(
+    ("part", "function", "shape"),
+    [
+        (
+            "credit",
+            lambda groups: groups.reward.mean(-1),
+            r"shape \(1, 1\); it must give a tensor of shape \(1, 1, 2\)",
+        ),
+        ("credit", lambda groups: None, r"NoneType; it must give a tensor of shape \(1, 1, 2\) or \(1, 1, 2, 1\)"),
+        ("credit", lambda groups: groups.reward.numpy(), "ndarray"),
+        ("fit", lambda logp, groups, credit: -(credit.unsqueeze(-1) * logp).mean(), r"shape \(\); .* \(1, 1\)"),
+        ("fit", lambda logp, groups, credit: (logp.sum((-1, -2)), 0), "tuple; it must give"),
+        ("keep", lambda groups: groups.reward > 0, r"shape \(1, 1, 2\); it must give a tensor of shape \(1, 1\)"),
+    ],
+)
+def test_an_answer_of_another_shape_is_refused(part: str, function: Callable, shape: str) -> None:
+    """Broadcast, it would be a wrong update without a word."""
+    rule = Algorithm(**{"name": "mine", "credit": advantage_over_best, "fit": policy_gradient} | {part: function})
+    groups = make([[1, 0]], [[-1.0, -2.0]])
+    with pytest.raises(UsageError, match=f"rule 'mine': {part} gives {shape}"):
+        rule.loss(groups.old_logp, groups, rule.credit_for(groups))
 
 
 def test_missing_label_is_refused() -> None:

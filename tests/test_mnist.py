@@ -227,12 +227,12 @@ def test_classes_are_drawn_from_the_policy() -> None:
 
 
 def test_a_batch_by_hand() -> None:
-    """Class 2 is named of an image of class 1 under (1/2, 1/4, 1/4): only it is scored, and it has A = 0 - 3/8."""
+    """Class 2 is named of an image of class 1 under (1/2, 1/4, 1/4): A = 0 - 3/8, and nobody is told of class 1."""
     log_pi = torch.tensor([[[0.5, 0.25, 0.25]]]).double().log()
     label, action = torch.tensor([[1]]), torch.tensor([[2]])
     groups = classify(log_pi, label, one_hot(action, log_pi))
     assert groups.weight.tolist() == [[[0, 0, 1]]]
-    assert groups.reward.tolist() == [[[0, 1, 0]]]
+    assert groups.reward.tolist() == [[[0, 0, 0]]]
     assert groups.baseline.item() == pytest.approx(3 / 8)
     assert groups.score[0, 0].tolist() == pytest.approx([0, 0, -3 / 8])
     assert torch.equal(groups.label, label)

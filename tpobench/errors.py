@@ -85,4 +85,6 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     place = f" in {where}" if where else ""
-    return UsageError(f"unknown {kind} '{name}'{place}; {hint}valid: {', '.join(options)}")
+    return UsageError(
+        f"unknown {kind} '{name}'{place}; {hint}valid: {', '.join(options) or f'none, there is no {kind}'}"
+    )

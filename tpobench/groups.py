@@ -7,8 +7,10 @@ and T, never over S.  A rule whose rewards are per token gives a credit of shape
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +19,18 @@ from torch import Tensor
 ZERO_VARIANCE = 1e-6
 """A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
 
+ON_REQUEST = ("label", "greedy_reward", "ref_logp")
+"""Fields that a rule sees only if it declares that it needs them."""
+OPTIONAL = (*ON_REQUEST, "token_reward")
+
 
 @dataclass(frozen=True)
 class CandidateGroups:
-    """Scored candidates of S x B contexts, as they were drawn (or enumerated) under the snapshot policy pi_old."""
+    """Scored candidates of S x B contexts, as they were drawn (or enumerated) under the snapshot policy pi_old.
+
+    Nobody scored what nobody drew: where `draws` is finite, reward, score and token_reward are 0 at weight 0, whatever
+    the task hands over.
+    """
 
     old_logp: Tensor  # (S, B, K, T) log pi_old of each token
     mask: Tensor  # (S, B, K, T) 1 on real tokens
@@ -41,6 +51,22 @@ class CandidateGroups:
             if actual != shape:
                 msg = f"CandidateGroups.{name} has shape {actual}, expected {shape}"
                 raise ValueError(msg)
+        if math.isfinite(self.draws):
+            undrawn = self.weight == 0
+            for name in ("reward", "score"):  # by `where`, which keeps the order in memory
+                object.__setattr__(self, name, torch.where(undrawn, 0, getattr(self, name)))
+            if self.token_reward is not None:
+                object.__setattr__(self, "token_reward", torch.where(undrawn.unsqueeze(-1), 0, self.token_reward))
+
+    def with_only(self, needs: Collection[str]) -> CandidateGroups:
+        """What a rule sees that declares `needs`: fields ON_REQUEST that are not among them are None."""
+        hidden = [name for name in ON_REQUEST if name not in needs and getattr(self, name) is not None]
+        if not hidden:
+            return self
+        visible = copy.copy(self)
+        for name in hidden:
+            object.__setattr__(visible, name, None)
+        return visible
 
     @property
     def advantage(self) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tpobench.errors import UsageError, unknown
-from tpobench.groups import CandidateGroups
+from tpobench.groups import OPTIONAL, CandidateGroups
 
 Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K) or (S, B, K, T)
 Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)
@@ -24,6 +24,7 @@ Compares = Literal["nothing", "candidates", "draws"]
 Unit = Literal["sequence", "token"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
 NO_DEFAULT: Any = inspect.Parameter.empty
+ARGUMENTS = {"credit": ("groups",), "fit": ("logp", "groups", "credit"), "keep": ("groups",)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class Algorithm:
         ):
             if choice not in valid:
                 raise unknown(f"value of {name}", choice, valid, where)
+        needs: Any = self.needs  # a file may give one name, or a list
+        object.__setattr__(self, "needs", frozenset({needs} if isinstance(needs, str) else needs))
+        for name in sorted(self.needs):
+            if name not in OPTIONAL:
+                raise unknown("optional field", name, OPTIONAL, where)
+        for part, arguments in ARGUMENTS.items():
+            if part != "keep" or self.keep is not None:
+                _check_arguments(f"{where}: {part}", getattr(self, part), arguments)
         credit, fit = _keyword_only(self.credit), _keyword_only(self.fit)
         for name in sorted(credit.keys() & fit.keys()):
             msg = f"{where}: both credit and fit take '{name}'; rename one of them"
@@ -65,6 +74,9 @@ class Algorithm:
         for name, default in (credit | fit).items():
             if default is NO_DEFAULT:
                 msg = f"{where}: hyperparameter '{name}' has no default; give it the published value"
+                raise UsageError(msg)
+            if default is not None and not isinstance(default, bool | int | float | str):
+                msg = f"{where}: hyperparameter '{name}' is {default!r}; give a number, true or false, or a text"
                 raise UsageError(msg)
         for name, value in self.hyper.items():
             if name not in credit and name not in fit:
@@ -86,18 +98,42 @@ class Algorithm:
         return dataclasses.replace(self, hyper={**self.hyper, **overrides})
 
     def credit_for(self, groups: CandidateGroups) -> Tensor:
-        """Credit of every candidate, without gradient: (S, B, K), or (S, B, K, T) where it differs by token."""
+        """Credit of every candidate, without gradient: (S, B, K), or (S, B, K, T) where it differs by token.
+
+        Raises:
+            UsageError: the groups lack what the rule needs, or the credit is of another shape.
+        """
         for name in sorted(self.needs):
             if getattr(groups, name, None) is None:
                 msg = f"rule '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
                 raise UsageError(msg)
         with torch.no_grad():
-            return self._credit(groups)
+            credit = self._credit(groups.with_only(self.needs))
+        _check_shape(f"rule '{self.name}': credit", credit, groups.old_logp.shape[:3], groups.old_logp.shape)
+        return credit
 
     def loss(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
-        """Loss of each context, (S, B), differentiable in logp (S, B, K, T); the caller averages B and sums S."""
+        """Loss of each context, (S, B), differentiable in logp (S, B, K, T); the caller averages B and sums S.
+
+        Raises:
+            UsageError: fit or keep gives anything but one number for each context.
+        """
+        groups = groups.with_only(self.needs)
         loss = self._fit(logp, groups, credit)
-        return loss if self.keep is None else loss * self.keep(groups)
+        _check_shape(f"rule '{self.name}': fit", loss, logp.shape[:2])
+        return loss if self.keep is None else loss * self.keep_for(groups)
+
+    def keep_for(self, groups: CandidateGroups) -> Tensor:
+        """Which contexts count: (S, B).
+
+        Raises:
+            UsageError: keep gives anything but one number for each context.
+        """
+        if self.keep is None:
+            return torch.ones_like(groups.reward[..., 0])
+        keep = self.keep(groups.with_only(self.needs))
+        _check_shape(f"rule '{self.name}': keep", keep, groups.reward.shape[:2])
+        return keep
 
     @cached_property
     def _credit(self) -> Credit:
@@ -106,6 +142,40 @@ class Algorithm:
     @cached_property
     def _fit(self) -> Fit:
         return _bind(self.fit, self.hyper)
+
+
+def _check_shape(what: str, value: Any, *shapes: torch.Size) -> None:
+    """A tensor of another shape would be broadcast into a wrong update without a word."""
+    if isinstance(value, Tensor) and value.shape in shapes:
+        return
+    given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    msg = f"{what} gives {given}; it must give a tensor of shape {' or '.join(str(tuple(s)) for s in shapes)}"
+    raise UsageError(msg)
+
+
+def _check_arguments(what: str, function: Any, arguments: tuple[str, ...]) -> None:
+    """A part of a rule is called with its arguments by position; everything else is a keyword-only hyperparameter."""
+    call = f"({', '.join(arguments)}, *, ...)" if arguments != ARGUMENTS["keep"] else "(groups)"
+    if not callable(function):
+        msg = f"{what} is {function!r}; give a function {call}"
+        raise UsageError(msg)
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin that does not tell
+        return
+    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if extra := positional[len(arguments) :]:
+        written = ", ".join(str(p).replace(" = ", "=") for p in extra)
+        msg = (
+            f"{what} takes '{extra[0].name}' by position, and hyperparameters are keyword-only; put a * before them: "
+            f"({', '.join(p.name for p in positional[: len(arguments)])}, *, {written})"
+        )
+        raise UsageError(msg)
+    try:
+        signature.bind(*arguments, **_keyword_only(function))
+    except TypeError as error:
+        msg = f"{what} cannot be called as {call}: {error}"
+        raise UsageError(msg) from error
 
 
 def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Any]:
