@@ -16,6 +16,7 @@ from tpobench.errors import UsageError
 from tpobench.plan import Plan, RunSpec
 from tpobench.records import FINISHED, RunRecord, canonical
 from tpobench.results import final_value
+from tpobench.stats.curves import below_threshold
 
 Cost = Callable[[Sequence[RunSpec]], float]
 SCORING = ("metric", "window", "worst")  # of [report]: what the final value of a seed is
@@ -102,7 +103,8 @@ def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search:
     """How many seeds of a level learned, None while some have no result; a diverged seed did not learn."""
     finals = [final_value(known[s.run_id]) for s in specs if s.run_id in known]
     finite = [v for v in finals if v is not None]
-    return Outcome(sum(v < search.learned for v in finite), len(specs)) if len(finite) == len(specs) else None
+    learned = int(below_threshold(finite, search.learned).sum())
+    return Outcome(learned, len(specs)) if len(finite) == len(specs) else None
 
 
 def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:

@@ -13,6 +13,7 @@ from tpobench.errors import UsageError, unknown
 from tpobench.records import BROKEN, FINISHED, RunRecord
 from tpobench.results import final_value
 from tpobench.stats.censored import first_crossing
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
 from tpobench.tasks.settings import task_settings
 
@@ -39,7 +40,7 @@ class Measure:
         """Not solved at the end, or the threshold never reached; diverged runs are both."""
         if self.threshold is not None:
             return math.isinf(self._reached_at(record))
-        return self.value(record) > float(record.reporting.get("solved", 0.05))
+        return not below_threshold(self.value(record), float(record.reporting.get("solved", 0.05)))
 
     def _reached_at(self, record: RunRecord) -> float:
         curve = [math.nan if v is None else float(v) for v in record.curve.get(record.reporting["metric"], [])]

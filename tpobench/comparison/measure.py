@@ -14,6 +14,7 @@ from tpobench.report.metrics import scale_of
 from tpobench.report.options import Options
 from tpobench.report.scores import mean_of, rate_of, steps_of
 from tpobench.stats.censored import steps_text
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Floats
 from tpobench.stats.suite_level import Reference
 from tpobench.stats.texts import mean_text
@@ -78,8 +79,9 @@ class Measure:
             return arm.area
         if self.kind == "steps":
             return np.minimum(self.times(arm), arm.budget)
-        failed = arm.final >= self.reporting.solved if self.threshold is None else np.isinf(self.times(arm))
-        return np.asarray(failed, dtype=np.float64)
+        if self.threshold is None:
+            return (~below_threshold(arm.final, self.reporting.solved)).astype(np.float64)
+        return np.isinf(self.times(arm)).astype(np.float64)
 
     def times(self, arm: Arm) -> Floats:
         """(n,) updates to the threshold, inf where it was never reached."""

@@ -10,6 +10,7 @@ import numpy as np
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records import RunRecord
 from tpobench.stats.compare import compare_all
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.guard import Floats
 
@@ -92,7 +93,7 @@ def means(cell: CellRuns) -> Iterator[Finding]:
     for name, values in cell.finals.items():
         x = np.array(list(values.values()))
         if misleading(x, cell.reporting.solved):
-            k = int((x < cell.reporting.solved).sum())
+            k = int(below_threshold(x, cell.reporting.solved).sum())
             rate = rate_estimate(k, len(x))
             interval = f" [{rate.low:.2f}, {rate.high:.2f}]" if rate.low is not None and rate.high is not None else ""
             what = f"{name}: mean {x.mean():.2g}, median {np.median(x):.2g}; {k}/{len(x)}{interval} solved"
@@ -101,7 +102,7 @@ def means(cell: CellRuns) -> Iterator[Finding]:
 
 def misleading(x: Floats, solved: float) -> bool:
     """Both kinds of seeds, and |mean - median| above a third of a standard deviation and above `solved`."""
-    k = int((x < solved).sum())
+    k = int(below_threshold(x, solved).sum())
     far = abs(float(x.mean() - np.median(x)))
     return len(x) > 4 and 0 < k < len(x) and far > max(float(x.std(ddof=1)) / 3, solved)
 
@@ -112,7 +113,7 @@ def saturated(cell: CellRuns) -> Iterator[Finding]:
     if len(finals) < 2:
         return
     every = np.concatenate([np.array(list(own.values())) for own in finals.values()])
-    easy, hard = bool((every < cell.reporting.solved).all()), all(_unlearnt(r, cell) for r in runs)
+    easy, hard = bool(below_threshold(every, cell.reporting.solved).all()), all(_unlearnt(r, cell) for r in runs)
     if (easy or hard) and not any(c.adjusted is not None and c.adjusted < 0.05 for c in compare_all(finals).values()):
         what = f"all {len(every)} runs are {'solved' if easy else 'where they began'}, no pair of rules differs"
         yield cell.found("L081" if easy else "L082", what, finals)

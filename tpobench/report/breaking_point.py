@@ -22,6 +22,7 @@ from tpobench.stats.breaking_point import (
     compare_all_points,
 )
 from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.success_curve import Level
 from tpobench.stats.texts import p_text
 
@@ -82,7 +83,7 @@ def _label(cell: Cell, axis: str) -> str:
 
 def _learned(cell: Cell, rule: str, search: Search) -> tuple[int, int] | None:
     arm = cell.arms.get(rule)
-    return None if arm is None else (int((arm.final < search.learned).sum()), len(arm.seeds))
+    return None if arm is None else (int(below_threshold(arm.final, search.learned).sum()), len(arm.seeds))
 
 
 def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:

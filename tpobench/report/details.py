@@ -12,6 +12,7 @@ from tpobench.report.model import Table, TableCell
 from tpobench.report.options import Options
 from tpobench.report.scores import iqm_of, mean_of, rate_of, steps_of, tail_of
 from tpobench.stats.censored import StepsEstimate, step_text
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, median_estimate
 from tpobench.stats.texts import mean_text
 
@@ -46,7 +47,7 @@ def _arms(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Arm]]:
 
 def _finals(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[TableCell, ...]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
-    scale, k = scale_of(r), int((values < r.solved).sum())
+    scale, k = scale_of(r), int(below_threshold(values, r.solved).sum())
     rate = rate_of(k, n)
     found = [mean_of(values, how, r.worst), median_estimate(values), iqm_of(values), tail_of(values)]
     mean, *others = (TableCell(mean_text(e, scale), data={"estimate": asdict(e)}) for e in found)

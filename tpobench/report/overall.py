@@ -15,6 +15,7 @@ from tpobench.report.options import Options
 from tpobench.report.scores import SEED, rate_of
 from tpobench.report.text import difference_text, seed_ranges, share_text
 from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import RESAMPLES, Floats
 from tpobench.stats.multiplicity import holm
 from tpobench.stats.suite_level import (
@@ -106,7 +107,7 @@ def _overall(
     rows = []
     for name, own in scores.items():
         iqm = _estimate(own, references, "iqm")
-        solved = sum(int((own[c.label] < c.reporting.solved).sum()) for c in cells if c.label in own)
+        solved = sum(int(below_threshold(own[c.label], c.reporting.solved).sum()) for c in cells if c.label in own)
         runs = sum(len(values) for values in own.values())
         mean = TableCell(score_text(means[name]), name in tied, name == leader, {"estimate": asdict(means[name])})
         share = f"{solved}/{runs}"

@@ -16,6 +16,7 @@ from tpobench.report.options import Options
 from tpobench.report.scores import mean_of, rate_of, steps_of
 from tpobench.stats.censored import steps_text
 from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, dominated
 from tpobench.stats.texts import mean_text
 
@@ -77,7 +78,7 @@ def _mean_entry(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[str
     text = mean_text(found, scale_of(r), diverged=scored + dropped, worst=r.worst, lost=dropped)
     if metric.kind != "final":
         return text, data
-    k = int((values < r.solved).sum())
+    k = int(below_threshold(values, r.solved).sum())
     data["solved"] = {"count": k, **asdict(rate_of(k, n))}
     return text if scored == n else f"{text}; {k}/{n} solved", data
 

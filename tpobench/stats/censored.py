@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
 from tpobench.stats.guard import Floats, guarded_interval, quiet
 
@@ -30,8 +31,7 @@ class StepsEstimate:
 def first_crossing(curves: ArrayLike, steps: ArrayLike, threshold: float, persist: int) -> Floats:
     """First step with `persist` consecutive evaluations below `threshold`: (n, E) -> (n,).
 
-    inf where there is none, and for every run that diverged (a NaN anywhere). Compared in single precision: an error of
-    exactly 1% that was measured in it is not below 1%, though its double is.
+    inf where there is none, and for every run that diverged (a NaN anywhere).
     """
     x, t = np.asarray(curves, dtype=np.float64), np.asarray(steps, dtype=np.float64)
     if x.shape[1] < persist:
@@ -40,11 +40,6 @@ def first_crossing(curves: ArrayLike, steps: ArrayLike, threshold: float, persis
     below = np.asarray(np.lib.stride_tricks.sliding_window_view(under, persist, axis=1).all(axis=2))
     first = np.where(below.any(axis=1), t[below.argmax(axis=1)], np.inf)
     return np.where(np.isfinite(x).all(axis=1), first, np.inf)
-
-
-def below_threshold(values: Floats, threshold: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """`values` < `threshold` in the single precision errors are measured in."""
-    return np.asarray(values.astype(np.float32) < np.float32(threshold))
 
 
 def expected_running_time(times: ArrayLike, budget: float) -> float | None:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tpobench.stats.guard import Floats
+
+Bools = NDArray[np.bool_]
+
+
+def below_threshold(values: ArrayLike, threshold: float) -> Bools:
+    """`values` < `threshold` in the single precision that errors are measured in: the one meaning of solved or reached.
+
+    An error of exactly 1% that was measured in it is not below 1%, though its double is.
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(np.asarray(values, dtype=np.float64).astype(np.float32) < np.float32(threshold))
 
 
 def final_window(curves: ArrayLike, window: int, worst: float) -> Floats:

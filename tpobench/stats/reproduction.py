@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from tpobench.stats.censored import below_threshold
+from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import expanded_level
 from tpobench.stats.guard import Floats, guarded_interval
 
