@@ -83,8 +83,6 @@ class Bench:
 def bench_fixture(monkeypatch, capsys, tmp_path):
     """A Bench in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     before = signal.getsignal(signal.SIGTERM)
     yield Bench(monkeypatch, capsys, tmp_path)
     signal.signal(signal.SIGTERM, before)

@@ -1,10 +1,32 @@
 """What every test gets."""
 
+import os
+import re
+
 import pytest
 from record_helpers import command
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.execution import plugins
+
+# What a shell, a terminal or a workflow tells this program and its children; a test says itself what it needs.
+TOLD = re.compile(
+    r"(TPOBENCH|FAULT|GITHUB|LC|MPL)\w+|CI|(NO_|FORCE_|CLI)COLOR\w*|COLUMNS|LINES|TERM|LANG(UAGE)?|\w+_(proxy|PROXY)"
+    r"|PYTHON(UTF8|IOENCODING|COERCECLOCALE|WARNINGS|DEVMODE|OPTIMIZE|HASHSEED)|SOURCE_DATE_EPOCH"
+)
+
+
+for _name in filter(TOLD.fullmatch, list(os.environ)):
+    del os.environ[_name]  # before the modules of tests are imported, and for their children too
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _the_cache_of_the_user_is_empty(tmp_path_factory):
+    """No data of this machine is found."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("platformdirs.user_cache_path", lambda name, **_: cache / name)
+        yield
 
 
 @pytest.fixture(autouse=True)

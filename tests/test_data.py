@@ -17,8 +17,7 @@ TOY = {DATA.name: DATA}
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """The user's cache folder, empty, and no variable set."""
-    monkeypatch.delenv("TPOBENCH_DATA_DIR", raising=False)
+    """The user's cache folder, empty."""
     folder = tmp_path / "cache"
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: folder / name)
     return folder / "tpobench"

@@ -50,7 +50,6 @@ def _no_data(monkeypatch, tmp_path):
     """No images of another test, no data of this machine."""
     monkeypatch.setattr(images, "_loaded", {})
     monkeypatch.setattr(data, "_given", {})
-    monkeypatch.delenv("TPOBENCH_DATA_DIR", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: tmp_path / "cache" / name)
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from golden import differences
 
 from tpobench.plan import plan_runs
 from tpobench.records import FINISHED
@@ -37,14 +38,14 @@ def test_the_scorecards_of_the_page_are_the_committed_ones():
     ("item", "scale"), [("fig1", "paper"), ("fig3", "paper"), ("fig4b", "paper"), ("table5", "quick")]
 )
 def test_the_committed_scorecards_are_those_of_the_committed_records(command_line, tmp_path, item, scale):
-    """Scored again from the packed runs, every number is the same."""
+    """Scored again from the packed runs, every number is the same, but for what processors add up differently."""
     for packed in RESULTS.glob("*.jsonl"):
         (tmp_path / packed.name).symlink_to(packed)
     code, _, err = command_line("reproduce", item, "--no-run", "--scale", scale, "--out", str(tmp_path))
     assert code == 0, err
     name = f"{item}{'-quick' * (scale == 'quick')}.json"
     again, published = (json.loads((folder / "reproduction" / name).read_text()) for folder in (tmp_path, RESULTS))
-    assert again == published
+    assert list(differences(again, published)) == []
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -71,6 +72,7 @@ def test_our_stochastic_suites_agree_with_the_reference_s_runs():
     """The table of the page, and none of its tests rejects: final errors and curves, six rules and four."""
     rows = agreement.compare_all(RESULTS)
     text = PAGE.read_text(encoding="utf-8")
-    assert put_between(text, agreement.BEGIN, agreement.END, agreement.table(rows), name="page") == text
+    again = put_between(text, agreement.BEGIN, agreement.END, agreement.table(rows), name="page")
+    assert list(differences(again.splitlines(), text.splitlines())) == []
     assert len(rows) == 6 + 4
     assert min(p for row in rows for p in row.p) > 0.05
