@@ -1,5 +1,6 @@
 """Bisection over levels: the path depends on results alone, and a suite with [search] runs, resumes and reports."""
 
+import itertools
 import json
 import math
 import os
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 from tpobench.bisection import Search, walk
 from tpobench.errors import UsageError
-from tpobench.plan import plan_runs
+from tpobench.plan import plan_runs, resolve
 from tpobench.records import Store, load_packed
-from tpobench.search import least_and_most, states, tracks_of
+from tpobench.search import Outcome, Track, TrackState, least_and_most, states, tracks_of
 from tpobench.suite import build_suite
 
 LIMIT = {"tpo": 40, "dg": 9, "reinforce": 3, "grpo": 10**6}  # arms up to which a rule learns
@@ -158,7 +159,7 @@ def test_levels_are_the_cells_of_the_suite():
         ({"task": {"kind": "bandit", "arms": 5}}, "search.axis is arms, which 'task.arms' sets; leave that out"),
         ({"grid": {"arms": [5, 6]}}, "search.axis is arms, which 'grid.arms' sets; leave that out"),
         ({"search": {**SEARCH, "hardest": 4}}, "search.easiest must be at least 1 and below hardest"),
-        ({"search": {**SEARCH, "hardest": 4096}}, "search.the range has more than 200 levels; set per_doubling"),
+        ({"search": {**SEARCH, "hardest": 10**6}}, "search.the range has more than 100,000 levels; set per_doubling"),
         ({"search": {**SEARCH, "hardest": 10**400}}, "search.hardest must be at least 1 and at most 1,000,000,000"),
         ({"search": {**SEARCH, "learned": 0}}, "search.learned must be positive"),
         ({"search": {**SEARCH, "learned": 1}}, "search.learned must be below report.worst, which is 1"),
@@ -459,3 +460,81 @@ def test_lint_does_not_miss_levels_that_a_search_did_not_visit(tpobench, command
     _, out, _ = command_line("lint", "results/tiny", "--json")
     assert "L002" not in out
     assert '"code"' in out  # it did look
+
+
+# ---- long ladders
+
+
+def every_ending(ladder, beside, visited, price):
+    """Least and most, by trying every way in which every missing level may turn out."""
+    now = walk(ladder, beside, visited.get)
+    here = sum(price(v) for v in now.wanted)
+    if now.done or (now.broke is not None and ladder.index(now.broke) - ladder.index(now.held) == 1):
+        return here, here
+    guesses = itertools.product([False, True], repeat=len(now.wanted))
+    ends = [every_ending(ladder, beside, visited | dict(zip(now.wanted, g, strict=True)), price) for g in guesses]
+    return here + min(e[0] for e in ends), here + max(e[1] for e in ends)
+
+
+@given(st.integers(2, 70), st.integers(0, 3), st.integers(0, 5), st.sets(st.integers(0, 69), max_size=4), st.data())
+def test_the_bounds_are_those_of_every_ending(count, beside, rounds, cheaper, data):
+    """However far the search has come, and whatever the levels that have records off its path still cost."""
+    search = Search("arms", 1, count, 0.5, beside=beside)
+    track = Track({}, "any", "tpo", search, search.ladder, lambda level: (level,))
+    holds = data.draw(st.integers(0, count))
+    outcomes = {}
+    for _ in range(rounds):
+        outcomes |= {v: Outcome(int(v <= holds), 1) for v in track.walked(outcomes).wanted}
+    recorded = {v for v in cheaper if 1 <= v <= count} - outcomes.keys()
+    price = {v: float(v % 3) for v in recorded}
+    state = TrackState(track, tuple(sorted(recorded | outcomes.keys())), outcomes, track.walked(outcomes))
+    visited = {v: o.holds for v, o in outcomes.items()}
+    expected = every_ending(search.ladder, beside, visited, lambda v: price.get(v, 4.0))
+    assert least_and_most(state, lambda runs: price.get(runs[0], 4.0)) == expected
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """The arms of every run that was planned."""
+    levels = []
+
+    def noting(suite, cell, *rest):
+        levels.append(cell.task.arms)
+        return resolve(suite, cell, *rest)
+
+    monkeypatch.setattr("tpobench.plan.resolve", noting)
+    return levels
+
+
+def test_of_ten_thousand_levels_only_those_are_planned_that_are_wanted(tpobench, planned):
+    """`plan` looks at the two ends, and one more for what a level costs; `run` at those that it visits beside."""
+    long = {"search": {**SEARCH, "hardest": 10_003}}
+    code, out, _ = tpobench("plan", "--json", **long)
+    costs = json.loads(out)["suites"][0]["search"]
+    assert (code, set(planned)) == (0, {4, 5, 10_003})
+    assert (costs["least_runs"], costs["most_runs"]) == (3 * 2 * 4, 3 * (2 + 14 + 1) * 4)  # 2^13 < 10,000 < 2^14
+    planned.clear()
+    code, out, _ = tpobench("run", "--json", **long)
+    tracks = {t["algorithm"]: t for t in json.loads(out)["suites"][0]["search"]["tracks"]}
+    assert (code, tracks["tpo"]["held"], tracks["dg"]["held"]) == (0, 43, 9)
+    assert set(planned) == {v for t in tracks.values() for v in t["visited"]}
+
+
+def test_a_rule_that_the_first_levels_do_not_serve_begins_where_one_does():
+    """One candidate is nothing to compare: TPO's ladder begins at two, that of REINFORCE at one."""
+    task = {"kind": "sampled", "contexts": 2, "arms": 3}
+    search = {"axis": "candidates", "easiest": 1, "hardest": 9, "learned": 0.5}
+    plan = plan_runs(build_suite("tiny", searching(task=task, search=search), "x"), ["tpo", "reinforce"], levels=(1, 9))
+    assert {t.algorithm: t.ladder for t in tracks_of(plan)} == {
+        "tpo": tuple(range(2, 10)),
+        "reinforce": tuple(range(1, 10)),
+    }
+
+
+def test_the_runs_of_a_level_are_those_of_the_whole_plan():
+    """Same ids and same order, however few levels are planned at a time."""
+    made = build_suite("tiny", searching(grid={"samples": [4, 8]}), "x")
+    whole, ends = plan_runs(made), plan_runs(made, levels=(4, 64))
+    wanted = [s.run_id for s in whole.specs if s.cell["arms"] in {4, 17, 64}]
+    assert [s.run_id for s in ends.at({17, 64, 4}).specs] == wanted
+    assert [s.run_id for s in ends.specs] == [s.run_id for s in whole.specs if s.cell["arms"] in {4, 64}]

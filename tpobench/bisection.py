@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, takewhile
 from typing import Annotated, Any
 
 from tpobench.limits import Within, require_within
 
 MOST = 10**9
-MOST_RUNGS = 200
+MOST_RUNGS = 100_000
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
@@ -39,12 +40,19 @@ class Search:
         require_within(self)
         _require(self.easiest < self.hardest, "easiest must be at least 1 and below hardest: larger is harder")
         _require(self.learned > 0, "learned must be positive")
-        _require(self._rungs() <= MOST_RUNGS, f"the range has more than {MOST_RUNGS} levels; set per_doubling, or less")
+        _require(
+            self._rungs() <= MOST_RUNGS, f"the range has more than {MOST_RUNGS:,} levels; set per_doubling, or less"
+        )
 
     def _rungs(self) -> int:
         return len(self.ladder) if self.per_doubling else self.hardest - self.easiest + 1
 
     @property
+    def ends(self) -> tuple[int, int]:
+        """The easiest level and the hardest, with which the search begins."""
+        return self.easiest, self.hardest
+
+    @cached_property
     def ladder(self) -> tuple[int, ...]:
         """Every level that the search may visit, easiest first."""
         if not self.per_doubling:

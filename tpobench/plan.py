@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,6 +120,7 @@ class Plan:
     specs: tuple[RunSpec, ...]
     skipped: tuple[Skipped, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)  # data file -> where it lies here; see `datasets.with_data`
+    at: Callable[[Collection[int]], Plan] | None = field(default=None, compare=False, repr=False)  # at other levels
 
     def jobs(self, done: Iterable[str] = ()) -> list[Job]:
         """The jobs for all specs whose id is not in `done`, in plan order."""
@@ -141,8 +143,12 @@ def plan_runs(
     algorithms: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     device: str = "cpu",
+    *,
+    levels: Collection[int] | None = None,
 ) -> Plan:
     """Every (cell, algorithm, seed) of a suite, seed-major, so that a plan cut short is still balanced.
+
+    levels: of a suite that searches, all by default; `Plan.at` makes the plan of others.
 
     Raises:
         UsageError: unknown rule, hyperparameter or device, no such device here, or a metric that is not recorded.
@@ -153,13 +159,14 @@ def plan_runs(
     memory = smallest_memory(indices) if indices else None
     rules = _rules(suite, suite.algorithms if algorithms is None else algorithms)
     wanted = range(suite.seeds) if seeds is None else seeds
-    count = len(wanted) * math.prod(map(len, suite.grid.values())) * len(rules)
+    part = suite if levels is None else suite.at(levels)
+    count = len(wanted) * math.prod(map(len, part.grid.values())) * len(rules)
     if count > MAX_RUNS:
         msg = f"suite '{suite.name}': {count:,} runs, at most {MAX_RUNS:,} make a plan; take fewer seeds or cells"
         raise UsageError(msg)
     specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
     skipped: dict[str, Skipped] = {}
-    cells = suite.cells
+    cells = part.cells
     for seed in sorted(set(wanted)):
         for cell in cells:
             for rule in rules:
@@ -171,7 +178,14 @@ def plan_runs(
                 elif seed == min(wanted):
                     spec = resolve(suite, cell, rule, 0, kind, memory)
                     skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
-    return Plan(suite, tuple(specs.values()), tuple(skipped.values()))
+    at = functools.partial(_at_levels, suite, algorithms, seeds, device)
+    return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
+
+
+def _at_levels(
+    suite: Suite, algorithms: Sequence[str] | None, seeds: Sequence[int] | None, device: str, levels: Collection[int]
+) -> Plan:
+    return plan_runs(suite, algorithms, seeds, device, levels=levels)
 
 
 def _require_recorded(metric: str, spec: RunSpec) -> None:

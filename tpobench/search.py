@@ -7,6 +7,7 @@ search goes on along the same path, and runs that are there for another reason c
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,18 +25,14 @@ SCORING = ("metric", "window", "worst")  # of [report]: what the final value of 
 
 @dataclass(frozen=True)
 class Track:
-    """One rule under one matching and at one point of the other axes, with every run that its search may take."""
+    """One rule under one matching and at one point of the other axes, with the levels that its search may visit."""
 
     axes: Mapping[str, Any]  # of the grid, without the axis searched
     matching: str
     algorithm: str
     search: Search
-    levels: Mapping[int, tuple[RunSpec, ...]]  # easiest first, the seeds of each
-
-    @property
-    def ladder(self) -> tuple[int, ...]:
-        """The levels, easiest first."""
-        return tuple(self.levels)
+    ladder: tuple[int, ...]  # levels, easiest first
+    runs_at: Callable[[int], tuple[RunSpec, ...]]  # the seeds of a level, planned when they are asked for
 
     def walked(self, outcomes: Mapping[int, Outcome]) -> Walk:
         """How far these outcomes lead."""
@@ -57,33 +54,54 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrackState:
-    """A track with the outcomes of its complete levels, and how far they lead."""
+    """A track with the levels that have any record, the outcomes of the complete ones, and how far they lead."""
 
     track: Track
+    recorded: tuple[int, ...]
     outcomes: Mapping[int, Outcome]
     walk: Walk
 
 
 def tracks_of(plan: Plan) -> tuple[Track, ...]:
-    """The searches that a plan of all levels holds, in plan order.
+    """The searches of a plan that holds the ends of the ladder, in plan order.
 
     Raises:
-        ValueError: the suite has no [search] table.
+        ValueError: the suite has no [search] table, or the plan cannot be made at other levels.
     """
-    search = plan.suite.search
-    if search is None:
-        msg = f"suite '{plan.suite.name}' has no [search] table"
+    search, plan_at = plan.suite.search, plan.at
+    if search is None or plan_at is None:
+        msg = f"suite '{plan.suite.name}' has no [search] table" if search is None else "a plan that nobody can extend"
         raise ValueError(msg)
-    groups: dict[str, dict[int, list[RunSpec]]] = {}
-    for spec in plan.specs:
-        key = canonical([_others(spec, search), spec.matching, spec.algorithm])
-        groups.setdefault(key, {}).setdefault(int(spec.cell[search.axis]), []).append(spec)
-    found = []
-    for levels in groups.values():
-        first = next(iter(levels.values()))[0]
-        seeds = {level: tuple(levels[level]) for level in sorted(levels)}
-        found.append(Track(_others(first, search), first.matching, first.algorithm, search, seeds))
-    return tuple(found)
+
+    @functools.cache
+    def runs_at(level: int) -> dict[_Key, tuple[RunSpec, ...]]:
+        return _by_track(plan_at([level]).specs, search)
+
+    def track(key: _Key, first: RunSpec) -> Track:
+        ladder = _served(search, lambda level: key in runs_at(level))
+        axes = _others(first, search)
+        return Track(axes, first.matching, first.algorithm, search, ladder, lambda level: runs_at(level)[key])
+
+    return tuple(track(key, runs[0]) for key, runs in _by_track(plan.specs, search).items())
+
+
+_Key = tuple[tuple[tuple[str, Any], ...], str, str]  # the other axes, matching, rule
+
+
+def _by_track(specs: Iterable[RunSpec], search: Search) -> dict[_Key, tuple[RunSpec, ...]]:
+    groups: dict[_Key, list[RunSpec]] = {}
+    for spec in specs:
+        key = tuple(_others(spec, search).items()), spec.matching, spec.algorithm
+        groups.setdefault(key, []).append(spec)
+    return {key: tuple(runs) for key, runs in groups.items()}
+
+
+def _served(search: Search, serves: Callable[[int], bool]) -> tuple[int, ...]:
+    """The levels at which the task serves a rule: all between two that do (one candidate is too few, two are not)."""
+    ladder = search.ladder
+    easy = next((i for i, level in enumerate(ladder) if serves(level)), len(ladder))
+    hard = next((i for i in range(len(ladder), easy, -1) if serves(ladder[i - 1])), easy)
+    return ladder[easy:hard]
 
 
 def _others(spec: RunSpec, search: Search) -> dict[str, Any]:
@@ -94,9 +112,17 @@ def states(tracks: Iterable[Track], known: Mapping[str, RunRecord]) -> tuple[Tra
     """Every search as far as its records go; a level counts once all of its seeds have a result."""
     found = []
     for track in tracks:
-        outcomes = {v: o for v, specs in track.levels.items() if (o := outcome_of(specs, known, track.search))}
-        found.append(TrackState(track, outcomes, track.walked(outcomes)))
+        recorded = recorded_levels(track, known)
+        outcomes = {v: o for v in recorded if (o := outcome_of(track.runs_at(v), known, track.search))}
+        found.append(TrackState(track, recorded, outcomes, track.walked(outcomes)))
     return tuple(found)
+
+
+def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, ...]:
+    """The levels of which any run of the rule is known, whatever became of it."""
+    cells = (r.spec["cell"] for r in known.values() if r.spec["algorithm"] == track.algorithm)
+    found = {cell.get(track.search.axis) for cell in cells}
+    return tuple(level for level in track.ladder if level in found)
 
 
 def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search: Search) -> Outcome | None:
@@ -135,24 +161,20 @@ def _criterion(reporting: Mapping[str, Any]) -> dict[str, Any]:
 
 def next_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
     """The runs of the levels that every open search wants next; seed-major like every plan."""
-    return _only(plan, {s.run_id for state in now for v in state.walk.wanted for s in state.track.levels[v]})
+    return _only(plan, [(state.track, v) for state in now for v in state.walk.wanted])
 
 
 def visited_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
     """The runs of all levels that the searches have visited or want next."""
-    return _only(plan, {
-        s.run_id
-        for state in now
-        for v in (*state.walk.visited, *state.walk.wanted)
-        for s in state.track.levels[v]
-    })  # fmt: skip
+    return _only(plan, [(state.track, v) for state in now for v in (*state.walk.visited, *state.walk.wanted)])
 
 
-def _only(plan: Plan, wanted: set[str]) -> Plan:
-    specs = tuple(s for s in plan.specs if s.run_id in wanted)
+def _only(plan: Plan, places: Sequence[tuple[Track, int]]) -> Plan:
     search = plan.suite.search
-    if search is None:
-        return dataclasses.replace(plan, specs=specs)
+    if search is None or plan.at is None:
+        return plan
+    wanted = {spec.run_id for track, level in places for spec in track.runs_at(level)}
+    specs = tuple(s for s in plan.at({level for _, level in places}).specs if s.run_id in wanted)
     skipped = tuple(s for s in plan.skipped if s.cell[search.axis] == search.easiest)  # once, not at every level
     return dataclasses.replace(plan, specs=specs, skipped=skipped)
 
@@ -160,26 +182,57 @@ def _only(plan: Plan, wanted: set[str]) -> Plan:
 def least_and_most(state: TrackState, cost: Cost) -> tuple[float, float]:
     """What the search can still cost at least and at most, over everything that the missing levels may turn out.
 
-    cost: of the runs of one level.
+    cost: of the runs of one level; the same at all levels that have no record and are neither an end nor wanted next.
     """
-    return _bounds(state.track, {v: state.outcomes[v] for v in state.walk.visited}, cost)
+    track = state.track
+    own = {*state.recorded, *state.walk.wanted, *(v for v in track.search.ends if v in track.ladder)}
+    usual = next((cost(track.runs_at(v)) for v in track.ladder if v not in own), 0.0)
+    bounds = _Bounds(track, usual, {v: cost(track.runs_at(v)) for v in own})
+    return bounds.of({v: state.outcomes[v] for v in state.walk.visited})
 
 
-def _bounds(track: Track, outcomes: Mapping[int, Outcome], cost: Cost) -> tuple[float, float]:
-    now = track.walked(outcomes)
-    if now.done:
-        return 0.0, 0.0
-    here = sum(cost(track.levels[v]) for v in now.wanted)
-    if now.held is not None and _neighbours(track, now):
-        return here, here  # the last levels decide nothing
-    further = [_bounds(track, {**outcomes, **guess}, cost) for guess in _guesses(now.wanted)]
-    return here + min(least for least, _ in further), here + max(most for _, most in further)
+class _Bounds:
+    """Least and most cost of all that may follow; what follows two brackets that look alike is counted once.
 
+    A ladder of L levels has L paths, but brackets of one width differ only in the levels beside them that are visited
+    or cost something of their own: about log2(L) kinds.
+    """
 
-def _neighbours(track: Track, now: Walk) -> bool:
-    return now.broke is not None and now.held is not None and (
-        track.ladder.index(now.broke) - track.ladder.index(now.held) == 1
-    )  # fmt: skip
+    def __init__(self, track: Track, usual: float, special: Mapping[int, float]) -> None:
+        self._track, self._usual, self._special = track, usual, special
+        self._place = {level: i for i, level in enumerate(track.ladder)}
+        self._seen: dict[tuple[Any, ...], tuple[float, float]] = {}
+
+    def of(self, outcomes: Mapping[int, Outcome]) -> tuple[float, float]:
+        now = self._track.walked(outcomes)
+        if now.done:
+            return 0.0, 0.0
+        here = sum(self._special.get(v, self._usual) for v in now.wanted)
+        if now.held is None or now.broke is None:
+            return self._further(outcomes, now, here)
+        low, high = self._place[now.held], self._place[now.broke]
+        if high - low == 1:
+            return here, here  # the last levels decide nothing
+        key = self._looks(low, high, outcomes)
+        if key not in self._seen:
+            self._seen[key] = self._further(outcomes, now, here)
+        return self._seen[key]
+
+    def _further(self, outcomes: Mapping[int, Outcome], now: Walk, here: float) -> tuple[float, float]:
+        further = [self.of({**outcomes, **guess}) for guess in _guesses(now.wanted)]
+        return here + min(least for least, _ in further), here + max(most for _, most in further)
+
+    def _looks(self, low: int, high: int, outcomes: Mapping[int, Outcome]) -> tuple[Any, ...]:
+        """A bracket seen from its lower end: all that its further levels and their costs depend on."""
+        beside, last = self._track.search.beside, len(self._track.ladder) - 1
+
+        def near(levels: Iterable[int]) -> list[tuple[int, int]]:
+            places = ((self._place[v] - low, v) for v in levels)
+            return sorted((i, v) for i, v in places if -beside <= i <= high - low + beside)
+
+        visited = tuple(i for i, _ in near(outcomes))
+        special = tuple((i, self._special[v]) for i, v in near(self._special.keys() - outcomes.keys()))
+        return high - low, visited, special, min(low, beside), min(last - high, beside)
 
 
 def _guesses(levels: Sequence[int]) -> list[dict[int, Outcome]]:

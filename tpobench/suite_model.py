@@ -7,7 +7,7 @@ import difflib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -139,6 +139,14 @@ class Suite:
             axes = {k.removeprefix(HYPER): v for k, v in point.items() if k != "matching"}
             hyper = {k: axes[k] for k in self.swept}
             yield Cell(axes, settings(**task), dataclasses.replace(self.training, **training), hyper)  # type: ignore[arg-type]
+
+    def at(self, levels: Collection[int]) -> Suite:
+        """The suite with some of the levels that it searches; one without [search] as it is."""
+        if self.search is None:
+            return self
+        axis = self.search.axis
+        chosen = tuple(v for v in self.grid[axis] if v in levels)
+        return dataclasses.replace(self, grid={**self.grid, axis: chosen})
 
     @property
     def swept(self) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         msg = f"{where}: [grid]: {count:,} cells, at most {MOST_CELLS:,}; shorten an axis, or leave one out"
         raise UsageError(msg)
     try:
-        cells = suite.cells  # every cell must be valid, not only the base settings
+        cells = suite.at(search.ends if search else ()).cells  # each must be valid; between valid ends, every level is
     except ValueError as error:
         msg = f"{where}: [grid]: {error}"
         raise UsageError(msg) from error

@@ -50,7 +50,8 @@ def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[di
     for suite in suites:
         own = {arm: next(iter(r.values())) for arm, r in baseline.arms.items() if arm.suite == suite.name}
         wanted = dict.fromkeys([*suite.algorithms, *(arm.rule for arm in own if arm.rule in known)])
-        plan = plan_runs(suite, list(wanted), seeds=[baseline.screen[0]])
+        visited = {r.spec["cell"].get(suite.search.axis) for r in own.values()} if suite.search else None
+        plan = plan_runs(suite, list(wanted), seeds=[baseline.screen[0]], levels=visited)
         now = {arm_of(spec.as_dict()): settings_of(spec.as_dict(), suite.reporting) for spec in plan.specs}
         for arm, record in own.items():
             if arm.rule not in known:

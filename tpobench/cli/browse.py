@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -81,7 +82,7 @@ def _list_suites() -> list[dict[str, Any]]:
     return [
         {
             "suite": s.name,
-            "cells": len(s.cells),
+            "cells": math.prod(map(len, s.grid.values())),
             "seeds": s.seeds,
             "quick": "yes" if s.quick else "-",
             "algorithms": ",".join(s.algorithms),

@@ -271,7 +271,9 @@ def _plans(
         load_plugins(plugins)
     folders = [name or (f"{s.name}-smoke" if smoke else s.name) for s in loaded]
     chosen = split(algos) or None
-    plans = [(out / folder, plan_runs(s, chosen, wanted, device)) for folder, s in zip(folders, loaded, strict=True)]
+    ends = [s.search.ends if s.search else None for s in loaded]  # a search plans its other levels when it wants them
+    made = [plan_runs(s, chosen, wanted, device, levels=e) for s, e in zip(loaded, ends, strict=True)]
+    plans = [(out / folder, plan) for folder, plan in zip(folders, made, strict=True)]
     if not is_adaptive(seeds):
         for folder, _ in plans:
             require_no_plan(folder)

@@ -63,19 +63,20 @@ def run_search(
 ) -> dict[str, Any]:
     """Search every rule's breaking point, and say where it lies.  An interrupted command goes on where it was.
 
-    plan: all levels of the ladder.
+    plan: the ends of the ladder, from which the other levels are planned as they are wanted.
 
     Raises:
         UsageError: shards, or a folder with results of another search.
     """
     from tpobench.execution.engine import due
     from tpobench.records import BROKEN, FINISHED, Store
-    from tpobench.search import next_runs, states, tracks_of, visited_runs
+    from tpobench.search import next_runs, recorded_levels, states, tracks_of, visited_runs
 
     store, tracks = Store(folder), tracks_of(plan)
     known, _ = store.known()
     require_possible(plan, known, options)
-    already = sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs)
+    every = {s.run_id for t in tracks for v in recorded_levels(t, known) for s in t.runs_at(v)}
+    already = sum(i in known and known[i].status in FINISHED for i in every)
     levels = _Levels(store, executor, dataclasses.replace(options, max_cost_s=None), plugins, stop)
     levels.take(plan)
     known, _ = store.known()
