@@ -358,7 +358,7 @@ def test_nothing_to_audit_is_its_own_error(table, text):
     ("choices", "line"),
     [
         ({"lower": True, "higher": True}, "--lower and --higher exclude each other"),
-        ({"lower": False}, "'value' does not say which way is better: add --lower or --higher"),
+        ({"lower": False}, "'value' does not say for sure which way is better: add --lower or --higher"),
         ({"best": ("1",), "worst": ("0",)}, "--best 1 is not better than --worst 0 where lower is better"),
         ({"best": ("one",)}, "--best one: write a number, or TASK=NUMBER"),
         ({"worst": ("inf",)}, "--worst inf: write a number, or TASK=NUMBER"),
@@ -373,6 +373,49 @@ def test_options_that_cannot_be_meant_are_refused(table, choices, line):
     with pytest.raises(UsageError) as caught:
         table(FOUR, **choices)
     assert re.sub(r"/\S*/", "", str(caught.value)).replace("did you mean 'algorithm'? ", "") == line
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        *((n, True) for n in (
+            "error", "loss", "test_error", "val loss", "final_test_error", "RMSE", "mean_squared_error", "log_loss",
+            "brier_score", "cumulative_regret", "best_error", "error (%)",
+        )),
+        *((n, False) for n in (
+            "accuracy", "avg_return", "EpisodeReward", "eval/mean_reward", "success_rate", "top1_accuracy", "neg_rmse",
+            "neg_mean_squared_error", "test_neg_mean_absolute_error", "neg_log_loss",
+        )),
+        *((n, None) for n in (
+            "time_alive", "error_free_rate", "reward_std", "loss_reduction", "negative_regret", "error_rate_reduction",
+            "inverse_loss", "loss_improvement", "success_time", "score_variance", "cost_savings", "neg_log_likelihood",
+            "neg_return", "reward_gap", "time_to_solve", "steps_survived", "1-accuracy", "-loss", "1/error", "|error|",
+            "accuracy_loss", "loss2", "reward_dev", "regret-free", "lossless", "time", "steps", "value", "mean",
+        )),
+    ],
+)  # fmt: skip
+def test_a_direction_is_taken_from_a_name_that_is_known_as_a_whole(table, metric, lower):
+    """One unknown word and the question is asked, in one line."""
+    rows = [(a, "copy", s, v) for a, _, s, v in FOUR]
+    if lower is None:
+        with pytest.raises(UsageError, match="does not say for sure which way is better: add --lower or --higher"):
+            table(rows, lower=False, metric=metric)
+    else:
+        assert table(rows, lower=False, metric=metric).runs.scale.lower is lower
+
+
+def test_a_loss_that_is_printed_as_an_accuracy_asks(table):
+    """The name of the column and the name in print say different things."""
+    with pytest.raises(UsageError, match="'accuracy' does not say for sure"):
+        table(FOUR, header="algorithm,task,seed,loss", lower=False, metric="accuracy")
+
+
+def test_the_worse_model_does_not_win_by_its_negated_loss(table):
+    """scikit-learn's scorers: -1 is better than -5."""
+    rows = [(a, "d", s, v - s / 10) for a, v in (("ridge", -1), ("tree", -5)) for s in range(5)]
+    metric, columns = "neg_mean_squared_error", ("algorithm=model", "seed=fold")
+    found = table(rows, header=f"model,dataset,fold,{metric}", lower=False, metric=metric, columns=columns)
+    assert found.verdicts == ("d: ridge has the best mean; better than tree",)
 
 
 def test_columns_of_any_name_can_be_chosen(table):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tpobench.audit.directions import lower_is_better
 from tpobench.audit.reading import NAMES, NUMBER
 from tpobench.errors import UsageError, unknown
 from tpobench.stats.suite_level import Reference
-
-LOWER = {"error", "loss", "regret", "steps", "cost", "perplexity", "rmse", "mae", "mse", "time"}
-HIGHER = {"accuracy", "return", "reward", "score", "success", "solved", "winrate", "f1"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,13 @@ def scale_of(choices: Choices, column: str, tasks: Sequence[str]) -> Scale:
     if choices.lower and choices.higher:
         msg = "--lower and --higher exclude each other"
         raise UsageError(msg)
-    words = set(metric.lower().replace("-", "_").split("_"))
-    lower, higher = choices.lower or bool(words & LOWER), choices.higher or bool(words & HIGHER)
+    lower = lower_is_better(metric)
     if choices.lower or choices.higher:
-        lower, higher = choices.lower, choices.higher
-    if lower == higher:
-        msg = f"'{metric}' does not say which way is better: add --lower or --higher"
+        lower = choices.lower
+    elif lower_is_better(column) not in {None, lower}:  # a loss that is printed as an accuracy
+        lower = None
+    if lower is None:
+        msg = f"'{metric}' does not say for sure which way is better: add --lower or --higher"
         raise UsageError(msg)
     scale = Scale(metric, lower, _ends("best", choices.best, tasks), _ends("worst", choices.worst, tasks))
     for task in tasks:
