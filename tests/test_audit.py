@@ -3,14 +3,21 @@
 import json
 import math
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.audit.runs import records_of
+from tpobench.audit.tables import compare_task
 from tpobench.cli import inspect
 from tpobench.errors import NothingToDo, UsageError
+from tpobench.report.cells import read_cells
+from tpobench.report.families import compare_rules
+from tpobench.report.metrics import metrics_of
 from tpobench.stats.compare import plain
 
 FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]
@@ -416,6 +423,32 @@ def test_the_worse_model_does_not_win_by_its_negated_loss(table):
     metric, columns = "neg_mean_squared_error", ("algorithm=model", "seed=fold")
     found = table(rows, header=f"model,dataset,fold,{metric}", lower=False, metric=metric, columns=columns)
     assert found.verdicts == ("d: ridge has the best mean; better than tree",)
+
+
+def report_of(found):
+    """p and adjusted p of each pair in the report of the same runs, by task."""
+    records = [replace(r, curve={"step": [0], **{k: v for k, v in r.curve.items() if k != "step"}})
+               for r in records_of(found.runs, "x")]  # fmt: skip
+    cells, _ = read_cells(records)
+    return {
+        cell.axes["task"]: {
+            pair: (c.p, c.adjusted) for pair, c in compare_rules(cell, metrics_of(cell.reporting, 1)[0]).items()
+        }
+        for cell in cells["x"]
+    }
+
+
+@pytest.mark.parametrize("order", [("ppo", "tpo", "dg"), ("dg", "tpo", "ppo"), ("zeta", "alpha", "tpo")])
+def test_an_audit_has_the_p_values_of_the_report_of_the_same_runs(table, order):
+    """The same pairs, labellings and Holm family, to the last digit and whatever the order of the rows."""
+    rng = np.random.default_rng(0)
+    rows = [(a, t, s, round(rng.normal(0.4 - 0.05 * i, 0.1), 4))
+            for t in ("hop", "walk") for i, a in enumerate(order) for s in range(12)]  # fmt: skip
+    found = table(rows, best=("0",), worst=("1",))
+    here = {
+        t: {p: (c.p, c.adjusted) for p, c in compare_task(found.runs, t, paired=False).items()} for t in ("hop", "walk")
+    }
+    assert here == report_of(found)
 
 
 def test_columns_of_any_name_can_be_chosen(table):

@@ -11,13 +11,15 @@ import numpy as np
 from tpobench import __version__
 from tpobench.audit.checks import Pair
 from tpobench.audit.runs import Run, Runs
+from tpobench.report.cells import rule_order
 from tpobench.report.model import Table, TableCell
 from tpobench.report.overall import score_pair, score_text
+from tpobench.report.scores import SEED
 from tpobench.report.tables import comparison_cells
-from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare, tie_group
+from tpobench.stats.compare import Comparison, adjust, compare_all, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate, iqm_estimate, mean_estimate, median_estimate, tail_estimate
 from tpobench.stats.guard import Floats
-from tpobench.stats.multiplicity import holm, resamples_for
+from tpobench.stats.multiplicity import holm
 from tpobench.stats.outcomes import compare_rates
 from tpobench.stats.suite_level import (
     Reference,
@@ -28,7 +30,6 @@ from tpobench.stats.suite_level import (
 )
 from tpobench.stats.texts import interval_note, mean_text, seeds_text
 
-SEED = 0  # of every resampling: the same file gives the same bytes
 HEADER = ("Algorithm", "n", "Mean [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
 PAIRS = (
     "Task", "A", "B", "Seeds", "A − B [95% CI]", "P(A better) [95% CI]", "p", "Holm p", "Least p", "Tests", "A is",
@@ -38,24 +39,18 @@ OVERALL_PAIRS = ("A", "B", "A − B [95% CI]", "P(A better)", "p", "Holm p", "Te
 
 
 def compare_task(runs: Runs, task: str, *, paired: bool) -> dict[Pair, Comparison]:
-    """Every pair of algorithms with results, lower better, adjusted by Holm over the task."""
-    names = [n for n in runs.algorithms if runs.of(task, n)]
-    pairs = list(itertools.combinations(names, 2))
-    found = {(a, b): _compare(runs, runs.of(task, a), runs.of(task, b), len(pairs), paired=paired) for a, b in pairs}
+    """Every pair of algorithms with results as a report compares them: lower better, adjusted by Holm over the task."""
+    arms = {n: runs.of(task, n) for n in sorted(runs.algorithms, key=rule_order)}
+    arms = {n: own for n, own in arms.items() if own}
+    values = {n: {r.seed: runs.scale.sign * float(r.value or 0.0) for r in own} for n, own in arms.items()}
+    found = compare_all(values, seed=SEED, schemes=dict.fromkeys(arms, "as given" if paired else ""))
+    lost = {n: sum(r.diverged for r in own) for n, own in arms.items()}
+    for (a, b), c in found.items():
+        n, m = len(arms[a]), len(arms[b])
+        if (lost[a] == n) != (lost[b] == m):  # no spread to test with: counts are what can be compared
+            rates = compare_rates(lost[a], n, lost[b], m)
+            found[a, b] = replace(rates, difference=c.difference, better=c.better)
     return adjust(found)
-
-
-def _compare(runs: Runs, a: Sequence[Run], b: Sequence[Run], family: int, *, paired: bool) -> Comparison:
-    common = {r.seed for r in a} & {r.seed for r in b}
-    paired = paired and len(common) >= PAIRS_NEEDED
-    x, y = (_oriented(runs, [r for r in own if not paired or r.seed in common]) for own in (a, b))
-    found = compare(x, y, rng=np.random.default_rng(SEED), paired=paired, resamples=resamples_for(family))
-    lost = [sum(r.diverged for r in own) for own in (a, b)]
-    none_lasted = [lost[0] == len(a), lost[1] == len(b)]
-    if any(none_lasted) and not all(none_lasted):  # no spread to test with: counts are what can be compared
-        rates = compare_rates(lost[0], len(a), lost[1], len(b))
-        return replace(rates, difference=found.difference, better=found.better)
-    return found
 
 
 def _oriented(runs: Runs, own: Sequence[Run]) -> Floats:
@@ -148,10 +143,10 @@ def overall(runs: Runs, signature: str) -> tuple[list[Table], str, dict[Pair, Co
     why = _why_no_score(runs, shared, references)
     if why or len(runs.tasks) < 2:
         return [], why, {}
-    within = {n: {t: own[t] for t in shared} for n, own in values.items()}
+    within = {n: {t: own[t] for t in sorted(shared)} for n, own in values.items()}
     raw = {
         (a, b): suite_compare(within[a], within[b], references, rng=np.random.default_rng(SEED))
-        for a, b in itertools.combinations(within, 2)
+        for a, b in itertools.combinations(sorted(within, key=rule_order), 2)
     }
     views = _adjusted(raw)
     note = "Score: 1 at --best, 0 at --worst, the same for every algorithm; tasks weigh the same"
