@@ -213,11 +213,81 @@ def test_rows_of_a_step_column_are_evaluations_of_one_run(table):
     rows = [(a, "copy", s, t, 100 - t + s) for t in reversed(range(20)) for a in ("tpo", "dg") for s in range(4)]
     header = "algorithm,task,seed,step,value"
     found = table(rows, header=header)
-    assert found.runs.window == 2
+    assert {r.window for r in found.runs.runs} == {2}
     assert [r[1] for r in entries(found, "task-copy")] == ["4", "4"]
     assert data(found, "task-copy")[0][2]["estimate"]["value"] == 81.5 + 1.5  # mean of 81 and 82, seeds 0 to 3
     assert data(table(rows, header=header, window=1), "task-copy")[0][2]["estimate"]["value"] == 81 + 1.5
     assert codes(table(rows, header=header, window=20)) >= {"L061"}
+
+
+def curve_rows(lengths, value, *, seeds=3):
+    """(algorithm, task, seed, step, value) of whole curves; `lengths` by task."""
+    return [(a, task, s, t, value(a, task, s, t)) for task, n in lengths.items() for a in ("tpo", "dg") for s in range(seeds) for t in range(n)]  # noqa: E501  # fmt: skip
+
+
+STEPPED = "algorithm,task,seed,step,value"
+
+
+@pytest.mark.parametrize("lengths", [{"copy": 20}, {"copy": 20, "long": 400}, {"long": 400, "copy": 20}])
+def test_the_window_of_a_run_is_a_tenth_of_its_own_rows(table, lengths):
+    """tpo climbs and falls at the end, dg climbs: the last 2 of 20 rows decide, however long another task is."""
+
+    def value(a, _task, s, t):
+        return s + (t if a == "dg" or t < 18 else 0)
+
+    found = table(curve_rows(lengths, value), header=STEPPED, higher=True)
+    means = [row[2]["estimate"]["value"] for row in data(found, "task-copy")]
+    assert means == [1.0, 18.5 + 1.0]  # tpo, dg; seeds 0 to 2
+    assert {r.window for r in found.runs.runs if r.task == "copy"} == {2}
+    assert "L061" not in codes(found)
+    assert "last10%" in found.tables[0].signature
+
+
+def test_two_runs_of_one_task_have_windows_of_their_own(table):
+    """30 rows make a window of 3, 10 rows one of 1; a window that is given holds for both."""
+    rows = [("tpo", "copy", s, t, t) for s, n in ((0, 30), (1, 10)) for t in range(n)]
+    found = table(rows, header=STEPPED)
+    assert [(r.window, r.value) for r in found.runs.runs] == [(3, 28.0), (1, 9.0)]
+    assert [(r.window, r.value) for r in table(rows, header=STEPPED, window=2).runs.runs] == [(2, 28.5), (2, 8.5)]
+    assert whats(table(rows, header=STEPPED, window=10), "L061") == [(("task=copy",), "window 10, curves of 10 evaluations")]  # noqa: E501  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "nan", "NaN", "NA"])
+def test_what_was_not_measured_yet_has_not_diverged(table, text):
+    """Nothing at the first of 20 evaluations, and once in between: no divergence, the last two rows are the value."""
+
+    def value(a, _task, s, t):
+        return text if a == "tpo" and t in {0, 7} else t + s
+
+    found = table(curve_rows({"copy": 20}, value), header=STEPPED, higher=True)
+    assert [row[2]["diverged"] for row in data(found, "task-copy")] == [0, 0]
+    assert [r.value for r in found.runs.runs] == [18.5, 19.5, 20.5] * 2
+    first = table(
+        curve_rows({"copy": 20}, lambda a, _k, s, t: text if a == "tpo" and t == 0 else t + s), header=STEPPED
+    )
+    assert "L060" not in codes(first)  # the first row is there, its value is not
+
+
+@pytest.mark.parametrize(
+    ("values", "diverged"),
+    [
+        (["1", "2", "nan"], True),
+        (["1", "inf", "nan"], True),
+        (["nan", "nan", "nan"], True),
+        (["1", "inf", "2"], False),
+        (["nan", "inf", "2"], False),
+        (["1", "2", ""], False),
+        (["", "nan", "2"], False),
+    ],
+)
+def test_a_run_has_diverged_where_it_is_not_finite_at_its_end(table, values, diverged):
+    """After it was measured, or never measured at all; an empty cell is no measurement."""
+    rows = [("tpo", "copy", s, t, v) for s in range(2) for t, v in enumerate(values)]
+    if diverged:
+        with pytest.raises(UsageError, match=r"tpo, task copy, seed 0 diverged \((nan|inf)\); leaving such runs out"):
+            table(rows, header=STEPPED)
+    found = table(rows, header=STEPPED, worst=("9",))
+    assert {(r.diverged, r.value) for r in found.runs.runs} == {(diverged, 9.0 if diverged else 2.0)}
 
 
 def test_unequal_budgets_and_schedules_are_found_in_the_steps(table):
@@ -371,7 +441,7 @@ def test_nothing_to_audit_is_its_own_error(table, text):
         ({"worst": ("inf",)}, "--worst inf: write a number, or TASK=NUMBER"),
         ({"worst": ("cpy=1",)}, "unknown task 'cpy' in --worst cpy=1; did you mean 'copy'? valid: copy"),
         ({"columns": ("algorithm",)}, "--column algorithm: write NAME=COLUMN, such as algorithm=method"),
-        ({"columns": ("algo=task",)}, "unknown name 'algo' in --column algo=task; valid: algorithm, seed, step, task, value"),  # noqa: E501
+        ({"columns": ("algo=task",)}, "unknown name 'algo' in --column algo=task; valid: algorithm, metric, seed, step, task, value"),  # noqa: E501
         ({"window": 3}, "--window 3: x.csv has no step column; name it with --column step=COLUMN"),
     ],
 )  # fmt: skip
@@ -423,6 +493,24 @@ def test_the_worse_model_does_not_win_by_its_negated_loss(table):
     metric, columns = "neg_mean_squared_error", ("algorithm=model", "seed=fold")
     found = table(rows, header=f"model,dataset,fold,{metric}", lower=False, metric=metric, columns=columns)
     assert found.verdicts == ("d: ridge has the best mean; better than tree",)
+
+
+@pytest.mark.parametrize("other", ["1.0", "01", "1e0", "+1", " 1 ", "seed_1", "\uff11"])
+def test_two_spellings_of_a_seed_are_one_seed(table, other):
+    """Twice in one arm: refused with both lines and both spellings; in two arms: the same seed."""
+    rows = [("tpo", "copy", 0, 1), ("tpo", "copy", 1, 2), ("tpo", "copy", other, 3)]
+    with pytest.raises(UsageError, match="lines 3 and 4 are both algorithm tpo, task copy, seed 1") as caught:
+        table(rows)
+    assert other.strip() == "1" or f"(written '1' and '{other}')" in str(caught.value)
+    found = table([("tpo", "copy", 0, 1), ("tpo", "copy", 1, 2), ("dg", "copy", "0.0", 1), ("dg", "copy", other, 3)])
+    assert "L001" not in codes(found)
+    assert [r.seed for r in found.runs.runs] == [0, 1, 0, 1]
+
+
+def test_a_task_that_a_table_turned_into_a_decimal_is_one_task(table):
+    """2 and 2.0, as pandas writes whole numbers beside a missing one."""
+    found = table([("tpo", "2", 0, 1), ("tpo", "2.0", 1, 2), ("dg", "2.0", 0, 1), ("dg", "2", 1, 3)])
+    assert (found.runs.tasks, codes(found) & {"L001", "L002", "L029"}) == (("2",), set())
 
 
 def report_of(found):

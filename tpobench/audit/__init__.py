@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tpobench.audit.checks import check
@@ -15,25 +16,25 @@ from tpobench.errors import NothingToDo
 __all__ = ["Audit", "Choices", "audit", "audit_json", "audit_markdown"]
 
 
-def audit(path: Path, choices: Choices) -> Audit:
-    """Findings, tables and verdicts of a file.
+def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
+    """Findings, tables and verdicts of a file, of several, or of all tables in a folder.
 
     Raises:
-        UsageError: the file, its columns or the options are not what an audit needs; one line says what would work.
+        UsageError: the files, their columns or the options are not what an audit needs; one line says what would work.
         NothingToDo: no rows, or none with a value.
     """
-    sheet = read_sheet(path, columns_of(choices), choices.metric)
+    sheet = read_sheet(paths, columns_of(choices), choices.metric)
     tasks = tuple(dict.fromkeys(row.task for row in sheet.rows))
     runs = runs_of(sheet, scale_of(choices, sheet.columns["value"], tasks), choices.window)
     if all(r.value is None for r in runs.runs):
-        msg = f"no row of {path} has a value: nothing to audit"
+        msg = f"no row of {sheet.path} has a value: nothing to audit"
         raise NothingToDo(msg)
     tests = {task: compare_task(runs, task, paired=choices.paired) for task in runs.tasks}
-    signature = signature_of(path.name, runs, tests)
+    signature = signature_of(sheet.name, runs, tests)
     tables = [task_table(runs, task, tests[task], signature) for task in runs.tasks]
     if len(runs.algorithms) > 1:
         tables.append(pairs_table(runs, tests, signature))
-    suite = signature_of(path.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
+    suite = signature_of(sheet.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
     scores, why, views = overall(runs, suite)
     verdicts = [verdict(task, _means(runs, task), tests[task]) for task in runs.tasks]
     if scores:
@@ -42,8 +43,8 @@ def audit(path: Path, choices: Choices) -> Audit:
         verdicts.append(verdict(f"over {len(runs.tasks)} tasks", ranked, views))
     elif why:
         verdicts.append(why)
-    checks = check(runs, path.name, tests, paired=choices.paired)
-    return Audit(path.name, runs, checks, (*scores, *tables), tuple(verdicts))
+    checks = check(runs, sheet, tests, paired=choices.paired)
+    return Audit(sheet, runs, checks, (*scores, *tables), tuple(verdicts))
 
 
 def _means(runs: Runs, task: str) -> dict[str, float]:

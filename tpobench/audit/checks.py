@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs, records_of
 from tpobench.lint import CODES, CellRuns, Checks, Finding, ResultSet, cell_findings, cells_of, merged
 from tpobench.lint.seeds import powerless
@@ -19,10 +20,11 @@ NEAR = 0.05  # of the scale: at one of its ends
 DIGITS = 5  # significant ones, from which equal values are no accident
 
 
-def check(runs: Runs, name: str, tests: Mapping[str, Mapping[Pair, Comparison]], *, paired: bool) -> Checks:
+def check(runs: Runs, sheet: Sheet, tests: Mapping[str, Mapping[Pair, Comparison]], *, paired: bool) -> Checks:
     """All findings; `tests` are the comparisons of each task."""
+    name = sheet.name
     cells = cells_of(ResultSet(name, records_of(runs, name)))
-    codes = (*ONE_VALUE, *(WITH_STEPS if runs.window else ()))
+    codes = (*ONE_VALUE, *(WITH_STEPS if runs.stepped else ()))
     found = [f for cell in cells for f in cell_findings(cell, codes)]
     found += [f for cell in cells for f in powerless(cell, paired=paired)]
     for cell, task in zip(cells, (_task(c) for c in cells), strict=True):

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tpobench.audit.directions import lower_is_better
-from tpobench.audit.reading import NAMES, NUMBER
+from tpobench.audit.layouts import NAMES
+from tpobench.audit.numbers import NUMBER
 from tpobench.errors import UsageError, unknown
 from tpobench.stats.suite_level import Reference
 
@@ -21,7 +22,7 @@ class Choices:
     best: tuple[str, ...] = ()
     worst: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    window: int | None = None  # rows of the last window; None is a tenth of them
+    window: int | None = None  # rows of the last window; None is a tenth of those of each run
     paired: bool = False
 
 

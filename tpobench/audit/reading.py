@@ -1,46 +1,32 @@
-"""A table of results from anywhere: bytes -> rows of (algorithm, task, seed, step, value), or a line on what is wrong.
+"""Tables of results from anywhere: files -> rows of (algorithm, task, seed, step, value), or a line on what is wrong.
 
-Reads comma, semicolon and tab separated text, UTF-8 or UTF-16, with quotes, a byte order mark, decimal commas (where
-the separator is another), further columns and blank lines.
+A name comes from a column, from several that are put together, from the heads of columns that lie side by side (a
+column per algorithm, task or seed), or, with several files, from their paths.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tpobench.errors import NothingToDo, UsageError, unknown
+from tpobench.audit.grids import Grid, plain, read_grid, short
+from tpobench.audit.layouts import KEYS, Layout, layout_of
+from tpobench.audit.names import first_spelling, seed_key, whole
+from tpobench.audit.numbers import LARGEST, MEAN_AND_SPREAD, MISSING, NUMBER, Numbers, numbers_of
+from tpobench.audit.paths import ONE_TASK, File, files_of, names_from_paths
+from tpobench.errors import NothingToDo, UsageError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "algorithm": ("algorithm", "algo", "method", "agent", "rule", "optimizer"),
-    "task": ("task", "env", "environment", "env_id", "game", "dataset", "benchmark", "cell"),
-    "seed": ("seed", "run", "trial", "replicate"),
-    "value": ("value", "score", "return", "reward", "error", "loss", "accuracy", "metric", "result"),
-    "step": ("step", "steps", "update", "iteration", "timestep", "timesteps", "epoch", "episode"),
-}
-NEEDED = ("algorithm", "task", "seed", "value")
-MISSING = {"", "na", "n/a", "-", "null", "none"}  # no value at all; nan and inf are values of runs that diverged
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
-LARGEST = 1e100  # squares of larger numbers overflow
-LONG, MANY = 40, 20  # characters of a value, and columns, that a message shows
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+WITHOUT_UNIT = {*MISSING, "nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the file; value is None where it is missing, not finite where the run diverged."""
+    """One value; None where it is missing, not finite where the run diverged."""
 
-    line: int
+    place: str  # file and line
     algorithm: str
     task: str
     seed: str
@@ -51,177 +37,195 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The rows of a file, and which column was taken for what."""
+    """The rows of one file or several, and what was taken for what."""
 
-    path: Path
+    path: str  # of the file, or of all of them
     rows: tuple[Row, ...]
-    columns: Mapping[str, str]  # role -> name in the header
+    columns: Mapping[str, str]  # role -> name in the header; "value" is the metric
+    sources: tuple[str, ...] = ()  # in words, where each name is from
+    alike: tuple[tuple[str, ...], ...] = ()  # metrics whose names look like the one that is audited
+    percent: bool = False
+
+    @property
+    def name(self) -> str:
+        """Without the folder that it lies in."""
+        return plain((Path(self.path).name or self.path).encode("utf-8", "replace").decode())
 
 
-def read_sheet(path: Path, chosen: Mapping[str, str], metric: str | None = None) -> Sheet:
-    """The rows of a file.
+def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: str | None = None) -> Sheet:
+    """The rows of a file, of several, or of all tables in a folder.
 
     Args:
-        path: of the file.
-        chosen: column by role (algorithm, task, seed, value, step), where the header does not say.
-        metric: the column of values, where there is one of that name.
+        paths: of the files and folders.
+        chosen: column by role (algorithm, task, seed, value, step, metric), where the header does not say; several
+            columns, with commas, make one name.
+        metric: the column of values, or one of the names in a column of metrics, where there is one.
 
     Raises:
-        UsageError: no such file, not text, no such column, or a cell that is not what it should be.
+        UsageError: no such file, no table, no such column, or a cell that is not what it should be.
         NothingToDo: no rows.
     """
-    text, skipped = _text(path)
-    separator = _separator(text)
-    frame = _frame(path, text, separator, skipped)
-    header = [_plain(name) for name in frame.iloc[0]]
-    if metric is not None and metric in header:
-        chosen = {"value": metric, **chosen}
-    columns = _columns(path, header, chosen)
-    rows = tuple(_rows(path, frame, header, columns, skipped, decimal_comma=separator != ","))
+    arguments = [paths] if isinstance(paths, Path) else list(paths)
+    files = files_of(arguments)
+    layouts = [layout_of(read_grid(f.path), chosen, metric, alone=len(files) == 1) for f in files]
+    _require_alike(layouts)
+    missing = [role for role in KEYS if any(role in layout.missing for layout in layouts)]
+    given = names_from_paths(files, missing, [_seeds_in(y) for y in layouts]) if missing else [{} for _ in files]
+    percent = [_percent(layout) for layout in layouts]
+    rows = [row for layout, names in zip(layouts, given, strict=True) for row in _rows(layout, names)]
     if not rows:
-        msg = f"{path} has a header and no rows: nothing to audit"
+        msg = f"{layouts[0].grid.path} has a header and no rows: nothing to audit"
         raise NothingToDo(msg)
-    return Sheet(path, rows, columns)
-
-
-def _plain(cell: object) -> str:
-    """One line without space around it."""
-    return " ".join(str(cell).split())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONG else f"{text[:LONG]}…"
-
-
-def _listed(header: Sequence[str]) -> str:
-    return ", ".join(_short(name) for name in header[:MANY] if name) + (", …" if len(header) > MANY else "")
-
-
-def _text(path: Path) -> tuple[str, int]:
-    """The text from the header on, line ends unified, and how many blank and comment lines stood above it."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise UsageError(msg) from error
-    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        msg = f"{path} line {line}: not {encoding.removesuffix('-sig')} text; save the table as CSV in UTF-8"
-        raise UsageError(msg) from error
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        msg = f"{path} line {line}: a zero byte, so this is no text; save the table as CSV in UTF-8"
+    if len({p for p in percent if p is not None}) > 1:
+        first = next(y for y, p in zip(layouts, percent, strict=True) if p)
+        msg = f"{first.grid.path} has values in percent, and other files have none; write all in one way"
         raise UsageError(msg)
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    skipped = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
-    if skipped is None:
-        msg = f"{path} is empty: nothing to audit"
-        raise NothingToDo(msg)
-    return "\n".join(lines[skipped:]), skipped
+    columns = {role: ", ".join(names) for role, names in layouts[0].columns.items()}
+    columns["value"] = layouts[0].value or "value"
+    name = str(arguments[0]) if len(arguments) == 1 else f"{len(files)} files"
+    return Sheet(
+        name, tuple(_one_spelling(rows)), columns, tuple(_sources(layouts, files, missing, given)),
+        tuple(dict.fromkeys(y.alike for y in layouts if y.alike)), percent=any(percent),
+    )  # fmt: skip
 
 
-def _separator(text: str) -> str:
-    """The one that splits the header into most columns; a comma where none does."""
-    header = text.split("\n", 1)[0]
-    return max(",;\t", key=lambda s: len(next(csv.reader([header], delimiter=s), [])))
-
-
-def _frame(path: Path, text: str, separator: str, skipped: int) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - `tpobench --help` must not wait for pandas
-
-    try:
-        # Without a header pandas takes no surplus column for an index, and says which line has too many fields.
-        return pd.read_csv(
-            io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False, na_filter=False,
-            skip_blank_lines=False,
-        )  # fmt: skip
-    except (pd.errors.ParserError, csv.Error) as error:
-        raise UsageError(_said(path, str(error), skipped)) from error
-
-
-def _said(path: Path, message: str, skipped: int) -> str:
-    many = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
-    if many:
-        line = int(many[2]) + skipped
-        return f"{path} line {line}: {many[3]} fields, the header has {many[1]}; quote values that hold the separator"
-    quote = re.search(r"EOF inside string starting at row (\d+)", message)
-    if quote:
-        return f"{path} line {int(quote[1]) + 1 + skipped}: a quote that is never closed"
-    return f"{path}: no readable table: {' '.join(message.split())}"
-
-
-def _columns(path: Path, header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        msg = f"{path} has two columns named '{_short(twice[0])}'; rename one"
-        raise UsageError(msg)
-    found = {}
-    for role, names in NAMES.items():
-        if role in chosen:
-            if chosen[role] not in header:
-                raise unknown("column", chosen[role], [name for name in header if name], str(path))
-            found[role] = chosen[role]
-            continue
-        taken = {*chosen.values(), *found.values()}
-        fitting = [n for alias in names for n in header if n.lower() == alias and n not in taken]
-        if role == "value" and len(fitting) > 1 and fitting[0].lower() != "value":
-            msg = f"{path}: {' and '.join(fitting)} could both be the value; choose one with --metric COLUMN"
+def _require_alike(layouts: Sequence[Layout]) -> None:
+    """One metric, and steps in all files or in none."""
+    first = layouts[0]
+    for other in layouts[1:]:
+        if first.value.casefold() != other.value.casefold():
+            msg = (
+                f"{first.grid.path} has values of {first.value or 'no name'}, {other.grid.path} of "
+                f"{other.value or 'no name'}; choose one with --metric"
+            )
             raise UsageError(msg)
-        if fitting:
-            found[role] = fitting[0]
-    missing = [role for role in NEEDED if role not in found]
-    if missing:
-        role = missing[0]
-        msg = (
-            f"{path} has no column '{role}' (it has {_listed(header) or 'none'}); "
-            f"name it with --column {role}=COLUMN" + (" or --metric COLUMN" if role == "value" else "")
-        )
+        if ("step" in first.columns) != ("step" in other.columns):
+            a, b = (first, other) if "step" in first.columns else (other, first)
+            msg = f"{a.grid.path} has a column of steps, {b.grid.path} has none; name it with --column step=COLUMN"
+            raise UsageError(msg)
+
+
+def _seeds_in(layout: Layout) -> frozenset[Decimal | str]:
+    """The seeds that the columns of a file hold."""
+    if "seed" not in layout.columns:
+        return frozenset()
+    return frozenset(seed_key("/".join(cells)) for cells in _cells(layout.grid, layout.columns["seed"]))
+
+
+def _cells(grid: Grid, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    where = [grid.header.index(n) for n in names]
+    return (tuple(row[i] for i in where) for row in grid.rows)
+
+
+def _percent(layout: Layout) -> bool | None:
+    """Whether the values are written in percent; None where there are none.
+
+    Raises:
+        UsageError: some are and some are not.
+    """
+    grid = layout.grid
+    places: dict[bool, str] = {}
+    for name in layout.columns["value"]:
+        for i, cell in enumerate(grid.column(name)):
+            if cell.lower() not in WITHOUT_UNIT:
+                places.setdefault(cell.endswith("%"), grid.at(i))
+    if len(places) > 1:
+        msg = f"{places[True]} has a value in percent, {places[False]} one without; write all in one way"
         raise UsageError(msg)
-    return found
+    return next(iter(places), None)
 
 
-def _rows(
-    path: Path,
-    frame: pd.DataFrame,
-    header: Sequence[str],
-    columns: Mapping[str, str],
-    skipped: int,
-    *,
-    decimal_comma: bool,
-) -> Iterator[Row]:
-    where = {role: header.index(name) for role, name in columns.items()}
-    others = {name: i for i, name in enumerate(header) if name and name not in columns.values()}
-    line = skipped + 1
-    for cells in frame.itertuples(index=False, name=None):
-        this, line = line, line + 1 + sum(str(c).count("\n") for c in cells)  # quoted fields may hold line ends
-        if this == skipped + 1 or not any(str(c).strip() for c in cells):
-            continue
-        texts = {role: _plain(cells[i]) for role, i in where.items()}
-        for role in ("algorithm", "task", "seed"):
-            if not texts[role]:
-                msg = f"{path} line {this}: no {role}"
+def _rows(layout: Layout, names: Mapping[str, str]) -> Iterator[Row]:
+    """The rows of a file, one for each of its columns of values; `names` are those that its path gives."""
+    grid, columns = layout.grid, layout.columns
+    numbers = numbers_of(grid, [*columns["value"], *columns.get("step", ())])
+    where = {role: [grid.header.index(n) for n in own] for role, own in columns.items()}
+    taken = {name for own in columns.values() for name in own}
+    others = {n: i for i, n in enumerate(grid.header) if n and n not in taken}
+    known: dict[tuple[str, str], tuple[str, ...]] = {}
+    for row, cells in enumerate(grid.rows):
+        place = grid.at(row)
+        keys = {}
+        for role in KEYS:
+            if role in columns:
+                keys[role] = _name(place, role, [(grid.header[i], cells[i]) for i in where[role]], known)
+            elif role != layout.spread:
+                keys[role] = names[role]
+        step = None
+        if "step" in columns:
+            text = cells[where["step"][0]]
+            step = _number(place, "step", text, numbers)
+            if step is None or not math.isfinite(step):
+                msg = f"{place}: step '{short(text)}' is no number"
                 raise UsageError(msg)
-        step = _number(path, this, "step", texts["step"], decimal_comma=decimal_comma) if "step" in texts else None
-        if "step" in texts and (step is None or not math.isfinite(step)):
-            msg = f"{path} line {this}: step '{_short(texts['step'])}' is no number"
+        more = {n: cells[i] for n, i in others.items()}
+        for i in where["value"]:
+            if layout.spread:
+                keys[layout.spread] = grid.header[i]
+            yield Row(place, keys["algorithm"], keys["task"], keys["seed"], _number(place, "value", cells[i], numbers),
+                      step, more)  # fmt: skip
+
+
+def _name(
+    place: str, role: str, parts: Sequence[tuple[str, str]], known: dict[tuple[str, str], tuple[str, ...]]
+) -> str:
+    """The name that some cells of a row make; two rows whose cells differ never make one."""
+    cells = tuple(cell for _, cell in parts)
+    for column, cell in parts:
+        if not cell or (role == "seed" and cell.lower() in {*MISSING, "nan"}):
+            msg = f"{place}: no {role if len(parts) == 1 else column}"
             raise UsageError(msg)
-        value = _number(path, this, "value", texts["value"], decimal_comma=decimal_comma)
-        more = {name: _plain(cells[i]) for name, i in others.items()}
-        yield Row(this, texts["algorithm"], texts["task"], texts["seed"], value, step, more)
+    if len(parts) == 1:
+        return cells[0]
+    spelled = tuple(map(whole, cells))
+    text = "/".join(spelled)
+    if known.setdefault((role, text), spelled) != spelled:
+        msg = f"{place}: {role} '{short(text)}' is also made of other parts; write them without a slash"
+        raise UsageError(msg)
+    return text
 
 
-def _number(path: Path, line: int, role: str, text: str, *, decimal_comma: bool) -> float | None:
+def _number(place: str, role: str, text: str, numbers: Numbers) -> float | None:
     if text.lower() in MISSING:
         return None
-    plain = text.replace(",", ".") if decimal_comma and DECIMAL_COMMA.fullmatch(text) else text
-    if not NUMBER.fullmatch(plain):
-        msg = f"{path} line {line}: {role} '{_short(text)}' is no number"
+    spelled = numbers.plain(text)
+    if not NUMBER.fullmatch(spelled):
+        what = "is a mean with its deviation; give one number per trained run"
+        msg = f"{place}: {role} '{short(text)}' {what if MEAN_AND_SPREAD.fullmatch(text) else 'is no number'}"
         raise UsageError(msg)
-    value = float(plain)
-    if abs(value) > LARGEST and plain.lstrip("+-")[:1].lower() != "i":
-        msg = f"{path} line {line}: {role} '{_short(text)}' is too large to average; a run that diverged is inf"
+    value = float(spelled)
+    if abs(value) > LARGEST and spelled.lstrip("+-")[:1].lower() != "i":
+        msg = f"{place}: {role} '{short(text)}' is too large to average; a run that diverged is inf"
         raise UsageError(msg)
     return value
+
+
+def _one_spelling(rows: Sequence[Row]) -> Iterator[Row]:
+    """Tasks and algorithms 2 and 2.0 are one."""
+    algorithms: dict[str, str] = {}
+    tasks: dict[str, str] = {}
+    for row in rows:
+        algorithm, task = first_spelling(row.algorithm, algorithms), first_spelling(row.task, tasks)
+        same = (algorithm, task) == (row.algorithm, row.task)
+        yield row if same else replace(row, algorithm=algorithm, task=task)
+
+
+def _sources(
+    layouts: Sequence[Layout], files: Sequence[File], missing: Sequence[str], given: Sequence[Mapping[str, str]]
+) -> Iterator[str]:
+    """In words, where each name is from."""
+    first = layouts[0]
+    for role in (*KEYS, "step", "metric", "value"):
+        if role in missing and all(names.get(role) == ONE_TASK for names in given):
+            yield f"{role} '{ONE_TASK}', as nothing names one"
+        elif role in missing:
+            i = next(i for i, layout in enumerate(layouts) if role in layout.missing)
+            some = " where no column gives it" if any(role not in layout.missing for layout in layouts) else ""
+            yield f"{role} from the paths{some}, such as '{given[i][role]}' of {files[i].path}"
+        elif role == first.spread:
+            heads = first.columns["value"]
+            some = ", ".join(map(short, heads[:8])) + (f", … ({len(heads)} in all)" if len(heads) > 8 else "")
+            yield f"{role} from the heads of columns {some}"
+        elif role in first.columns and not (role == "value" and first.spread):
+            names = first.columns[role]
+            yield f"{role} from column{'s' if len(names) > 1 else ''} {', '.join(names)}"

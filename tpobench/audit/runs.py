@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from tpobench.audit.choices import Scale
+from tpobench.audit.names import seed_key
 from tpobench.audit.reading import Row, Sheet
 from tpobench.errors import UsageError
 from tpobench.records import RunRecord
 from tpobench.stats.guard import Floats
 
-SHARE = 0.1  # of the rows of a run: the last window, where none is given
-WHOLE = re.compile(r"\d{1,18}(\.0+)?", re.ASCII)
+SHARE = 0.1  # of the measured rows of a run: its last window, where none is given
+MOST = 10**18  # larger seeds are names
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Run:
     name: str  # of the seed, in the file
     value: float | None
     diverged: bool
-    curve: tuple[tuple[float, float], ...]  # (step, value) of the rows that have one
+    curve: tuple[tuple[float, float | None], ...]  # (step, value); None where it was not measured yet
+    window: int  # how many of the last ones make the value
     more: Mapping[str, str]
 
 
@@ -41,7 +43,8 @@ class Runs:
 
     runs: tuple[Run, ...]
     scale: Scale
-    window: int  # 0: the file has one value per run
+    stepped: bool  # a run is several rows
+    window: int | None  # rows of the last window of every run; None is a tenth of its own
     numbered: bool  # seeds are words, numbered in alphabetical order
 
     @property
@@ -70,65 +73,78 @@ def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
     Raises:
         UsageError: two rows of one run, or a run that diverged and no worst value to score it.
     """
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str, Decimal | str], list[Row]] = defaultdict(list)
     for row in sheet.rows:
-        groups[row.algorithm, row.task, row.seed].append(row)
-    seeds = _seeds({seed for _, _, seed in groups})
+        groups[row.algorithm, row.task, seed_key(row.seed)].append(row)
+    seeds, numbered = _seeds({seed for _, _, seed in groups})
     stepped = "step" in sheet.columns
     if window is not None and not stepped:
         msg = f"--window {window}: {sheet.path} has no step column; name it with --column step=COLUMN"
         raise UsageError(msg)
     for rows in groups.values():
-        _refuse_doubles(sheet, rows, stepped=stepped)
-    longest = max(len(rows) for rows in groups.values())
-    length = (window or max(1, round(SHARE * longest))) if stepped else 0
-    runs = [_run(sheet, key, rows, seeds[key[2]], scale, length or 1) for key, rows in groups.items()]
-    return Runs(tuple(runs), scale, length, numbered=not all(WHOLE.fullmatch(s) for s in seeds))
+        _refuse_doubles(rows, stepped=stepped)
+    runs = [_run(rows, seeds[seed], scale, window) for (_, _, seed), rows in groups.items()]
+    return Runs(tuple(runs), scale, stepped, window, numbered)
 
 
-def _seeds(names: Iterable[str]) -> dict[str, int]:
-    """Their numbers; words are numbered in alphabetical order."""
-    every = sorted(names)
-    if all(WHOLE.fullmatch(s) for s in every):
-        return {s: int(s.split(".")[0]) for s in every}
-    return {s: i for i, s in enumerate(every)}
+def _seeds(keys: Iterable[Decimal | str]) -> tuple[dict[Decimal | str, int], bool]:
+    """Their numbers; where some are words or no whole numbers, their places in order, and True."""
+    every = sorted(keys, key=lambda k: (isinstance(k, str), k))
+    if all(not isinstance(k, str) and abs(k) < MOST and k == int(k) for k in every):
+        return {k: int(k) for k in every}, False
+    return {k: i for i, k in enumerate(every)}, True
 
 
-def _refuse_doubles(sheet: Sheet, rows: Sequence[Row], *, stepped: bool) -> None:
+def _refuse_doubles(rows: Sequence[Row], *, stepped: bool) -> None:
     first: dict[float | None, Row] = {}
     for row in rows:
         if row.step in first:
-            run = f"algorithm {row.algorithm}, task {row.task}, seed {row.seed}" + (
+            other = first[row.step]
+            spelled = f" (written '{other.seed}' and '{row.seed}')" if other.seed != row.seed else ""
+            run = f"algorithm {row.algorithm}, task {row.task}, seed {other.seed}{spelled}" + (
                 f", step {row.step:g}" if row.step is not None else ""
             )
             cure = (
                 "keep one"
-                if stepped
+                if stepped or spelled
                 else "evaluations are no replicates: keep one value per trained run, or name the column of the step "
                 "with --column step=COLUMN"
             )
-            msg = f"{sheet.path} lines {first[row.step].line} and {row.line} are both {run}; {cure}"
+            msg = f"{_places(other.place, row.place)} are both {run}; {cure}"
             raise UsageError(msg)
         first[row.step] = row
 
 
-def _run(sheet: Sheet, key: tuple[str, str, str], rows: Sequence[Row], seed: int, scale: Scale, window: int) -> Run:
-    algorithm, task, name = key
-    known = sorted((r for r in rows if r.value is not None), key=lambda r: r.step or 0.0)
-    curve = tuple((r.step or 0.0, float(r.value)) for r in known if r.value is not None)
-    lost = next((r for r in known if r.value is not None and not math.isfinite(r.value)), None)
+def _places(a: str, b: str) -> str:
+    """`x.csv lines 2 and 4`; both files where they differ."""
+    (file, unit, first), (other, _, second) = a.rsplit(" ", 2), b.rsplit(" ", 2)
+    return f"{file} {unit}s {first} and {second}" if file == other else f"{a} and {b}"
+
+
+def _run(rows: Sequence[Row], seed: int, scale: Scale, window: int | None) -> Run:
+    """A run that is not finite where it was measured last has diverged; before and between, it was not measured."""
+    algorithm, task, name = rows[0].algorithm, rows[0].task, rows[0].seed
+    ordered = sorted(rows, key=lambda r: r.step or 0.0)
+    known = [r for r in ordered if r.value is not None]
+    measured = [r for r in known if r.value is not None and math.isfinite(r.value)]
+    lost = next(iter(known[known.index(measured[-1]) + 1 :] if measured else known), None)
+    waiting = ordered[: ordered.index(measured[0])] if measured else []
+    curve = [*((r, None) for r in waiting), *((r, r.value) for r in measured), *([(lost, lost.value)] if lost else [])]
+    length = window or max(1, round(SHARE * len(measured)))
     value = None
     if lost is not None:
         if task not in scale.worst:
             msg = (
-                f"{sheet.path} line {lost.line}: {algorithm}, task {task}, seed {name} diverged ({lost.value}); "
-                "leaving such runs out hides them, so give the worst value of the metric with --worst"
+                f"{lost.place}: {algorithm}, task {task}, seed {name} diverged ({lost.value}); leaving such runs out "
+                "hides them, so give the worst value of the metric with --worst"
+                + (" (a value that was only not measured is an empty cell)" if measured else "")
             )
             raise UsageError(msg)
         value = scale.worst[task]
-    elif curve:
-        value = float(np.mean([v for _, v in curve[-window:]]))
-    return Run(algorithm, task, seed, name, value, lost is not None, curve, rows[0].more)
+    elif measured:
+        value = float(np.mean([r.value for r in measured[-length:]]))
+    points = tuple((r.step or 0.0, v) for r, v in curve)
+    return Run(algorithm, task, seed, name, value, lost is not None, points, length, rows[0].more)
 
 
 def records_of(runs: Runs, suite: str) -> tuple[RunRecord, ...]:
@@ -139,14 +155,14 @@ def records_of(runs: Runs, suite: str) -> tuple[RunRecord, ...]:
 def _record(run: Run, runs: Runs, suite: str) -> RunRecord:
     scale = runs.scale
     worst = scale.sign * scale.worst[run.task] if run.task in scale.worst else math.inf
-    values = [scale.sign * v if math.isfinite(v) else None for _, v in run.curve]
-    status = "diverged" if run.diverged else "ok" if values else "failed"
+    values = [scale.sign * v if v is not None and math.isfinite(v) else None for _, v in run.curve]
+    status = "diverged" if run.diverged else "ok" if run.value is not None else "failed"
     spec = {
         "suite": suite, "suite_version": 1, "cell": {"task": run.task}, "matching": "any", "task": {"kind": run.task},
         "training": {}, "algorithm": run.algorithm, "seed": run.seed,
     }  # fmt: skip
     reporting = {
-        "metric": scale.metric, "window": max(runs.window, 1), "thresholds": [], "persist": 1, "solved": -math.inf,
+        "metric": scale.metric, "window": run.window, "thresholds": [], "persist": 1, "solved": -math.inf,
         "worst": worst, "title": suite,
     }  # fmt: skip
     curve: dict[str, list[Any]] = {"step": [t for t, _ in run.curve], scale.metric: values}

@@ -10,7 +10,7 @@ import numpy as np
 
 from tpobench import __version__
 from tpobench.audit.checks import Pair
-from tpobench.audit.runs import Run, Runs
+from tpobench.audit.runs import SHARE, Run, Runs
 from tpobench.report.cells import rule_order
 from tpobench.report.model import Table, TableCell
 from tpobench.report.overall import score_pair, score_text
@@ -209,7 +209,7 @@ def signature_of(name: str, runs: Runs, tests: Mapping[str, Mapping[Pair, Compar
     arms = [len(runs.of(t, n)) for t in runs.tasks for n in runs.algorithms if runs.of(t, n)]
     least, most = min(arms, default=0), max(arms, default=0)
     interval = sorted({"t95" if n < 10 else "bca-exp95" for n in arms if n > 2}) or ["none"]
-    value = f"last{runs.window}" if runs.window else "as given"
+    value = "as given" if not runs.stepped else f"last{runs.window}" if runs.window else f"last{SHARE:.0%}"
     return "|".join([
         f"tpobench {__version__}", f"audit:{name}", f"metric:{runs.scale.metric}", f"value:{value}",
         f"better:{'lower' if runs.scale.lower else 'higher'}", f"n:{least}" + (f"-{most}" if most > least else ""),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tpobench import __version__
 from tpobench.audit.checks import Pair
+from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs
 from tpobench.lint import Checks, Finding, by_code
 from tpobench.report.data import as_json, table_data
@@ -26,7 +27,7 @@ LEGEND = (
 class Audit:
     """A file's findings, tables and verdicts."""
 
-    name: str
+    sheet: Sheet
     runs: Runs
     checks: Checks
     tables: tuple[Table, ...]
@@ -62,21 +63,26 @@ def verdict(place: str, scores: Mapping[str, float], tests: Mapping[Pair, Compar
 
 def audit_markdown(found: Audit) -> str:
     """Findings, verdicts and tables as Markdown."""
-    runs = found.runs
+    runs, sheet = found.runs, found.sheet
     way = "lower" if runs.scale.lower else "higher"
-    lines = [f"# Audit of {md_escape(found.name)}", ""]
+    lines = [f"# Audit of {md_escape(sheet.name)}", ""]
     lines.append(
         f"{len(runs.runs)} runs of {len(runs.algorithms)} algorithms on {len(runs.tasks)} tasks; "
-        f"{md_escape(runs.scale.metric)}, {way} is better"
-        + (f"; a run counts by the mean of its last {runs.window} rows" if runs.window else "")
+        f"{md_escape(runs.scale.metric)}{' in percent' if sheet.percent else ''}, {way} is better"
+        + (f"; a run counts by the mean of the last {_window(runs)} of its rows" if runs.stepped else "")
         + ("; seeds are words, numbered in alphabetical order" if runs.numbered else "") + "."
     )  # fmt: skip
+    lines += ["", f"Names: {md_escape('; '.join(sheet.sources))}."]
     lines += ["", "## Verdicts", "", *(f"- {md_escape(v)}." for v in found.verdicts)]
     lines += ["", "## Findings", "", *(_findings(found.checks) if found.checks.findings else ["None."])]
     lines += ["", "## Tables", "", LEGEND]
     for table in found.tables:
         lines += ["", *table_lines(table)]
     return "\n".join(lines) + "\n"
+
+
+def _window(runs: Runs) -> str:
+    return "tenth" if runs.window is None else str(runs.window)
 
 
 def _findings(checks: Checks) -> Iterator[str]:
@@ -95,10 +101,11 @@ def audit_json(found: Audit) -> str:
     content = {
         "schema": SCHEMA,
         "tpobench": __version__,
-        "file": found.name,
+        "file": found.sheet.name,
+        "names": list(found.sheet.sources),
         "metric": scale.metric,
         "better": "lower" if scale.lower else "higher",
-        "window": runs.window or None,
+        "window": _window(runs) if runs.stepped else None,
         "best": dict(scale.best),
         "worst": dict(scale.worst),
         "verdicts": list(found.verdicts),
@@ -106,6 +113,7 @@ def audit_json(found: Audit) -> str:
         "tables": [table_data(t) for t in found.tables],
         "runs": [
             {"algorithm": r.algorithm, "task": r.task, "seed": r.name, "value": r.value,
+             "window": r.window if runs.stepped else None,
              "status": "diverged" if r.diverged else "missing" if r.value is None else "ok"}
             for r in runs.runs
         ],

@@ -82,10 +82,23 @@ def _where(finding: Finding) -> str:
 @app.command("audit")
 def audit_(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="One row per (algorithm, task, seed): a value.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, TSV, JSON or JSON lines, or folders of them: one row per (algorithm, task, seed) and its value; "
+            "or columns that lie side by side, one per algorithm, task or seed. Of several files the names that no "
+            "column gives are those of their paths: ppo/walker/seed_3.csv, ppo_walker_3.csv.",
+        ),
+    ],
     lower: Annotated[bool, typer.Option("--lower", help="Lower values are better.")] = False,
     higher: Annotated[bool, typer.Option("--higher", help="Higher values are better.")] = False,
-    metric: Annotated[str | None, typer.Option("--metric", help="The column of values, or its name in print.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="The column of values, or its name in print; one of the names in a column of metrics."
+        ),
+    ] = None,
     best: Annotated[
         list[str] | None, typer.Option("--best", help="Best possible value, or TASK=VALUE: for scores over all tasks.")
     ] = None,
@@ -93,10 +106,14 @@ def audit_(
         list[str] | None, typer.Option("--worst", help="Worst possible value, or TASK=VALUE: for diverged runs too.")
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option("--column", help="NAME=COLUMN, such as algorithm=method; repeat.")
+        list[str] | None,
+        typer.Option(
+            "--column", help="NAME=COLUMN, such as algorithm=method; task=function,dimension for two of them; repeat."
+        ),
     ] = None,
     window: Annotated[
-        int | None, typer.Option("--window", min=1, help="With a step column: how many last rows make the value.")
+        int | None,
+        typer.Option("--window", min=1, help="With a step column: how many last rows of a run make its value."),
     ] = None,
     paired: Annotated[
         bool, typer.Option("--paired", help="Equal seeds mean equal initialisation and data for all algorithms.")
@@ -119,7 +136,7 @@ def audit_(
         lower=lower, higher=higher, metric=metric, best=tuple(best or ()), worst=tuple(worst or ()),
         columns=tuple(column or ()), window=window, paired=paired,
     )  # fmt: skip
-    found = audit(file, choices)
+    found = audit(files, choices)
     texts = {"md": audit_markdown, "json": audit_json}
     if out is None:
         answer(texts[chosen[0]](found).rstrip("\n"))

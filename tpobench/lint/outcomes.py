@@ -9,6 +9,7 @@ import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records import RunRecord
+from tpobench.report.cells import Reporting
 from tpobench.stats.compare import compare_all
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import rate_estimate
@@ -30,12 +31,14 @@ def schedules(cell: CellRuns) -> Iterator[Finding]:
 
 
 def window(cell: CellRuns) -> Iterator[Finding]:
-    """L061: a window as long as the curve or longer; L062: of one point."""
-    lengths = [len(r.curve.get("step", [])) for runs in cell.ok.values() for r in runs]
-    k = cell.reporting.window
-    if lengths and k >= min(lengths) > 1:
-        yield cell.found("L061", f"window {k}, curves of {min(lengths)} evaluations")
-    elif lengths and k == 1 and max(lengths) > 1:
+    """L061: a window as long as the curve or longer; L062: of one point.  In a table each run has its own window."""
+    runs = [r for own in cell.ok.values() for r in own]
+    spans = [(Reporting.of(r.reporting).window, len(r.curve.get("step", []))) for r in runs]
+    long = [(length, k) for k, length in spans if k >= length > 1]
+    if long:
+        length, k = min(long)
+        yield cell.found("L061", f"window {k}, curves of {length} evaluations")
+    elif spans and all(k == 1 for k, _ in spans) and max(length for _, length in spans) > 1:
         yield cell.found("L062", f"final {cell.reporting.metric}: the last evaluation alone")
 
 
