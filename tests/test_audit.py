@@ -513,6 +513,54 @@ def test_a_task_that_a_table_turned_into_a_decimal_is_one_task(table):
     assert (found.runs.tasks, codes(found) & {"L001", "L002", "L029"}) == (("2",), set())
 
 
+def test_names_that_look_alike_are_one_finding_each(table):
+    """PPO and ppo, acrobot-swingup and acrobot_swingup: no flood of missing cells and unequal seeds."""
+    rows = [(a if s < 5 else a.lower(), "acrobot-swingup" if s < 5 else "acrobot_swingup", s, v + math.sin(7 * s + v))
+            for a, v in (("PPO", 3), ("SAC", 5)) for s in range(10)]  # fmt: skip
+    found = table(rows)
+    assert [w for _, w in whats(found, "L029")] == [
+        "tasks acrobot-swingup and acrobot_swingup look like one", "algorithms PPO and ppo look like one",
+        "algorithms SAC and sac look like one",
+    ]  # fmt: skip
+    assert {"L001", "L002", "L007", "L008"}.isdisjoint(codes(found))
+    assert found.runs.algorithms == ("PPO", "ppo", "SAC", "sac")  # they are said, not pooled
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        ("PPO", "ppo", True), ("half_cheetah", "HalfCheetah", True), ("a b", "a-b", True), ("a\u2010b", "a-b", True),
+        ("caf\u00e9", "cafe\u0301", True), ("\uff30PO", "PPO", True), ("x\u200b", "x", True),
+        ("2", "02", True), ("1.50", "1.5", True),
+        ("task 1-1", "task 11", False), ("eta=-1", "eta=1", False), ("PPO", "PPO2", False), ("PPO*", "PPO", False),
+        ("v1.1", "v1.10", False), ("temp -1", "temp 1", False),
+    ],
+)  # fmt: skip
+def test_what_looks_like_one_name(table, a, b, alike):
+    """Case, separators, Unicode forms and spellings of a number; never what tells two names apart."""
+    found = table([(n, "copy", s, s + i) for i, n in enumerate((a, b)) for s in range(4)])
+    assert ("L029" in codes(found)) is alike
+
+
+def test_what_was_scored_and_not_measured_makes_no_finding(table):
+    """All of dg diverged at --worst: neither copies, nor a deterministic cell, nor a misleading mean, nor a floor."""
+    rows = [(a, "copy", s, "nan" if a == "dg" else 0.2 + 0.012345 * s) for a in ("tpo", "dg") for s in range(10)]
+    assert codes(table(rows, worst=("1",))) == {"L004"}
+    both = [(a, "copy", s, "nan") for a in ("tpo", "dg") for s in range(10)]
+    assert codes(table(both, best=("0",), worst=("1",))) == {"L004"}
+    some = [(a, "copy", s, "nan" if s < 3 else 0.01 + 0.001 * (s * k % 7)) for k, a in ((3, "tpo"), (5, "dg")) for s in range(10)]  # noqa: E501  # fmt: skip
+    assert codes(table(some, best=("0",), worst=("1",))) == {"L004"}
+
+
+def test_counts_that_reject_are_not_called_powerless(table):
+    """3 of 3 diverged against 0 of 3: shuffled labels cannot go below .1, Boschloo's test can."""
+    found = table([(a, "copy", s, "nan" if a == "dg" else s) for a in ("tpo", "dg") for s in range(3)], worst=("9",))
+    ((*_, pair),) = data(found, "tests")
+    assert pair["test"] == "boschloo"
+    assert ("L006" in codes(found)) is (pair["adjusted"] >= 0.05)
+    assert pair["adjusted"] == pytest.approx(0.03125)  # 2 * .5^6
+
+
 def report_of(found):
     """p and adjusted p of each pair in the report of the same runs, by task."""
     records = [replace(r, curve={"step": [0], **{k: v for k, v in r.curve.items() if k != "step"}})

@@ -108,9 +108,11 @@ def test_a_column_that_names_metrics_is_a_filter(files, head):
 
 
 def test_several_metrics_ask_which(files):
-    """The line lists them; an unknown one is refused."""
+    """The line lists them; an unknown one is refused; a second spelling is said."""
     assert refusal(files, {"x.csv": TIDY}).endswith("choose one with --metric: avg_length, avg_return")
     assert "unknown metric 'avg_retrun'" in refusal(files, {"x.csv": TIDY}, metric="avg_retrun")
+    found = files({"x.csv": TIDY.replace("A,t,1,avg_return", "A,t,1,Avg_Return")}, metric="avg_return")
+    assert [f.what for f in found.checks.findings if f.code.code == "L029"] == ["metrics Avg_Return and avg_return look like one"]  # noqa: E501  # fmt: skip
 
 
 def test_several_columns_make_one_name(files):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from tpobench.audit.names import look_alikes
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs, records_of
 from tpobench.lint import CODES, CellRuns, Checks, Finding, ResultSet, cell_findings, cells_of, merged
 from tpobench.lint.seeds import powerless
 from tpobench.stats.compare import Comparison
+from tpobench.stats.guard import Floats
 
 Pair = tuple[str, str]
-ONE_VALUE = ("L001", "L002", "L003", "L004", "L007", "L066")
+SEEDS = ("L001", "L002", "L007")  # which runs there are: of names that look alike as if they were one
+ONE_VALUE = ("L003", "L004", "L066")
 WITH_STEPS = ("L009", "L020", "L060", "L061")
 NEAR = 0.05  # of the scale: at one of its ends
 DIGITS = 5  # significant ones, from which equal values are no accident
@@ -23,15 +27,51 @@ DIGITS = 5  # significant ones, from which equal values are no accident
 def check(runs: Runs, sheet: Sheet, tests: Mapping[str, Mapping[Pair, Comparison]], *, paired: bool) -> Checks:
     """All findings; `tests` are the comparisons of each task."""
     name = sheet.name
-    cells = cells_of(ResultSet(name, records_of(runs, name)))
+    found = list(_look_alikes(runs, sheet))
+    united = _united(runs) if found else runs
+    found += [f for cell in _cells(united, name) for f in cell_findings(cell, SEEDS)]
     codes = (*ONE_VALUE, *(WITH_STEPS if runs.stepped else ()))
-    found = [f for cell in cells for f in cell_findings(cell, codes)]
-    found += [f for cell in cells for f in powerless(cell, paired=paired)]
-    for cell, task in zip(cells, (_task(c) for c in cells), strict=True):
+    for cell in _cells(runs, name):
+        task = _task(cell)
+        found += cell_findings(cell, codes)
+        found += [] if _rates_reject(tests[task]) else powerless(cell, paired=paired)
         found += [*_copies(runs, cell, task), *_beyond(runs, cell, task), *_apart(runs, cell, task)]
         found += _ends(runs, cell, task, tests[task])
     found += _factors(runs, name)
     return Checks(merged(found), len(runs.runs), (name,))
+
+
+def _cells(runs: Runs, name: str) -> list[CellRuns]:
+    return cells_of(ResultSet(name, records_of(runs, name)))
+
+
+def _look_alikes(runs: Runs, sheet: Sheet) -> Iterator[Finding]:
+    """L029: names that differ only in how they are written."""
+    seeds = sorted({r.name for r in runs.runs}) if runs.numbered else ()
+    groups = [("task", look_alikes(runs.tasks)), ("algorithm", look_alikes(runs.algorithms)),
+              ("seed", look_alikes(seeds)), ("metric", sheet.alike)]  # fmt: skip
+    for kind, every in groups:
+        for group in every:
+            what = f"{kind}s {' and '.join(group)} look like one"
+            yield Finding(CODES["L029"], sheet.name, what, rules=group if kind == "algorithm" else ())
+
+
+def _united(runs: Runs) -> Runs:
+    """Each name in one spelling."""
+    first = {n: group[0] for names in (runs.tasks, runs.algorithms) for group in look_alikes(names) for n in group}
+    return replace(runs, runs=tuple(
+        replace(r, task=first.get(r.task, r.task), algorithm=first.get(r.algorithm, r.algorithm)) for r in runs.runs
+    ))  # fmt: skip
+
+
+def _measured(runs: Runs, task: str, name: str) -> Floats:
+    """The values of the runs that lasted, in the file's own direction: what diverged was scored, not measured."""
+    return np.array([r.value for r in runs.of(task, name) if not r.diverged], dtype=np.float64)
+
+
+def _rates_reject(tests: Mapping[Pair, Comparison]) -> bool:
+    """Whether counts of diverged runs tell a pair apart, whatever labellings could."""
+    return any(c.test == "boschloo" and c.adjusted is not None and c.adjusted < 0.05 for c in tests.values())
 
 
 def _task(cell: CellRuns) -> str:
@@ -42,9 +82,11 @@ def _copies(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
     """L010: one value for all seeds; L009: values of many digits that occur again and again."""
     ends = runs.scale.reference(task)
     for name in cell.finished:
-        x = np.array([r.value for r in runs.of(task, name) if not r.diverged], dtype=np.float64)
+        x = _measured(runs, task, name)
         distinct = np.unique(x)
-        if len(x) > 1 and len(distinct) == 1:
+        if len(x) < 2:
+            continue
+        if len(distinct) == 1:
             if ends is None or x[0] not in {ends.best, ends.worst}:
                 yield cell.found("L010", f"{name}: all {len(x)} seeds have the value {x[0]:g}", [name])
         elif len(distinct) <= len(x) / 2 and all(_digits(v) >= DIGITS for v in distinct):
@@ -61,8 +103,8 @@ def _beyond(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
     if task not in scale.worst:
         return
     for name in cell.finished:
-        x = scale.sign * runs.values(task, name)
-        if x.max() > scale.sign * scale.worst[task]:
+        x = scale.sign * _measured(runs, task, name)
+        if len(x) and x.max() > scale.sign * scale.worst[task]:
             what = f"{name}: value {scale.sign * x.max():g} is worse than --worst {scale.worst[task]:g}"
             yield cell.found("L065", what, [name])
 
@@ -70,7 +112,7 @@ def _beyond(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
 def _apart(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
     """L080: |mean - median| above half a standard deviation, from 8 seeds on."""
     for name in cell.finished:
-        x = runs.values(task, name)
+        x = _measured(runs, task, name)
         if len(x) > 7 and abs(x.mean() - np.median(x)) > x.std(ddof=1) / 2 > 0:
             what = f"{name}: mean {x.mean():.3g}, median {np.median(x):.3g}, from {x.min():.3g} to {x.max():.3g}"
             yield cell.found("L080", what, [name])
@@ -79,17 +121,15 @@ def _apart(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
 def _ends(runs: Runs, cell: CellRuns, task: str, tests: Mapping[Pair, Comparison]) -> Iterator[Finding]:
     """L081 and L082: all values at one end of the scale, and no pair to be told apart."""
     ends = runs.scale.reference(task)
-    if (
-        ends is None
-        or len(cell.finished) < 2
-        or any(c.adjusted is not None and c.adjusted < 0.05 for c in tests.values())
-    ):
+    measured = {n: x for n in cell.finished if len(x := _measured(runs, task, n))}
+    if ends is None or len(measured) < 2 or any(c.adjusted is not None and c.adjusted < 0.05 for c in tests.values()):
         return
-    x = (np.concatenate([runs.values(task, n) for n in cell.finished]) - ends.worst) / (ends.best - ends.worst)
-    if x.min() > 1 - NEAR or x.max() < NEAR:
+    x = (np.concatenate(list(measured.values())) - ends.worst) / (ends.best - ends.worst)
+    lasted = not any(r.diverged for n in cell.finished for r in runs.of(task, n))
+    if (x.min() > 1 - NEAR and lasted) or x.max() < NEAR:
         code, word = ("L081", "best") if x.min() > 1 - NEAR else ("L082", "worst")
         what = f"all {len(x)} values within {NEAR:.0%} of the {word} value, no pair of algorithms differs"
-        yield cell.found(code, what, cell.finished)
+        yield cell.found(code, what, measured)
 
 
 def _factors(runs: Runs, name: str) -> Iterator[Finding]:

@@ -91,6 +91,10 @@ _ALL = (
          "a column that takes several values within one rule is a second factor, and the seeds of several settings "
          "are pooled",
          "audit each setting by itself, or name the setting in the algorithm or the task column"),
+    Code("L029", "look-alike-names", "error",
+         "one task or algorithm under two names is two of each, with half of the seeds: tests lose their power, and "
+         "runs look missing that are there",
+         "spell each name in one way"),
     Code("L040", "unrecorded-seed-scheme", "warning",
          "without the seed scheme nobody can tell whether equal seeds mean equal initialisation and data, so pairing "
          "rests on nothing",
