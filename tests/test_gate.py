@@ -118,6 +118,17 @@ def test_better_by_less_than_the_margin_is_ok():
     assert found.status == "ok"
 
 
+@pytest.mark.parametrize("shift", [0.0085, 0.0115])
+@pytest.mark.parametrize("same_scheme", [True, False])
+def test_more_seeds_are_needed_than_those_that_did_not_decide(shift, same_scheme):
+    """A spread for which 3 or 4 seeds would do, were the difference 0; it is near the margin, and 10 do not decide."""
+    quiet = 0.2 + 0.004 * np.linspace(-1, 1, 10)
+    found = verdict(quiet + shift + NOISE, baseline=quiet, plan=GatePlan(confirm=False), same_scheme=same_scheme)
+    assert found.status == "inconclusive"
+    assert found.seeds_needed > 10
+    assert f"{found.seeds_needed} seeds needed" in found.reason
+
+
 def test_noise_wider_than_the_margin_is_inconclusive_and_says_how_many_seeds_decide():
     """Spread of 20 points against a margin of one: neither regressed nor ok."""
     source = np.random.default_rng(1)

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -141,17 +142,29 @@ def by_interval(cell: CellEvidence, stage: Arms, base: Verdict) -> Verdict:
         return replace(base, status="improved", reason=f"{ends}; consider a baseline update{note}")
     if high < margin or (high == low and high <= margin):
         return replace(base, status="ok", reason=f"{ends}{note}")
-    needed = _seeds_needed(stage)
+    needed = _seeds_needed(stage, delta)
     need = "more than 10000 seeds needed" if needed is None else f"{needed} seeds needed"
     need = need if margin > 0 else "no margin: set a floor"
     return replace(base, status="inconclusive", reason=f"{ends}; {need}{note}", seeds_needed=needed)
 
 
-def _seeds_needed(stage: Arms) -> int | None:
-    """Seeds with which an unchanged cell of this spread would be OK four times in five."""
+def _seeds_needed(stage: Arms, delta: float) -> int | None:
+    """Seeds with which an unchanged cell of this spread would be OK four times in five.
+
+    Where those at hand are as many and did not decide, it is no unchanged cell: seeds with which a difference of
+    `delta` would be told from the margin.
+    """
     if stage.paired:
-        return seeds_for_margin(float((stage.x - stage.y).std(ddof=1)), stage.margin, arms=1)
-    return seeds_for_margin(math.sqrt((stage.x.var(ddof=1) + stage.y.var(ddof=1)) / 2), stage.margin)
+        spread = float((stage.x - stage.y).std(ddof=1))
+    else:
+        spread = math.sqrt((stage.x.var(ddof=1) + stage.y.var(ddof=1)) / 2)
+    arms: Literal[1, 2] = 1 if stage.paired else 2
+    n = len(stage.x)
+    needed = seeds_for_margin(spread, stage.margin, arms=arms)
+    if needed is None or needed > n:
+        return needed
+    needed = seeds_for_margin(spread, abs(stage.margin - delta), arms=arms)
+    return None if needed is None else max(needed, n + 1)
 
 
 def regressed_text(arms: Arms, v: Verdict) -> str:
