@@ -239,6 +239,15 @@ def test_the_tie_group_holds_all_not_distinguishable_from_the_best():
     assert tied == ("b", "a")
 
 
+def test_an_arm_that_failed_is_not_tied_with_one_that_did_not():
+    """Too few seeds to tell never from sometimes are no praise; where all failed nobody is marked."""
+    data = arms(a=[20.0, 40.0, 100.0, 100.0, 100.0], b=[100.0] * 5)
+    scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
+    assert tie_group(scores, compare_all(data, rank=True))[1] == ("a", "b")
+    assert tie_group(scores, compare_all(data, rank=True), failed=["b"]) == ("a", ("a",))
+    assert tie_group(scores, compare_all(data, rank=True), failed=["a", "b"]) == ("", ())
+
+
 def test_the_tie_group_is_the_best_alone_where_no_test_is_possible():
     """Two seeds: only the point-best; two deterministic rules: the smaller; identical ones: both."""
     for data, expected in [

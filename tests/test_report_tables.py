@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_diverged_runs_can_be_dropped_but_not_hidden():
         ("18", "diverged", ""),
         ("19", "diverged", ""),
     ]
+
+
+def marked(found, column):
+    """The rules whose entry in a column of the summary is bold."""
+    return [row[0].text for row in table(found, "summary").rows if row[column].best]
+
+
+def test_a_rule_that_never_got_there_is_not_marked_beside_one_that_did():
+    """4 of 10 reach 1 % against 0 of 10, which ranks cannot tell apart; nobody reaches it, and nobody is marked."""
+    some = [record("tpo", s, [0.5] * 2 + [0.005 if s < 4 else 0.5] * 8) for s in range(10)]
+    never = [record(rule, s, [0.6 + 0.01 * s] * 10) for rule in ("grpo", "ppo") for s in range(10)]
+    assert marked(results(some, never), 3) == ["tpo"]
+    assert marked(results(never), 3) == []
+    assert marked(results(never), 1) == ["grpo", "ppo"]  # by their final errors they are alike
+
+
+def test_a_rule_of_which_no_run_lasted_is_not_marked():
+    """3 of 3 diverged is no tie with .9, though 3 seeds cannot tell; where all diverged nobody is marked."""
+    lost = [record(rule, s, [0.5, math.nan], status="diverged") for rule in ("grpo", "ppo") for s in range(3)]
+    bad = [record("tpo", s, [0.5, 0.9 + 0.01 * s]) for s in range(3)]
+    assert marked(results(bad, lost), 1) == ["tpo"]
+    assert marked(results(lost), 1) == []
 
 
 def test_a_rule_without_any_run_left_is_still_there():

@@ -128,15 +128,15 @@ def _summary(group: Searched, found: Mapping[tuple[str, str], PointComparison], 
 def _best(
     points: Mapping[str, BreakingPoint], found: Mapping[tuple[str, str], PointComparison]
 ) -> tuple[str, tuple[str, ...]]:
-    """The least p0*, and every rule that the tests cannot tell from it."""
+    """The least p0*, and every rule that learns somewhere and that the tests cannot tell from it."""
     ranked = {name: (_rank(point),) for name, point in points.items() if point.status != "untestable"}
-    if len(ranked) < 2 or all(points[name].status == "nowhere" for name in ranked):
+    if len(ranked) < 2:
         return "", ()
     views = {
         pair: Comparison("untestable" if c.p is None else "tested", p=c.p, adjusted=c.adjusted, family=c.family)
         for pair, c in found.items()
     }
-    return tie_group(ranked, views)
+    return tie_group(ranked, views, failed=[name for name in ranked if points[name].status == "nowhere"])
 
 
 def _rank(point: BreakingPoint) -> float:

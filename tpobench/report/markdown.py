@@ -11,8 +11,9 @@ from tpobench.report.cells import Problem
 from tpobench.report.model import Report, Table, TableCell
 
 LEGEND = (
-    "**Bold**: the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%). "
-    "<ins>Underlined</ins>: the best point estimate. Intervals are 95%; lower is better (↓)."
+    "**Bold**: the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%), "
+    "if any of its runs got there. <ins>Underlined</ins>: the best point estimate. "
+    "Intervals are 95%; lower is better (↓)."
 )
 
 

@@ -43,16 +43,20 @@ def make_row(cell: Cell, metric: Metric, rules: Sequence[str], how: Options) -> 
 
 
 def _best(cell: Cell, metric: Metric, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
-    """Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians."""
+    """Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians.
+
+    A rule of which no run got there, or none lasted, is not marked, however few seeds the others have.
+    """
     if len(cell.arms) < 2:
         return "", ()
     raw = {name: metric.values(arm) for name, arm in cell.arms.items()}
     if metric.kind != "steps":
-        return tie_group({name: (float(v.mean()),) for name, v in raw.items()}, comparisons)
+        lost = [name for name, arm in cell.arms.items() if all(arm.diverged)]
+        return tie_group({name: (float(v.mean()),) for name, v in raw.items()}, comparisons, failed=lost)
     budget = min(arm.budget for arm in cell.arms.values())
     scores = {name: (float(np.median(v)), float(np.minimum(v, budget).mean())) for name, v in raw.items()}
-    leader, tied = tie_group(scores, comparisons)
-    return (leader, tied) if np.isfinite(raw[leader]).any() else ("", ())  # nobody got there: nothing to praise
+    never = [name for name, times in raw.items() if not np.isfinite(times).any()]
+    return tie_group(scores, comparisons, failed=never)
 
 
 def _entry(cell: Cell, name: str, metric: Metric, how: Options, *, best: bool, leader: bool) -> TableCell:

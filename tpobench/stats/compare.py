@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -236,12 +236,20 @@ def plain(p: float) -> str:
 
 
 def tie_group(
-    scores: Mapping[str, tuple[float, ...]], comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05
+    scores: Mapping[str, tuple[float, ...]],
+    comparisons: Mapping[tuple[str, str], Comparison],
+    alpha: float = 0.05,
+    failed: Collection[str] = (),
 ) -> tuple[str, tuple[str, ...]]:
-    """The arm of the least score, and with it every arm not distinguishable from it, as far as a test could tell."""
+    """The arm of the least score, and with it every arm not distinguishable from it, as far as a test could tell.
+
+    `failed` arms, of which no run got anywhere, are not praised for too few runs to tell; ("", ()) where all failed.
+    """
     best = min(scores, key=lambda name: scores[name])
+    if best in failed:
+        return "", ()
     tied = [best]
-    for name in scores:
+    for name in scores.keys() - set(failed):
         c = comparisons.get((best, name)) or comparisons.get((name, best))
         if name != best and c is not None:
             rejected = c.adjusted is not None and c.adjusted < alpha
