@@ -638,7 +638,7 @@ def test_the_verb_prints_one_form_or_writes_both(tmp_path):
     with pytest.raises(UsageError, match="two formats need a folder"):
         call(path, "--lower", "-f", "md,json")
     assert call(path, "--lower", "-f", "md,json", "--out", out)[0] == 0
-    assert sorted(p.name for p in out.iterdir()) == ["audit.json", "audit.md"]
+    assert sorted(p.name for p in out.glob("[!.]*")) == ["audit.json", "audit.md"]
     path.write_text(HEAD + "\n".join(lines[:-1]), encoding="utf-8")
     assert call(path, "--lower")[0] == 3
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):

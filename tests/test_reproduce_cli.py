@@ -37,7 +37,7 @@ def tpobench(monkeypatch, command_line, tmp_path):
 
 
 def pages(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    return {p.name: p.read_bytes() for p in folder.glob("[!.]*") if p.is_file()}
 
 
 @pytest.mark.slow

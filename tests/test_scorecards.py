@@ -146,7 +146,7 @@ def test_files_are_named_by_item_and_scale_and_the_same_card_gives_the_same_byte
     """And CSV and JSON can be read again."""
     for place in ("a", "b"):
         write_scorecards([card(), card("fig9")], tmp_path / place, ("md", "json", "csv"))
-    names = sorted(p.name for p in (tmp_path / "a").iterdir())
+    names = sorted(p.name for p in (tmp_path / "a").glob("[!.]*"))
     assert names == sorted(f"{stem}.{e}" for stem in ("table3", "fig9", "scorecard") for e in ("md", "json", "csv"))
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
     assert len(json.loads((tmp_path / "a" / "scorecard.json").read_text())["items"]) == 2

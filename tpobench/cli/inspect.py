@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import JsonOption, PathArgument, answer, app, one_per_line, say, split
-from tpobench.errors import StorageFull, UsageError, unknown
+from tpobench.cli.base import ForceOption, JsonOption, PathArgument, answer, app, one_per_line, say, split
+from tpobench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from tpobench.lint import Checks, Finding
@@ -120,6 +121,7 @@ def audit_(
     ] = False,
     formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="md, json; both need --out.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.md and audit.json.")] = None,
+    force: ForceOption = False,
     strict: StrictOption = False,
 ) -> None:
     """Give any project's table of results the treatment of a report: intervals, tests, tie groups, and its mistakes."""
@@ -131,7 +133,10 @@ def audit_(
         msg = "two formats need a folder: --out DIR"
         raise UsageError(msg)
     from tpobench.audit import Choices, audit, audit_json, audit_markdown
+    from tpobench.report.files import require_folder, write_files
 
+    if out is not None:
+        require_folder(out)
     choices = Choices(
         lower=lower, higher=higher, metric=metric, best=tuple(best or ()), worst=tuple(worst or ()),
         columns=tuple(column or ()), window=window, paired=paired,
@@ -141,17 +146,7 @@ def audit_(
     if out is None:
         answer(texts[chosen[0]](found).rstrip("\n"))
     else:
-        _write(out, {f"audit.{AUDIT_FORMATS[name]}": texts[name](found) for name in chosen})
+        written = {f"audit.{AUDIT_FORMATS[name]}": texts[name](found).encode() for name in chosen}
+        about = hashlib.sha256(audit_json(found).encode()).hexdigest()
+        say(one_per_line(f"wrote {path}" for path in write_files(out, written, about, force=force)))
     _conclude(found.checks, strict=strict)
-
-
-def _write(out: Path, files: dict[str, str]) -> None:
-    written: Sequence[Path] = [out / name for name in files]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(written, files.values(), strict=True):
-            path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        msg = f"cannot write {out}: {error.strerror}"
-        raise StorageFull(msg) from error
-    say(one_per_line(f"wrote {path}" for path in written))

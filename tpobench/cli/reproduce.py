@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import NOTICE, DataDirOption, JsonOption, ScaleOption, answer, app, say, split, table
+from tpobench.cli.base import (
+    NOTICE,
+    DataDirOption,
+    ForceOption,
+    JsonOption,
+    ScaleOption,
+    answer,
+    app,
+    say,
+    split,
+    table,
+)
 from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located
 from tpobench.cli.runs import (
     AttemptsOption,
@@ -113,6 +124,7 @@ def reproduce(
     memory_limit: MemoryOption = None,
     max_attempts: AttemptsOption = 3,
     retry_failed: RetryOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
     from tpobench.execution.devices import parse_device
@@ -146,7 +158,7 @@ def reproduce(
             require_not_stopped([a["folder"] for a in answers], stop)
     _require_something(work, wanted)
     cards = _scored(work, wanted, scale)
-    written = _written(work, cards, formats, endings)
+    written = _written(work, cards, formats, endings, force=force)
     _tell(work, cards, written, answers, as_json=as_json)
     require_results(answers)
     work.require_runs()
@@ -238,16 +250,21 @@ def _evidence(work: _Work, name: str) -> Evidence:
     return gather(work.plans[name], known.values(), unavailable=work.unavailable.get(name, ""))
 
 
-def _written(work: _Work, cards: Sequence[Scorecard], formats: Sequence[str], endings: Sequence[str]) -> list[Path]:
+def _written(
+    work: _Work, cards: Sequence[Scorecard], formats: Sequence[str], endings: Sequence[str], *, force: bool
+) -> list[Path]:
     """The pages, and the figures that they show."""
     from tpobench.report.scorecards import write_scorecards
 
     out = work.out / FOLDER
-    figures = {card.item.name: _drawn(card, out / "figures", endings) for card in cards} if endings else {}
-    return [*write_scorecards(cards, out, formats, figures), *(p for paths in figures.values() for p in paths)]
+    figures = {c.item.name: _drawn(c, out / "figures", endings, force=force) for c in cards} if endings else {}
+    return [
+        *write_scorecards(cards, out, formats, figures, force=force),
+        *(p for paths in figures.values() for p in paths),
+    ]
 
 
-def _drawn(card: Scorecard, out: Path, endings: Sequence[str]) -> dict[Path, str]:
+def _drawn(card: Scorecard, out: Path, endings: Sequence[str], *, force: bool) -> dict[Path, str]:
     """Files and captions."""
     from tpobench.report.figures.paper import ITEMS
     from tpobench.report.paper_figures import write_paper_figures
@@ -255,7 +272,7 @@ def _drawn(card: Scorecard, out: Path, endings: Sequence[str]) -> dict[Path, str
 
     if card.item.name not in ITEMS:
         return {}
-    return write_paper_figures(card.item.name, Results(card.records), out, endings)
+    return write_paper_figures(card.item.name, Results(card.records), out, endings, force=force)
 
 
 def _tell(

@@ -107,7 +107,7 @@ def report(
     formats: Annotated[
         list[str] | None, typer.Option("--format", "-f", help="md, latex, csv, json, html; repeat or use commas.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("report"),
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report; default: report/<name>.")] = None,
     ci: Annotated[
         str, typer.Option("--ci", help="Interval of a mean: auto, t, bca, studentized, percentile or se.")
     ] = "auto",
@@ -120,6 +120,7 @@ def report(
     figures: Annotated[
         list[str] | None, typer.Option("--figures", help="png, pdf, svg or none; repeat or use commas.")
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures from finished runs."""
@@ -127,13 +128,18 @@ def report(
     for each in chosen:
         if each not in FORMATS:
             raise unknown("format", each, FORMATS)
+    from tpobench.records import PACKED
     from tpobench.report import FIGURE_FORMATS, Options, check, write_report
+    from tpobench.report.files import require_folder
     from tpobench.results import load_results
 
     how = Options(cast("Any", ci), paper_compat, cast("Any", diverged))  # checked there, with the nearest valid name
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
     for each in pictures:
         check(each, FIGURE_FORMATS, "figure format")
+    if out is None:
+        out = Path("report", path.resolve().name.removesuffix(PACKED) or "results")
+    require_folder(out)
     _require_outside(out, path)
     results = load_results(path)
     files: list[Path] = write_report(
@@ -144,6 +150,7 @@ def report(
         paper_compat=how.paper_compat,
         diverged=how.diverged,
         figure_formats=pictures,
+        force=force,
     )
     if results.quarantined:
         say(f"{results.quarantined} damaged records were left out; `tpobench run` makes them again")

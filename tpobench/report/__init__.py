@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpobench.errors import NothingToDo
+from tpobench.records import canonical
 from tpobench.report.breaking_point import search_of, search_tables
 from tpobench.report.cells import Cell, Problem, Results, read_cells, rule_order
 from tpobench.report.details import detail_table
+from tpobench.report.files import write_files
 from tpobench.report.markdown import markdown
 from tpobench.report.metrics import Metric, metrics_of
 from tpobench.report.model import FigureNote, Report, Section, Table
@@ -40,8 +43,11 @@ def write_report(
     paper_compat: bool = False,
     diverged: Diverged = "worst",
     figure_formats: Sequence[str] = FIGURE_FORMATS,
+    force: bool = False,
 ) -> list[Path]:
     """Write report.md, .tex, .csv, .json, .html as asked, and figures below figures/; the same records, the same bytes.
+
+    Files that a report wrote are replaced, and those of an earlier report of other results go.
 
     Args:
         results: what to report.
@@ -51,11 +57,13 @@ def write_report(
         paper_compat: the paper's conventions: last evaluation, first crossing, s.e. with ddof 0, crossing of the mean.
         diverged: worst (scored the worst value), drop (left out, counted), fail (refused).
         figure_formats: png, pdf, svg; none for no figure files.
+        force: replace files that no report wrote, too; copies of them stay.
 
     Raises:
         NothingToDo: no finished run.
         RunsFailed: diverged runs under `fail`.
-        UsageError: an unknown format or option.
+        UsageError: an unknown format or option, or files that no report wrote.
+        StorageFull: the folder cannot be written.
     """
     for name in formats:
         check(name, WRITERS, "report format")
@@ -66,14 +74,15 @@ def write_report(
     pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats)
     report = _report(results, suites, problems, _noted(pictures, drawn, figure_formats), how)
-    files = {out / f"report.{ENDINGS[name]}": WRITERS[name](report).encode() for name in dict.fromkeys(formats)}
-    files |= {
-        out / "figures" / name: content for name, content in drawn.items() if name.endswith(tuple(figure_formats))
-    }
-    for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return list(files)
+    files = {f"report.{ENDINGS[name]}": WRITERS[name](report).encode() for name in dict.fromkeys(formats)}
+    files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
+    return write_files(out, files, _about(results, how), force=force)
+
+
+def _about(results: Results, how: Options) -> str:
+    """A hash of what a report is made of: the runs (equal ids have equal results), their scoring, and the options."""
+    runs = sorted(f"{r.id} {r.status} {canonical(r.reporting)}" for r in results.records)
+    return hashlib.sha256("\n".join([repr(how), str(results.quarantined), *runs]).encode()).hexdigest()
 
 
 def render_markdown(results: Results, how: Options | None = None) -> str:

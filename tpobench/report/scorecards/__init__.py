@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tpobench.errors import unknown
 from tpobench.report.data import as_csv, as_json
+from tpobench.report.files import write_files
 from tpobench.report.scorecards.data import COLUMNS, data_of, rows_of, summary_data
 from tpobench.report.scorecards.pages import file_stem, markdown_of, summary_markdown, summary_stem
 from tpobench.reproduce.scorecard import Scorecard
@@ -21,6 +22,8 @@ def write_scorecards(
     out: Path,
     formats: Sequence[str],
     figures: Mapping[str, Mapping[Path, str]] | None = None,
+    *,
+    force: bool = False,
 ) -> list[Path]:
     """Write `<item>.md`, .json and .csv (`<item>-quick` at the quick scale), and `scorecard.*` for several items.
 
@@ -29,23 +32,22 @@ def write_scorecards(
         out: folder, made where it is missing.
         formats: md, json, csv.
         figures: files of each item, below `out`, with their captions, to show in its Markdown.
+        force: replace files that no report wrote, too; copies of them stay.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: an unknown format, or files that no report wrote.
+        StorageFull: the folder cannot be written.
     """
     require_formats(formats)
-    files: dict[Path, str] = {}
+    files: dict[str, str] = {}
     for name in dict.fromkeys(formats):
         for card in cards:
             shown = (figures or {}).get(card.item.name, {})
             own = {path.relative_to(out): caption for path, caption in shown.items()}
-            files[out / f"{file_stem(card)}.{name}"] = _text(card, name, own)
+            files[f"{file_stem(card)}.{name}"] = _text(card, name, own)
         if len(cards) > 1:
-            files[out / f"{summary_stem(cards)}.{name}"] = _summary(cards, name)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-    return list(files)
+            files[f"{summary_stem(cards)}.{name}"] = _summary(cards, name)
+    return write_files(out, {name: text.encode() for name, text in files.items()}, force=force)
 
 
 def require_formats(formats: Sequence[str]) -> None:
