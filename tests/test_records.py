@@ -23,7 +23,8 @@ from tpobench.records import (
 def record(seed=0, status="ok", error=0.5, **changes):
     spec = plan_runs(suite(), ["tpo"], [seed]).specs[0]
     curve = {"step": [0, 1], "interactions": [0, 4], "gradient_steps": [0, 1], "error": [0.75, error]}
-    return RunRecord(spec.run_id, json.loads(canonical(spec.as_dict())), status, curve=curve, **changes)
+    described = json.loads(canonical(spec.as_dict()))
+    return RunRecord(spec.run_id, described, status, curve=curve, **{"reporting": suite().reporting, **changes})
 
 
 def test_a_record_survives_the_round_trip(tmp_path):

@@ -29,7 +29,11 @@ def clock(monkeypatch):
 
 
 def record(spec, status="ok", attempts=1, wall_s=1.0):
-    return RunRecord(spec.run_id, spec.as_dict(), status, attempts=attempts, cost={"wall_s": wall_s, "cpu_s": wall_s})
+    curve = {"step": [0], "interactions": [0], "gradient_steps": [0], "error": [0.5]}
+    cost = {"wall_s": wall_s, "cpu_s": wall_s}
+    return RunRecord(
+        spec.run_id, spec.as_dict(), status, curve=curve, reporting=suite().reporting, attempts=attempts, cost=cost
+    )
 
 
 def make(tmp_path, plan, known=None, **options):

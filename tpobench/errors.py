@@ -73,10 +73,10 @@ class Stopped(TpobenchError):
     exit_code = 130
 
 
-def brief(text: str) -> str:
+def brief(text: str, most: int = LONGEST_NAMED) -> str:
     """A text as one line can name it: what does not print is escaped, and it is cut."""
     line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= LONGEST_NAMED else f"{line[:LONGEST_NAMED]}..."
+    return line if len(line) <= most else f"{line[:most]}..."
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
-LARGEST = 1e100  # of a measured number: what statistics can square and sum
+LARGEST = 1e35  # of a measured number: what a float32 holds, a thousandfold too
 LONGEST = 10_000  # characters of a text
 DEEPEST = 16  # tables and lists within each other
 BITS = 64  # of an integer, as TOML has it

@@ -14,7 +14,6 @@ import errno
 import itertools
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,35 +21,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.errors import CorruptResults, StorageFull, UsageError
+from tpobench.errors import CorruptResults, StorageFull, UsageError, brief
 from tpobench.identity import chosen
+from tpobench.limits import load_json, parse_json
+from tpobench.shapes import fault_of
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 SCHEMA = 1
 PLAN_FILE = "plan.json"  # of a folder whose seeds follow an adaptive plan
+LONGEST_PATH = 4096
 PACKED = ".jsonl"  # the ending of a packed file
 FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
 STATUSES = (*FINISHED, *BROKEN, "skipped")
 IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
-RECORD_TYPES = {  # of the fields that every reader relies on
-    "id": str, "spec": dict, "reason": str, "facts": dict, "curve": dict, "counts": dict, "reporting": dict,
-    "attempts": int, "cost": dict, "provenance": dict,
-}  # fmt: skip
-SPEC_TYPES = {
-    "suite": str, "suite_version": int, "cell": dict, "matching": str, "task": dict, "training": dict,
-    "algorithm": str, "seed": int,
-}  # fmt: skip
-# Names that reports build the names of their figures from: never a way out of a folder.
-NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
-# What JSON lets in and will not let out again: numbers that overflow to infinity, and halves of surrogate pairs.
-UNSPEAKABLE = re.compile(r"[eE]\+?\d{3}|\d{309}|\\u[dD]")
 
 
 class DamagedRecord(Exception):
-    """A record that is truncated, malformed, or not what its name says."""
+    """A record that is truncated, malformed, or not what its name says: where it lies, and what is wrong with it."""
+
+    def __init__(self, where: str, fault: str) -> None:
+        super().__init__(f"{brief(where, LONGEST_PATH)}: {fault}")
+        self.where, self.fault = where, fault
 
 
 def canonical(value: object) -> str:
@@ -90,6 +84,9 @@ class RunRecord:
         return canonical(self.as_dict())
 
 
+FIELDS = {f.name for f in dataclasses.fields(RunRecord)}
+
+
 def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRecord:
     """The record in `text`.
 
@@ -100,38 +97,27 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
     from tpobench.plan import spec_id  # noqa: PLC0415 - plan needs `canonical` from here
 
     try:
-        raw = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise DamagedRecord(where) from error
+        raw = parse_json(text)
+    except ValueError as error:
+        raise DamagedRecord(where, f"not JSON: {error}") from error
     if not isinstance(raw, dict) or type(raw.get("schema")) is not int:
-        raise DamagedRecord(where)
+        raise DamagedRecord(where, "no record")
     if raw["schema"] > SCHEMA:
         msg = f"{where} has record schema {raw['schema']}, this tpobench reads up to {SCHEMA}; upgrade tpobench"
         raise CorruptResults(msg)
-    if raw.keys() != {f.name for f in dataclasses.fields(RunRecord)} or raw["status"] not in STATUSES:
-        raise DamagedRecord(where)
-    if not _has_types(raw, RECORD_TYPES) or not _has_types(raw["spec"], SPEC_TYPES) or not _rectangular(raw["curve"]):
-        raise DamagedRecord(where)
-    if not _tame(raw):
-        raise DamagedRecord(where)
-    if UNSPEAKABLE.search(text) and not _can_be_written(raw):
-        raise DamagedRecord(where)
-    if raw["id"] != spec_id(raw["spec"]) or expected_id not in {None, raw["id"]}:
-        raise DamagedRecord(where)
+    if odd := raw.keys() ^ FIELDS:
+        raise DamagedRecord(where, f"{brief(min(odd))} is {'missing' if odd & FIELDS else 'no field of a record'}")
+    if raw["status"] not in STATUSES:
+        raise DamagedRecord(where, f"status is {brief(repr(raw['status']))}")
+    if fault := fault_of(raw, result=raw["status"] in FINISHED):
+        raise DamagedRecord(where, fault)
+    if "\\u" in text and not _can_be_written(raw):
+        raise DamagedRecord(where, "half of a surrogate pair, which no file can hold")
+    if raw["id"] != spec_id(raw["spec"]):
+        raise DamagedRecord(where, f"the id of its spec is not {brief(raw['id'])}")
+    if expected_id not in {None, raw["id"]}:
+        raise DamagedRecord(where, f"it is run {raw['id']}")
     return RunRecord(**raw)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and Infinity are Python's, not JSON's
-
-
-def _has_types(values: Mapping[str, Any], types: Mapping[str, type]) -> bool:
-    return all(type(values.get(k)) is t for k, t in types.items())  # `is`: True is no integer here
-
-
-def _tame(raw: Mapping[str, Any]) -> bool:
-    spec = raw["spec"]
-    return all(NAME.fullmatch(name) for name in (spec["suite"], spec["matching"], *spec["cell"], *raw["curve"]))
 
 
 def _can_be_written(value: object) -> bool:
@@ -142,16 +128,12 @@ def _can_be_written(value: object) -> bool:
     return True
 
 
-def _rectangular(curve: Mapping[str, Any]) -> bool:
-    return all(isinstance(c, list) for c in curve.values()) and len({len(c) for c in curve.values()}) <= 1
-
-
 def read_record(path: Path) -> RunRecord:
     """The record in one file, whose name must be its run id."""
     try:
         text = path.read_text(encoding="utf-8")
     except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise DamagedRecord(str(path)) from error
+        raise DamagedRecord(str(path), str(error)) from error
     return parse_record(text, str(path), path.stem)
 
 
@@ -252,8 +234,8 @@ class Store:
     def meta(self) -> dict[str, Any] | None:
         """The contents of meta.json, None where there is none or it is damaged."""
         try:
-            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            meta = load_json((self.folder / "meta.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
         return meta if isinstance(meta, dict) and isinstance(meta.get("suite"), dict) else None
 
@@ -380,14 +362,39 @@ def load_packed(path: Path) -> tuple[list[RunRecord], int]:
 
 def packed_lines(path: Path) -> Iterator[tuple[str, RunRecord | None]]:
     """Each line of a packed file: where it stands, and its record, None where it is damaged."""
+    for where, parsed in _parsed_lines(path):
+        yield where, parsed if isinstance(parsed, RunRecord) else None
+
+
+def _parsed_lines(path: Path) -> Iterator[tuple[str, RunRecord | DamagedRecord]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path} line {number}"
         if not line.strip():
             continue
         try:
             yield where, parse_record(line.decode("utf-8"), where)
-        except (DamagedRecord, UnicodeDecodeError):
-            yield where, None
+        except DamagedRecord as damaged:
+            yield where, damaged
+        except UnicodeDecodeError as error:
+            yield where, DamagedRecord(where, str(error))
+
+
+def damaged_in(path: Path) -> list[DamagedRecord]:
+    """What is set aside of the results at `path`, each with its place and its fault; reads them again."""
+    return [damage for source in sources(path) for damage in _damages(source)]
+
+
+def _damages(source: Path) -> Iterator[DamagedRecord]:
+    packed = source if source.is_file() else Store(source).packed
+    for file in sorted((source / "runs").glob("*/*.json")):
+        try:
+            read_record(file)
+        except DamagedRecord as damaged:
+            yield damaged
+        except FileNotFoundError:
+            continue  # another command put it aside meanwhile
+    if packed.is_file():
+        yield from (parsed for _, parsed in _parsed_lines(packed) if isinstance(parsed, DamagedRecord))
 
 
 def merge_copies(records: Iterable[RunRecord]) -> dict[str, RunRecord]:

@@ -58,9 +58,9 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
     reporting = kept[0].reporting
     window = min(int(reporting["window"]), *(max(len(r.curve.get("step", [])), 1) for r in kept))
     metric = Measure(f"final{window}", "error" if reporting["metric"] == "error" else "reward")
-    first, persist = float(reporting["thresholds"][0]), int(reporting.get("persist", 1))
-    steps = Measure(f"steps{first:g}m{persist}", "steps", first, persist)
-    return [metric, *([steps] if not all(map(steps.failed, kept)) else [])]
+    persist = int(reporting.get("persist", 1))
+    firsts = [Measure(f"steps{t:g}m{persist}", "steps", float(t), persist) for t in reporting["thresholds"][:1]]
+    return [metric, *(steps for steps in firsts if not all(map(steps.failed, kept)))]
 
 
 @dataclass(frozen=True)

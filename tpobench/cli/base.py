@@ -17,7 +17,7 @@ from tpobench.errors import UsageError
 from tpobench.printable import printable, printable_lines, shortened
 
 if TYPE_CHECKING:
-    from tpobench.records import RunRecord
+    from tpobench.records import DamagedRecord, RunRecord
 
 app = typer.Typer(
     name="tpobench",
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 WIDEST = 500  # characters of one entry of a table: --json has all of a longer one
+MOST_DAMAGES = 5  # that a line names
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -95,6 +96,13 @@ def failure(record: RunRecord) -> dict[str, Any]:
         "attempts": record.attempts,
         "reason": record.reason,
     }
+
+
+def set_aside(damages: Sequence[DamagedRecord]) -> str:
+    """What was left out of an answer: each damaged record by its place and its fault."""
+    listed = "; ".join(map(str, damages[:MOST_DAMAGES]))
+    more = f"; and {len(damages) - MOST_DAMAGES} more" if len(damages) > MOST_DAMAGES else ""
+    return f"{len(damages)} damaged records were left out: {listed}{more}; `tpobench run` makes them again"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -23,6 +23,7 @@ from tpobench.cli.base import (
     failure,
     one_per_line,
     say,
+    set_aside,
     split,
     table,
 )
@@ -42,7 +43,7 @@ MOST_PLACES = 5
 @app.command()
 def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
     """Count the runs by their status, and say why some have no result.  Writes nothing."""
-    from tpobench.records import BROKEN, read_source
+    from tpobench.records import BROKEN, damaged_in, read_source
 
     rows: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
@@ -53,8 +54,10 @@ def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False)
         for record in known.values():
             if record.status in (*BROKEN, "skipped"):
                 (skipped if record.status == "skipped" else broken).append({"folder": str(source), **failure(record)})
+    damages = damaged_in(path) if any(row["damaged"] for row in rows) else []
     if as_json:
-        answer(json.dumps({"folders": rows, "failed": broken, "skipped": skipped}))
+        named = [{"where": d.where, "fault": d.fault} for d in damages]
+        answer(json.dumps({"folders": rows, "failed": broken, "skipped": skipped, "damaged": named}))
         return
     columns = [k for k in rows[0] if k in {"folder", *ALWAYS_SHOWN} or any(r[k] for r in rows)]
     answer(table(columns, [[r[k] for k in columns] for r in rows]))
@@ -65,6 +68,8 @@ def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False)
             f"{len(broken)} runs without a result: the `tpobench run` command that made them tries them again; "
             "with --retry-failed those that used up their attempts too"
         )
+    if damages:
+        answer(set_aside(damages))
 
 
 def _sources(path: Path) -> list[Path]:
@@ -128,7 +133,7 @@ def report(
     for each in chosen:
         if each not in FORMATS:
             raise unknown("format", each, FORMATS)
-    from tpobench.records import PACKED
+    from tpobench.records import PACKED, damaged_in
     from tpobench.report import FIGURE_FORMATS, Options, check, write_report
     from tpobench.report.files import require_folder
     from tpobench.results import load_results
@@ -153,7 +158,7 @@ def report(
         force=force,
     )
     if results.quarantined:
-        say(f"{results.quarantined} damaged records were left out; `tpobench run` makes them again")
+        say(set_aside(damaged_in(path)))
     if as_json:
         answer(json.dumps({"files": [str(f) for f in files], "quarantined": results.quarantined}))
         return

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tpobench.limits import LARGEST
 from tpobench.plan import Job, RunSpec
 from tpobench.records import RunRecord
 from tpobench.tasks.settings import recorded_metrics
@@ -38,7 +39,7 @@ def _record(
     spec: RunSpec, index: int, rows: list[Measurement], facts: set[str], reporting: dict[str, Any]
 ) -> RunRecord:
     points: dict[int, dict[str, Any]] = defaultdict(dict)
-    lost = [r.step for r in rows if not math.isfinite(r.value[index])]
+    lost = [r.step for r in rows if not _measured(r.value[index])]
     nonfinite = min(lost, default=None)
     for row in rows:
         if row.metric in facts:
@@ -66,4 +67,9 @@ def _record(
 
 def significant(value: float) -> float | None:
     """`value` to 7 significant digits, None where it is not finite."""
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return float(f"{value:.{DIGITS}g}") if _measured(value) else None
+
+
+def _measured(value: float) -> bool:
+    """Finite, and of a size that a record may hold; nan is neither."""
+    return abs(value) < LARGEST

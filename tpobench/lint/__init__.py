@@ -14,7 +14,7 @@ from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.lint import budgets, origins, outcomes, plans, seeds
 from tpobench.lint.codes import CODES, SEVERITIES, Code, Severity
 from tpobench.lint.model import CellRuns, Checks, Finding, ResultSet, cells_of, merged
-from tpobench.records import read_source, sources
+from tpobench.records import damaged_in, read_source, sources
 
 __all__ = [
     "CODES", "SEVERITIES", "CellRuns", "Checks", "Code", "Finding", "ResultSet", "Severity", "by_code", "cell_findings",
@@ -22,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 CELL_CHECKS = {**seeds.CHECKS, **budgets.CHECKS, **origins.CHECKS, **outcomes.CHECKS}
+MOST_PLACES = 5  # of damaged records that a finding names
 BY_PLAN = {"L001", "L006", "L007"}
 
 
@@ -46,7 +47,8 @@ def read_sets(path: Path) -> list[ResultSet]:
     for source in sources(path):
         records, damaged = read_source(source)
         if records or damaged:
-            sets.append(ResultSet(str(source), tuple(records.values()), damaged, _plan(source)))
+            places = tuple(map(str, damaged_in(source)[:MOST_PLACES])) if damaged else ()
+            sets.append(ResultSet(str(source), tuple(records.values()), damaged, _plan(source), places))
     if not sets:
         msg = f"no results to lint at {path}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
@@ -73,7 +75,8 @@ def lint_sets(sets: Sequence[ResultSet]) -> Checks:
 
 def _set_findings(one: ResultSet) -> Iterator[Finding]:
     if one.damaged:
-        yield Finding(CODES["L003"], one.name, f"{one.damaged} damaged records were left out")
+        places = f": {'; '.join(one.places)}" if one.places else ""
+        yield Finding(CODES["L003"], one.name, f"{one.damaged} damaged records were left out{places}")
     cells = cells_of(one)
     for cell in cells:  # under a plan, rules drop out when they are decided: the plan says what is missing
         yield from cell_findings(cell, None if one.plan is None else [c for c in CELL_CHECKS if c not in BY_PLAN])

@@ -41,6 +41,7 @@ class ResultSet:
     records: tuple[RunRecord, ...]
     damaged: int = 0
     plan: Mapping[str, Any] | None = None  # plan.json, where seeds were added under a plan
+    places: tuple[str, ...] = ()  # of the first damaged records, with what is wrong with each
 
 
 @dataclass(frozen=True)
