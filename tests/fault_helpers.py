@@ -1,6 +1,7 @@
 """A suite whose rules break on purpose, the command line as a child, and a search for processes left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def marked(mark):
 class Command:
     """The command line in a process group of its own, recognisable with all its descendants."""
 
-    def __init__(self, *words, **environment) -> None:
+    def __init__(self, *words, ignored=(), cwd=None, **environment) -> None:
         self.mark = uuid.uuid4().hex
         self.streams = tempfile.NamedTemporaryFile(), tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed on exit
         self.process = subprocess.Popen(
@@ -91,6 +92,8 @@ class Command:
             stderr=self.streams[1],
             env={**os.environ, **environment, "TPOBENCH_FAULT_MARK": self.mark},
             start_new_session=True,
+            cwd=cwd,
+            preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored],  # noqa: PLW1509 - no threads
         )
 
     def said(self):

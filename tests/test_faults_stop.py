@@ -114,6 +114,19 @@ def test_a_lost_terminal_while_workers_start_is_a_stop(start):
     assert command.alive() == []
 
 
+def test_a_signal_that_is_ignored_stays_ignored(start, tmp_path, undisturbed):
+    """As under nohup, and as shells start what runs in the background of a script: neither it nor its workers end."""
+    deaf = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    command = start("--jobs", 1, ignored=deaf, FAULT_PAUSE="0.1")
+    wait_for(command.finished)
+    for process in command.alive():
+        for number in deaf:
+            os.kill(process.pid, number)
+    code, _, err = command.end()
+    assert (code, command.finished()) == (0, list(range(SEEDS))), err
+    assert payloads(tmp_path / "faults") == undisturbed
+
+
 def test_no_child_outlives_a_killed_command(start, tmp_path, undisturbed):
     """Not even one that can notice nothing, because a C call holds its interpreter."""
     command = start(FAULT_STUCK="c", FAULT_STUCK_FROM="1")

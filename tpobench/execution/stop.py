@@ -54,7 +54,10 @@ class Stop:
 
 @contextmanager
 def stopping(stop: Stop, notice: str) -> Iterator[Stop]:
-    """Let Ctrl-C, SIGTERM and SIGHUP act on `stop` while the block runs; `notice` is written at the first Ctrl-C."""
+    """Let Ctrl-C, SIGTERM and SIGHUP act on `stop` while the block runs; `notice` is written at the first Ctrl-C.
+
+    A signal that is ignored stays so: `nohup` ignores SIGHUP, and shells ignore SIGINT for what runs behind a script.
+    """
 
     def interrupt(number: int, _: FrameType | None) -> None:
         if stop.asked.is_set():
@@ -70,7 +73,8 @@ def stopping(stop: Stop, notice: str) -> Iterator[Stop]:
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = terminate
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    heard = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     try:
         yield stop
     finally:
