@@ -1,8 +1,8 @@
 """A plugin of rules that break on purpose, each in its own way, at update 2 of seed 1; until then they are `clean`.
 
-A rule is not told its seed.  These know the untrained policy of every seed of suite "faults", recognise it at update 0
-and count from there.  `clean` never breaks; what it does to time and to the outside is set by FAULT_* in the
-environment, so that its records are the same with and without.
+A rule is not told its seed.  These know how the policy of every seed of suite "faults" moves as long as nothing breaks,
+and so recognise whose update it is, and which one.  `clean` never breaks; what it does to time and to the outside is
+set by FAULT_* in the environment, so that its records are the same with and without.
 """
 
 import ctypes
@@ -22,30 +22,36 @@ from tpobench.algorithms.fit import policy_gradient
 
 TASK = {"kind": "contexts", "contexts": 3, "arms": 4}
 SEEDS = tuple(range(64))
-GUILTY, STEP = 1, 2
+GUILTY, STEP, UPDATES = 1, 2, 4
 HOUR_S = 3600
-
-running = {"seeds": [], "step": 0}
 
 
 @cache
-def untrained():
-    """One number that tells the seeds apart: log pi of the first arm of the first context."""
-    from tpobench.train import make_task
+def trajectories():
+    """log pi of every context, arm and seed before each update of `clean`: (updates, seeds, contexts * arms)."""
+    from tpobench.optimizers import NormalizedStep
+    from tpobench.train import loss_gradient, make_task
 
-    policy = make_task("faults", TASK, SEEDS, dtype="float32", device="cpu").make_policy()
-    return policy.snapshot()[:, 0, 0, 0]
+    task = make_task("faults", TASK, SEEDS, dtype="float32", device="cpu")
+    policy, clean = task.make_policy(), Algorithm("_", centred, policy_gradient, compares="candidates", paper="none")
+    optimizer, moves = NormalizedStep(0.1), []
+    for step in range(UPDATES):
+        rollout = task.rollout(policy, step)
+        moves.append(rollout.groups.old_logp.flatten(1))
+        with torch.enable_grad():
+            (gradient,) = loss_gradient(
+                task, policy, clean, rollout, clean.credit_for(rollout.groups), at_snapshot=True
+            )
+        with torch.no_grad():
+            optimizer.step(policy.theta.flatten(1), gradient.flatten(1))
+    return torch.stack(moves)
 
 
 def watch(groups):
     """Which seeds are trained, and the step they are at."""
-    first = groups.old_logp[:, 0, 0, 0]
-    distance, seed = (first[:, None] - untrained()).abs().min(1)
-    if bool((distance < 1e-6).all()):
-        running.update(seeds=seed.tolist(), step=0)
-    else:
-        running["step"] += 1
-    return running["seeds"], running["step"]
+    distance, seed = (trajectories()[:, None] - groups.old_logp.flatten(1)[:, None]).abs().amax(-1).min(-1)
+    step = int(distance.nan_to_num(0).sum(1).argmin())
+    return seed[step].tolist(), step
 
 
 def centred(groups):

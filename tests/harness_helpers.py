@@ -66,21 +66,22 @@ def noted_runs(monkeypatch, train):
     """Jobs train by `train` from now on; (rule, arms, seed) of every run trained, a list that grows."""
     seen = []
 
-    def noting(job):
+    def noting(job, begin):
         seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
-        return train(job)
+        return train(job, begin)
 
     monkeypatch.setattr("tpobench.train.train", noting)
     return seen
 
 
-def fake_train(job):
+def fake_train(job, begin=lambda _: None):
     """error = 1 / (seed + step + 2), nan from step 2 on for seed 7; raises when seed 13 is trained."""
     steps = job.specs[0].training["steps"]
     yield Row(0, 0, 0, "initial_success", tuple(0.25 for _ in job.seeds))
     for step in range(steps + 1):
-        if 13 in job.seeds and step == 1:
+        begin(step)
+        if 13 in job.stack(step) and step == 1:
             msg = "seed 13 is unlucky"
             raise ValueError(msg)
-        value = tuple(math.nan if seed == 7 and step >= 2 else 1 / (seed + step + 2) for seed in job.seeds)
+        value = tuple(math.nan if seed == 7 and step >= 2 else 1 / (seed + step + 2) for seed in job.stack(step))
         yield Row(step, 4 * step, step, "error", value)

@@ -18,7 +18,7 @@ from tpobench.records import Store
 LEVEL = {"tpo": 0.1, "dg": 0.1, "reinforce": 0.6}
 
 
-def noisy_train(job):
+def noisy_train(job, _begin=None):
     """error = level of the rule (and of the number of arms) + noise of rule and seed; reinforce is far worse."""
     spec = job.specs[0]
     name = zlib.crc32(f"{spec.algorithm}".encode())
@@ -119,7 +119,7 @@ def test_the_plan_is_there_before_any_record(tpobench, tmp_path, monkeypatch):
     seen = []
     folder = tmp_path / "results" / "tiny"
 
-    def train(job):
+    def train(job, _begin=None):
         if not seen:
             seen.append((folder / "plan.json").read_bytes())
             assert not list((folder / "runs").glob("*/*.json"))
@@ -166,7 +166,7 @@ def test_an_interrupted_run_takes_the_same_looks_and_decisions(tpobench, monkeyp
     whole = json.loads(out)["suites"][0]["adaptive"]
     trained.clear()
 
-    def train(job):
+    def train(job, _begin=None):
         trained.extend((job.specs[0].algorithm, s.seed) for s in job.specs)
         if len(trained) == 55:  # 48 runs are the first look
             os.kill(os.getpid(), signal.SIGINT)
@@ -187,7 +187,7 @@ def test_an_interrupted_run_takes_the_same_looks_and_decisions(tpobench, monkeyp
 def test_a_failed_run_keeps_its_cell_waiting_and_the_others_go_on(tpobench, monkeypatch):
     """Exit 3; the cell without the failure is decided, the other is where its complete looks left it."""
 
-    def train(job):
+    def train(job, _begin=None):
         if job.specs[0].task["arms"] == 6 and job.specs[0].algorithm == "dg" and 3 in job.seeds:
             msg = "seed 3 is unlucky"
             raise ValueError(msg)
@@ -212,7 +212,7 @@ def test_damaged_and_given_up_runs_are_said_once(tpobench, monkeypatch, tmp_path
     path = next(p for p in (tmp_path / "results" / "tiny" / "runs").glob("*/*.json") if '"dg"' in p.read_text())
     path.write_text("{", encoding="utf-8")
 
-    def train(job):
+    def train(job, _begin=None):
         msg = f"{job.key} is unlucky"
         raise ValueError(msg)
 

@@ -152,12 +152,12 @@ def slots():
 def test_a_cluster_gives_the_bytes_of_one_process(dask, tmp_path):
     """Stacks of two seeds, a rule from a plugin file, and a stack in which one seed diverges."""
     runs = plan(["tpo", "clean", "diverges"], range(4), seed_batch=2)
-    execute(runs, tmp_path / "inline", plugins=[RULES], executor=Inline())
+    execute(runs, tmp_path / "local", plugins=[RULES])
     assert dask.processes == 2
     outcome = execute(runs, tmp_path / "dask", plugins=[RULES], executor=dask)
     assert execute(runs, tmp_path / "dask", plugins=[RULES], executor=dask).ran == {}
     assert outcome.counts == {"ok": 11, "diverged": 1}
-    assert payloads(tmp_path / "dask") == payloads(tmp_path / "inline")
+    assert payloads(tmp_path / "dask") == payloads(tmp_path / "local")
 
 
 def test_a_run_that_breaks_costs_that_run(dask, tmp_path):

@@ -6,15 +6,18 @@ import json
 import math
 import os
 import time
+from functools import partial
 
 import pytest
 from harness_helpers import Row, document, fake_train, suite
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.errors import NothingToDo, UsageError
+from tpobench.errors import NothingToDo, UsageError, WorkersBroken
 from tpobench.execution import Inline, Options, execute
 from tpobench.execution.assemble import assemble, significant
 from tpobench.execution.estimate import plan_table, wall_seconds
+from tpobench.execution.isolate import train_apart
+from tpobench.execution.job import Message, train_job, without_result
 from tpobench.execution.plugins import load_plugins
 from tpobench.execution.progress import ProgressLines
 from tpobench.execution.worker import THREAD_VARIABLES, pin_threads
@@ -50,7 +53,7 @@ def test_a_run_has_the_same_bytes_alone_in_company_and_in_any_process(tmp_path):
 def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     """A second call does nothing, more seeds add theirs, a deleted record comes back as it was."""
     trained = []
-    monkeypatch.setattr("tpobench.train.train", lambda job: trained.append(job.seeds) or fake_train(job))
+    monkeypatch.setattr("tpobench.train.train", lambda job, _: trained.append(job.seeds) or fake_train(job))
     execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path, executor=Inline())
     before = payloads(tmp_path)
     outcome = execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path, executor=Inline())
@@ -98,23 +101,106 @@ def test_a_stack_that_breaks_costs_the_guilty_seed_only(tmp_path):
     assert payloads(tmp_path / "one").items() < payloads(tmp_path / "all").items()
 
 
-@pytest.mark.parametrize("kind", ["bandit", "contexts"])
-@pytest.mark.parametrize("rule", ["tpo", "grpo", "dg", "reinforce"])
-def test_a_seed_beside_stand_ins_has_the_bytes_of_the_whole_block(kind, rule):
-    """Taking a stack apart changes no number: shapes and places stay, only the neighbours differ."""
+TASKS = {
+    "bandit": {"kind": "bandit", "arms": 7, "samples": 9},
+    "contexts": {"kind": "contexts", "contexts": 5},
+    "sequence": {"kind": "sequence", "length": 2, "reward": "terminal", "prompts": 8, "candidates": 4},
+}
+
+
+def stack(kind, rule, **training):
+    """One job of the seeds 4 to 7."""
+    settings = {**BLOCKS["training"], "steps": 20, **training}
+    (job,) = plan_runs(suite(task=TASKS[kind], training=settings), [rule], range(4, 8)).jobs()
+    return job
+
+
+def rows_of(job):
+    """(step, metric) -> the values of the four seeds."""
     from tpobench.train import train
 
-    task = {"bandit": {"kind": "bandit", "arms": 7, "samples": 9}, "contexts": {"kind": "contexts", "contexts": 5}}
-    plan = plan_runs(suite(task=task[kind], training={**BLOCKS["training"], "steps": 20}), [rule], range(4, 8))
-    (whole,) = plan.jobs()
-    expected = list(train(whole))
-    for half in whole.parts():
-        for part in half.parts():
-            (spec,) = part.specs
-            place = part.position(spec)
-            assert part.seeds == (spec.seed,) * 4
-            for one, all_ in zip(train(part), expected, strict=True):
-                assert (one.metric, one.value[place]) == (all_.metric, all_.value[place])
+    return {(row.step, row.metric): row.value for row in train(job)}
+
+
+@pytest.mark.parametrize("rule", ["tpo", "grpo", "ppo"])
+def test_a_part_of_a_stack_gives_every_curve_of_the_whole(rule):
+    """Half of the seeds are wanted, all are trained: neither packing nor skipped contexts can change a bit."""
+    whole = stack("sequence", rule, steps=4, record_every=1, optimizer="muon")
+    expected = {r.id: canonical(r.payload) for r in train_job(Message(whole, {}))}
+    halves = [r for half in whole.parts() for r in train_job(Message(half, {}))]
+    assert {r.id: canonical(r.payload) for r in halves} == expected
+    assert len(halves) == 4
+
+
+@pytest.mark.parametrize("kind", ["bandit", "contexts"])
+@pytest.mark.parametrize("rule", ["tpo", "grpo", "dg", "reinforce"])
+def test_a_seed_beside_copies_has_the_bytes_of_the_whole_block(kind, rule):
+    """Where seeds share nothing but a tensor, those that leave change no number: shapes and places stay."""
+    whole = stack(kind, rule)
+    expected = rows_of(whole)
+    for part in (whole.parts()[1], whole.parts()[0].parts()[0]):
+        kept = {spec.seed for spec in part.specs}
+        for key, value in rows_of(dataclasses.replace(part.alone(0), until=None)).items():
+            assert [value[s - 4] for s in kept] == [expected[key][s - 4] for s in kept]
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), [("contexts", "adam"), ("sequence", "muon"), ("bandit", "normalized")])
+def test_a_seed_that_leaves_a_stack_becomes_the_first_sound_one(kind, optimizer):
+    """Until then every seed is itself; then it is a copy in parameters, moments and noise, whoever is wanted."""
+    whole = stack(kind, "tpo", steps=6, record_every=1, optimizer=optimizer)
+    before, after = rows_of(whole), rows_of(whole.without([4], 2).without([6], 4))
+    assert before.keys() == after.keys()
+    assert [value[1] for value in after.values()] != [value[3] for value in after.values()]
+    for (step, metric), (four, five, six, seven) in after.items():
+        assert step >= 2 or (four, five, six, seven) == before[step, metric]
+        assert step < 2 or four == five
+        assert (step < 4) or six == five
+    assert rows_of(whole.parts()[1].parts()[1].without([4], 2).without([6], 4)) == after
+    assert [whole.without([4], 2).without([5, 6], 4).stack(u) for u in (1, 2, 4)] == [
+        (4, 5, 6, 7), (5, 5, 6, 7), (7, 7, 7, 7),
+    ]  # fmt: skip
+
+
+def test_a_run_without_a_record_is_an_error(tmp_path):
+    """However an executor loses it; nothing ends as finished with 1 of 2 runs."""
+
+    class Forgetful(Inline):
+        def run(self, jobs, work, message, stop):
+            for taken, records in super().run(jobs, work, message, stop):
+                yield taken, [r for r in records if r.spec["seed"] == 0]
+
+    with pytest.raises(WorkersBroken, match="1 runs ended without a record; finished runs are kept, the same command"):
+        execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path, executor=Forgetful())
+    assert execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path, executor=Inline()).already == 1
+
+
+def test_a_stack_that_breaks_from_outside_is_trained_again_as_a_whole():
+    """A seed without a fault keeps the bytes of the whole; a seed that always breaks leaves, unwanted ones as well."""
+    job = stack("contexts", "tpo", steps=6)
+    trained = []
+
+    def train(message, *, guilty=(), outside=0):
+        trained.append(message)
+        seeds = message.job.stack(3)
+        if len(trained) <= outside or (set(guilty) & set(seeds) and (message.job.until or 6) >= 3):
+            return without_result(message.job, "crashed", f"at {seeds}", {}, step=3)
+        return without_result(message.job, "ok", "", {}, stack=seeds)
+
+    def ends(job, **options):
+        trained.clear()
+        return {
+            r.spec["seed"]: (r.status, r.provenance.get("stack", r.reason))
+            for r in train_apart(partial(train, **options), Message(job, {}))
+        }
+
+    assert ends(job, outside=1) == dict.fromkeys(range(4, 8), ("ok", (4, 5, 6, 7)))
+    assert [m.watched for m in trained] == [False, True]
+    left = dict.fromkeys((4, 6, 7), ("ok", (4, 4, 6, 7)))
+    assert ends(job, guilty=[5]) == {**left, 5: ("crashed", "at (5, 5, 5, 5)")}
+    assert len(trained) == 2 + 4 + 1
+    assert ends(job.parts()[1], guilty=[5]) == {seed: left[seed] for seed in (6, 7)}
+    assert ends(job, guilty=[4, 5, 6, 7]).keys() == {4, 5, 6, 7}
+    assert {seed: status for seed, (status, _) in ends(job, outside=2).items()} == dict.fromkeys(range(4, 8), "crashed")
 
 
 @pytest.mark.usefixtures("_two_line_trainer")

@@ -1,17 +1,21 @@
 """A run that breaks costs itself: its record says how, and every other run is what it is without it."""
 
+import json
 import os
 import re
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
-from fault_helpers import RULES, marked, measured, payloads, plan, records_of, wait_for
+from fault_helpers import RULES, Command, marked, measured, payloads, plan, records_of, suite_file, wait_for
 
+from tpobench.errors import UsageError
 from tpobench.execution import Inline, Options, execute
 from tpobench.execution.local import Local
 from tpobench.execution.worker import THREAD_VARIABLES
+from tpobench.records import canonical
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +31,7 @@ ENDS = {
     "says_exit": ("failed", r"SystemExit: enough", ""),
     "tells_threads": ("failed", r"ValueError: \[1(, 1){8}\]", ""),
     "rants": ("failed", r"ValueError: poison", "the line that matters: ünïcode"),
-    "killed_late": ("crashed", rf"{KILLED} \(last heard of at step 1 of 4\)", "famous last words"),
+    "killed_late": ("crashed", rf"{KILLED} \(last heard of at step 2 of 4\)", "famous last words"),
     "segfaults": ("crashed", rf"the process was killed by SIGSEGV{AT}", ""),
     "leaves": ("crashed", rf"the process exited with code 0 and no result{AT}", ""),
     "closes_all": ("crashed", rf"the process closed its output{AT}", ""),
@@ -181,3 +185,64 @@ def test_the_number_of_jobs_changes_no_byte(broken, tmp_path):
     execute(plan(["clean"], [0, 1]), tmp_path / "one", executor=None, jobs=1, plugins=[RULES])
     assert payloads(tmp_path / "inline") == payloads(tmp_path / "one")
     assert payloads(tmp_path / "one").items() <= payloads(broken[1]).items()
+
+
+MEDDLING = Path(__file__).parent / "meddling_rules.py"
+SPOILT = {
+    "writes_everywhere": ("crashed", "the process wrote what is no answer: '{\"done\":[]}\\n'"),
+    "sets_an_alarm": ("crashed", "the process was killed by SIGALRM"),
+}
+
+
+@pytest.fixture(scope="module")
+def meddled(tmp_path_factory):
+    """Seed 1 of rules that change their process and, after them, of `tpo`; and of `tpo` without them."""
+    from tpobench.execution import plugins
+
+    plugins.load_plugins([MEDDLING])
+    names = sorted(plugins._loaded[str(MEDDLING)][1])
+    folder = tmp_path_factory.mktemp("meddled")
+    execute(plan(["tpo"], [1]), folder / "alone", executor=Inline())
+    with Local(1) as local:
+        execute(plan(["tpo", *names], [1]), folder / "beside", executor=local, plugins=[MEDDLING])
+    return records_of(folder / "beside"), records_of(folder / "alone")["tpo", 1]
+
+
+def test_no_rule_of_a_plugin_changes_one_of_the_catalogue(meddled):
+    """Types, threads, functions of torch, limits, folders: `tpo` has a process that never saw the plugin."""
+    beside, alone = meddled
+    assert canonical(beside["tpo", 1].payload) == canonical(alone.payload)
+    assert beside["tpo", 1].provenance["started_utc"] >= max(
+        r.provenance.get("started_utc", "") for r in beside.values()
+    )
+
+
+def test_a_rule_that_changes_its_process_has_a_result_or_a_reason(meddled):
+    """What it changed is put back before the next job of its plugin: all its rules compute the same."""
+    rules = {rule: record for (rule, _), record in meddled[0].items() if rule != "tpo"}
+    assert len(rules) == 13
+    for rule, record in rules.items():
+        status, reason = SPOILT.get(rule, ("ok", ""))
+        assert (record.status, record.reason[: len(reason)]) == (status, reason), rule
+    assert len({measured(r) for rule, r in rules.items() if rule not in {*SPOILT, "flattens"}}) == 1
+
+
+def test_a_plugin_that_changes_the_command_itself_does_not(tmp_path):
+    """All of it when it is loaded: the folder is the one that was named, the answer is one object, `tpo` is itself."""
+    words = ("run", "--suite", suite_file(tmp_path), "--algos", "tpo,doubles", "--seeds", "1", "--jobs", "1", "--json")
+    command = Command(*words, "--plugin", MEDDLING, "--out", "results", MEDDLE="1", cwd=tmp_path)
+    with command:
+        code, out, err = command.end()
+    assert code == 0, err
+    assert json.loads(out)["suites"][0]["ran"] == {"ok": 2}
+    assert err.count('{"done":[]}') == 2
+    execute(plan(["tpo"], [0]), tmp_path / "alone", executor=Inline())
+    assert payloads(tmp_path / "alone").items() <= payloads(tmp_path / "results" / "faults").items()
+
+
+def test_inline_trains_the_rules_of_one_plugin_or_none(tmp_path):
+    """What a plugin does to torch holds for whatever the same process trains."""
+    for rules, plugins in ((["tpo", "clean"], [RULES]), (["tpo"], [RULES]), (["clean"], [RULES, MEDDLING])):
+        with pytest.raises(UsageError, match=r"train rules of one plugin with no other plugin and no other rule \("):
+            execute(plan(rules, [0]), tmp_path, executor=Inline(), plugins=plugins)
+    assert not list(tmp_path.iterdir())

@@ -37,7 +37,7 @@ def toml(value):
     return json.dumps(value)
 
 
-def rule_train(job):
+def rule_train(job, _begin=None):
     """Seed 0 learns up to a quarter less arms than the rule's limit, seed 3 up to a quarter more; p0 = 1 / arms."""
     spec = job.specs[0]
     arms = spec.task["arms"]
@@ -48,9 +48,9 @@ def rule_train(job):
         yield Row(step, 4 * step, step, "error", error)
 
 
-def unlucky_train(job):
+def unlucky_train(job, _begin=None):
     """As `rule_train`, but seed 3 of tpo raises at 34 arms."""
-    if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.seeds:
+    if job.specs[0].algorithm == "tpo" and job.specs[0].task["arms"] == 34 and 3 in job.stack(0):
         msg = "seed 3 is unlucky"
         raise ValueError(msg)
     return rule_train(job)
@@ -221,7 +221,7 @@ def test_an_interrupted_search_goes_on_along_the_same_path(tpobench, monkeypatch
     whole = json.loads(tpobench("run", "--json", "--name", "whole")[1])["suites"][0]["search"]
     trained.clear()
 
-    def train(job):
+    def train(job, _begin=None):
         trained.extend((job.specs[0].algorithm, s.seed) for s in job.specs)
         if len(trained) == 27:  # 24 runs are the ends of three rules
             os.kill(os.getpid(), signal.SIGINT)
@@ -254,7 +254,7 @@ def test_a_failed_run_keeps_its_rule_waiting_and_the_others_go_on(tpobench, monk
 def test_a_diverged_seed_did_not_learn(tpobench, monkeypatch):
     """Two of four seeds of dg diverge at 4 arms and beyond: one more that does not learn, and it breaks there."""
 
-    def train(job):
+    def train(job, _begin=None):
         for row in rule_train(job):
             lost = job.specs[0].algorithm == "dg" and row.metric == "error" and row.step > 1
             yield row._replace(

@@ -9,11 +9,12 @@ from fault_helpers import RULES, plan, wait_for
 
 from tpobench.errors import StorageFull, WorkersBroken
 from tpobench.execution import slots
-from tpobench.execution.job import Message
+from tpobench.execution.job import Message, without_result
 from tpobench.execution.plugins import Plugin, read_plugin
 from tpobench.execution.slots import Slot, SlotPool
 
 ODD = "wörk\N{SNOWMAN}"
+PLAN = plan(["clean"], [0])
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def message():
 
     def make(rule="clean", seed=0, **training):
         (job,) = plan([rule], [seed], **training).jobs()
-        return Message(job, {"title": ODD}, (read_plugin(RULES),))
+        return Message(job, PLAN.suite.reporting | {"title": ODD}, (read_plugin(RULES),))
 
     return make
 
@@ -42,7 +43,7 @@ def statuses(records):
 def test_a_slot_is_used_again_until_a_job_ends_it(pool, message):
     """One process for good runs and for those that raise; another after a death; the records are whole."""
     (record,) = pool.run(message())
-    assert (record.status, record.reporting, record.spec["seed"]) == ("ok", {"title": ODD}, 0)
+    assert (record.status, record.reporting["title"], record.spec["seed"]) == ("ok", ODD, 0)
     (first,) = pool.processes
     assert statuses(pool.run(message("raises", 1))) == ["failed"]
     assert statuses(pool.run(message("clean", 2))) == ["ok"]
@@ -66,7 +67,7 @@ def test_the_log_of_a_job_is_its_own(pool, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["_popen", "_send"])
+@pytest.mark.parametrize("moment", ["_popen", "_request"])
 def test_a_pool_that_is_killed_while_a_slot_starts_is_quiet(message, moment, monkeypatch):
     """Whenever the kill falls, no child survives it, the job is given up, and nothing is called broken."""
     pool = SlotPool(1)
@@ -135,22 +136,79 @@ def test_a_log_that_cannot_be_made_is_no_riddle(monkeypatch, tmp_path):
         SlotPool(1)
 
 
-def test_an_answer_that_is_none_ends_the_job(message, monkeypatch):
-    """What a child must not say costs it its job, with the words in the reason."""
-    answers = """
-import sys, time
-sys.stdin.readline(); print('{"ready":true}', flush=True)
-sys.stdin.readline(); print(WORDS, flush=True)
+CHILD = """
+import json, os, sys, time
+def say(words):
+    print(words, end='', flush=True)
+say('good morning\\n' + sys.stdin.readline()[:32] + '{"ready":true}\\n')
+token, line = sys.stdin.readline()[:32], RECORD
+say(WORDS)
 time.sleep(600)
 """
-    for words in ("garbage", "[1]", '{"else":1}', '{"step":1}'):
-        monkeypatch.setattr(slots, "BOOT", answers.replace("WORDS", repr(words)))
-        with SlotPool(1) as pool:
-            (record,) = pool.run(message())
-        assert (record.status, record.reason) == (
-            "crashed",
-            f"the process wrote what is no answer: {words + chr(10)!r}",
-        )
+NONE = "the process wrote what is no answer: "
+
+
+def answer_of(words, message, monkeypatch):
+    """The record of a job whose child says `words`, a Python expression in which `line` is a record of that job."""
+    (record,) = without_result(message.job, "failed", "forged", message.reporting)
+    monkeypatch.setattr(slots, "BOOT", CHILD.replace("WORDS", words).replace("RECORD", repr(record.to_line())))
+    with SlotPool(1) as pool:
+        (record,) = pool.run(message)
+    return record.status, record.reason
+
+
+def test_an_answer_that_is_none_ends_the_job(message, monkeypatch):
+    """What a child must not say costs it its job, with the words in the reason: here it has the token."""
+    for words in ("garbage", "[1]", '{"else":1}', '{"step":null}', "[" * 5000, '{"done":[]}', '{"done":[5]}'):
+        told = answer_of(f"token + {words!r} + chr(10)", message(), monkeypatch)
+        assert told == ("crashed", f"{NONE}{(words + chr(10))[:80]!r}")
+    for forged in (
+        "[line, line]",
+        "[json.loads(line)]",
+        "[line.replace('failed', 'skipped')]",
+        "[line.replace('failed', 'fine')]",
+        '[line.replace(\'"attempts":1\', \'"attempts":"1"\')]',
+        "[line.replace('\"seed\":0', '\"seed\":1')]",
+        "[line[:-1]]",
+    ):
+        told = answer_of(f"token + json.dumps(dict(done={forged})) + chr(10)", message(), monkeypatch)
+        assert told[0] == "crashed", forged
+        assert told[1].startswith(NONE + '\'{"done": [')
+    assert answer_of("token + json.dumps(dict(done=[line])) + chr(10)", message(), monkeypatch) == ("failed", "forged")
+
+
+def test_who_does_not_know_the_token_gives_no_answer(message, monkeypatch):
+    """Words of a rule in the pipe: a whole answer, half a line, one that never ends, what is no text, a beat."""
+    for words, shown in (
+        ("json.dumps(dict(done=[line])) + chr(10)", '{"done": ["{'),
+        ("'{\"ready\":true}' + chr(10)", '{"ready":true}'),
+        ("'{\"step\":3}' + chr(10)", '{"step":3}'),
+        ("'half a line' + token + '{\"step\":3}' + chr(10)", "half a line"),
+        ("'x' * 5_000_000", "x" * 80),
+        ("os.write(1, bytes([255, 10])) and ''", "\N{REPLACEMENT CHARACTER}"),
+        ("token[::-1] + '{\"step\":3}' + chr(10)", ""),
+    ):
+        status, reason = answer_of(words, message(), monkeypatch)
+        assert (status, reason[: len(NONE) + 1 + len(shown)]) == ("crashed", f"{NONE}'{shown}"), words
+
+
+@pytest.mark.slow
+def test_a_slot_goes_from_the_catalogue_to_a_plugin_and_never_back(message):
+    """What a plugin did to its process is no matter of other rules; of two idle slots the nearer one is taken."""
+    (job,) = plan(["tpo"], [0]).jobs()
+    own, other = message(), Message(job, message().reporting)
+    with SlotPool(1) as pool:
+        pids = []
+        for sent in (other, own, own, other, other):
+            assert statuses(pool.run(sent)) == ["ok"]
+            pids += pool.processes
+        assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4]
+    with SlotPool(2) as pool:
+        for sent in (own, other, own, other):
+            assert statuses(pool.run(sent)) == ["ok"]
+            pids.append(pool.processes)
+        assert pids[-1] == pids[-2] == pids[-3]
+        assert len(pids[-1]) == 2
 
 
 def test_the_limit_of_memory_is_a_share_of_the_machine():

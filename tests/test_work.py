@@ -225,7 +225,7 @@ def test_more_processes_fit_more_rounds(tmp_path, clock):
 def test_a_run_out_of_time_is_balanced_and_goes_on(tmp_path, monkeypatch, clock):
     """Every rule has the same seeds when the budget ends; the next command has the rest."""
 
-    def timed(job):
+    def timed(job, _begin):
         clock[0] += 1.0
         return fake_train(job)
 
@@ -284,7 +284,7 @@ def test_attempts_are_counted_over_all_commands(tmp_path, monkeypatch):
     plan = plan_runs(suite(), ["tpo"], [12, 13])
     for _ in range(2):
         execute(plan, tmp_path, executor=Inline())
-    monkeypatch.setattr("tpobench.train.train", lambda job: fake_train(dataclasses.replace(job, seeds=(1,))))
+    monkeypatch.setattr("tpobench.train.train", lambda job, _: fake_train(dataclasses.replace(job, seeds=(1,))))
     execute(plan, tmp_path, executor=Inline())
     found = {r.spec["seed"]: (r.status, r.attempts) for r in Store(tmp_path).load()[0]}
     assert found == {12: ("ok", 1), 13: ("ok", 3)}

@@ -20,6 +20,10 @@ class Optimizer(Protocol):
         """One update."""
         ...
 
+    def take(self, places: list[int]) -> None:
+        """Give every seed the state of the seed at the place named for it."""
+        ...
+
 
 @dataclass
 class NormalizedStep:
@@ -30,6 +34,9 @@ class NormalizedStep:
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """One step of length alpha; no step where the gradient is exactly 0."""
         theta -= self.learning_rate * gradient / (gradient.square().sum(-1, keepdim=True) + 1e-30).sqrt()
+
+    def take(self, places: list[int]) -> None:
+        """It has no state."""
 
 
 class Adam:
@@ -59,6 +66,11 @@ class Adam:
         direction = torch.add(self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t))
         scale = (self.square / (1 - b2**t)).sqrt_().add_(1e-8)
         theta.addcdiv_(direction, scale, value=-self.learning_rate)
+
+    def take(self, places: list[int]) -> None:
+        """Both moments."""
+        if self.mean is not None and self.square is not None:
+            self.mean, self.square = self.mean[places], self.square[places]
 
     def _plain(self, theta: Tensor, gradient: Tensor, mean: Tensor, square: Tensor) -> None:
         """The same without momentum from Nesterov, by the library's kernel: one pass over memory instead of eight."""
@@ -133,6 +145,11 @@ class Muon:
         small = (small * (self.learning_rate * self._small_scale)).reshape(S, -1)
         theta[:, first.size : self.matrices].sub_(small[:, self._place])
         self.adam.step(theta[:, self.matrices :], gradient[:, self.matrices :])
+
+    def take(self, places: list[int]) -> None:
+        """The momentum, and the moments of the rest."""
+        self.momentum = self.momentum[places]
+        self.adam.take(places)
 
 
 def orthogonalize(x: Tensor) -> Tensor:

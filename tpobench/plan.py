@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,6 +74,8 @@ class Job:
 
     specs: tuple[RunSpec, ...]  # the seeds wanted
     seeds: tuple[int, ...]  # the seeds trained: the whole aligned block, so that company changes no byte
+    left: tuple[tuple[int, int], ...] = ()  # (seed, update) for seeds that broke, in the order in which they broke
+    until: int | None = None  # the last update, where the run is not to be finished
 
     @property
     def key(self) -> str:
@@ -89,18 +91,36 @@ class Job:
         """Where a wanted seed lies in the stack."""
         return spec.seed % len(self.seeds)
 
-    def parts(self) -> list[Job]:
-        """Two halves of the wanted seeds (one job where one is wanted), for finding the seed that breaks a stack.
+    def stack(self, update: int) -> tuple[int, ...]:
+        """The seeds side by side at an update: a copy of the first sound one replaces each that has left.
 
-        The seeds left out are replaced by copies of a wanted one: the shapes and the places of the others stay, so
-        each of them gives the bytes that it gives in the whole block.
+        The shapes and the places of the others stay, and what they compute in the company of copies is the same in
+        every execution.
         """
-        middle = (len(self.specs) + 1) // 2
-        return [self._only(part) for part in (self.specs[:middle], self.specs[middle:]) if part]
+        gone = {seed for seed, since in self.left if since <= update}
+        sound = next(seed for seed in self.seeds if seed not in gone)
+        return tuple(sound if seed in gone else seed for seed in self.seeds)
 
-    def _only(self, specs: tuple[RunSpec, ...]) -> Job:
-        wanted = {spec.seed for spec in specs}
-        return Job(specs, tuple(seed if seed in wanted else specs[0].seed for seed in self.seeds))
+    def parts(self) -> list[Job]:
+        """Two halves of the wanted seeds (one job where one is wanted), trained in the same stack to the same bytes."""
+        middle = (len(self.specs) + 1) // 2
+        return [replace(self, specs=part) for part in (self.specs[:middle], self.specs[middle:]) if part]
+
+    def suspects(self, update: int) -> Job:
+        """The same with every seed wanted that is in the stack at an update."""
+        return replace(self, specs=tuple(replace(self.specs[0], seed=s) for s in dict.fromkeys(self.stack(update))))
+
+    def alone(self, update: int) -> Job:
+        """The same up to and including an update, at which the rule sees the wanted seeds only."""
+        wanted = {spec.seed for spec in self.specs}
+        others = tuple((seed, update) for seed in self.stack(update) if seed not in wanted)
+        return replace(self, left=self.left + others, until=update)
+
+    def without(self, seeds: Iterable[int], update: int) -> Job:
+        """The same with these seeds leaving the stack at an update."""
+        gone = tuple(seeds)
+        wanted = tuple(spec for spec in self.specs if spec.seed not in gone)
+        return replace(self, specs=wanted, left=self.left + tuple((seed, update) for seed in gone))
 
 
 class Skipped(NamedTuple):

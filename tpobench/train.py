@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -46,13 +46,15 @@ class Measurement(NamedTuple):
     value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
 
 
-def train(job: Job) -> Iterator[Measurement]:
+def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[Measurement]:
     """Train all seeds of a job side by side and yield their metrics before every recorded update and at the end.
 
     step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
+    begin: called with each step before anything of it is done.
     """
     spec = job.specs[0]
-    task = make_task(spec.suite, spec.task, job.seeds, dtype=spec.dtype, device=spec.device)
+    stack = job.stack(0)
+    task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
     policy = task.make_policy()
     theta = policy.theta
@@ -69,6 +71,16 @@ def train(job: Job) -> Iterator[Measurement]:
 
     yield from measure(0, task.facts(policy))
     for step in range(steps + 1):
+        if job.until is not None and step > job.until:
+            return
+        begin(step)
+        if job.left and job.stack(step) != stack:
+            places = [stack.index(seed) for seed in job.stack(step)]
+            stack = job.stack(step)
+            task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
+            with torch.no_grad():
+                theta.copy_(theta[places])
+            optimizer.take(places)
         rollout = task.rollout(policy, step)
         record = step % every == 0 or step == steps
         if record:

@@ -285,7 +285,7 @@ def verify_(
     from tpobench.datasets import paths_of
     from tpobench.execution.devices import probe
     from tpobench.execution.isolate import train_isolated
-    from tpobench.execution.job import Message
+    from tpobench.execution.job import Message, plugins_for
     from tpobench.execution.plugins import load_plugins
     from tpobench.execution.slots import SlotPool
     from tpobench.results import load_results
@@ -301,7 +301,7 @@ def verify_(
     with SlotPool(size=1) as pool:
         verdicts = verify(
             chosen,
-            lambda job, reporting: train_isolated(pool, Message(job, reporting, loaded, paths)),
+            lambda job, reporting: train_isolated(pool, Message(job, reporting, plugins_for(job, loaded), paths)),
             lambda device: device == "cpu" or bool(probe().devices),
         )
     if as_json:

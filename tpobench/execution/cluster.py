@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from tpobench.errors import TpobenchError, UsageError, WorkersBroken
-from tpobench.execution.job import Message, without_result
+from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.remote import describe, retire, train_remotely, versions
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Held, Taken, Work
 from tpobench.plan import Job
-from tpobench.records import RunRecord
+from tpobench.records import DamagedRecord, RunRecord
 
 WINDOW = 2  # tasks per thread of the cluster: one runs, one waits, so that no thread waits for the network
 POLL_S = 0.05
@@ -179,7 +179,12 @@ class Dask:
         raw = json.loads(answer)
         if "refused" in raw:
             raise WorkersBroken(raw["refused"])
-        return [RunRecord(**record) for record in raw["records"]]
+        job, lines = flight.message.job, raw["records"]
+        try:
+            return answered(lines, job) if lines else []
+        except DamagedRecord as error:
+            reason = f"the Dask worker gave what is no answer: {_in_one_line(error)}"
+            return without_result(job, "crashed", reason, flight.message.reporting)
 
     def _await_workers(self) -> int:
         """Threads of the cluster, as soon as it has any."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from tpobench.datasets import reads_data, with_data
-from tpobench.errors import NothingToDo, TpobenchError, UsageError
+from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.estimate import Costs, Key, key_of
 from tpobench.execution.inline import Inline
-from tpobench.execution.job import Message
+from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
-from tpobench.execution.plugins import VERSIONS, Plugin, load_plugins
+from tpobench.execution.plugins import Plugin, load_plugins
 from tpobench.execution.stop import Stop
 from tpobench.execution.units import duration
 from tpobench.execution.work import Held, Taken, Work, shard_of
@@ -109,7 +109,7 @@ def execute(
     if not plan.data and reads_data(plan) and due(plan, store.known()[0], options)[0]:
         (plan,) = with_data([plan])
     read = load_plugins(plugins)
-    _require_reachable_rules(plan, executor)
+    _require_reachable_rules(plan, executor, read)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
     require_affordable([(plan, known)], options)
@@ -125,11 +125,15 @@ def execute(
     )
     ran = _train(work, store, executor, plan, read, stop, progress)
     results = ran.keys() | work.found.keys()
+    left = sum(s.run_id not in results for job in mine for s in job.specs)
+    if left and not (stop.asked.is_set() or work.timed_out):
+        msg = f"{left} runs ended without a record; finished runs are kept, the same command goes on with the others"
+        raise WorkersBroken(msg)
     return Outcome(
         already=sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs),
         ran=ran,
         elsewhere={i: r.status for i, r in work.found.items() if i not in ran},
-        left=sum(s.run_id not in results for job in mine for s in job.specs),
+        left=left,
         given_up=given_up,
         timed_out=work.timed_out,
         quarantined=quarantined,
@@ -179,7 +183,7 @@ def _train(
     """Run the jobs, those that other invocations hold last."""
 
     def message(job: Job) -> Message:
-        return Message(job, plan.suite.reporting, plugins, plan.data)
+        return Message(job, plan.suite.reporting, plugins_for(job, plugins), plan.data)
 
     ran: dict[str, str] = {}
     told: set[str] = set()
@@ -242,14 +246,26 @@ def require_affordable(work: Iterable[tuple[Plan, dict[str, RunRecord]]], option
         raise UsageError(msg)
 
 
-def _require_reachable_rules(plan: Plan, executor: Executor) -> None:
-    """A child process knows the catalogue and the plugin files, not what this process registered by hand."""
+def _require_reachable_rules(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
+    """A child process knows the catalogue, or the one plugin of its rule; this process knows all that ran in it."""
     from tpobench.algorithms.catalog import BUILT_IN  # noqa: PLC0415 - imports torch
 
-    own = {s.algorithm for s in plan.specs} - BUILT_IN - VERSIONS.keys()
-    if own and not isinstance(executor, Inline):
-        name = min(own)
-        msg = f"rule '{name}' is registered in this process only; use executor=Inline(), or name its file with plugins"
+    read = {plugin.version for plugin in plugins}
+    elsewhere = sorted({s.algorithm for s in plan.specs if s.algorithm_version not in read})
+    if isinstance(executor, Inline):
+        if read and (elsewhere or len(read) > 1):
+            msg = (
+                "the inline executor trains in this process, where plugins may change what other rules compute; train "
+                f"rules of one plugin with no other plugin and no other rule ({', '.join(elsewhere) or 'two plugins'} "
+                "here), or leave inline out"
+            )
+            raise UsageError(msg)
+        return
+    own = [name for name in elsewhere if name not in BUILT_IN]
+    if own:
+        msg = (
+            f"rule '{own[0]}' is registered in this process only; use executor=Inline(), or name its file with plugins"
+        )
         raise UsageError(msg)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tpobench.execution.isolate import train_apart
 from tpobench.execution.job import Message, train_job
 from tpobench.execution.work import Held, Taken, Work
 from tpobench.execution.worker import pin_threads
 from tpobench.plan import Job
-from tpobench.records import FINISHED, RunRecord
+from tpobench.records import RunRecord
 
 if TYPE_CHECKING:
     from tpobench.errors import TpobenchError
@@ -36,7 +37,7 @@ class Inline:
             pin_threads(taken.job.specs[0].threads)
             try:
                 with _interruptible(stop):
-                    records = _train(message(taken.job))
+                    records = train_apart(train_job, message(taken.job))
             except _Killed:
                 taken.lock.release()
                 return
@@ -62,12 +63,3 @@ def _interruptible(stop: Stop) -> Iterator[None]:
         yield
     finally:
         stop.on_kill.remove(end)
-
-
-def _train(message: Message) -> list[RunRecord]:
-    """As `train_isolated`: a stack of seeds that raises is taken apart."""
-    records = train_job(message)
-    if all(r.status in FINISHED for r in records) or len(set(message.job.seeds)) == 1:
-        return records
-    parts = message.job.parts()
-    return [r for part in parts for r in _train(message.of(part))]

@@ -16,8 +16,9 @@ from tpobench import data
 from tpobench.execution.assemble import assemble
 from tpobench.execution.plugins import Plugin, load_plugin
 from tpobench.execution.provenance import provenance
+from tpobench.execution.undisturbed import undisturbed
 from tpobench.plan import Job, RunSpec
-from tpobench.records import RunRecord, canonical
+from tpobench.records import DamagedRecord, RunRecord, canonical, parse_record
 
 if TYPE_CHECKING:
     from tpobench.train import Measurement
@@ -34,8 +35,9 @@ class Message:
 
     job: Job
     reporting: dict[str, Any]
-    plugins: tuple[Plugin, ...] = field(default=())
+    plugins: tuple[Plugin, ...] = field(default=())  # those that the job's rule needs; see `plugins_for`
     data: Mapping[str, str] = field(default_factory=dict)  # data file -> path on the machine that planned
+    watched: bool = False  # the child tells every update before it begins
 
     def to_json(self) -> str:
         """One line."""
@@ -43,9 +45,12 @@ class Message:
             {
                 "specs": [spec.as_dict() for spec in self.job.specs],
                 "seeds": self.job.seeds,
+                "left": self.job.left,
+                "until": self.job.until,
                 "reporting": self.reporting,
                 "plugins": [dataclasses.asdict(p) for p in self.plugins],
                 "data": dict(self.data),
+                "watched": self.watched,
             }
         )
 
@@ -53,31 +58,43 @@ class Message:
     def from_json(cls, text: str) -> Message:
         """The message in one line."""
         raw = json.loads(text)
-        job = Job(tuple(RunSpec(**spec) for spec in raw["specs"]), tuple(raw["seeds"]))
-        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]), raw["data"])
+        specs, left = tuple(RunSpec(**spec) for spec in raw["specs"]), tuple((s, update) for s, update in raw["left"])
+        job = Job(specs, tuple(raw["seeds"]), left, raw["until"])
+        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]), raw["data"], raw["watched"])
 
     def of(self, part: Job) -> Message:
         """The same for a part of the job."""
         return dataclasses.replace(self, job=part)
 
 
-def train_job(
-    message: Message, through: Callable[[Iterable[Measurement]], Iterable[Measurement]] = iter
-) -> list[RunRecord]:
+def plugins_for(job: Job, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
+    """The plugin that a job's rule comes from.  No other runs in the process that trains it, or it could meddle."""
+    return tuple(plugin for plugin in plugins if plugin.version == job.specs[0].algorithm_version)
+
+
+def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) -> list[RunRecord]:
     """Train a job: one record per wanted seed, `failed` or `oom` where it raised.
 
-    `through` sees the measurements as they come, which is how a child tells its step.
+    tell: called with each step as it begins.
     """
-    job = message.job
+    job, reached = message.job, 0
+
+    def begin(step: int) -> None:
+        nonlocal reached
+        reached = step
+        tell(step)
+
     started = datetime.now(UTC).isoformat(timespec="seconds")
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        for plugin in message.plugins:
-            load_plugin(plugin)
-        data.prefer(message.data)
-        records = assemble(job, through(collect(job)), message.reporting)
+        with undisturbed():
+            for plugin in message.plugins:
+                load_plugin(plugin)
+        with undisturbed():
+            data.prefer(message.data)
+            records = assemble(job, collect(job, begin), message.reporting)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
-        records = _broken(job, error, message.reporting)
+        records = _broken(job, error, message.reporting, reached)
     cost = {
         "wall_s": round((time.perf_counter() - wall) / len(job.seeds), 6),
         "cpu_s": round((time.process_time() - cpu) / len(job.seeds), 6),
@@ -87,11 +104,11 @@ def train_job(
     return [dataclasses.replace(r, cost=cost, provenance={**r.provenance, **origin}) for r in records]
 
 
-def collect(job: Job) -> Iterable[Measurement]:
+def collect(job: Job, begin: Callable[[int], None]) -> Iterable[Measurement]:
     """The measurements of a job."""
     from tpobench.train import train  # noqa: PLC0415 - imports torch, and threads are pinned first
 
-    return train(job)
+    return train(job, begin)
 
 
 def without_result(job: Job, status: str, reason: str, reporting: dict[str, Any], **origin: Any) -> list[RunRecord]:
@@ -99,7 +116,24 @@ def without_result(job: Job, status: str, reason: str, reporting: dict[str, Any]
     return [RunRecord(s.run_id, s.as_dict(), status, reason, reporting=reporting, provenance=origin) for s in job.specs]
 
 
-def _broken(job: Job, error: BaseException, reporting: dict[str, Any]) -> list[RunRecord]:
+def answered(lines: object, job: Job) -> list[RunRecord]:
+    """The records in the answer to a job: one for each of its runs, in their order.
+
+    Raises:
+        DamagedRecord: anything else.
+    """
+    if not isinstance(lines, list) or len(lines) != len(job.specs) or not all(isinstance(x, str) for x in lines):
+        where, fault = "the answer", "not one record for each run"
+        raise DamagedRecord(where, fault)
+    records = [parse_record(line, "the answer", spec.run_id) for line, spec in zip(lines, job.specs, strict=True)]
+    for record in records:
+        if record.status == "skipped":
+            where, fault = "the answer", "a run that was taken is not skipped"
+            raise DamagedRecord(where, fault)
+    return records
+
+
+def _broken(job: Job, error: BaseException, reporting: dict[str, Any], step: int) -> list[RunRecord]:
     name = type(error).__name__
     try:
         text = str(error).strip()
@@ -109,7 +143,8 @@ def _broken(job: Job, error: BaseException, reporting: dict[str, Any]) -> list[R
     reason = _plain(f"{name}: {text.splitlines()[0]}" if text else name)
     # the traceback names files of this machine, so it belongs to the origin and not to the payload
     lines = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
-    return without_result(job, "oom" if short else "failed", reason, reporting, traceback=list(map(_plain, lines)))
+    status, told = "oom" if short else "failed", list(map(_plain, lines))
+    return without_result(job, status, reason, reporting, traceback=told, step=step)
 
 
 def _plain(line: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tpobench.errors import TpobenchError, UsageError
+from tpobench.execution.undisturbed import undisturbed
 
 VERSIONS: dict[str, str] = {}  # rule -> version, for rules that came from a plugin
 _loaded: dict[str, tuple[str, frozenset[str]]] = {}  # path -> version and rules
@@ -59,8 +60,10 @@ def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
         UsageError: no such file, or an error in it.
     """
     plugins = tuple(read_plugin(path) for path in paths)
-    for plugin in plugins:
-        load_plugin(plugin)
+    if plugins:
+        with undisturbed():
+            for plugin in plugins:
+                load_plugin(plugin)
     return plugins
 
 

@@ -38,7 +38,7 @@ def describe() -> str:
 def train_remotely(text: str, timeout_s: float, memory_limit: int | None, token: str, client: str) -> str:
     """Train the job in `text` (a `Message`) in a child of this Dask worker.  Returns one JSON object.
 
-    {"records": [...]}, without any where the command has stopped meanwhile, or {"refused": why}.
+    {"records": [one line each]}, without any where the command has stopped meanwhile, or {"refused": why}.
     memory_limit: bytes of one job; default: an equal share of this worker's memory for each of its threads.
     token: the command that asks.  client: what `describe` says there.
     """
@@ -49,7 +49,7 @@ def train_remotely(text: str, timeout_s: float, memory_limit: int | None, token:
         return canonical({"refused": f"Dask worker {worker.address} has {versions(describe())}"})
     message = Message.from_json(text)
     spec = message.job.specs[0]
-    setting = Setting(token, spec.threads, spec.device, memory_limit or _share(worker))
+    setting = Setting(token, spec.threads, spec.device, memory_limit or _share(worker), spec.algorithm_version)
     try:
         with _slots.lent(setting, _wanted(worker, str(worker.get_current_task()))) as pool:
             records = [] if pool is None else train_isolated(pool, message, timeout_s)
@@ -57,7 +57,7 @@ def train_remotely(text: str, timeout_s: float, memory_limit: int | None, token:
                 raise Reschedule  # this worker is closing; where nobody wants the job any more, nothing hears it
     except (TpobenchError, OSError) as error:
         return canonical({"refused": f"Dask worker {worker.address}: {error}"})
-    return canonical({"records": [record.as_dict() for record in records]})
+    return canonical({"records": [record.to_line() for record in records]})
 
 
 def retire(token: str) -> None:
@@ -73,12 +73,16 @@ def versions(description: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What jobs must have in common to share a child.  Commands share none: their plugins may clash."""
+    """What jobs must have in common to share a child.  Commands share none: their plugins may clash.
+
+    version: of the rules: one for the catalogue, one for each plugin.
+    """
 
     token: str
     threads: int
     device: str
     memory_limit: int
+    version: str = "1"
 
 
 @dataclass

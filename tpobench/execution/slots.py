@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,17 +19,20 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
-from tpobench.errors import StorageFull, WorkersBroken
-from tpobench.execution.job import Message, without_result
+from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
+from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.machine import memory_bytes
+from tpobench.execution.plugins import Plugin
 from tpobench.execution.stop import Flag
 from tpobench.execution.units import duration, size
-from tpobench.execution.worker import THREAD_VARIABLES
-from tpobench.records import FINISHED, RunRecord, canonical
+from tpobench.execution.worker import THREAD_VARIABLES, TOKEN_LENGTH
+from tpobench.plan import Job
+from tpobench.records import FINISHED, DamagedRecord, RunRecord, canonical
 
 POLL_S = 0.1
 LAST_WORDS_S = 1.0
@@ -36,6 +40,8 @@ START_S = 300.0  # importing torch from a cold network disk
 DAY_S = 86400.0
 LOG_LINES = 20
 LOG_BYTES = 16 * 2**20
+PIECE_BYTES = 2**16  # of a line, whose end may never come
+NO_ANSWER = (ValueError, TypeError, KeyError, RecursionError, DamagedRecord, CorruptResults)
 MEMORY_SHARE = 0.9  # of the machine, all slots together
 
 # Linux ties PR_SET_PDEATHSIG to the thread that started the child, so all are started by one thread that lives as long
@@ -57,9 +63,8 @@ class SlotPool:
         limit = memory_limit or int(MEMORY_SHARE * memory_bytes() / size)
         self.killed = Flag()
         self._slots = [Slot(limit, devices[i % len(devices)] if devices else None, self.killed) for i in range(size)]
-        self._idle: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        for slot in self._slots:
-            self._idle.put(slot)
+        self._idle = list(self._slots)
+        self._given_back = threading.Condition()
 
     def run(self, message: Message, timeout_s: float = DAY_S) -> list[RunRecord]:
         """Train a job in the next free slot.  Empty when the pool was killed meanwhile.
@@ -67,7 +72,7 @@ class SlotPool:
         Raises:
             WorkersBroken: a child process cannot start at all.
         """
-        with self._slot() as slot:
+        with self._slot(Setting.of(message)) as slot:
             try:
                 records = [] if self.killed.is_set() else slot.run(message, timeout_s)
             except WorkersBroken:
@@ -76,17 +81,23 @@ class SlotPool:
         return [] if self.killed.is_set() else records
 
     @contextmanager
-    def _slot(self) -> Iterator[Slot]:
-        slot = self._idle.get()
+    def _slot(self, setting: Setting) -> Iterator[Slot]:
+        """The idle slot that is the nearest to this setting."""
+        with self._given_back:
+            self._given_back.wait_for(lambda: self._idle)
+            slot = min(self._idle, key=lambda slot: slot.distance(setting))
+            self._idle.remove(slot)
         try:
             yield slot
         finally:
-            self._idle.put(slot)
+            with self._given_back:
+                self._idle.append(slot)
+                self._given_back.notify()
 
     def start(self) -> None:
         """Start every child, side by side."""
         with ThreadPoolExecutor(len(self._slots)) as threads:
-            list(threads.map(lambda slot: slot.start(1, "cpu"), self._slots))
+            list(threads.map(lambda slot: slot.start(Setting(1, "cpu")), self._slots))
 
     @property
     def processes(self) -> list[int]:
@@ -114,63 +125,100 @@ class SlotPool:
         self.close()
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a job asks of the process that trains it."""
+
+    threads: int
+    device: str
+    plugins: tuple[Plugin, ...] = ()  # that have run in it: whatever they did to torch holds for jobs that need them
+
+    @classmethod
+    def of(cls, message: Message) -> Setting:
+        """The setting of a job."""
+        spec = message.job.specs[0]
+        return cls(spec.threads, spec.device, message.plugins)
+
+    def serves(self, other: Setting) -> bool:
+        """Whether a job with another setting can be trained where this one was."""
+        return self == other or self == replace(other, plugins=())
+
+
 class Slot:
     """One child process, and another one after each that dies."""
 
     def __init__(self, memory_limit: int, device: int | None, killed: Flag) -> None:
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.memory_limit, self.device = memory_limit, device
         self._killed = killed
-        self._setting: tuple[int, str] | None = None
-        self._ended: subprocess.Popen[str] | None = None
+        self._setting: Setting | None = None
+        self._ended: subprocess.Popen[bytes] | None = None
         self._log = _log_file()
         self._log_start = 0
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._step = ""
+        self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # of lines; None at the end
+        self._token = ""
+        self._step: int | None = None
+        self._spent = False  # a rule replaced functions that the next job needs
 
     def run(self, message: Message, timeout_s: float) -> list[RunRecord]:
         """Train one job here; a death, a hang or too much memory is its status."""
-        spec = message.job.specs[0]
-        self.start(spec.threads, spec.device)
+        if not self._pieces.empty():
+            self.kill()  # it went on speaking after its last answer
+        self.start(Setting.of(message))
         self._log_start = os.fstat(self._log.fileno()).st_size
-        self._step = ""
-        self._send(message.to_json())
-        answer = self._await(time.monotonic() + timeout_s, timeout_s)
+        self._step = None
+        self._request(message.to_json())
+        answer = self._await(message.job, time.monotonic() + timeout_s, timeout_s)
         if isinstance(answer, list):
-            records = [RunRecord(**raw) for raw in answer]
-            if any(r.status == "oom" for r in records) or self._resident() > self.memory_limit / 2:
+            records = answer
+            heavy = any(r.status == "oom" for r in records) or self._resident() > self.memory_limit / 2
+            if heavy or self._spent:
                 self.kill()  # the next job starts in a fresh process, or it would pay for this one's leftovers
         else:
             self.kill()
             status, reason = answer
-            reason += f" (last heard of at step {self._step})" if self._step else ""
-            records = without_result(message.job, status, reason, message.reporting)
+            origin: dict[str, int] = {} if self._step is None else {"step": self._step}
+            steps = message.job.specs[0].training["steps"]
+            reason += "" if self._step is None else f" (last heard of at step {self._step} of {steps})"
+            records = without_result(message.job, status, reason, message.reporting, **origin)
         return [r if r.status in FINISHED else _with_log(r, self._tail()) for r in records]
 
-    def start(self, threads: int, device: str) -> None:
+    def distance(self, setting: Setting) -> int:
+        """How far this slot is from a job with this setting.
+
+        0: its child is ready for it; 1: once a plugin has run; 2: there is no child yet; 3: it is ready for others.
+        """
+        if self._setting is None:
+            return 2
+        return 0 if self._setting == setting else 1 if self._setting.serves(setting) else 3
+
+    def start(self, setting: Setting) -> None:
         """Make sure that a child with this setting is ready.
 
         Raises:
             WorkersBroken: it ends or is silent before it is ready.
         """
-        if self.process is not None and self.process.poll() is None and self._setting == (threads, device):
+        alive = self.process is not None and self.process.poll() is None
+        if alive and self._setting is not None and self._setting.serves(setting):
+            self._setting = setting
             return
         self.kill()
-        self._setting = (threads, device)
-        self._lines = queue.SimpleQueue()
+        self._setting = setting
+        self._pieces = queue.SimpleQueue()
         self._log_start = os.fstat(self._log.fileno()).st_size
         try:
-            self.process = _starter.submit(self._popen, threads, device).result()
+            self.process = _starter.submit(self._popen, setting.threads, setting.device).result()
         except OSError as error:
             msg = f"a worker process cannot start: {error.strerror or error}"
             raise WorkersBroken(msg) from error
         if self._killed.is_set():  # whoever set it may have looked for this child before it was there
             self.kill()
-        threading.Thread(target=_read, args=(self.process.stdout, self._lines), daemon=True).start()
-        self._send(canonical({"threads": threads, "device": device}))
+        threading.Thread(target=_read, args=(self.process.stdout, self._pieces), daemon=True).start()
+        self._request(canonical({"threads": setting.threads, "device": setting.device}))
         process, deadline = self.process, time.monotonic() + START_S
-        while (line := self._next()) != '{"ready":true}\n':
-            if line is None or process.poll() is not None or time.monotonic() > deadline:
+        ready = f'{self._token}{{"ready":true}}\n'.encode()
+        while (piece := self._next()) is None or not piece.endswith(ready):  # a library may speak before
+            if piece is None or process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 last = (self._tail() or ["it says nothing"])[-1]
                 msg = f"a worker process cannot start: {last}; `tpobench doctor` shows what is missing"
@@ -197,7 +245,7 @@ class Slot:
         self.kill()
         self._log.close()
 
-    def _popen(self, threads: int, device: str) -> subprocess.Popen[str]:
+    def _popen(self, threads: int, device: str) -> subprocess.Popen[bytes]:
         pinned = dict.fromkeys(THREAD_VARIABLES, str(threads))
         if device == "cuda":
             pinned |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -209,42 +257,54 @@ class Slot:
             stderr=self._log,
             env={**os.environ, **pinned},
             start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-            encoding="utf-8",
-            errors="surrogatepass",  # names of files may be no text
         )
 
-    def _send(self, line: str) -> None:
+    def _request(self, text: str) -> None:
+        """Ask the child; what answers begins with a token that nobody else knows."""
+        self._token = secrets.token_hex(TOKEN_LENGTH // 2)
         if self.process is not None and self.process.stdin is not None:
             with suppress(OSError, ValueError):  # a dead child is found by the one who waits for its answer
-                self.process.stdin.write(line + "\n")
+                self.process.stdin.write(
+                    f"{self._token}{text}\n".encode(errors="surrogatepass")
+                )  # names may be no text
                 self.process.stdin.flush()
 
-    def _next(self) -> str | None:
-        """The next line, None at the end of the stream, empty where there is none yet."""
+    def _next(self) -> bytes | None:
+        """The next line or piece of one, None at the end of the stream, empty where there is none yet."""
         try:
-            return self._lines.get(timeout=POLL_S)
+            return self._pieces.get(timeout=POLL_S)
         except queue.Empty:
-            return ""
+            return b""
 
-    def _await(self, deadline: float, timeout_s: float) -> list[dict[str, Any]] | tuple[str, str]:
+    def _await(self, job: Job, deadline: float, timeout_s: float) -> list[RunRecord] | tuple[str, str]:
         """The records of the job, or the status and reason of a job without an answer."""
         process = self.process
         assert process is not None  # noqa: S101 - started just before
         dead_since = None
+        token, line = self._token.encode(), bytearray()
+        checked = time.monotonic()
         while True:
-            line = self._next()
-            if line:
-                try:
-                    message = json.loads(line)
-                    if "done" in message:
-                        return list(message["done"])
-                    self._step = f"{message['step']} of {message['steps']}"
-                except (ValueError, TypeError, KeyError):
-                    return "crashed", f"the process wrote what is no answer: {line[:80]!r}"
-                continue
+            piece = self._next()
+            if piece:
+                line += piece
+                if not line.startswith(token):  # nobody waits for the end of a line that is none
+                    return "crashed", _no_answer(line)
+                if line.endswith(b"\n"):
+                    try:
+                        message = json.loads(line[len(token) :].decode(errors="surrogatepass"))
+                        if "done" in message:
+                            self._spent = bool(message.get("spent"))
+                            return answered(message["done"], job)
+                        self._step = int(message["step"])
+                    except NO_ANSWER:
+                        return "crashed", _no_answer(line[len(token) :])
+                    line.clear()
+                if time.monotonic() - checked < POLL_S:
+                    continue
+            checked = time.monotonic()
             if dead_since is None and process.poll() is not None:
                 dead_since = time.monotonic()  # its last words may still be in the pipe
-            if line is None or (dead_since is not None and time.monotonic() - dead_since > LAST_WORDS_S):
+            if piece is None or (not piece and dead_since is not None and time.monotonic() - dead_since > LAST_WORDS_S):
                 return "crashed", _death(process)
             if time.monotonic() > deadline:
                 return "timeout", f"no result after {duration(timeout_s)}"
@@ -285,14 +345,18 @@ def _log_file() -> IO[bytes]:
     return log
 
 
-def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+def _read(stream: IO[bytes], pieces: queue.SimpleQueue[bytes | None]) -> None:
     with suppress(OSError, ValueError), stream:
-        for line in stream:
-            lines.put(line)
-    lines.put(None)
+        while piece := stream.readline(PIECE_BYTES):
+            pieces.put(piece)
+    pieces.put(None)
 
 
-def _death(process: subprocess.Popen[str]) -> str:
+def _no_answer(words: bytearray) -> str:
+    return f"the process wrote what is no answer: {words[:80].decode(errors='replace')!r}"
+
+
+def _death(process: subprocess.Popen[bytes]) -> str:
     try:
         code = process.wait(timeout=2 * LAST_WORDS_S)
     except subprocess.TimeoutExpired:

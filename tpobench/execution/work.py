@@ -41,8 +41,8 @@ class Held:
 class Work:
     """The jobs of a plan that are due, handed out one at a time to any thread.
 
-    Order: rounds of seeds, so that a run cut short is balanced; within a round the longest first, so that no process
-    idles at the end.
+    Order: rounds of seeds, so that a run cut short is balanced; within a round the rules of one plugin after another,
+    to and fro, since each plugin has processes of its own; then the longest first, so that no process idles at the end.
     """
 
     def __init__(
@@ -58,7 +58,13 @@ class Work:
         timeout_s: float | None = None,
     ) -> None:
         self.costs = Costs(plan.suite, known, "wall_s")
-        self.jobs = sorted(jobs, key=lambda job: (job.round, -(self.costs.of(job) or 0.0)))
+        versions = sorted({job.specs[0].algorithm_version for job in jobs}, key=lambda v: (len(v), v))  # "1" first
+
+        def turn(job: Job) -> tuple[int, int, float]:
+            place = versions.index(job.specs[0].algorithm_version)
+            return job.round, place if job.round % 2 == 0 else -place, -(self.costs.of(job) or 0.0)
+
+        self.jobs = sorted(jobs, key=turn)
         self.timed_out = False  # the time budget ended the run
         self.found: dict[str, RunRecord] = {}  # records that another invocation wrote meanwhile
         self._store, self._stop, self._processes = store, stop, processes

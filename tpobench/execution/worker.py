@@ -1,8 +1,9 @@
 """The child process of a slot: jobs in, records out, one JSON line each.
 
 The lines travel on copies of file descriptors 0 and 1; the originals lead to /dev/null and to standard error, so that
-a rule that prints, reads or closes them cannot break the protocol.  The child holds no state of the harness: when it
-dies, nothing is lost but the job in its hands.
+a rule that prints, reads or closes them cannot break the protocol.  A line in either direction begins with a token: the
+parent draws one for every request, and an answer without it was written by somebody else.  The child holds no state of
+the harness: when it dies, nothing is lost but the job in its hands.
 """
 
 from __future__ import annotations
@@ -10,22 +11,21 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import IO, Any
 
 from tpobench.records import canonical
 
-if TYPE_CHECKING:
-    from tpobench.execution.job import Message
-    from tpobench.train import Measurement
-
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+TOKEN_LENGTH = 32
 BEAT_S = 0.5  # how often a job tells its step
 PR_SET_PDEATHSIG = 1
 
@@ -39,37 +39,49 @@ def main() -> None:
     inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
 
-    def send(message: dict[str, Any]) -> None:
-        answers.write(canonical(message) + "\n")
+    process = os.getpid()
+
+    def receive() -> tuple[str, str]:
+        line = inbox.get()
+        return line[:TOKEN_LENGTH], line[TOKEN_LENGTH:]
+
+    def send(token: str, message: dict[str, Any]) -> None:
+        if os.getpid() != process:
+            os._exit(0)  # a copy that a rule forked and let go on; the original answers
+        answers.write(f"{token}{canonical(message)}\n")
         answers.flush()
 
-    first = json.loads(inbox.get())
+    token, text = receive()
+    first = json.loads(text)
     pin_threads(int(first["threads"]))
     if first["device"] == "cuda":
         _deterministic_kernels()
     import tpobench.train  # noqa: F401, PLC0415 - torch and the tasks, paid once before the first job
     from tpobench.execution.job import Message, train_job  # noqa: PLC0415 - imports plan after the threads are pinned
+    from tpobench.execution.undisturbed import functions, replaced  # noqa: PLC0415 - see above
 
-    send({"ready": True})
+    send(token, {"ready": True})
+    original = functions()
     while True:
-        message = Message.from_json(inbox.get())
-        records = train_job(message, beats(message, send))
-        send({"done": [record.as_dict() for record in records]})
+        token, text = receive()
+        message = Message.from_json(text)
+        records = train_job(message, beats(partial(send, token), 0.0 if message.watched else BEAT_S))
+        spent = bool(message.plugins) and replaced(original)
+        send(token, {"done": [record.to_line() for record in records], "spent": spent})
 
 
-def beats(message: Message, send: Callable[[dict[str, Any]], None]) -> Callable[[Iterable[Measurement]], Iterator[Any]]:
-    """Pass measurements through and tell the parent now and then how far they are."""
+def beats(send: Callable[[dict[str, Any]], None], interval_s: float) -> Callable[[int], None]:
+    """Tell the parent now and then which step begins."""
+    last = -math.inf
 
-    def passed(measurements: Iterable[Measurement]) -> Iterator[Measurement]:
-        told, steps = -BEAT_S, int(message.job.specs[0].training["steps"])
-        for row in measurements:
-            now = time.monotonic()
-            if now - told >= BEAT_S:
-                told = now
-                send({"step": row.step, "steps": steps})
-            yield row
+    def tell(step: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= interval_s:
+            last = now
+            send({"step": step})
 
-    return passed
+    return tell
 
 
 def _private_pipes() -> tuple[IO[str], IO[str]]:
