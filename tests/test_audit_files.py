@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_audit import call
 
 from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.cli import main
 from tpobench.errors import NothingToDo, TpobenchError, UsageError
 
 FOUR = [("A", "t", 0, 1.5), ("A", "t", 1, 2.5), ("B", "t", 0, 3.0), ("B", "t", 1, 4.0)]
@@ -274,6 +275,7 @@ def curve(start):
         (["ppo/walker/{}/progress.csv", "sac/walker/{}/progress.csv"], "walker"),
         (["ppo/walker/run-{}.csv", "sac/walker/run-{}.csv"], "walker"),
         (["ppo_walker_seed_{}.csv", "sac_walker_seed_{}.csv"], "walker"),
+        (["ppo/{}/progress.csv", "sac/{}/progress.csv"], "all"),
     ],
 )
 @pytest.mark.parametrize("folder", [True, False])
@@ -402,6 +404,22 @@ def test_any_bytes_are_an_audit_or_one_line(tmp_path, content, choices):
     audited(tmp_path / "x.csv", content, choices)
     audited(tmp_path / "x.csv", b"\x1f\x8b" + content, choices)
     audited(tmp_path / "x.csv", b"[{" + content, choices)
+
+
+@settings(ANYTHING, max_examples=15)
+@given(
+    content=st.one_of(
+        st.binary(max_size=60),
+        TABLES.map(lambda t: "\n".join(",".join(r) for r in [t[0], *t[1]]).encode("utf-8", "replace")),
+    )
+)
+def test_the_command_ends_with_an_exit_code_of_its_own(tmp_path, monkeypatch, content):
+    """0, 2, 3 or 4 whatever the file holds; 70 is a mistake of ours."""
+    (tmp_path / "x.csv").write_bytes(content)
+    monkeypatch.setattr("sys.argv", ["tpobench", "audit", str(tmp_path / "x.csv"), "--higher", "--worst", "0"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in {0, 2, 3, 4}
 
 
 @ANYTHING

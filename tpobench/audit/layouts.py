@@ -67,7 +67,7 @@ def layout_of(grid: Grid, chosen: Mapping[str, str], metric: str | None, *, alon
         fitting = [n for alias in NAMES[role] for n in grid.header if n.lower() == alias and n not in taken]
         if role in columns or not fitting:
             continue
-        if role == "metric" and (not _names_metrics(grid, fitting[0]) or "value" in chosen):
+        if role == "metric" and (not _names_metrics(grid, fitting[0]) or metric in grid.header):
             continue
         if role == "value" and len(fitting) > 1 and fitting[0].lower() != "value":
             msg = f"{grid.path}: {' and '.join(fitting)} could both be the value; choose one with --metric COLUMN"

@@ -2,8 +2,9 @@
 
 The pieces of a path are its folders, below the one folder that was given or the one that all arguments lie in, and the
 parts of the file's name between `_`.  The seed is the piece of a word and a number (`seed_3`, `run-3`, `s3`), else the
-only number.  Pieces that say nothing (`progress`, what is the same in all files) go where there are too many; what is
-left is the algorithm and then the task: `ppo/walker/seed_3.csv`, `ppo_walker_3.csv`.  Anything else is refused.
+only number.  Pieces that say nothing (`progress`) are left out, and where there are too many what is the same in all
+files; what remains is the algorithm and then the task: `ppo/walker/seed_3.csv`, `ppo_walker_3.csv`.  Anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -130,10 +131,8 @@ def _apart(pieces: Sequence[str], known: frozenset[Decimal | str]) -> tuple[list
 
 
 def _reduced(pieces: Sequence[Sequence[str]], wanted: int) -> list[list[str]]:
-    """Without what says nothing, where there are more pieces than names; one name takes all that is left."""
-    kept = [list(own) for own in pieces]
-    if any(len(own) > wanted for own in kept):
-        kept = [[p for p in own if p.casefold() not in SAYS_NOTHING] for own in kept]
+    """Without what says nothing, and what all share where there are more pieces than names; one name takes the rest."""
+    kept = [[p for p in own if p.casefold() not in SAYS_NOTHING] or list(own) for own in pieces]
     if any(len(own) > wanted for own in kept) and len({len(own) for own in kept}) == 1:
         alike = [len(set(column)) == 1 for column in zip(*kept, strict=True)]
         kept = [[p for p, same in zip(own, alike, strict=True) if not same] for own in kept]
