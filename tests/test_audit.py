@@ -244,12 +244,14 @@ def test_the_window_of_a_run_is_a_tenth_of_its_own_rows(table, lengths):
 
 
 def test_two_runs_of_one_task_have_windows_of_their_own(table):
-    """30 rows make a window of 3, 10 rows one of 1; a window that is given holds for both."""
-    rows = [("tpo", "copy", s, t, t) for s, n in ((0, 30), (1, 10)) for t in range(n)]
+    """300 rows make a window of 30, 10 rows one of 1, which is not as long as its curve; a given one holds for both."""
+    rows = [("tpo", "copy", s, t, t) for s, n in ((0, 300), (1, 10)) for t in range(n)]
     found = table(rows, header=STEPPED)
-    assert [(r.window, r.value) for r in found.runs.runs] == [(3, 28.0), (1, 9.0)]
-    assert [(r.window, r.value) for r in table(rows, header=STEPPED, window=2).runs.runs] == [(2, 28.5), (2, 8.5)]
-    assert whats(table(rows, header=STEPPED, window=10), "L061") == [(("task=copy",), "window 10, curves of 10 evaluations")]  # noqa: E501  # fmt: skip
+    assert [(r.window, r.value) for r in found.runs.runs] == [(30, 284.5), (1, 9.0)]
+    assert "L061" not in codes(found)
+    assert [(r.window, r.value) for r in table(rows, header=STEPPED, window=2).runs.runs] == [(2, 298.5), (2, 8.5)]
+    long = table(rows, header=STEPPED, window=10)
+    assert whats(long, "L061") == [(("task=copy",), "window 10, curves of 10 evaluations")]
 
 
 @pytest.mark.parametrize("text", ["", "nan", "NaN", "NA"])
@@ -346,9 +348,25 @@ def test_a_mean_far_from_its_median_is_noted(table):
     assert whats(table(rows), "L080") == [(("task=copy",), "tpo: mean 26.6, median 0.0035, from 0 to 107")]
 
 
-def test_the_best_of_several_evaluations_is_optimistic(table):
-    """L066, by the name of the column."""
-    assert "L066" in codes(table(FOUR, header="algorithm,task,seed,best_error", metric="best_error"))
+@pytest.mark.parametrize(
+    ("metric", "higher", "optimistic"),
+    [("best_error", False, True), ("max_return", True, True), ("min_loss", False, True),
+     ("best_max_error", False, True), ("max_error", False, False), ("neg_max_error", True, False),
+     ("min_return", True, False)],
+)  # fmt: skip
+def test_the_best_of_several_evaluations_is_optimistic(table, metric, higher, optimistic):
+    """L066, by the name of the column; the maximum of an error is its worst."""
+    found = table(FOUR, header=f"algorithm,task,seed,{metric}", metric=metric, lower=not higher, higher=higher)
+    assert ("L066" in codes(found)) is optimistic
+
+
+def test_the_signature_of_a_table_counts_the_seeds_of_its_own_task(table):
+    """5 seeds in one task and 4 in the other: n:5 and n:4, n:4-5 over both."""
+    rows = [
+        (a, t, s, s + i) for t, n in (("copy", 5), ("sort", 4)) for i, a in enumerate(("tpo", "dg")) for s in range(n)
+    ]
+    found = {t.name: t.signature.split("|") for t in table(rows).tables}
+    assert [next(p for p in found[n] if p.startswith("n:")) for n in ("task-copy", "task-sort", "tests")] == ["n:5", "n:4", "n:4-5"]  # noqa: E501  # fmt: skip
 
 
 def test_a_good_table_has_no_findings(table):

@@ -30,10 +30,11 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
         msg = f"no row of {sheet.path} has a value: nothing to audit"
         raise NothingToDo(msg)
     tests = {task: compare_task(runs, task, paired=choices.paired) for task in runs.tasks}
-    signature = signature_of(sheet.name, runs, tests)
-    tables = [task_table(runs, task, tests[task], signature) for task in runs.tasks]
+    tables = [
+        task_table(runs, task, tests[task], signature_of(sheet.name, runs, {task: tests[task]})) for task in runs.tasks
+    ]
     if len(runs.algorithms) > 1:
-        tables.append(pairs_table(runs, tests, signature))
+        tables.append(pairs_table(runs, tests, signature_of(sheet.name, runs, tests)))
     suite = signature_of(sheet.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
     scores, why, views = overall(runs, suite)
     verdicts = [verdict(task, _means(runs, task), tests[task]) for task in runs.tasks]

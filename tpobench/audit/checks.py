@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tpobench.audit.choices import Scale
 from tpobench.audit.names import look_alikes
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs, records_of
@@ -18,7 +19,7 @@ from tpobench.stats.guard import Floats
 
 Pair = tuple[str, str]
 SEEDS = ("L001", "L002", "L007")  # which runs there are: of names that look alike as if they were one
-ONE_VALUE = ("L003", "L004", "L066")
+ONE_VALUE = ("L003", "L004")
 WITH_STEPS = ("L009", "L020", "L060", "L061")
 NEAR = 0.05  # of the scale: at one of its ends
 DIGITS = 5  # significant ones, from which equal values are no accident
@@ -30,7 +31,7 @@ def check(runs: Runs, sheet: Sheet, tests: Mapping[str, Mapping[Pair, Comparison
     found = list(_look_alikes(runs, sheet))
     united = _united(runs) if found else runs
     found += [f for cell in _cells(united, name) for f in cell_findings(cell, SEEDS)]
-    codes = (*ONE_VALUE, *(WITH_STEPS if runs.stepped else ()))
+    codes = [*ONE_VALUE, *(WITH_STEPS if runs.stepped else ()), *(["L066"] if _may_flatter(runs.scale) else ())]
     for cell in _cells(runs, name):
         task = _task(cell)
         found += cell_findings(cell, codes)
@@ -39,6 +40,13 @@ def check(runs: Runs, sheet: Sheet, tests: Mapping[str, Mapping[Pair, Comparison
         found += _ends(runs, cell, task, tests[task])
     found += _factors(runs, name)
     return Checks(merged(found), len(runs.runs), (name,))
+
+
+def _may_flatter(scale: Scale) -> bool:
+    """Whether a word such as `max` names the best end: the maximum of an error is its worst."""
+    words = set(scale.metric.lower().split("_"))
+    worst = "max" if scale.lower or "neg" in words else "min"
+    return worst not in words or not words.isdisjoint({"best", "peak"})
 
 
 def _cells(runs: Runs, name: str) -> list[CellRuns]:

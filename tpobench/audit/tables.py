@@ -202,11 +202,11 @@ def _scores(
 
 
 def signature_of(name: str, runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], what: str = "") -> str:
-    """How the numbers came about: `tpobench 0.1.0|audit:x.csv|metric:return|better:higher|...`."""
+    """How the numbers of the tasks in `tests` came about: `tpobench 0.1.0|audit:x.csv|metric:return|...`."""
     found = [c for each in tests.values() for c in each.values()]
     families = sorted({c.family for c in found if c.p is not None}) or [0]
     used = sorted({c.test for c in found if c.test}) or ["none"]
-    arms = [len(runs.of(t, n)) for t in runs.tasks for n in runs.algorithms if runs.of(t, n)]
+    arms = [len(runs.of(t, n)) for t in tests for n in runs.algorithms if runs.of(t, n)]
     least, most = min(arms, default=0), max(arms, default=0)
     interval = sorted({"t95" if n < 10 else "bca-exp95" for n in arms if n > 2}) or ["none"]
     value = "as given" if not runs.stepped else f"last{runs.window}" if runs.window else f"last{SHARE:.0%}"
