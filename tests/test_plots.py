@@ -11,7 +11,7 @@ from simulated import grid, record
 
 from tpobench.report.cells import KNOWN_RULES, read_cells
 from tpobench.report.figures import pictures_of, save
-from tpobench.report.figures.layout import spread
+from tpobench.report.figures.layout import LABEL, spread
 from tpobench.report.figures.style import RC, STYLES, style_of
 from tpobench.results import Results
 
@@ -96,6 +96,36 @@ def test_panels_share_a_y_axis_from_zero_that_holds_every_line():
         assert high >= max(line.get_ydata().max() for line in lines(ax).values())
 
 
+def skewed(p0):
+    """Two numbers of arms by three skews; `p0` of each."""
+    return Results(tuple(
+        record("tpo", s, [0.1 * skew] * 10, cell={"skew": skew, "arms": arms}, success=p0(arms, skew), reward="")
+        for arms in (10, 100) for skew in (0, 1, 2) for s in range(3)
+    ))  # fmt: skip
+
+
+def test_a_line_of_the_profile_joins_cells_that_differ_in_sparsity_alone():
+    """Skews hardly change p0, numbers of arms do: a panel per skew, each line from 10 arms to 100."""
+    found = pictures(skewed(lambda arms, skew: (1 + 0.05 * (skew == 1)) / arms))
+    picture = next(p for p in found if p.name == "simulated-sparsity")
+    assert [ax.get_title() for ax in picture.figure.axes] == ["skew=0", "skew=1", "skew=2"]
+    for skew, ax in enumerate(picture.figure.axes):
+        line = lines(ax)["tpo"]
+        assert line.get_ydata() == pytest.approx([10 * skew] * 2)
+        assert line.get_linestyle() == "-"
+    assert "a line joins cells that differ in arms alone" in picture.caption
+
+
+def test_points_whose_p0_prints_alike_are_not_joined():
+    """The estimates .1004, .0998 and .01 of p0 over one axis: three points, two of them at one place, and no line."""
+    success = {4: 0.1004, 6: 0.0998, 8: 0.01}
+    runs = [record("tpo", s, [0.1] * 10, cell={"length": n}, success=success[n]) for n in success for s in range(3)]
+    picture = next(p for p in pictures(Results(tuple(runs))) if p.name == "simulated-sparsity")
+    line = lines(picture.figure.axes[0])["tpo"]
+    assert line.get_xdata() == pytest.approx([0.1, 0.1, 0.01])
+    assert line.get_linestyle() == "None"
+
+
 def test_one_cell_or_no_p0_has_no_profile():
     """A profile needs two sparsities."""
     assert "simulated-sparsity" not in [p.name for p in pictures(grid(["tpo"], lengths=(4,), seeds=2))]
@@ -104,12 +134,37 @@ def test_one_cell_or_no_p0_has_no_profile():
     assert "simulated-sparsity" not in [p.name for p in pictures(unknown)]
 
 
+def ending_at(errors):
+    """The figure of learning curves of one rule per final error."""
+    runs = [record(name, s, [0.9, e]) for name, e in zip(KNOWN_RULES, errors, strict=False) for s in range(2)]
+    return next(p for p in pictures(Results(tuple(runs))) if p.name == "simulated-curves").figure
+
+
 def test_few_rules_are_labelled_at_their_lines_and_many_in_a_legend():
     """Up to six rules in up to two panels carry their names."""
-    few, many = (pictures(grid(list(KNOWN_RULES[:n]), lengths=(4,), seeds=2))[0].figure for n in (6, 7))
+    few, many = (ending_at([0.05 + 0.14 * k for k in range(n)]) for n in (6, 7))
     assert sorted(t.get_text() for t in few.axes[0].texts) == sorted(KNOWN_RULES[:6])
     assert few.legends == []
     assert [t.get_text() for t in many.legends[0].get_texts()] == list(KNOWN_RULES[:7])
+
+
+@pytest.mark.parametrize("errors", [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.1], [0.0, 0.04, 0.3], [0.9, 0.89, 0.88, 0.1]])
+def test_names_that_find_no_room_at_their_lines_stand_in_a_legend(errors):
+    """Three lines of one end, or two at the foot of the panel: a name would stand elsewhere."""
+    figure = ending_at(errors)
+    assert list(figure.axes[0].texts) == []
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == list(KNOWN_RULES[: len(errors)])
+
+
+@pytest.mark.parametrize("errors", [[0.5, 0.5], [0.05, 0.3, 0.33], [0.1, 0.5, 0.8]])
+def test_a_name_is_at_most_half_its_height_from_the_end_of_its_line(errors):
+    """Two of one end stand above and below it."""
+    ax = ending_at(errors).axes[0]
+    ends = {name: line.get_ydata()[-1] for name, line in lines(ax).items()}
+    assert len(ax.texts) == len(errors)
+    for text in ax.texts:
+        end = ax.transAxes.inverted().transform(ax.transData.transform((0, ends[text.get_text()])))[1]
+        assert abs(text.xy[1] - end) <= LABEL / 2 + 1e-9
 
 
 @pytest.mark.parametrize(

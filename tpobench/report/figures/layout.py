@@ -20,6 +20,7 @@ COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-colu
 PANELS = 12  # of one figure; more cells make more figures
 HANDLE, LETTER, LINE = 0.52, 0.064, 0.16  # inches of a legend entry's line, of a letter, and between two rows
 DIRECT_LABELS = 6  # rules up to which line ends carry their names
+LABEL = 0.085  # of the panel's height: a name at the end of a line
 METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -101,6 +102,11 @@ def wrapped(label: str) -> str:
     return label if len(label) <= 30 else ", ".join(parts[:half]) + ",\n" + ", ".join(parts[half:])
 
 
+def spelled(axis: str) -> str:
+    """The name of an axis of the grid, in words."""
+    return axis.replace("_", " ")
+
+
 def rules_of(cells: Iterable[Cell]) -> list[str]:
     """Every rule that has a result in one of the cells, in the order of the catalogue."""
     return sorted({name for c in cells for name in c.arms}, key=rule_order)
@@ -112,19 +118,34 @@ def name_lines(
     ends: Sequence[Sequence[tuple[str, float]]],
     rules: Sequence[str],
 ) -> None:
-    """Names at the ends of the lines where they are few, else one legend on top."""
-    if len(rules) > DIRECT_LABELS or len(axes) > 2:
+    """Names at the ends of the lines where they are few and find room there, else one legend on top."""
+    few = len(rules) <= DIRECT_LABELS and len(axes) <= 2
+    heights = [
+        label_heights(_fractions(ax, [y for _, y in own])) if few else None for ax, own in zip(axes, ends, strict=True)
+    ]
+    if None in heights:
         legend(figure, rules)
         return
-    for ax, own in zip(axes, ends, strict=True):
-        label_ends(ax, own)
+    for ax, own, placed in zip(axes, ends, heights, strict=True):
+        label_ends(ax, [name for name, _ in own], placed or [])
 
 
-def label_ends(ax: Axes, ends: Sequence[tuple[str, float]]) -> None:
-    """Names at the right of the lines, moved apart to at least one line height."""
-    fractions = [float(ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], y)))[1])
-                 for _, y in ends]  # fmt: skip
-    for (name, _), y in zip(ends, spread([min(max(f, 0.0), 1.0) for f in fractions], gap=0.085), strict=True):
+def _fractions(ax: Axes, values: Sequence[float]) -> list[float]:
+    """Heights of values within the panel, 0 at its foot and 1 at its top."""
+    to_panel = ax.transData + ax.transAxes.inverted()
+    return [min(max(float(to_panel.transform((ax.get_xlim()[1], y))[1]), 0.0), 1.0) for y in values]
+
+
+def label_heights(ends: Sequence[float]) -> list[float] | None:
+    """Where names stand beside the ends of their lines, a line height apart; None where one would leave its line."""
+    placed = spread(ends, LABEL)
+    near = all(abs(y - end) <= LABEL / 2 + 1e-9 for y, end in zip(placed, ends, strict=True))
+    return placed if near else None
+
+
+def label_ends(ax: Axes, names: Sequence[str], heights: Sequence[float]) -> None:
+    """Names at the right of the lines."""
+    for name, y in zip(names, heights, strict=True):
         ax.annotate(name, (1, y), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points", va="center",
                     color=style_of(name).colour, annotation_clip=False)  # fmt: skip
 

@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from tpobench.report.cells import Cell
-from tpobench.report.figures.layout import Picture, facets, name_axes, name_lines, rules_of, title_panels
+from tpobench.report.figures.layout import (
+    PANELS,
+    Picture,
+    facets,
+    name_axes,
+    name_lines,
+    numbered,
+    rules_of,
+    spelled,
+    title_panels,
+)
 from tpobench.report.figures.points import draw_points, final_caption
 from tpobench.report.metrics import percent
 from tpobench.report.options import Options
 
 
 def profile_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
-    """A panel per reward and matching; nothing without two sparsities."""
+    """A panel per reward, matching and value of every axis but the sparsity's; nothing without two sparsities."""
     usable = [c for c in cells if c.success and c.arms]
+    axis = sparsity_axis(usable)
     panels: dict[str, list[Cell]] = {}
     for c in usable:
-        kind = str(c.task.get("reward", ""))
-        key = ", ".join(k for k in (kind, c.condition and f"{c.condition} matched") if k)
-        panels.setdefault(key, []).append(c)
-    panels = {
-        k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len({c.success for c in v}) > 1
-    }
-    if not panels:
-        return []
-    chosen = [c for v in panels.values() for c in v]
-    caption = (
-        f"Final {chosen[0].reporting.metric} against the success probability p0 of the untrained policy (harder to the "
-        f"right), {final_caption(chosen, how)}; points of one p0 are set side by side."
-    )
-    return [Picture(f"{suite}-sparsity", caption, _figure(panels, how), "final results against sparsity")]
+        reward = str(c.task.get("reward", ""))
+        others = [f"{k}={v}" for k, v in c.axes.items() if k not in {axis, "reward"}]
+        panels.setdefault(
+            ", ".join(filter(None, [reward, *others, c.condition and f"{c.condition} matched"])), []
+        ).append(c)
+    panels = {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
+    parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
+    found = []
+    for i, part in enumerate(parts):
+        chosen = [c for v in part.values() for c in v]
+        caption = (
+            f"Final {chosen[0].reporting.metric} against the success probability p0 of the untrained policy (harder to "
+            f"the right), {final_caption(chosen, how)}; a line joins cells that differ in {spelled(axis)} alone, "
+            "points of one p0 are set side by side."
+        )
+        name, title = numbered(f"{suite}-sparsity", len(parts), i), "final results against sparsity"
+        found.append(Picture(name, caption, _figure(part, how), title))
+    return found
+
+
+def sparsity_axis(cells: Sequence[Cell]) -> str:
+    """The axis of the grid that p0 hangs on: log p0 varies least among cells of one value; "" without an axis.
+
+    A line over p0 joins cells that differ in it alone: joined over two axes it would jump to and fro.
+    """
+
+    def within(axis: str) -> float:
+        groups: dict[str, list[float]] = {}
+        for c in cells:
+            groups.setdefault(str(c.axes.get(axis)), []).append(math.log(c.success or 1.0))
+        return sum(len(own) * float(np.var(own)) for own in groups.values())
+
+    axes = dict.fromkeys(a for c in cells for a in c.axes)
+    return min((a for a in axes if len({str(c.axes.get(a)) for c in cells}) > 1), key=within, default="")
 
 
 def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
@@ -40,7 +73,7 @@ def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
     figure, axes = facets(len(panels))
     ends = []
     for ax, own in zip(axes, panels.values(), strict=True):
-        positions = [c.success or 0.0 for c in own]
+        positions = positions_of(own)
         ends.append(draw_points(ax, own, positions, rules, how, side=1.04))
         ax.set_xscale("log")
         ax.margins(x=0.1)
@@ -53,6 +86,13 @@ def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
     name_axes(axes, "Initial success probability p0", f"Final {reporting.metric}" + " (%)" * percent(reporting))
     name_lines(figure, axes, ends, rules)
     return figure
+
+
+def positions_of(cells: Sequence[Cell]) -> list[float]:
+    """The p0 of each cell; those that print alike, as estimates of one p0 do, at one place and not joined."""
+    exact = [c.success or 0.0 for c in cells]
+    printed = [float(f"{p:.2g}") for p in exact]
+    return exact if len(set(printed)) == len(printed) else printed
 
 
 def apart(values: Sequence[float]) -> list[float]:

@@ -15,6 +15,7 @@ from tpobench.report.figures.layout import (
     name_lines,
     numbered,
     rules_of,
+    spelled,
     title_panels,
 )
 from tpobench.report.figures.points import draw_points, final_caption
@@ -33,8 +34,8 @@ def sweep_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Pict
         for i, part in enumerate(parts):
             own = [c for v in part.values() for c in v]
             kind = " (log2 axis)" if _positive(own, axis) else ""
-            caption = f"Final {own[0].reporting.metric} over {_spelled(axis)}{kind}, {final_caption(own, how)}."
-            name, title = numbered(f"{suite}-{axis}", len(parts), i), f"final results over {_spelled(axis)}"
+            caption = f"Final {own[0].reporting.metric} over {spelled(axis)}{kind}, {final_caption(own, how)}."
+            name, title = numbered(f"{suite}-{axis}", len(parts), i), f"final results over {spelled(axis)}"
             found.append(Picture(name, caption, _figure(part, axis, how), title))
     return found
 
@@ -67,7 +68,7 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
         ax.minorticks_off()
     axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
     title_panels(axes, list(panels))
-    name_axes(axes, _spelled(axis).capitalize(), f"Final {reporting.metric}" + " (%)" * percent(reporting))
+    name_axes(axes, spelled(axis).capitalize(), f"Final {reporting.metric}" + " (%)" * percent(reporting))
     name_lines(figure, axes, ends, rules)
     return figure
 
@@ -75,7 +76,3 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
 def _positive(cells: Sequence[Cell], axis: str) -> bool:
     """Whether a log axis can hold all values."""
     return all(c.axes[axis] > 0 for c in cells)
-
-
-def _spelled(axis: str) -> str:
-    return axis.replace("_", " ")
