@@ -21,7 +21,7 @@ from tpobench.check.arms import by_arm
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate, GateCell, gate_cells
 from tpobench.execution.job import Message, train_job
-from tpobench.execution.plugins import load_plugins, read_plugin
+from tpobench.execution.plugins import load_plugin, read_plugin
 from tpobench.execution.worker import pin_threads
 from tpobench.plan import Job, RunSpec, plan_runs
 from tpobench.records import RunRecord
@@ -92,11 +92,11 @@ class Seen:
 
 def jobs_of(suite: Suite, seeds: Sequence[int], bugs: Sequence[Bug] = BUGS) -> list[Message]:
     """What is to be trained: the right rules and the wrong ones, every cell."""
-    paths = list(dict.fromkeys(b.path for b in bugs))
-    load_plugins(paths)
+    plugins = tuple(read_plugin(path) for path in dict.fromkeys(b.path for b in bugs))
+    for plugin in plugins:  # not held to the contract: one of these bugs breaks it
+        load_plugin(plugin)
     rates = {b.wrong: b.rate for b in bugs}
     rules = [*dict.fromkeys(b.right for b in bugs), *rates]
-    plugins = tuple(read_plugin(p) for p in paths)
     jobs = plan_runs(suite, rules, seeds).jobs()
     return [Message(_at_rate(job, rates), suite.reporting, plugins) for job in jobs]
 

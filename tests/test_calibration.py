@@ -202,7 +202,8 @@ def test_the_simulation_leaves_the_gate_as_it_was():
 def wrong_rules():
     """The rules of benchmarks/bugs beside the right ones, and the catalogue as it was afterwards."""
     rules, versions, loaded = dict(ALGORITHMS), dict(plugins.VERSIONS), dict(plugins._loaded)
-    plugins.load_plugins(dict.fromkeys(b.path for b in BUGS))
+    for path in dict.fromkeys(b.path for b in BUGS):
+        plugins.load_plugin(plugins.read_plugin(path))
     yield ALGORITHMS
     for now, before in ((ALGORITHMS, rules), (plugins.VERSIONS, versions), (plugins._loaded, loaded)):
         now.clear()

@@ -109,8 +109,8 @@ def _of_one_metric(layout: Layout, metric: str | None) -> Layout:
     if not names:
         return layout
     if metric is None and len(names) > 1:
-        some = ", ".join(map(short, names[:MANY])) + (", …" if len(names) > MANY else "")
-        msg = f"{grid.path}: column {column} holds several metrics; choose one with --metric: {some}"
+        listed = ", ".join(map(short, names[:MANY])) + (", …" if len(names) > MANY else "")
+        msg = f"{grid.path}: column {column} holds several metrics; choose one with --metric: {listed}"
         raise UsageError(msg)
     if metric is not None and metric not in names:
         raise unknown("metric", metric, names, f"column {column} of {grid.path}")

@@ -11,12 +11,25 @@ from typing import Annotated
 import typer
 
 from tpobench import __version__
-from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored
+from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored, validate
 from tpobench.cli.base import answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
 
-__all__ = ["app", "browse", "compare", "data", "inspect", "judge", "machine", "main", "reproduce", "runs", "stored"]
+__all__ = [
+    "app",
+    "browse",
+    "compare",
+    "data",
+    "inspect",
+    "judge",
+    "machine",
+    "main",
+    "reproduce",
+    "runs",
+    "stored",
+    "validate",
+]
 
 INTERNAL_ERROR = 70
 

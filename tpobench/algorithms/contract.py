@@ -1,0 +1,438 @@
+"""What every rule promises, tried on tiny groups before it trains: no suite, no data, a fraction of a second.
+
+A promise that is broken makes a rule's numbers wrong without a word (seeds that leak into each other, padding that
+counts), so the rule is refused.  A limit is loud where it is met, and only told: groups of a kind that the rule raises
+on, ratios at which it overflows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.trial import (
+    PER_CANDIDATE,
+    PER_CONTEXT,
+    Answer,
+    Breach,
+    Broken,
+    Case,
+    K,
+    S,
+    answer_of,
+    ask,
+    cases,
+    differences,
+    sequences,
+    tallied,
+    with_token_rewards,
+)
+
+EXTREME = 200.0  # log-ratios that nobody should meet
+ROUNDING = 1e-12  # of float64 numbers near 1, summed in another order
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one promise."""
+
+    promise: str
+    breaches: tuple[Breach, ...] = ()
+    reached: bool = True  # whether it could be tried
+    refuses: bool = True  # a broken promise; else a limit
+
+    @property
+    def state(self) -> str:
+        """Kept, broken or limited, or not reached."""
+        broken = "broken" if self.refuses else "limited"
+        return "not reached" if not self.reached else broken if self.breaches else "kept"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One line of the contract, and the function that looks for breaches of it."""
+
+    text: str
+    breaches: Callable[[Algorithm], Iterable[Breach]] = field(repr=False)
+    refuses: bool = True
+
+
+def _answers(rule: Algorithm) -> Iterator[Breach]:
+    for case in cases(rule):
+        yield from _typed(ask(rule, case), case)
+    yield from _typed(ask(rule, sequences(rule, dtype=torch.float32)), sequences(rule, dtype=torch.float32))
+
+
+def _typed(answer: Answer, case: Case) -> Iterator[Breach]:
+    dtype = case.logp.dtype
+    for where, value in (("credit", answer.credit), ("fit", answer.loss)):
+        if value.dtype != dtype:
+            what = f"gives {_name(value.dtype)} for groups of {_name(dtype)}"
+            remedy = "stay in the groups' own type: .to(groups.reward.dtype), and torch.full_like for constants"
+            raise Broken(Breach(where, what, remedy))
+    if answer.credit.requires_grad:
+        raise Broken(Breach("credit", "carries a gradient", "credit is a constant of the update: .detach() it"))
+    yield from ()
+
+
+def _finite(rule: Algorithm) -> Iterator[Breach]:
+    for dtype in (torch.float64, torch.float32):
+        for case in (*cases(rule, dtype), *_possible(rule, with_token_rewards(rule))):
+            if breach := _nonfinite(rule, case):
+                yield breach
+                return
+
+
+def _nonfinite(rule: Algorithm, case: Case) -> Breach | None:
+    answer = ask(rule, case)
+    for where, numbers in answer.parts.items():
+        for value, what in zip(numbers, ("", " in its gradient"), strict=False):
+            if not bool(value.isfinite().all()):
+                kind = "nan" if bool(value.isnan().any()) else "inf"
+                reward = case.groups.reward[
+                    ~value.isfinite().flatten(2).all(-1) if value.dim() > 2 else ~value.isfinite()
+                ]
+                flat = where == "credit" and bool((reward.amax(-1) == reward.amin(-1)).all())
+                place = "a group of equal rewards" if flat else case.name
+                return Breach(where, f"gives {kind}{what} on {place}", FLAT if flat else OVERFLOW)
+    return None
+
+
+FLAT = (
+    "groups of equal rewards are common, and their deviation is 0: use tpobench.groups.standardize(groups.reward, "
+    "groups.weight), which gives 0 there"
+)
+OVERFLOW = (
+    "bound what is exponentiated, such as (logp - groups.old_logp).clamp(-20, 20).exp(), and keep 0 out of divisions, "
+    "roots and logarithms"
+)
+
+
+def _seeds(rule: Algorithm) -> Iterator[Breach]:
+    for case, other in _kinds(rule):
+        names = (*PER_CANDIDATE, *PER_CONTEXT)
+        mixed = {n: _from_seed_1(getattr(case.groups, n), getattr(other.groups, n)) for n in names}
+        changed = dataclasses.replace(case.but(**mixed), logp=torch.cat([case.logp[:1], other.logp[1:]]))
+        for where, by in differences(ask(rule, case), ask(rule, changed), _first, _first):
+            what = f"mixes seeds: for seed 0 it changes by {by:.2g} when only other seeds' groups change"
+            yield Breach(where, what, SEEDS)
+            return
+        alone = case.each(_first, (*names, "baseline"))
+        for where, by in differences(ask(rule, case), ask(rule, alone), _first, tolerance=ROUNDING):
+            yield Breach(where, f"depends on how many seeds are trained side by side: it changes by {by:.2g}", SEEDS)
+            return
+
+
+SEEDS = (
+    "reduce over candidates, .mean(-1, keepdim=True), or over the batch of each seed, .mean((1, 2), keepdim=True), "
+    "never over all"
+)
+
+
+def _first(x: Tensor) -> Tensor:
+    return x[:1]
+
+
+def _from_seed_1(x: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if x is None or other is None else torch.cat([x[:1], other[1:]])
+
+
+def _kinds(rule: Algorithm) -> Iterator[tuple[Case, Case]]:
+    """Two batches of each kind of groups that the rule can take."""
+    yield sequences(rule), sequences(rule, seed=1)
+    yield tallied(rule), tallied(rule, seed=1)
+    several = 1 if rule.compares == "nothing" else K
+    if dense := [*_possible(rule, (sequences(rule, dense=True, seed=s, candidates=several) for s in (0, 1)))]:
+        yield dense[0], dense[-1]
+
+
+def _possible(rule: Algorithm, given: Iterable[Case]) -> Iterator[Case]:
+    """The cases that the rule does not raise on: those it does are a limit of it, told elsewhere."""
+    for case in given:
+        try:
+            ask(rule, case)
+        except Broken:
+            continue
+        yield case
+
+
+def _candidates(rule: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(rule):
+        order = torch.arange(case.logp.shape[2]).roll(1).flip(0)
+        permuted = case.each(lambda x, o=order: x[:, :, o], PER_CANDIDATE)  # type: ignore[misc]
+        assert permuted.groups.label is not None  # noqa: S101 - all cases have labels
+        permuted = permuted.but(label=order.argsort()[permuted.groups.label])
+
+        def reordered(x: Tensor, o: Tensor = order) -> Tensor:
+            return x[:, :, o] if x.dim() > 2 else x
+
+        for where, by in differences(ask(rule, case), ask(rule, permuted), reordered, tolerance=ROUNDING):
+            what = f"depends on the order of the candidates: it changes by {by:.2g} when they are permuted"
+            remedy = (
+                "treat all alike; argmax, sort and topk take the first of equal ones: x == x.amax(-1, keepdim=True)"
+            )
+            yield Breach(where, what, remedy)
+            return
+
+
+ORDER = "treat all alike; argmax, sort and topk take the first of equal ones: write x == x.amax(-1, keepdim=True)"
+
+
+def _contexts(rule: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(rule):
+        order = torch.arange(case.logp.shape[1]).roll(1).flip(0)
+
+        def reordered(x: Tensor, o: Tensor = order) -> Tensor:
+            return x[:, o]
+
+        permuted = case.each(reordered, (*PER_CANDIDATE, *PER_CONTEXT))
+        for where, by in differences(ask(rule, case), ask(rule, permuted), reordered, tolerance=ROUNDING):
+            what = f"depends on the order of the contexts: it changes by {by:.2g} when they are permuted"
+            yield Breach(where, what, "treat all alike; what spans a batch must not depend on its order")
+            return
+
+
+def _masked(rule: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(rule):
+        groups, padding = case.groups, case.groups.mask == 0
+        refilled = case.each(lambda x, p=padding: torch.where(p, -3.0, x.double()), ("old_logp", "ref_logp"))  # type: ignore[misc]
+        one, other = ask(rule, case), ask(rule, refilled)
+
+        def real(x: Tensor, mask: Tensor = groups.mask) -> Tensor:
+            return x * mask if x.dim() == 4 else x
+
+        for where, by in differences(one, other, real, real):
+            yield Breach(where, f"counts masked tokens: it changes by {by:.2g} when log-probs of padding do", MASK)
+            return
+        if bool((one.gradient[padding] != 0).any()):
+            yield Breach(
+                "fit", f"moves masked tokens: their gradient is {float(one.gradient[padding].abs().max()):.2g}", MASK
+            )
+            return
+
+
+MASK = "sum over tokens with the mask: (x * groups.mask).sum(-1), or tpobench.groups.sequence_logp(logp, groups.mask)"
+
+
+def _undrawn(rule: Algorithm) -> Iterator[Breach]:
+    for seed in (0, 1):
+        one, other = (ask(rule, tallied(rule, seed=seed, undrawn=reward)) for reward in (1.0, -7.0))
+        for where, by in differences(one, other):
+            what = f"uses the reward of candidates that nobody drew: it changes by {by:.2g} when these do"
+            yield Breach(where, what, "look at candidates of groups.weight > 0 only")
+            return
+
+
+def _in_place(rule: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(rule):
+        groups, logp = case.groups, case.logp.clone().requires_grad_()
+        fields = {f.name: getattr(groups, f.name) for f in dataclasses.fields(groups)}
+        watched = {f"groups.{name}": x for name, x in fields.items() if isinstance(x, Tensor)}
+        originals = {name: x.clone() for name, x in watched.items()}
+        credit = rule.credit_for(groups)
+        if breach := _written("credit", watched, originals):
+            yield breach
+            return
+        rule.keep_for(groups)
+        if breach := _written("keep", watched, originals):
+            yield breach
+            return
+        watched |= {"credit": credit, "logp": logp.detach()}
+        originals |= {"credit": credit.clone(), "logp": case.logp}
+        rule.loss(logp * 1, groups, credit)
+        if breach := _written("fit", watched, originals):
+            yield breach
+            return
+
+
+def _written(where: str, watched: Mapping[str, Tensor], originals: Mapping[str, Tensor]) -> Breach | None:
+    for name, value in originals.items():
+        if not torch.allclose(watched[name], value, rtol=0, atol=0, equal_nan=True):
+            remedy = "later epochs and every metric read it: make a new tensor, without a trailing _ or out="
+            return Breach(where, f"writes into {name}", remedy)
+    return None
+
+
+def _deterministic(rule: Algorithm) -> Iterator[Breach]:
+    case, other = sequences(rule), sequences(rule, seed=1)
+    first = ask(rule, case)
+    ask(rule, other)
+    for again in (ask(rule, case), ask(rule, case)):
+        for where, by in differences(first, again):
+            what = f"answers the same groups differently the next time, by {by:.2g}"
+            remedy = "keep nothing between calls and draw no random numbers: a run must be repeatable"
+            yield Breach(where, what, remedy)
+            return
+
+
+def _rows(rule: Algorithm) -> Iterator[Breach]:
+    """Contexts are skipped, and batches cut, with the credit of the whole batch: fit and keep see a part of it."""
+    rows = torch.tensor([0, 2])
+    for case, _ in _kinds(rule):
+        credit = rule.credit_for(case.groups)
+        part = dataclasses.replace(case, groups=case.groups.rows(rows), logp=case.logp[:, rows])
+        if rule.keep is not None:
+            difference = (rule.keep_for(case.groups)[:, rows] * 1.0 - rule.keep_for(part.groups) * 1.0).abs().max()
+            if difference > ROUNDING:
+                yield Breach("keep", f"of a context changes by {float(difference):.2g} when others are not there", ROWS)
+                return
+        whole = rule.loss(case.logp, case.groups, credit)[:, rows]
+        try:
+            alone = answer_of(rule, "fit", part, lambda r, p=part, c=credit: r.loss(p.logp, p.groups, c[:, rows]))  # type: ignore[misc]
+        except Broken as error:
+            yield error.breach
+            return
+        difference = ((whole - alone).abs() / (1 + whole.abs())).max()
+        if difference > ROUNDING:
+            yield Breach("fit", f"of a context changes by {float(difference):.2g} when others are not there", ROWS)
+            return
+
+
+ROWS = "fit and keep may be given a part of a batch: what spans the batch belongs in credit"
+
+
+def _micro_batches(rule: Algorithm) -> Iterator[Breach]:
+    """With g = dL/dlogp taken once, back-propagating (logp_b g_b).sum() context by context is the whole gradient."""
+    for case, _ in _kinds(rule):
+        rng = torch.Generator().manual_seed(4)
+        shape = case.logp.shape
+        x = torch.randn(*shape, 7, generator=rng, dtype=torch.float64)
+        parameter = torch.randn(S, 7, generator=rng, dtype=torch.float64, requires_grad=True)
+
+        def logp(rows: slice, x: Tensor = x, parameter: Tensor = parameter) -> Tensor:
+            return torch.nn.functional.logsigmoid(torch.einsum("sbktd,sd->sbkt", x[:, rows], parameter))
+
+        credit = rule.credit_for(case.groups)
+        (direct,) = torch.autograd.grad(rule.loss(logp(slice(None)), case.groups, credit).sum(), parameter)
+        leaf = logp(slice(None)).detach().requires_grad_()
+        (g,) = torch.autograd.grad(rule.loss(leaf, case.groups, credit).sum(), leaf)
+        pieces = [(logp(slice(b, b + 1)) * g[:, b : b + 1]).sum() for b in range(shape[1])]
+        (micro,) = torch.autograd.grad(torch.stack(pieces).sum(), parameter)
+        difference = float(((micro - direct).abs() / (1 + direct.abs())).max())
+        if not difference <= ROUNDING:
+            what = f"has another gradient when the batch is cut into pieces, by {difference:.2g} in float64"
+            yield Breach("fit", what, "write it as a function of logp alone, in torch operations")
+            return
+
+
+def _flat(rule: Algorithm) -> Iterator[Breach]:
+    """Groups of equal rewards and equal scores are skipped where the rule declares that they have no gradient."""
+    if rule.zero_gradient_on_flat == "never":
+        return
+    for case in (sequences(rule), sequences(rule, flat=0.0), sequences(rule, flat=1.0)):
+        rows = slice(0, 1) if case.name.startswith("mixed") else slice(None)
+        here = ask(rule, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[:, rows].abs().max()
+        away = ask(rule, case).gradient[:, rows].abs().max()
+        declared = f'and zero_gradient_on_flat is declared "{rule.zero_gradient_on_flat}"'
+        remedy = 'declare zero_gradient_on_flat="never", or give such groups a credit of exactly 0'
+        if here > ROUNDING:
+            what = f"has a gradient of {float(here):.2g} on {_flat_name(case)} at the snapshot"
+            yield Breach("fit", f'{what}, and zero_gradient_on_flat is declared "{rule.zero_gradient_on_flat}"', remedy)
+            return
+        if rule.zero_gradient_on_flat == "always" and away > ROUNDING:
+            what = f"has a gradient of {float(away):.2g} on {_flat_name(case)} away from the snapshot"
+            yield Breach("fit", f"{what}, {declared}", remedy)
+            return
+
+
+def _flat_name(case: Case) -> str:
+    return "a group of equal rewards" if case.name.startswith("mixed") else case.name
+
+
+def _token_rewards(rule: Algorithm) -> Iterator[Breach]:
+    for case in with_token_rewards(rule):
+        ask(rule, case)
+    yield from ()
+
+
+def _extreme(rule: Algorithm) -> Iterator[Breach]:
+    for dtype in (torch.float64, torch.float32):
+        for flat in (None, 1.0):
+            case = sequences(rule, dtype=dtype, flat=flat)
+            low = case.groups.old_logp.clone()
+            low[..., 0], low[:, 1, 0] = -EXTREME, -EXTREME
+            for old, logp in ((case.groups.old_logp, low), (low, case.groups.old_logp), (low, low)):
+                name = f"log-probs of {-EXTREME:g} in {_name(dtype)}"
+                extreme = dataclasses.replace(case.but(old_logp=old), logp=logp, name=name)
+                if breach := _nonfinite(rule, extreme):
+                    yield breach
+                    return
+
+
+def _default_dtype(rule: Algorithm) -> Iterator[Breach]:
+    """A constant of torch's default type rounds float64 numbers to float32."""
+    case, before = sequences(rule), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float32)
+        single = ask(rule, case)
+        torch.set_default_dtype(torch.float64)
+        double = ask(rule, case)
+    finally:
+        torch.set_default_dtype(before)
+    for where, by in differences(double, single):
+        what = f"rounds float64 groups to float32: it is off by {by:.2g}"
+        yield Breach(where, what, "make constants of the groups' type: torch.full_like(x, 1.05), x.new_tensor(...)")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+ANSWERS = Promise("credit is (S, B, K), loss (S, B), both of the groups' type, and the loss has a gradient", _answers)
+FIRST = (  # a rule that breaks one of these breaks others with it, and is not tried any further
+    ANSWERS,
+    Promise("groups, credit and log-probs are read, not written", _in_place),
+    Promise("the same groups get the same answer: nothing is kept between calls, nothing drawn", _deterministic),
+    Promise("everything is finite, on groups that all fail or all succeed too", _finite),
+)
+CONTRACT = (
+    *FIRST,
+    Promise("seeds are independent", _seeds),
+    Promise("the order of the candidates does not matter", _candidates),
+    Promise("the order of the contexts does not matter", _contexts),
+    Promise("masked tokens neither count nor move", _masked),
+    Promise("rewards of candidates that nobody drew are not used", _undrawn),
+    Promise("fit and keep judge each context alone, so that contexts can be skipped", _rows),
+    Promise("micro-batches give the whole gradient, in float64 to 1e-12", _micro_batches),
+    Promise("zero_gradient_on_flat is as declared", _flat),
+)
+LIMITS = (
+    Promise("it takes rewards for every token", _token_rewards, refuses=False),
+    Promise("log-probs of -200 leave everything finite", _extreme, refuses=False),
+    Promise("float64 is exact: no constant is float32", _default_dtype, refuses=False),
+)
+
+
+def examine(rule: Algorithm, promises: Iterable[Promise] = (*CONTRACT, *LIMITS)) -> list[Finding]:
+    """What becomes of every promise.  Without a finite answer of the right shape the others cannot be tried."""
+    findings = []
+    reached = True
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        for promise in promises:
+            breaches = tuple(_breaches(promise, rule)) if reached else ()
+            findings.append(Finding(promise.text, breaches, reached, promise.refuses))
+            reached = reached and not (promise in FIRST and breaches)
+    return findings
+
+
+def _breaches(promise: Promise, rule: Algorithm) -> Iterator[Breach]:
+    try:
+        yield from promise.breaches(rule)
+    except Broken as broken:
+        yield broken.breach
+
+
+def refusal(name: str, findings: Iterable[Finding]) -> list[str]:
+    """Why a rule is refused, a line for each breach; empty if it keeps its contract."""
+    return [f"rule '{name}': {breach}" for f in findings if f.refuses for breach in f.breaches]
+
+
+def finding_of(raw: Mapping[str, Any]) -> Finding:
+    """A finding from its fields as plain values."""
+    return Finding(**{**raw, "breaches": tuple(Breach(**breach) for breach in raw["breaches"])})
