@@ -39,7 +39,7 @@ ENDS = {
     "loops": ("timeout", rf"no result after 4\.0 s{AT}", ""),
     "sticks": ("timeout", rf"no result after 4\.0 s{AT}", ""),
     "swells": ("oom", rf"\d+ MiB of memory, the limit of a job here is 700 MiB{AT}", "growing"),
-    "diverges": ("diverged", r"not finite at step 2", ""),
+    "diverges": ("diverged", r"not finite at step 2: the rule's own credit is not finite in update 2", ""),
     "chatters": ("ok", "", ""),
     "leaves_a_child": ("ok", "", ""),
     "clean": ("ok", "", ""),

@@ -311,3 +311,13 @@ def test_the_area_of_a_diverged_run_is_filled_with_the_worst_value():
     """.5, .5, 1, 1 over equal steps: (.5 + .75 + 1) / 3."""
     arm = make_report(results([record("tpo", 0, [0.5, 0.5, None, None], status="diverged")])).sections[0].cells[0].arms
     assert arm["tpo"].area.tolist() == pytest.approx([0.75])
+
+
+def test_tables_say_which_rule_made_its_own_nan():
+    """A mistake in a rule is no divergence of what it trains, though it is scored as one."""
+    reason = "not finite at step 5: the rule's own credit is not finite in update 4"
+    broken = [replace(r, status="diverged", reason=reason) for r in flat("mine", [0.5, 0.5])]
+    plain = [replace(r, status="diverged", reason="not finite at step 5") for r in flat("ppo", [0.5, 0.5])]
+    text = render_markdown(results(flat("tpo", [0.1, 0.2]), broken, plain))
+    assert f"mine made what is not finite itself in 2 diverged runs, the first {reason}" in text
+    assert "ppo made" not in text

@@ -1,6 +1,7 @@
 """The training loop: what it counts, what it skips, and that seeds and algorithms never touch each other's numbers."""
 
 import dataclasses
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.algorithms.catalog import ALGORITHMS, register
 from tpobench.algorithms.credit import baseline_advantage
 from tpobench.algorithms.fit import policy_gradient
+from tpobench.execution.assemble import assemble
 from tpobench.plan import Job, RunSpec
 from tpobench.train import contributing_rows, loss_gradient, make_task, train
 
@@ -160,3 +162,55 @@ def test_tpo_solves_a_small_bandit():
     error = curves(job("bandit", "tpo", tuple(range(20)), steps=80))["error"]
     assert error[0] == pytest.approx(0.95)
     assert (error[-1] < 0.05).all()
+
+
+def nan_in_credit(groups):
+    """Divided by the deviation of the group: nan where all rewards are equal."""
+    return (groups.reward - groups.reward.mean(-1, keepdim=True)) / groups.reward.std(-1, keepdim=True)
+
+
+def nan_in_fit(logp, groups, credit):
+    """Divided by 0."""
+    return policy_gradient(logp, groups, credit) / (logp * 0).sum((-1, -2))
+
+
+def nan_in_gradient(logp, groups, credit):
+    """The loss is finite, the slope of the root at 0 is not."""
+    return policy_gradient(logp, groups, credit) + (logp * 0).sum((-1, -2)).sqrt()
+
+
+@pytest.mark.parametrize(
+    ("credit", "fit", "words"),
+    [
+        (nan_in_credit, policy_gradient, ": the rule's own credit is not finite in update 0"),
+        (baseline_advantage, nan_in_fit, ": the rule's own fit is not finite in update 0"),
+        (baseline_advantage, nan_in_gradient, ": the rule's own fit is not finite in update 0"),
+        (baseline_advantage, policy_gradient, ""),
+    ],
+)
+def test_a_record_says_that_the_rule_itself_made_the_nan(credit, fit, words):
+    """In which part, and in which update; parameters that run away at an absurd rate are divergence, as ever."""
+    register(Algorithm("mine", credit, fit, compares="candidates"))
+    a_job = job("sequence", "mine", (0, 1), steps=3, optimizer="adam")
+    if not words:
+        training = {**a_job.specs[0].training, "learning_rate": 1e300}
+        a_job = Job(tuple(dataclasses.replace(s, training=training) for s in a_job.specs), a_job.seeds)
+    for record in assemble(a_job, train(a_job), {}):
+        assert record.status == "diverged"
+        assert re.fullmatch(f"not finite at step [01]{words}", record.reason)
+        assert "nonfinite_part" not in {*record.curve, *record.facts}
+
+
+def test_what_one_seed_s_nan_is_blamed_on_is_that_seed_s():
+    """The other seed of the stack trains on, and its record says nothing."""
+
+    def of_seed_1(groups):
+        credit = baseline_advantage(groups)
+        credit[1:] = torch.nan
+        return credit
+
+    register(Algorithm("mine", of_seed_1, policy_gradient, compares="candidates"))
+    a_job = job("sequence", "mine", (0, 1), steps=2)
+    first, second = assemble(a_job, train(a_job), {})
+    assert (first.status, first.reason) == ("ok", "")
+    assert second.reason == "not finite at step 0: the rule's own credit is not finite in update 0"

@@ -19,7 +19,7 @@ from tpobench.tasks.bandit import BanditTask, ContextsTask
 from tpobench.tasks.mnist import MnistTask
 from tpobench.tasks.sampled import SampledTask
 from tpobench.tasks.sequence import SequenceTask
-from tpobench.tasks.settings import streams, task_settings
+from tpobench.tasks.settings import NONFINITE_PART, PARTS, streams, task_settings
 from tpobench.tasks.task import Policy, Step, Task
 from tpobench.tasks.tokens import TokensTask
 
@@ -62,6 +62,8 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
     interactions = gradient_steps = 0
+    alive = [True] * len(job.seeds)
+    update: Update | None = None
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
         finite = finite_seeds(theta)
@@ -74,6 +76,11 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
         if job.until is not None and step > job.until:
             return
         begin(step)
+        before, alive = alive, finite_seeds(theta).tolist()
+        if update is not None and alive != before:
+            parts = nonfinite_part(algorithm, update)
+            value = tuple(float(part) * (was and not now) for part, was, now in zip(parts, before, alive, strict=True))
+            yield Measurement(step - 1, interactions, gradient_steps, NONFINITE_PART, value)
         if job.left and job.stack(step) != stack:
             places = [stack.index(seed) for seed in job.stack(step)]
             stack = job.stack(step)
@@ -85,14 +92,17 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
         record = step % every == 0 or step == steps
         if record:
             yield from measure(step, task.evaluate(policy, rollout))
-        if step == steps or not finite_seeds(theta).any():
+        if step == steps or not any(alive):
             return
         credit = algorithm.credit_for(rollout.groups)
+        update = Update(rollout.groups, credit, [])
         for epoch in range(epochs):
-            gradient = loss_gradient(task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0)
+            gradient = loss_gradient(
+                task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0, passes=update.passes
+            )
             if record and epoch == 0:
-                update = Step(rollout, algorithm, credit, gradient)
-                diagnosis = {**task.diagnose(policy, update), **(task.examine(policy, update) if examined else {})}
+                first = Step(rollout, algorithm, credit, gradient)
+                diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             with torch.no_grad():
                 optimizer.step(theta.flatten(1), flat)
@@ -108,16 +118,69 @@ def finite_seeds(theta: Tensor) -> Tensor:
     return finite if bool(finite.all()) else flat.isfinite().all(1)
 
 
+class Forward(NamedTuple):
+    """One forward pass of an update."""
+
+    logp: Tensor  # (S, b, K, T), without graph
+    rows: Tensor | None  # the contexts (b,), None for all
+
+
+class Update(NamedTuple):
+    """What an update was made from."""
+
+    groups: CandidateGroups
+    credit: Tensor
+    passes: list[Forward]  # one for each epoch that had contexts
+
+
+def nonfinite_part(algorithm: Algorithm, update: Update) -> list[int]:
+    """Which of PARTS gave the first number that is not finite in an update after which parameters are not: (S,).
+
+    Found afterwards, from the log-probs of every epoch: `fit` if loss or d loss / d logp is not finite where logp is.
+    """
+    groups, credit, passes = update
+    part = torch.where(_finite(credit), 0, PARTS.index("credit"))
+    undecided = part == 0
+    for logp, rows in passes:
+        some, its = (groups, credit) if rows is None else (groups.rows(rows), credit.index_select(1, rows))
+        with torch.enable_grad():
+            leaf = logp.clone().requires_grad_()
+            loss = algorithm.loss(leaf, some, its)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        undecided = undecided & _finite(logp)
+        fails = undecided & ~(_finite(loss) & _finite(gradient))
+        part = torch.where(fails, PARTS.index("fit"), part)
+        undecided = undecided & ~fails
+    return [int(p) for p in part.tolist()]
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Which seeds have finite numbers only: (S,)."""
+    return x.isfinite().flatten(1).all(1)
+
+
 def loss_gradient(
-    task: Task, policy: Policy, algorithm: Algorithm, rollout: Any, credit: Tensor, *, at_snapshot: bool
+    task: Task,
+    policy: Policy,
+    algorithm: Algorithm,
+    rollout: Any,
+    credit: Tensor,
+    *,
+    at_snapshot: bool,
+    passes: list[Forward] | None = None,
 ) -> tuple[Tensor, ...]:
-    """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only."""
+    """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only.
+
+    The log-probs of the forward pass are added to `passes`.
+    """
     groups: CandidateGroups = rollout.groups
     B = groups.reward.shape[1]
     rows = contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
     if rows is not None and len(rows) == 0:
         return tuple(torch.zeros_like(p) for p in policy.parameters)
     logp = task.logp(policy, rollout, rows)
+    if passes is not None:
+        passes.append(Forward(logp.detach(), rows))
     if rows is not None:
         groups, credit = groups.rows(rows), credit.index_select(1, rows)
     loss = algorithm.loss(logp, groups, credit).sum() / B  # the normaliser is that of the full batch

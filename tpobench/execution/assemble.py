@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpobench.limits import LARGEST
 from tpobench.plan import Job, RunSpec
 from tpobench.records import RunRecord
-from tpobench.tasks.settings import recorded_metrics
+from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS, recorded_metrics
 
 if TYPE_CHECKING:
     from tpobench.train import Measurement
@@ -29,14 +29,27 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
     if not rows:
         msg = "the trainer measured nothing"
         raise ValueError(msg)
+    parts = [row for row in rows if row.metric == NONFINITE_PART]
+    rows = [row for row in rows if row.metric != NONFINITE_PART]
     of_curves = recorded_metrics(job.specs[0].task, diagnostics=True)
     later = {row.metric for row in rows if row.step > 0}
     facts = {row.metric for row in rows} - later - set(of_curves)  # measured once, of the untrained policy
-    return [_record(spec, job.position(spec), rows, facts, reporting) for spec in job.specs]
+    return [
+        _record(spec, job.position(spec), rows, facts, reporting, _culprit(parts, job.position(spec)))
+        for spec in job.specs
+    ]
+
+
+def _culprit(parts: Iterable[Measurement], index: int) -> str:
+    """`: its rule's credit ...` where the rule itself made the first number that is not finite, else nothing."""
+    for row in parts:
+        if part := PARTS[int(row.value[index])]:
+            return f": {OWN_PART} {part} is not finite in update {row.step}"
+    return ""
 
 
 def _record(
-    spec: RunSpec, index: int, rows: list[Measurement], facts: set[str], reporting: dict[str, Any]
+    spec: RunSpec, index: int, rows: list[Measurement], facts: set[str], reporting: dict[str, Any], culprit: str
 ) -> RunRecord:
     points: dict[int, dict[str, Any]] = defaultdict(dict)
     lost = [r.step for r in rows if not _measured(r.value[index])]
@@ -56,7 +69,7 @@ def _record(
         id=spec.run_id,
         spec=spec.as_dict(),
         status="ok" if nonfinite is None else "diverged",
-        reason="" if nonfinite is None else f"not finite at step {nonfinite}",
+        reason="" if nonfinite is None else f"not finite at step {nonfinite}{culprit}",
         facts={r.metric: significant(r.value[index]) for r in rows if r.metric in facts},
         curve={name: [point.get(name) for point in ordered] for name in names},
         counts={"interactions": final.interactions, "gradient_steps": final.gradient_steps},

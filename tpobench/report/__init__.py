@@ -122,7 +122,10 @@ def _report(
 ) -> Report:
     asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
     other_data = unverified(results.records)
-    sections = [noted(_section(s, cells, asked[s], figures.get(s, ()), how), other_data) for s, cells in suites.items()]
+    sections = [
+        noted(_section(s, cells, asked[s], figures.get(s, ()), how), other_data, results.records)
+        for s, cells in suites.items()
+    ]
     return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from tpobench.records import RunRecord
 from tpobench.report.model import Section
+from tpobench.tasks.settings import OWN_PART
 from tpobench.unverified import Unverified
 
 
-def noted(section: Section, other_data: Sequence[Unverified]) -> Section:
-    """The section with a note below every table: a table taken from a report still says what it was made with."""
+def noted(section: Section, other_data: Sequence[Unverified], records: Iterable[RunRecord]) -> Section:
+    """The section with notes below every table: a table taken from a report still says what it was made with."""
     suite = section.suite.partition("@")[0]  # of several versions
     data = sorted({found.data for found in other_data if suite in found.suites})
-    if not data:
+    notes = [f"Unverified data: not the published {', '.join(data)}"] if data else []
+    notes += _own_nan(r for r in records if r.spec["suite"] == suite and OWN_PART in r.reason)
+    if not notes:
         return section
-    note = f"Unverified data: not the published {', '.join(data)}"
     return dataclasses.replace(
-        section, tables=tuple(dataclasses.replace(t, notes=(*t.notes, note)) for t in section.tables)
+        section, tables=tuple(dataclasses.replace(t, notes=(*t.notes, *notes)) for t in section.tables)
     )
+
+
+def _own_nan(records: Iterable[RunRecord]) -> Iterator[str]:
+    """Which rules broke their runs themselves: that is a mistake in the rule, and no divergence."""
+    reasons: dict[str, list[str]] = {}
+    for record in records:
+        reasons.setdefault(str(record.spec["algorithm"]), []).append(record.reason)
+    for rule, lines in sorted(reasons.items()):
+        runs = f"{len(lines)} diverged run{'s' if len(lines) > 1 else ''}"
+        yield f"{rule} made what is not finite itself in {runs}, the first {min(lines)}"

@@ -22,6 +22,9 @@ OPTIMIZERS = ("muon", *PLAIN)  # muon turns matrices, which only the transformer
 Arms = Annotated[int, Within(2, 10**7)]
 Batch = Annotated[int, Within(1, 10**8)]  # what fits into memory, `bytes_per_seed` says
 Candidates = Annotated[int, Within(1, 10**6)]
+NONFINITE_PART = "nonfinite_part"  # what is measured of a seed that is lost: its place in PARTS
+PARTS = ("", "credit", "fit")  # of a rule, which gave the first number that is not finite; neither: it overflowed
+OWN_PART = "the rule's own"  # how the reason of such a record begins to say so
 HASH = re.compile(r"([0-9a-f]{64})?")
 
 
