@@ -446,7 +446,7 @@ def pack(source: Path, *, force: bool = False) -> Packed:
     store = Store(source.with_suffix("") if source.suffix == PACKED and source.is_file() else source)
     old: list[RunRecord] = []
     torn: list[str] = []
-    if store.packed.exists():
+    if store.packed.is_file():
         require_ours(store.packed)
         for where, record in packed_lines(store.packed):
             old += [] if record is None else [record]
@@ -489,9 +489,13 @@ def require_ours(path: Path) -> None:
     """A packed file may be rewritten, any other file may not.
 
     Raises:
-        UsageError: none of its lines is a record, or was one.
+        UsageError: none of its lines is a record, or was one; or it cannot be read.
     """
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    try:
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise UsageError(msg) from error
     if lines and not any(map(_resembles_record, lines)):
         msg = f"{path} is no packed file of tpobench: none of its lines is a record; it is left as it is"
         raise UsageError(msg)
