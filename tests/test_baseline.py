@@ -212,6 +212,20 @@ def test_a_file_of_another_kind_is_no_baseline_to_replace(tpobench, tmp_path, te
     assert snapshot(tmp_path) == before
 
 
+def test_results_are_no_baseline_to_replace(tpobench, tmp_path):
+    """A packed file without a log was never a baseline; --force keeps a copy of it."""
+    results(tmp_path / "a", [0.25, 0.25])
+    path = write_jsonl(tmp_path / "base.jsonl", *(record(s, changes={"algorithm": "dg"}) for s in range(3)))
+    before = snapshot(tmp_path)
+    content = path.read_bytes()
+    code, _, err = update(tpobench, "a")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "base.jsonl holds results and has no log, so it is no baseline" in err
+    assert snapshot(tmp_path) == before
+    assert update(tpobench, "a", "--force")[0] == 0
+    assert (tmp_path / "base.jsonl.bak").read_bytes() == content
+
+
 def damage(path, kind):
     """The baseline cut, edited, or of a newer version; its log of another project, or alone."""
     text = path.read_text(encoding="utf-8")

@@ -156,13 +156,21 @@ class Suite:
     @property
     def reporting(self) -> dict[str, Any]:
         """The copy of [report] that every record carries."""
-        document = self.as_dict()
-        return {"title": self.title, **document["report"], **{k: v for k, v in document.items() if k == "search"}}
+        searched = {} if self.search is None else {"search": _chosen(self.search)}
+        return _plain({"title": self.title, **_chosen(self.report), **searched})
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved suite as plain values, as meta.json and `show suite` have it."""
-        document = {k: v for k, v in chosen(dataclasses.asdict(self), self).items() if k not in {"quick", "smoke"}}
         parts = {"training": self.training, "report": self.report, "search": self.search}
-        document |= {k: chosen(document[k], part) for k, part in parts.items() if k in document}
-        plain: dict[str, Any] = json.loads(json.dumps(document))  # tuples become lists
-        return plain
+        document = _chosen(self) | {k: _chosen(part) for k, part in parts.items() if part is not None}
+        return _plain({k: v for k, v in document.items() if k not in {"quick", "smoke"}})
+
+
+def _chosen(settings: Any) -> dict[str, Any]:
+    return chosen(dataclasses.asdict(settings), settings)
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Tuples become lists, as in a JSON file."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain

@@ -72,7 +72,7 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
     """The baseline to be replaced, and the files of one that cannot be read: then its log is all that goes on.
 
     Raises:
-        UsageError: the file is none of ours.
+        UsageError: the file is none of ours, or holds results and no baseline, and `force` does not let them go.
         CorruptResults: it, or its log, cannot be read, and `force` does not let them go.
     """
     from tpobench.check.baseline import Baseline, log_of, log_path, read_baseline
@@ -85,7 +85,15 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
         return None, []
     unreadable = log_path(file) in present and not log_of(file)
     try:
-        return read_baseline(file), []
+        old = read_baseline(file)
+        if log_path(file) in present:
+            return old, []
+        if not force:
+            msg = (
+                f"{file} holds results and has no log, so it is no baseline; name another file, or --force replaces it"
+            )
+            raise UsageError(msg)
+        return old, present
     except (NothingToDo, CorruptResults) as error:
         lost = present if unreadable or isinstance(error, CorruptResults) else []
         if lost and not force:
