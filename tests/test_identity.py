@@ -11,11 +11,13 @@ from harness_helpers import document, recorded_and_planned, suite
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.fit import policy_gradient
+from tpobench.check.baseline import new_baseline
+from tpobench.check.plans import changed_defaults, suite_of_records
 from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL
 from tpobench.noise import Noise
 from tpobench.plan import RunSpec, plan_runs
-from tpobench.records import Store, other_settings
+from tpobench.records import RunRecord, Store, other_settings
 from tpobench.suite import Report, Training, build_suite, load_suite
 from tpobench.tasks.settings import SETTINGS, streams
 from tpobench.train import make_task, train
@@ -240,3 +242,34 @@ def test_a_suite_says_what_was_chosen():
     examined = suite(training={**document()["training"], "diagnostics": True})
     assert examined.as_dict()["training"]["diagnostics"] is True
     assert build_suite("tiny", {**json.loads(json.dumps(document())), "training": examined.as_dict()["training"]}, "f")
+
+
+def test_a_check_says_that_an_option_was_off_when_its_baseline_was_made(monkeypatch):
+    """The baseline's runs are trained as they were, whatever is published since."""
+
+    def credit(groups, *, factor: float | None = None):
+        return groups.reward * (1.0 if factor is None else factor)
+
+    rule = Algorithm("scaled", credit, policy_gradient, compares="candidates")
+    monkeypatch.setitem(ALGORITHMS, "scaled", rule)
+    records = records_of(plan_runs(suite(), ["scaled"], [0, 1]))
+    baseline = new_baseline(Path("b.jsonl"), records, None)
+    assert changed_defaults(baseline) == []
+    monkeypatch.setitem(ALGORITHMS, "scaled", dataclasses.replace(rule, hyper={"factor": 2.0}))
+    assert changed_defaults(baseline) == ["scaled is run with factor = off as in the baseline, its default is 2.0"]
+
+
+@pytest.mark.usefixtures("grown")
+def test_a_suite_read_back_from_its_records_knows_the_axis_of_an_option():
+    """As a setting of the task, also where the first of its levels is off and in no spec."""
+    made = suite(grid={"later": [0, 0.5]})
+    back = suite_of_records("tiny", records_of(plan_runs(made, ["tpo"], [0])))
+    assert dict(back.grid) == {"later": (0.0, 0.5)}
+    assert [s.run_id for s in plan_runs(back, ["tpo"], [0]).specs] == [
+        s.run_id for s in plan_runs(made, ["tpo"], [0]).specs
+    ]
+
+
+def records_of(plan):
+    """A finished run for every spec."""
+    return [RunRecord(id=s.run_id, spec=s.as_dict(), status="ok", reporting=plan.suite.reporting) for s in plan.specs]
