@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hostile_values import replaced
 from record_helpers import REPORTING, record, snapshot, write, write_jsonl
 from typer.main import get_command
 
@@ -179,23 +180,49 @@ def test_a_hand_edited_baseline_is_corrupt(tpobench, tmp_path):
         read_baseline(path)
 
 
-def test_a_damaged_log_is_corrupt_and_a_forced_update_starts_over(tpobench, tmp_path):
-    """check refuses it; update too, or keeps a copy of both and writes them anew."""
+ENTRY = ("log", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        ((*ENTRY, "means"), 5, "log is [{"),
+        ((*ENTRY, "means", "tiny tpo final1"), "x", "log is [{"),
+        ((*ENTRY, "date"), ["x"], "log is [{"),
+        (("log",), {}, "log is {}"),
+        (("log",), [5], "log is [5]"),
+        (("schema",), "1", "schema is '1'"),
+        (("sha256",), None, "sha256 is None"),
+        (("screen",), "0-99999999999", "0-99999999999 names no seeds"),
+        (("screen",), "0-9999999999", "names no seeds, or more than 1,000,000"),
+        (("reserve",), "x", "x names no seeds"),
+        (("reserve",), "9" * 5000, "names no seeds"),
+        ((), [], "it is []"),
+        ((), "[" * 900 + "]" * 900, "more than 16 tables and lists"),
+        ((), "{", "Expecting property name"),
+    ],
+)
+def test_a_damaged_log_is_refused_and_left_as_it_is(tpobench, tmp_path, place, value, fault):
+    """By `check` and `baseline update`, in one line; a forced update starts over and keeps a copy of both."""
     results(tmp_path / "a", [0.25, 0.25])
     update(tpobench, "a")
-    log_path(tmp_path / "base.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(CorruptResults, match="not the log of a baseline"):
+    path = log_path(tmp_path / "base.jsonl")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps(replaced(document, place, value)) if place else value if isinstance(value, str) else "[]"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CorruptResults, match="not the log of a baseline") as refused:
         read_baseline(tmp_path / "base.jsonl")
+    assert fault in str(refused.value)
     before = snapshot(tmp_path)
-    code, _, err = update(tpobench, "a", reason="log lost")
-    assert (code, err.count("\n")) == (6, 1)
-    assert "base.log.json: not the log of a baseline" in err
+    code, out, err = update(tpobench, "a", reason="log lost")
+    assert (code, out) == (6, "")
+    assert "not the log of a baseline" in err
+    assert err.count("\n") == 1
     assert snapshot(tmp_path) == before
     code, _, err = update(tpobench, "a", "--force", reason="log lost")
     assert code == 0
-    assert "cannot be compared with" in err
     assert "what was replaced is kept in base.jsonl.bak, base.log.json.bak" in err
-    assert (tmp_path / "base.log.json.bak").read_text(encoding="utf-8") == "{"
+    assert (tmp_path / "base.log.json.bak").read_text(encoding="utf-8") == text
     assert [e["reason"] for e in read_baseline(tmp_path / "base.jsonl").log] == ["log lost"]
 
 

@@ -9,7 +9,6 @@ all cells. The state is always replayed from the records, so an interrupted run 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.errors import CorruptResults, UsageError, brief
+from tpobench.limits import load_json
 from tpobench.plan import Plan, RunSpec
 from tpobench.records import (
     FINISHED,
@@ -29,6 +29,7 @@ from tpobench.records import (
     write_plan,
 )
 from tpobench.results import by_matching, final_value
+from tpobench.shapes import SEED_PLAN
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
 
 SCHEMA = 1
@@ -198,18 +199,18 @@ def read_plan(source: Path) -> dict[str, Any] | None:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None
-    text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("text"), str):
-        msg = f"{path} is damaged, so nobody can tell which seeds were planned; restore it, or start anew"
+        plan: dict[str, Any] = load_json(path.read_text(encoding="utf-8"))
+        newer = isinstance(plan, dict) and type(plan.get("schema")) is int and plan["schema"] != SCHEMA
+        if not newer and (fault := SEED_PLAN.fault(plan)):
+            raise ValueError(fault)
+    except (OSError, ValueError) as error:
+        msg = f"{path} is damaged, so nobody can tell which seeds were planned; restore it, or start anew ({error})"
+        raise CorruptResults(msg) from error
+    if newer:
+        msg = f"{path} has plan schema {plan['schema']}, this tpobench reads {SCHEMA}; upgrade tpobench"
         raise CorruptResults(msg)
-    if found.get("schema") != SCHEMA:
-        msg = f"{path} has plan schema {found.get('schema')}, this tpobench reads {SCHEMA}; upgrade tpobench"
-        raise CorruptResults(msg)
-    return found
+    return plan
 
 
 def require_no_plan(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every field of a run record holds, nested ones included: one table, so that no reader meets anything else.
+"""What every field of a record, a log and a plan holds, nested ones included, so that no reader meets anything else.
 
 Fields of later versions, which the tables do not name, may hold what `plain` lets through.
 """
@@ -69,6 +69,11 @@ def optional(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def listed(check: Check) -> Check:
+    """A list of such values."""
+    return lambda value: type(value) is list and all(map(check, value))
+
+
 @dataclass(frozen=True)
 class Table:
     """Fields that must be there, fields that may, and what keys and values all others have."""
@@ -78,10 +83,14 @@ class Table:
     keys: Check = text
     others: Check = plain
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is such a table."""
+        return not self.fault(value)
+
     def fault(self, value: Any, path: str = "") -> str:
         """The first field that is not what it must be, empty where there is none."""
         if type(value) is not dict:
-            return f"{path or 'the record'} is {shown(value)}"
+            return f"{path or 'it'} is {shown(value)}"
         for key in self.needs:
             if key not in value:
                 return f"{path}{'.' if path else ''}{key} is missing"
@@ -94,10 +103,6 @@ class Table:
             elif not (check(inner) and self.keys(key)):
                 return f"{brief(where)} is {shown(inner)}"
         return ""
-
-
-def _thresholds(value: Any) -> bool:
-    return type(value) is list and len(value) <= 1000 and all(map(number, value))
 
 
 def _search(value: Any) -> bool:
@@ -142,7 +147,7 @@ SPEC = Table(
         "device": text, "dtype": text, "schema": whole(1),
     },
 )  # fmt: skip
-SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": _thresholds, "worst": number}
+SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": listed(number), "worst": number}
 REPORTED: dict[str, Check | Table] = {
     "persist": whole(1), "solved": number, "title": text, "search": optional(_search),
 }  # fmt: skip
@@ -169,6 +174,27 @@ RECORD = Table(
 )
 DRAWS = {"sequence": BUDGET_KEYS, "tokens": BUDGET_KEYS, "sampled": ("contexts", "candidates")}  # in a step, by kind
 REPORTING = Table(needs=SCORED, may=REPORTED)  # of a run with a result
+LOG_ENTRY = Table(
+    may={
+        "date": text, "who": text, "reason": text, "runs": whole(), "sha256": text, "means": Table(others=number),
+        "added": listed(text), "removed": listed(text), "changed": Table(others=listed(optional(number))),
+    }
+)  # fmt: skip
+BASELINE_LOG = Table(
+    needs={"schema": whole(1), "sha256": text, "screen": text, "reserve": text, "log": listed(LOG_ENTRY.holds)}
+)
+PLANNED_CELL = Table(
+    needs={
+        "cell": Table(keys=name, others=scalar), "matching": text, "algorithms": listed(name), "paths": whole(1, 10**8),
+    }
+)  # fmt: skip
+SEED_PLAN = Table(
+    needs={"schema": whole(), "text": text, "seeds": text},
+    may={
+        "per_look": whole(1, 1000), "looks": whole(1, 1000), "alpha": number, "rng": whole(), "suite": text,
+        "metric": text, "cells": listed(PLANNED_CELL.holds),
+    },
+)  # fmt: skip
 
 
 def fault_of(raw: Mapping[str, Any], *, result: bool) -> str:
@@ -205,9 +231,9 @@ def _rises(column: list[int], *, strictly: bool) -> bool:
     return column[0] >= 0 and column[-1] <= MOST and all(map(lt if strictly else le, column, column[1:]))
 
 
-def _bounded(column: list[float | None], *, gaps: bool) -> bool:
+def _bounded(column: list[Any], *, gaps: bool) -> bool:
     try:
-        norm = math.hypot(*([v for v in column if v is not None] if gaps else column))
+        norm: float = math.hypot(*([v for v in column if v is not None] if gaps else column))
         return norm <= LARGEST * math.sqrt(MOST_POINTS)
     except OverflowError:  # an integer that no float holds
         return False

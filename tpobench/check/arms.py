@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from tpobench.errors import brief
 from tpobench.records import RunRecord, canonical
 
+MOST_SEEDS = 10**6
 NO_AXES = "-"  # the cell of a suite without a grid
 SCORING = ("metric", "window", "thresholds", "persist", "solved", "worst")  # of [report]: what makes a curve a number
 # What may differ between two comparable runs: the seed; the version of a plugin's rule, which is under test; and where
@@ -99,5 +102,9 @@ def seeds_in(text: str) -> tuple[int, ...]:
     Raises:
         ValueError: anything else.
     """
-    ends = [part.partition("-") for part in text.split(",") if part]
-    return tuple(seed for a, _, b in ends for seed in range(int(a), int(b or a) + 1))
+    ends = [re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII) for part in text.split(",") if part]
+    ranges = [range(int(m[1]), int(m[2] or m[1]) + 1) for m in ends if m is not None]
+    if None in ends or sum(map(len, ranges)) > MOST_SEEDS:
+        msg = f"{brief(text)} names no seeds, or more than {MOST_SEEDS:,}"
+        raise ValueError(msg)
+    return tuple(seed for each in ranges for seed in each)

@@ -7,7 +7,6 @@ results/baselines/ci.log.json seeds of the screen and the reserve, and an entry 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 from tpobench.check.arms import Arm, by_arm, seeds_in, settings_differ, settings_of
 from tpobench.errors import CorruptResults, NothingToDo, RunsFailed, UsageError
+from tpobench.limits import load_json
 from tpobench.records import FINISHED, RunRecord, merge_copies, read_source, sources
+from tpobench.shapes import BASELINE_LOG
 
 SCHEMA = 1
 MAKE_ONE = "make one with: tpobench baseline update {path} results/ci --reason TEXT"
@@ -91,11 +92,12 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def log_of(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """The log of the baseline at `path`, empty where there is none or it is damaged."""
-    try:
-        document = _read_log(log_path(path))
-    except CorruptResults:
-        return ()
+    """The log of the baseline at `path`, empty where there is none.
+
+    Raises:
+        CorruptResults: it is damaged, and a new one would lose it.
+    """
+    document = _read_log(log_path(path))
     return document["log"] if document else ()
 
 
@@ -103,18 +105,17 @@ def _read_log(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("screen", "reserve"):
-            document[name] = seeds_in(str(document[name]))
-        document["log"], document["sha256"] = tuple(map(dict, document["log"])), str(document["sha256"])
-        schema = int(document["schema"])
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: not the log of a baseline; restore it from version control"
+        document = load_json(path.read_text(encoding="utf-8"))
+        if fault := BASELINE_LOG.fault(document):
+            raise ValueError(fault)
+        seeds = {name: seeds_in(document[name]) for name in ("screen", "reserve")}
+    except (OSError, ValueError) as error:
+        msg = f"{path}: not the log of a baseline: {error}; restore it from version control, or delete it to start anew"
         raise CorruptResults(msg) from error
-    if schema > SCHEMA:
+    if (schema := document["schema"]) > SCHEMA:
         msg = f"{path} has schema {schema}, this tpobench reads up to {SCHEMA}; upgrade tpobench"
         raise CorruptResults(msg)
-    return dict(document)
+    return {**document, **seeds, "log": tuple(document["log"])}
 
 
 def split_seeds(seeds: Iterable[int], screen: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:

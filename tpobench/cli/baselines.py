@@ -83,7 +83,10 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
     present = [path for path in (file, log_path(file)) if path.is_file()]
     if not present:
         return None, []
-    unreadable = log_path(file) in present and not log_of(file)
+    try:
+        log, unreadable = log_of(file), False
+    except CorruptResults:
+        log, unreadable = (), True
     try:
         old = read_baseline(file)
         if log_path(file) in present:
@@ -100,7 +103,7 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
             msg = f"{error}; or --force replaces it and keeps a copy"
             raise CorruptResults(msg) from error
         say(f"tpobench: the old baseline cannot be compared with: {error}")
-    return Baseline(file, (), (), (), log_of(file)), lost
+    return Baseline(file, (), (), (), log), lost
 
 
 def _all_records(paths: Sequence[Path]) -> list[RunRecord]:

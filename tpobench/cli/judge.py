@@ -399,7 +399,7 @@ def _require_same_code(request: _Request, found: Candidate, *, adding: bool) -> 
     records = [r for arm in found.arms.values() for r in arm.values()]
     remedy = "judge them as they are with --no-run, or name a new folder"
     if mark.is_file():
-        if json.loads(mark.read_text(encoding="utf-8")).get("key") != request.code.key:
+        if _key(mark) != request.code.key:
             msg = f"{request.root} holds results of another state of the code; train them again with --fresh, {remedy}"
             raise UsageError(msg)
         return
@@ -414,6 +414,17 @@ def _require_same_code(request: _Request, found: Candidate, *, adding: bool) -> 
             if then != now:
                 msg = f"{request.root} holds results made with {name} {then}, here is {now}; {remedy}"
                 raise UsageError(msg)
+
+
+def _key(mark: Path) -> object:
+    """Which state of the code a mark names; a damaged one names none."""
+    from tpobench.limits import load_json
+
+    try:
+        named = load_json(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return named.get("key") if isinstance(named, dict) else None
 
 
 def _uncommitted(commit: object) -> bool:
