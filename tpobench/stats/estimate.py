@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -211,14 +212,21 @@ def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estima
     return _estimate(share, found, runs, "wilson")
 
 
+@lru_cache
+def _median_ranks(runs: int, confidence: float) -> tuple[int, int] | None:
+    """Which of the sorted values, from 0, are the ends of a median's interval; None where no two are."""
+    found: Any = stats.quantile_test(np.arange(runs), p=0.5).confidence_interval(confidence)
+    return (int(found.low), int(found.high)) if math.isfinite(found.low) and math.isfinite(found.high) else None
+
+
 def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Median with its exact order-statistic interval; +inf is a value (never reached)."""
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
 
     def order_statistics(x: Floats) -> tuple[float, float]:
-        found: Any = stats.quantile_test(x, p=0.5).confidence_interval(confidence)
-        return float(found.low), float(found.high)
+        ranks = _median_ranks(len(x), confidence)
+        return (math.nan, math.nan) if ranks is None else (float(np.sort(x)[ranks[0]]), float(np.sort(x)[ranks[1]]))
 
     found = guarded_interval(order_statistics, x, name="median", least=1, infinite=True, constant=True)
     middle = float(np.median(x)) if n else math.nan

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
+from tpobench.stats.draws import Table, drawn, seeds_again
 from tpobench.stats.guard import Floats
 from tpobench.stats.permutation import in_order
 
@@ -20,13 +22,13 @@ def expanded_level(runs: int, confidence: float = 0.95) -> float:
 
     1 - 2 Phi(-sqrt(n / (n-1)) t_{n-1})      Hesterberg 2015, arXiv:1411.5279, section 5.
     """
-    quantile = stats.t.ppf(0.5 + confidence / 2, runs - 1)
-    return float(1 - 2 * stats.norm.cdf(-math.sqrt(runs / (runs - 1)) * quantile))
+    quantile = special.stdtrit(runs - 1, 0.5 + confidence / 2)
+    return float(1 - 2 * special.ndtr(-math.sqrt(runs / (runs - 1)) * quantile))
 
 
 def t_interval(x: Floats, confidence: float) -> tuple[float, float]:
     """x̄ ± t_{n-1} s / sqrt(n)."""
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(special.stdtrit(len(x) - 1, 0.5 + confidence / 2) * x.std(ddof=1) / math.sqrt(len(x)))
     return float(x.mean()) - half, float(x.mean()) + half
 
 
@@ -43,23 +45,28 @@ def se_interval(x: Floats, ddof: int) -> tuple[float, float]:
 
 def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap of the mean (NaN on nearly constant data)."""
+    means: Any = SimpleNamespace(bootstrap_distribution=x[seeds_again(len(x), rng, RESAMPLES)].mean(axis=-1))
     found: Any = stats.bootstrap(
-        (x,), np.mean, n_resamples=RESAMPLES, confidence_level=level, method="BCa", rng=rng, vectorized=True
+        (x,), np.mean, n_resamples=0, bootstrap_result=means, confidence_level=level, method="BCa", vectorized=True
     ).confidence_interval
     return float(found.low), float(found.high)
 
 
 def resampled_counts(n: int, rng: np.random.Generator, draws: int = RESAMPLES) -> Floats:
     """How often each of n seeds occurs in each bootstrap resample: (draws, n)."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    return drawn(rng, _counts, n, draws).astype(np.float64)
+
+
+def _counts(rng: np.random.Generator, n: int, draws: int) -> Table:
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws)
 
 
 def percentile_interval(
     x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator, level: float
 ) -> tuple[float, float]:
     """Percentiles of a statistic over resampled seeds; `statistic` reduces (draws, n) to (draws,)."""
-    drawn = statistic(x[rng.integers(0, len(x), size=(RESAMPLES, len(x)))])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    resampled = statistic(x[seeds_again(len(x), rng, RESAMPLES)])
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -86,7 +93,7 @@ def welch_interval(x: Floats, y: Floats, confidence: float) -> tuple[float, floa
     if u + v <= 0:
         return None
     freedom = float((u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1)))
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(u + v))
+    half = float(special.stdtrit(freedom, 0.5 + confidence / 2) * math.sqrt(u + v))
     middle = float(x.mean() - y.mean())
     return middle - half, middle + half
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from tpobench.stats.draws import Table, drawn
 from tpobench.stats.guard import Floats
 
 RESAMPLES = 9999
@@ -34,9 +35,13 @@ def _all_signs(n: int) -> Floats:
 
 def random_labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> Floats:
     """Rows of 0/1 with n ones at random places: (resamples, total)."""
+    return drawn(rng, _random_labels, total, n, resamples).astype(np.float64)
+
+
+def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:
     chosen = rng.permuted(np.tile(np.arange(total), (resamples, 1)), axis=1)[:, :n]
-    labels = np.zeros((resamples, total))
-    np.put_along_axis(labels, chosen, 1.0, axis=1)
+    labels = np.zeros((resamples, total), dtype=np.uint8)
+    np.put_along_axis(labels, chosen, 1, axis=1)
     return labels
 
 
@@ -116,8 +121,12 @@ def sign_flip(
     """P of the mean difference under random signs; exact where 2^n <= `resamples`."""
     n = len(differences)
     exact = 2**n <= resamples
-    signs = _all_signs(n) if exact else rng.choice([-1.0, 1.0], size=(resamples, n))
+    signs = _all_signs(n) if exact else 2.0 * drawn(rng, _random_signs, n, resamples) - 1.0
     return tail_p(signs @ differences, float(differences.sum()), exact=exact, alternative=alternative)
+
+
+def _random_signs(rng: np.random.Generator, n: int, resamples: int) -> Table:
+    return rng.choice(2, size=(resamples, n))  # 1 for a plus
 
 
 def rank_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:

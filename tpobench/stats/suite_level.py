@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from tpobench.stats.draws import seeds_again
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
 from tpobench.stats.intervals import expanded_level, resampled_win_rates, separated, win_rate, wins
@@ -137,7 +138,7 @@ def _with(empty: SuiteEstimate, status: Status, reason: str) -> SuiteEstimate:
 
 
 def _resampled(scores: Sequence[Floats], rng: np.random.Generator) -> list[Floats]:
-    return [x[rng.integers(0, len(x), size=(DRAWS, len(x)))] for x in scores]
+    return [x[seeds_again(len(x), rng, DRAWS)] for x in scores]
 
 
 def _aggregate(drawn: Sequence[Floats], statistic: Statistic) -> Floats:

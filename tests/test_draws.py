@@ -1,0 +1,72 @@
+"""Draws that are remembered are those that would have been drawn, and leave the generator where it would be."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tpobench.stats import draws
+from tpobench.stats.intervals import RESAMPLES, bca_interval, percentile_interval, resampled_counts
+from tpobench.stats.permutation import random_labellings, sign_flip
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    """Each test begins without tables."""
+    monkeypatch.setattr(draws, "_tables", {})
+
+
+def fresh():
+    return np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("most", [0, 2**27])
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937])
+def test_tables_and_what_follows_them_are_those_of_the_generator(most, bits, monkeypatch):
+    """First time and again, remembered or not: numpy's own counts, labels and indices, then numpy's next numbers."""
+    monkeypatch.setattr(draws, "MOST_BYTES", most)
+    reference = np.random.Generator(bits(3))
+    counts = reference.multinomial(7, np.full(7, 1 / 7), size=50)
+    places = reference.permuted(np.tile(np.arange(9), (40, 1)), axis=1)[:, :4]
+    indices = reference.integers(0, 5, size=(30, 5))
+    after = reference.random(3)
+    for _ in range(2):
+        rng = np.random.Generator(bits(3))
+        np.testing.assert_array_equal(resampled_counts(7, rng, 50), counts)
+        labels = random_labellings(9, 4, rng, 40)
+        assert (labels.sum(1) == 4).all()
+        assert np.take_along_axis(labels, places, 1).all()
+        np.testing.assert_array_equal(draws.seeds_again(5, rng, 30), indices)
+        np.testing.assert_array_equal(rng.random(3), after)
+    assert len(draws._tables) == (3 if most and bits is np.random.PCG64 else 0)
+
+
+def test_a_generator_elsewhere_in_its_stream_draws_something_else():
+    """Remembered by state, not by size."""
+    rng = fresh()
+    assert not np.array_equal(resampled_counts(7, rng, 50), resampled_counts(7, rng, 50))
+
+
+def test_bca_is_that_of_scipy():
+    """The remembered resamples go into scipy's own formulas: same ends to the last bit."""
+    x = fresh().gamma(2.0, size=12)
+    found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, confidence_level=0.9, method="BCa", rng=fresh())
+    for _ in range(2):
+        assert bca_interval(x, fresh(), 0.9) == tuple(map(float, found.confidence_interval))
+
+
+def test_resamples_are_drawn_once_for_all_arms_of_as_many_seeds(monkeypatch):
+    """A report of many arms draws one table per size and test."""
+    asked = []
+    monkeypatch.setattr(draws, "_seeds_again", lambda rng, n, k: asked.append(n) or rng.integers(0, n, size=(k, n)))
+    for arm in range(6):
+        percentile_interval(np.arange(8.0) + arm, lambda x: x.mean(axis=1), fresh(), 0.9)
+        percentile_interval(np.arange(9.0) + arm, lambda x: x.mean(axis=1), fresh(), 0.9)
+    assert asked == [8, 9]
+
+
+def test_sign_flips_are_those_of_numpy():
+    """More signs than can be listed: p from `rng.choice([-1, 1])`, with the observed signs counted once more."""
+    x = fresh().normal(0.3, size=20)
+    signs = fresh().choice([-1.0, 1.0], size=(9999, 20))
+    above, below = (signs @ x >= x.sum()).sum() + 1, (signs @ x <= x.sum()).sum() + 1
+    assert sign_flip(x, fresh()) == sign_flip(x, fresh()) == pytest.approx(2 * min(above, below) / 10_000, abs=1e-12)

@@ -1,0 +1,44 @@
+"""Tables of random whole numbers that many estimates share: a generator in the same state draws the same table.
+
+Each interval and each test of a report starts from the same seed, so arms of as many seeds ask for the same resamples
+and labels over and over.  A table that was drawn is remembered, with the state in which it left the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Table = NDArray[Any]
+MOST_BYTES = 2**27  # of tables remembered; those beyond are drawn each time
+
+_tables: dict[tuple[Any, ...], tuple[Table, dict[str, Any]]] = {}
+
+
+def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> Table:
+    """`draw(rng, *sizes)`, whole numbers of 0 or more in the narrowest type that holds them; read-only."""
+    state: Any = rng.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        return draw(rng, *sizes)
+    key = (draw, sizes, *state["state"].values(), state["has_uint32"], state["uinteger"])
+    if key in _tables:
+        table, rng.bit_generator.state = _tables[key]
+        return table
+    table = draw(rng, *sizes)
+    table = table.astype(np.min_scalar_type(int(table.max(initial=0))))
+    table.flags.writeable = False
+    if sum(t.nbytes for t, _ in _tables.values()) + table.nbytes <= MOST_BYTES:
+        _tables[key] = table, dict(rng.bit_generator.state)
+    return table
+
+
+def seeds_again(n: int, rng: np.random.Generator, draws: int) -> Table:
+    """Indices of n seeds resampled with replacement: (draws, n)."""
+    return drawn(rng, _seeds_again, n, draws)
+
+
+def _seeds_again(rng: np.random.Generator, n: int, draws: int) -> Table:
+    return rng.integers(0, n, size=(draws, n))
