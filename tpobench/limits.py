@@ -97,7 +97,7 @@ def parse_json(text: str) -> Any:
         ValueError: not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _DECODER.decode(text)
     except RecursionError:
         _too_deep()
     except json.JSONDecodeError:
@@ -108,6 +108,9 @@ def parse_json(text: str) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is no number", constant, 0)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _too_deep() -> NoReturn:

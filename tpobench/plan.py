@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -55,7 +56,9 @@ class RunSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""
-        return chosen(dataclasses.asdict(self), self)
+        return chosen(
+            {k: dict(v) if isinstance(v := getattr(self, k), Mapping) else v for k in self.__dataclass_fields__}, self
+        )
 
     @cached_property
     def run_id(self) -> str:
@@ -184,20 +187,22 @@ def plan_runs(
     if count > MAX_RUNS:
         msg = f"suite '{suite.name}': {count:,} runs, at most {MAX_RUNS:,} make a plan; take fewer seeds or cells"
         raise UsageError(msg)
-    specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
+    first = min(wanted, default=0)
+    resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
     skipped: dict[str, Skipped] = {}
-    cells = part.cells
+    for cell, rule in itertools.product(part.cells, rules):
+        reason = why_not(rule, cell)
+        spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory)
+        if reason:
+            skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
+        else:
+            _require_recorded(suite.report.metric, spec)
+            resolved.append(spec)
+    specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
     for seed in sorted(set(wanted)):
-        for cell in cells:
-            for rule in rules:
-                reason = why_not(rule, cell)
-                if not reason:
-                    spec = resolve(suite, cell, rule, seed, kind, memory)
-                    _require_recorded(suite.report.metric, spec)
-                    specs.setdefault(spec.run_id, spec)
-                elif seed == min(wanted):
-                    spec = resolve(suite, cell, rule, 0, kind, memory)
-                    skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
+        for spec in resolved:
+            run = dataclasses.replace(spec, seed=seed)
+            specs.setdefault(run.run_id, run)
     at = functools.partial(_at_levels, suite, algorithms, seeds, device)
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
 

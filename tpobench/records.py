@@ -47,9 +47,12 @@ class DamagedRecord(Exception):
         self.where, self.fault = where, fault
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces; nan and infinity are refused, so equal values have equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class RunRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def to_line(self) -> str:
         """Canonical JSON, one line."""

@@ -58,7 +58,7 @@ class Costs:
     def of(self, job: Job) -> float | None:
         """Seconds of a job on one process: seeds trained times the cost of one; None where nothing is known."""
         spec = job.specs[0]
-        times = self._seen.get(key_of(spec.as_dict()))
+        times = self._seen.get(key_of(vars(spec)))
         each = median(times) if times else expected_seconds(self._suite, spec)
         return None if each is None else each * len(job.seeds)
 
@@ -67,10 +67,10 @@ def plan_table(plan: Plan, known: Mapping[str, RunRecord], jobs: Sequence[Job]) 
     """One row per cell and rule, in plan order; `jobs` are those that are due."""
     groups: dict[Key, list[RunSpec]] = defaultdict(list)
     for spec in plan.specs:
-        groups[key_of(spec.as_dict())].append(spec)
+        groups[key_of(vars(spec))].append(spec)
     due: dict[Key, list[Job]] = defaultdict(list)
     for job in jobs:
-        due[key_of(job.specs[0].as_dict())].append(job)
+        due[key_of(vars(job.specs[0]))].append(job)
     costs = Costs(plan.suite, known, "cpu_s")
     rows = []
     for key, specs in groups.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -54,12 +54,17 @@ def _listed(spent: Mapping[str, tuple[int, ...]]) -> str:
 
 def settings(cell: CellRuns) -> Iterator[Finding]:
     """L023: rules of one cell differ in what the suite decides, not the rule."""
-    shared = {n: {k: {_shared(r).get(k, "none") for r in runs} for k in _keys(cell)} for n, runs in cell.runs.items()}
-    for key in _keys(cell):
-        found = {n: own[key] for n, own in shared.items()}
+    ways = {n: _ways(runs, _shared) for n, runs in cell.runs.items()}
+    for key in sorted({k for own in ways.values() for way in own for k in way}):
+        found = {n: {_text(way[key]) if key in way else "none" for way in own} for n, own in ways.items()}
         if len({v for values in found.values() for v in values}) > 1 and _between(found):
-            listed = "; ".join(f"{n} {' and '.join(sorted(str(v) for v in values))}" for n, values in found.items())
+            listed = "; ".join(f"{n} {' and '.join(sorted(values))}" for n, values in found.items())
             yield cell.found("L023", f"{key} differs: {listed}", found)
+
+
+def _ways(runs: Iterable[RunRecord], settings: Callable[[RunRecord], Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The different settings among some runs."""
+    return list({canonical(way): way for way in map(settings, runs)}.values())
 
 
 def _between(found: Mapping[str, set[Any]]) -> bool:
@@ -67,11 +72,7 @@ def _between(found: Mapping[str, set[Any]]) -> bool:
     return len({frozenset(values) for values in found.values()}) > 1
 
 
-def _keys(cell: CellRuns) -> list[str]:
-    return sorted({k for runs in cell.runs.values() for r in runs for k in _shared(r)})
-
-
-def _shared(record: RunRecord) -> dict[str, str]:
+def _shared(record: RunRecord) -> dict[str, Any]:
     spec = record.spec
     parts = {
         **{f"task.{k}": v for k, v in streams(spec["task"]).items() if k not in OWN},
@@ -79,18 +80,21 @@ def _shared(record: RunRecord) -> dict[str, str]:
         **{f"report.{k}": record.reporting[k] for k in METRIC if k in record.reporting},
         "dtype": spec.get("dtype"),
     }  # steps and record_every have findings of their own
-    return {k: str(v) if isinstance(v, float) else canonical(v) for k, v in parts.items() if v is not None}
+    return {k: v for k, v in parts.items() if v is not None}
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, float) else canonical(value)
 
 
 def mixed(cell: CellRuns) -> Iterator[Finding]:
     """L024: several settings of one rule; L027: one setting, and a seed more than once."""
     for name, runs in cell.runs.items():
-        ways = list({canonical(setting_of(r)): setting_of(r) for r in runs}.values())
+        ways = _ways(runs, setting_of)
         if len(ways) > 1:
             yield cell.found("L024", f"{name} has {len(ways)} settings: {_difference(ways)}", [name])
             continue
-        seeds = [r.spec["seed"] for r in runs]
-        twice = sorted({s for s in seeds if seeds.count(s) > 1}) if len(set(seeds)) < len(seeds) else []
+        twice = sorted(s for s, n in Counter(r.spec["seed"] for r in runs).items() if n > 1)
         if twice:
             yield cell.found("L027", f"{name}: seeds {seed_ranges(twice)} have several runs", [name])
 

@@ -130,14 +130,11 @@ def _label(record: RunRecord, matching: str) -> str:
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings that differ only in their cell as one; errors first, then by code, in the order of the cells."""
-    kept: dict[tuple[str, str, str, tuple[str, ...]], Finding] = {}
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Finding]] = defaultdict(list)
     for f in findings:
-        key = (f.code.code, f.suite, f.what, f.rules)
-        if key in kept:
-            kept[key] = replace(kept[key], cells=tuple(dict.fromkeys((*kept[key].cells, *f.cells))))
-        else:
-            kept[key] = f
-    return tuple(sorted(kept.values(), key=lambda f: (SEVERITIES.index(f.code.severity), f.code.code)))
+        groups[f.code.code, f.suite, f.what, f.rules].append(f)
+    kept = [replace(same[0], cells=tuple(dict.fromkeys(c for f in same for c in f.cells))) for same in groups.values()]
+    return tuple(sorted(kept, key=lambda f: (SEVERITIES.index(f.code.severity), f.code.code)))
 
 
 @dataclass(frozen=True)

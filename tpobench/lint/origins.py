@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from tpobench.lint.codes import CODES
@@ -70,15 +71,17 @@ def appended(found: ResultSet) -> Iterator[Finding]:
             by_suite[r.spec["suite"]].append(r)
     for suite, runs in by_suite.items():
         spans = _spans(runs)
+        arms = [_arm(s.record) for s in spans]
+        continues, before = _continues(spans, arms), _SeedsByArm()
         busy = 0.0
-        for i, span in enumerate(spans):
-            before, after = [s.record for s in spans[:i]], [s.record for s in spans[i:]]
-            if i and span.start > busy + PAUSE and _complete(before) and _continues(before, after):
-                old, new = seed_ranges(seeds_of(before)), seed_ranges(seeds_of(after))
+        for i, (span, arm) in enumerate(zip(spans, arms, strict=True)):
+            if span.start > busy + PAUSE and continues[i] and before.equal():
+                old, new = (seed_ranges(seeds_of(s.record for s in part)) for part in (spans[:i], spans[i:]))
                 what = f"seeds {new} were started {_lapse(span.start - busy)} after seeds {old} had ended"
                 yield Finding(CODES["L044"], suite, what)
                 break
             busy = max(busy, span.end)
+            before.add(arm, span.record.spec["seed"])
 
 
 def _spans(runs: Sequence[RunRecord]) -> list[_Span]:
@@ -101,22 +104,50 @@ def _time(record: RunRecord) -> float | None:
         return None
 
 
-def _arms(runs: Iterable[RunRecord]) -> dict[tuple[str, str], set[int]]:
-    """Seeds by (cell and matching, rule)."""
-    arms: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for r in runs:
-        arms[canonical([r.spec["cell"], r.spec["matching"]]), r.spec["algorithm"]].add(r.spec["seed"])
-    return arms
+_Arm = tuple[str, str]  # cell and matching, rule
 
 
-def _complete(runs: Sequence[RunRecord]) -> bool:
-    """Equal seeds everywhere: a table that could be looked at, not a run cut short."""
-    return len({frozenset(seeds) for seeds in _arms(runs).values()}) == 1
+def _arm(record: RunRecord) -> _Arm:
+    spec = record.spec
+    return canonical([spec["cell"], spec["matching"]]), spec["algorithm"]
 
 
-def _continues(before: Sequence[RunRecord], after: Sequence[RunRecord]) -> bool:
-    old, new = _arms(before), _arms(after)
-    return all(arm in old and min(seeds) > max(old[arm]) for arm, seeds in new.items())
+class _SeedsByArm:
+    """The seeds of each arm so far, and how many arms have how many."""
+
+    def __init__(self) -> None:
+        self._seeds: dict[_Arm, set[int]] = defaultdict(set)
+        self._sizes: Counter[int] = Counter()
+
+    def add(self, arm: _Arm, seed: int) -> None:
+        seeds = self._seeds[arm]
+        self._sizes[len(seeds)] -= 1
+        seeds.add(seed)
+        self._sizes[len(seeds)] += 1
+
+    def equal(self) -> bool:
+        """Equal seeds everywhere: a table that could be looked at, not a run cut short."""
+        sizes = [size for size, arms in self._sizes.items() if arms > 0]
+        return len(sizes) == 1 and len({frozenset(seeds) for seeds in self._seeds.values()}) == 1
+
+
+def _continues(spans: Sequence[_Span], arms: Sequence[_Arm]) -> list[bool]:
+    """Whether all runs from the i-th on are further seeds, above those before, of arms that had some before."""
+    places: dict[_Arm, list[int]] = defaultdict(list)
+    for i, arm in enumerate(arms):
+        places[arm].append(i)
+    broken = [0] * (len(spans) + 1)  # differences of the number of arms that do not go on at i
+    for own in places.values():
+        seeds = [spans[i].record.spec["seed"] for i in own]
+        highest = accumulate(seeds, max)
+        lowest = [*accumulate(reversed(seeds), min)][::-1]
+        broken[0] += 1
+        broken[own[0] + 1] -= 1
+        for (i, j), high, low in zip(pairwise(own), highest, lowest[1:], strict=False):
+            if low <= high:
+                broken[i + 1] += 1
+                broken[j + 1] -= 1
+    return [arms == 0 for arms in accumulate(broken[:-1])]
 
 
 def _lapse(seconds: float) -> str:

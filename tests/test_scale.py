@@ -1,0 +1,134 @@
+"""Every verb that reads records does work in proportion to their number: calls are counted, nothing is timed."""
+
+import dataclasses
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from harness_helpers import document
+
+import tpobench.records
+from tpobench.check import candidate_of, gate_cells, read_baseline
+from tpobench.execution.assemble import assemble
+from tpobench.execution.estimate import plan_table
+from tpobench.lint import ResultSet, lint_sets
+from tpobench.merge import merge
+from tpobench.plan import plan_runs
+from tpobench.records import Store, write_packed
+from tpobench.report import Options, make_report
+from tpobench.report.markdown import markdown
+from tpobench.results import Results
+from tpobench.suite import build_suite
+from tpobench.train import Measurement
+
+SEEDS, POINTS = 2, 4
+
+
+def plan(cells):
+    """Two rules and two seeds in each cell."""
+    grid = {"arms": list(range(2, 2 + cells))}
+    return plan_runs(build_suite("tiny", document(algorithms=["tpo", "dg"], seeds=SEEDS, grid=grid), "x"))
+
+
+def records(cells):
+    """A run every two minutes, seed after seed: after each the table could have been looked at."""
+    made = plan(cells)
+    found = []
+    for job in made.jobs():
+        errors = [
+            tuple(1 / (1 + step + seed + len(job.specs[0].algorithm)) for seed in job.seeds) for step in range(POINTS)
+        ]
+        found += assemble(job, [Measurement(i, i, i, "error", e) for i, e in enumerate(errors)], made.suite.reporting)
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        dataclasses.replace(
+            r, cost={"wall_s": 1.0}, provenance={"started_utc": (when + i * timedelta(minutes=2)).isoformat()}
+        )
+        for i, r in enumerate(sorted(found, key=lambda r: r.spec["seed"]))
+    ]
+
+
+def calls(work):
+    """Functions called, those of C included."""
+    count = 0
+
+    def seen(_frame, event, _argument):
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def verbs(folder, cells):
+    """What the commands do with the records of so many cells; each is called first, so that nothing is met new."""
+    made, suite = records(cells), plan(cells)
+    store, packed = Store(folder / "runs"), folder / "all.jsonl"
+    for r in made:
+        store.write(r)
+    write_packed(packed, made)
+    for i in range(3):
+        write_packed(folder / f"part{i}.jsonl", made[i::3])
+    parts = [folder / f"part{i}.jsonl" for i in range(3)]
+    return {
+        "plan": lambda: plan(cells).jobs(),
+        "plan table": lambda: plan_table(suite, {r.id: r for r in made}, suite.jobs()),
+        "status": store.known,
+        "lint": lambda: lint_sets([ResultSet("all", tuple(made))]),
+        "report": lambda: markdown(make_report(Results(tuple(made)), how=Options(ci="t"))),
+        "merge": lambda: merge(parts, folder / "merged.jsonl"),
+        "pack": lambda: write_packed(packed, made),
+        "check": lambda: checked(packed),
+    }
+
+
+def checked(packed):
+    """Each cell of a baseline beside the same records."""
+    base = read_baseline(packed)
+    return gate_cells(base, candidate_of(base, base.records))
+
+
+VERBS = ("plan", "plan table", "status", "lint", "report", "merge", "pack", "check")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_four_times_the_records_take_four_times_the_calls(verb, tmp_path):
+    """16 and 64 records of 4 and of 16 cells, after a first call that imports and remembers what it needs."""
+    counts = []
+    for cells in (4, 4, 16):
+        folder = tmp_path / str(len(counts))
+        counts.append(calls(verbs(folder, cells)[verb]))
+    assert counts[2] <= 4.4 * counts[1]
+
+
+def test_a_command_reads_each_record_once(tmp_path, monkeypatch, command_line):
+    """`status` and `report` parse as many records as there are."""
+    parsed = []
+    parse = tpobench.records.parse_record
+    monkeypatch.setattr("tpobench.records.parse_record", lambda *words: parsed.append(1) or parse(*words))
+    for r in records(3):
+        Store(tmp_path / "runs").write(r)
+    for words in (("status", "runs"), ("report", "runs", "--figures", "none")):
+        parsed.clear()
+        assert command_line(*words)[0] == 0
+        assert len(parsed) == 3 * 2 * SEEDS
+
+
+def test_a_suite_of_two_thousand_cells_is_planned_and_reported():
+    """One seed: 4,000 runs; the page has a line for each cell in each table, and stays below 300 bytes a line."""
+    made = plan_runs(
+        build_suite("tiny", document(algorithms=["tpo", "dg"], grid={"arms": list(range(2, 2002))}), "x"), None, [0]
+    )
+    assert len(made.specs) == 4000
+    found = []
+    for job in made.jobs():
+        rows = [Measurement(i, i, i, "error", (1 / (1 + i),)) for i in range(2)]
+        found += assemble(job, rows, made.suite.reporting)
+    page = markdown(make_report(Results(tuple(found))))
+    assert page.count("| arms=2001 |") == page.count("| arms=2 |") > 1
+    assert len(page) < 300 * page.count("\n")
