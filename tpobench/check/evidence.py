@@ -11,7 +11,7 @@ from tpobench.check.arms import Arm, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
 from tpobench.records import BROKEN, FINISHED, RunRecord
-from tpobench.results import final_value
+from tpobench.results import final_value, measured
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
@@ -43,10 +43,10 @@ class Measure:
         return not below_threshold(self.value(record), float(record.reporting.get("solved", 0.05)))
 
     def _reached_at(self, record: RunRecord) -> float:
-        curve = [math.nan if v is None else float(v) for v in record.curve.get(record.reporting["metric"], [])]
-        if record.status == "diverged" or self.threshold is None or not curve:
+        steps, values = measured(record, record.reporting["metric"])
+        if record.status == "diverged" or self.threshold is None or not values:
             return math.inf
-        return float(first_crossing([curve], record.curve["step"], self.threshold, self.persist)[0])
+        return float(first_crossing([values], steps, self.threshold, self.persist)[0])
 
 
 def measures_of(records: Iterable[RunRecord]) -> list[Measure]:

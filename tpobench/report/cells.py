@@ -16,6 +16,7 @@ from tpobench.records import canonical
 from tpobench.report.options import Options
 from tpobench.results import by_matching
 from tpobench.stats.censored import first_crossing
+from tpobench.stats.curves import Bools
 from tpobench.stats.estimate import Floats, area_under_curve, final_window
 
 FINISHED = ("ok", "diverged")
@@ -263,11 +264,7 @@ def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
         raise UsageError(msg)
     error = curves[reporting.metric]
     steps = np.asarray(longest["step"], dtype=np.float64)
-    lost = np.array(diverged)
-    final = np.where(lost, reporting.worst, final_window(error, reporting.window, reporting.worst))
-    times = {
-        t: np.where(lost, np.inf, first_crossing(error, steps, t, reporting.persist)) for t in reporting.thresholds
-    }
+    final, area, times = scalars(error, steps, np.array(diverged), reporting)
     return Arm(
         algorithm=name,
         seeds=tuple(int(r.spec["seed"]) for r in records),
@@ -275,10 +272,36 @@ def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
         axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES if a in longest},
         curves=curves,
         final=final,
-        area=area_under_curve(error, steps, reporting.worst),
+        area=area,
         times=times,
         scheme=_scheme(records),
     )
+
+
+def scalars(
+    error: Floats, steps: Floats, lost: Bools, reporting: Reporting
+) -> tuple[Floats, Floats, dict[float, Floats]]:
+    """Final value, area and times of each run over its own recorded points; a diverged one is worst from there on."""
+    final, area = np.full(len(error), reporting.worst), area_under_curve(error, steps, reporting.worst)
+    times = {t: np.full(len(error), np.inf) for t in reporting.thresholds}
+    recorded = np.isfinite(error)
+    for points in np.unique(recorded[~lost], axis=0):
+        if not points.any():
+            continue
+        rows = ~lost & (recorded == points).all(axis=1)
+        x, at = error[rows][:, points], steps[points]
+        final[rows] = final_window(x, reporting.window, reporting.worst)
+        area[rows] = area_under_curve(x, at, reporting.worst)
+        for t, reached in times.items():
+            reached[rows] = first_crossing(x, at, t, reporting.persist)
+    return final, area, times
+
+
+def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
+    """Which evaluations every run that lasted recorded (E,), and the curves (n, .) there; `worst` after divergence."""
+    recorded = np.isfinite(arm.curves[metric])
+    common = (recorded | np.array(arm.diverged)[:, None]).all(axis=0)
+    return common, np.where(recorded, arm.curves[metric], worst)[:, common]
 
 
 def _scheme(records: list[Record]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tpobench.report.cells import Cell
+from tpobench.report.cells import Cell, scored_curves
 from tpobench.report.metrics import level
 from tpobench.report.model import Table, TableCell
 from tpobench.report.scores import SEED
@@ -31,8 +31,6 @@ def _entry(cell: Cell, name: str, threshold: float) -> TableCell:
     arm = cell.arms.get(name)
     if arm is None:
         return TableCell("missing")
-    found = mean_curve_crossing(
-        arm.curves[cell.reporting.metric], arm.axes["step"], threshold, rng=np.random.default_rng(SEED),
-        worst=cell.reporting.worst,
-    )  # fmt: skip
+    common, curves = scored_curves(arm, cell.reporting.metric, cell.reporting.worst)
+    found = mean_curve_crossing(curves, arm.axes["step"][common], threshold, rng=np.random.default_rng(SEED))
     return TableCell(crossing_text(found), data={"crossing": asdict(found)})

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tpobench.comparison.sides import Entry
-from tpobench.report.cells import Arm, Reporting
+from tpobench.report.cells import Arm, Reporting, scalars, scored_curves
 from tpobench.reproduce.claim import Scalar
 from tpobench.reproduce.evidence import NotRun
-from tpobench.stats.censored import first_crossing
 from tpobench.stats.estimate import Floats, area_under_curve, final_window
 
 
@@ -36,6 +35,8 @@ def sample(entry: Entry, scalar: Scalar) -> Sample:
     scored = scalar.metric in {"", reporting.metric}
     if scalar.kind == "steps":
         return Sample(arm.by_seed(_times(arm, reporting, scalar.threshold)), arm.budget, sum(arm.diverged))
+    if scored and scalar.kind in {"final", "area"}:
+        return Sample(arm.by_seed(arm.final if scalar.kind == "final" else arm.area), None, sum(arm.diverged))
     steps, curves, seeds = measured(arm, scalar.metric or reporting.metric, reporting.worst if scored else None)
     if scalar.kind == "ratio":
         _, over, _ = measured(arm, scalar.over, None)
@@ -56,20 +57,19 @@ def measured(arm: Arm, metric: str, worst: float | None) -> tuple[Floats, Floats
     Raises:
         NotRun: no seed has the metric.
     """
-    kept = [i for i, lost in enumerate(arm.diverged) if worst is not None or not lost]
+    if worst is not None and metric in arm.curves:
+        common, curves = scored_curves(arm, metric, worst)
+        return arm.axes["step"][common], curves, list(arm.seeds)
+    kept = [i for i, lost in enumerate(arm.diverged) if not lost]
     if metric not in arm.curves or not kept:
         msg = f"all runs of {arm.algorithm} diverged" if not kept else f"the runs do not record {metric}"
         raise NotRun(msg)
     curves = arm.curves[metric][kept]
     taken = np.isfinite(curves).any(axis=0)  # a diagnostic is not taken at the last evaluation
-    if not taken.any() and worst is None:
+    if not taken.any():
         msg = f"the runs do not record {metric}"
         raise NotRun(msg)
-    taken = taken if worst is None else np.ones_like(taken)
-    curves = curves[:, taken]
-    if worst is not None:
-        curves = np.where(np.isfinite(curves), curves, worst)
-    return arm.axes["step"][taken], curves, [arm.seeds[i] for i in kept]
+    return arm.axes["step"][taken], curves[:, taken], [arm.seeds[i] for i in kept]
 
 
 def nearest(steps: Floats, step: float) -> int:
@@ -80,8 +80,8 @@ def nearest(steps: Floats, step: float) -> int:
 def _times(arm: Arm, reporting: Reporting, threshold: float) -> Floats:
     if threshold in arm.times:
         return arm.times[threshold]
-    found = first_crossing(arm.curves[reporting.metric], arm.axes["step"], threshold, reporting.persist)
-    return np.where(np.array(arm.diverged), np.inf, found)
+    asked = replace(reporting, thresholds=(threshold,))
+    return scalars(arm.curves[reporting.metric], arm.axes["step"], np.array(arm.diverged), asked)[2][threshold]
 
 
 def _reduced(scalar: Scalar, steps: Floats, curves: Floats, budget: float, window: int, worst: float) -> Floats:

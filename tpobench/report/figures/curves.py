@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tpobench.report.cells import Arm, Cell
+from tpobench.report.cells import Arm, Cell, scored_curves
 from tpobench.report.figures.layout import (
     Picture,
     facets,
@@ -51,8 +51,8 @@ def _curve(cell: Cell, arm: Arm, metric: str | None) -> tuple[Floats, Floats] | 
     """Steps (E,) and curves (n, E): diverged runs at the worst value of the score, left out of every other metric."""
     x = arm.axes[time_axis(cell)]
     if metric is None:
-        raw = arm.curves[cell.reporting.metric]
-        return x, np.where(np.isfinite(raw), raw, cell.reporting.worst)
+        common, curves = scored_curves(arm, cell.reporting.metric, cell.reporting.worst)
+        return (x[common], curves) if common.any() else None
     if metric not in arm.curves or all(arm.diverged):
         return None
     raw = arm.curves[metric][[not d for d in arm.diverged]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tpobench.report.cells import Arm, Cell
+from tpobench.report.cells import Arm, Cell, scored_curves
 from tpobench.report.options import Options
 from tpobench.report.scores import SEED
 from tpobench.stats.estimate import Estimate, Floats, bootstrap_band, mean_estimate
@@ -33,8 +33,8 @@ def curve_of(
     """The score (None; diverged runs at its worst value) or another metric (without them) over the updates."""
     steps = arm.axes["step"]
     if metric is None:
-        raw = arm.curves[cell.reporting.metric]
-        curves = np.where(np.isfinite(raw), raw, cell.reporting.worst)
+        common, curves = scored_curves(arm, cell.reporting.metric, cell.reporting.worst)
+        steps = steps[common]
     elif metric not in arm.curves or all(arm.diverged):
         return None
     else:
