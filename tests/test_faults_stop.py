@@ -144,8 +144,8 @@ def test_no_child_outlives_a_killed_command(start, tmp_path, undisturbed):
 def test_ctrl_c_while_planning_is_130(tmp_path):
     """Nothing runs yet, so there is nothing to say."""
     plugin = tmp_path / "impatient.py"
-    # any thread of the process may be the one that is interrupted, a moment later
-    source = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    # it is tried in a child of the command
+    source = "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n"
     plugin.write_text(source, encoding="utf-8")
     with Command("run", "--suite", suite_file(tmp_path), "--plugin", plugin, "--out", tmp_path / "results") as command:
         code, _, err = command.end()
