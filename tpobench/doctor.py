@@ -98,7 +98,12 @@ def torch_section() -> Section:
     remedy = "install it anew: pip install --force-reinstall torch"
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and fixed words
-            [sys.executable, "-c", TORCH_CHECK], capture_output=True, text=True, timeout=CHILD_S, check=False
+            [sys.executable, "-c", TORCH_CHECK],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=CHILD_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return _no_torch(f"does not answer within {CHILD_S:.0f} s", remedy)

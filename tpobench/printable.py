@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+from tpobench.errors import UsageError
+
 # Controls, invisible characters, marks that turn the direction of writing, line separators, halves of surrogate pairs.
 UNPRINTABLE = re.compile(
     "[\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff"
@@ -25,6 +27,20 @@ def printable_lines(text: str) -> str:
 def shortened(text: str, longest: int) -> str:
     """The text, cut where it is longer than that."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def require_text(text: str, what: str) -> str:
+    """The text, where a file can hold it.
+
+    Raises:
+        UsageError: a word of the command line whose bytes are no text in this locale.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{what} is no text in this locale; write it in UTF-8 and set LC_ALL=C.UTF-8"
+        raise UsageError(msg) from error
+    return text
 
 
 def _escaped(match: re.Match[str]) -> str:

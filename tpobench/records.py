@@ -14,7 +14,7 @@ import errno
 import itertools
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -152,16 +152,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     if path.is_file() and not os.lstat(path).st_mode & 0o222:  # which keeps nobody from replacing it
         raise PermissionError(errno.EACCES, "the file is read-only", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    part = path.parent / f".{secrets.token_hex(8)}.tmp"  # tempfile's are private; whose these are, the umask says
     try:
-        Path(name).chmod(0o644)  # mkstemp makes it private; results are for colleagues too
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tpobench.errors import UsageError, brief, unknown
 from tpobench.limits import load_toml, read_settings
+from tpobench.printable import require_text
 from tpobench.suite_model import ID, Cell, Report, Suite, Training, Value
 from tpobench.suite_reading import Document, build_suite, parse_value, set_key
 
@@ -65,7 +66,7 @@ def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool =
     document, suite = made[scale, smoke]
     for override in overrides:
         where = f"--set {brief(override)}"
-        key, separator, text = override.partition("=")
+        key, separator, text = require_text(override, where).partition("=")
         if not separator or not key.strip():
             msg = f"{where}: write KEY=VALUE, for example --set training.steps=100"
             raise UsageError(msg)

@@ -16,6 +16,7 @@ import typer
 
 from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, split, table
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
+from tpobench.printable import require_text
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline
@@ -42,7 +43,7 @@ def update(
     from tpobench.check.history import drift, log_document
     from tpobench.records import PACKED, set_aside, write_atomically, write_packed
 
-    if not reason.strip():
+    if not require_text(reason, "--reason").strip():
         msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
         raise UsageError(msg)
     if file.suffix != PACKED:
@@ -124,7 +125,10 @@ def _who() -> str:
     found = []
     for key in ("user.name", "user.email"):
         try:
-            told = subprocess.run(["git", "config", key], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603, S607 - fixed words
+            told = subprocess.run(  # noqa: S603 - fixed words
+                ["git", "config", key],  # noqa: S607 - whichever git the user has
+                capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace",
+            )  # fmt: skip
         except OSError:
             break
         found.append(told.stdout.strip())

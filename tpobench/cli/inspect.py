@@ -144,7 +144,8 @@ def audit_(
     found = audit(files, choices)
     texts = {"md": audit_markdown, "json": audit_json}
     if out is None:
-        answer(texts[chosen[0]](found).rstrip("\n"))
+        text = texts[chosen[0]](found)
+        answer(json.dumps(json.loads(text), indent=1) if chosen == ["json"] else text.rstrip("\n"))
     else:
         written = {f"audit.{AUDIT_FORMATS[name]}": texts[name](found).encode() for name in chosen}
         about = hashlib.sha256(audit_json(found).encode()).hexdigest()

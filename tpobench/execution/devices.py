@@ -41,7 +41,12 @@ def probe() -> Devices:
     """Ask torch, in a process of its own."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
-            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=True
+            [sys.executable, "-c", PROBE],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROBE_S,
+            check=True,
         )
         answer = json.loads(done.stdout.splitlines()[-1])
     except subprocess.CalledProcessError as error:

@@ -55,7 +55,7 @@ def git_commit(folder: Path) -> str | None:
     """The commit of the checkout that holds `folder`, with -dirty where it differs; None outside a checkout."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - fixed words
+        answer = subprocess.run(command, capture_output=True, errors="replace", timeout=10, check=True)  # noqa: S603 - fixed words
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
