@@ -12,7 +12,7 @@ from tpobench.stats.permutation import random_labellings, sign_flip
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
     """Each test begins without tables."""
-    monkeypatch.setattr(draws, "_tables", {})
+    monkeypatch.setattr(draws, "_memory", draws._Memory())
 
 
 def fresh():
@@ -37,7 +37,7 @@ def test_tables_and_what_follows_them_are_those_of_the_generator(most, bits, mon
         assert np.take_along_axis(labels, places, 1).all()
         np.testing.assert_array_equal(draws.seeds_again(5, rng, 30), indices)
         np.testing.assert_array_equal(rng.random(3), after)
-    assert len(draws._tables) == (3 if most and bits is np.random.PCG64 else 0)
+    assert len(draws._memory.tables) == (3 if most and bits is np.random.PCG64 else 0)
 
 
 def test_a_generator_elsewhere_in_its_stream_draws_something_else():

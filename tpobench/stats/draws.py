@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 Table = NDArray[Any]
 MOST_BYTES = 2**27  # of tables remembered; those beyond are drawn each time
 
-_tables: dict[tuple[Any, ...], tuple[Table, dict[str, Any]]] = {}
+
+class _Memory:
+    """Tables by the state before them, with the state after; none is forgotten, as the same ones are asked in turn."""
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[Any, ...], tuple[Table, dict[str, Any]]] = {}
+        self.nbytes = 0
+
+
+_memory = _Memory()
 
 
 def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> Table:
@@ -24,14 +33,15 @@ def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> 
     if state["bit_generator"] != "PCG64":
         return draw(rng, *sizes)
     key = (draw, sizes, *state["state"].values(), state["has_uint32"], state["uinteger"])
-    if key in _tables:
-        table, rng.bit_generator.state = _tables[key]
+    if key in _memory.tables:
+        table, rng.bit_generator.state = _memory.tables[key]
         return table
     table = draw(rng, *sizes)
     table = table.astype(np.min_scalar_type(int(table.max(initial=0))))
     table.flags.writeable = False
-    if sum(t.nbytes for t, _ in _tables.values()) + table.nbytes <= MOST_BYTES:
-        _tables[key] = table, dict(rng.bit_generator.state)
+    if _memory.nbytes + table.nbytes <= MOST_BYTES:
+        _memory.tables[key] = table, dict(rng.bit_generator.state)
+        _memory.nbytes += table.nbytes
     return table
 
 
