@@ -289,7 +289,7 @@ def scalars(
         if not points.any():
             continue
         rows = ~lost & (recorded == points).all(axis=1)
-        x, at = error[rows][:, points], steps[points]
+        x, at = np.ascontiguousarray(error[np.ix_(rows, points)]), steps[points]  # sums as of a whole array
         final[rows] = final_window(x, reporting.window, reporting.worst)
         area[rows] = area_under_curve(x, at, reporting.worst)
         for t, reached in times.items():
@@ -301,7 +301,7 @@ def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
     """Which evaluations every run that lasted recorded (E,), and the curves (n, .) there; `worst` after divergence."""
     recorded = np.isfinite(arm.curves[metric])
     common = (recorded | np.array(arm.diverged)[:, None]).all(axis=0)
-    return common, np.where(recorded, arm.curves[metric], worst)[:, common]
+    return common, np.ascontiguousarray(np.where(recorded, arm.curves[metric], worst)[:, common])
 
 
 def _scheme(records: list[Record]) -> str:
