@@ -1,13 +1,14 @@
 """A suite whose rules break on purpose, the command line as a child, and a search for processes left behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -78,6 +79,17 @@ def marked(mark):
             if process.environ().get("TPOBENCH_FAULT_MARK") == mark and process.status() != "zombie":
                 found.append(process)
     return found
+
+
+@contextmanager
+def room_for(size):
+    """Files of this process and its children cannot grow beyond `size` bytes, as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 class Command:

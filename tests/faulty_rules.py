@@ -48,7 +48,9 @@ def trajectories():
 
 
 def watch(groups):
-    """Which seeds are trained, and the step they are at."""
+    """Which seeds are trained, and the step they are at; none where the groups are those of a trial of the rule."""
+    if groups.old_logp[0].numel() != TASK["contexts"] * TASK["arms"]:
+        return [], -1
     distance, seed = (trajectories()[:, None] - groups.old_logp.flatten(1)[:, None]).abs().amax(-1).min(-1)
     step = int(distance.nan_to_num(0).sum(1).argmin())
     return seed[step].tolist(), step
@@ -213,6 +215,8 @@ def clean(groups):
     FAULT_STUCK: `python` or `c`, how every seed from FAULT_STUCK_FROM on hangs at update 1.
     """
     seeds, step = watch(groups)
+    if not seeds:
+        return centred(groups)
     if step == 0 and "FAULT_JOURNAL" in os.environ:
         with Path(os.environ["FAULT_JOURNAL"]).open("a", encoding="utf-8") as journal:
             journal.write("".join(f"{seed}\n" for seed in seeds))

@@ -6,13 +6,11 @@ import json
 import os
 import random
 import re
-import resource
 import signal
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_helpers import RULES, Command, payloads, plan, records_of, suite_file, wait_for
+from fault_helpers import RULES, Command, payloads, plan, records_of, room_for, suite_file, wait_for
 
 from tpobench import cli
 from tpobench.errors import CorruptResults, StorageFull, UsageError
@@ -49,17 +47,6 @@ def files(folder):
 
 
 # ---- a disk that is full, a folder that takes nothing
-
-
-@contextmanager
-def room_for(size):
-    """Files of this process and its children cannot grow beyond `size` bytes, as on a full disk."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @pytest.mark.parametrize(

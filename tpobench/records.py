@@ -346,7 +346,7 @@ def _flat(suite: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show(flat: Mapping[str, Any], key: str) -> str:
-    return canonical(flat[key]) if key in flat else "its default"
+    return brief(canonical(flat[key])) if key in flat else "its default"
 
 
 def sort_key(record: RunRecord) -> tuple[str, str, str, str, int, str]:
