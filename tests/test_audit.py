@@ -661,3 +661,16 @@ def test_the_verb_prints_one_form_or_writes_both(tmp_path):
     assert call(path, "--lower")[0] == 3
     with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
         call(tmp_path / "nothing.csv", "--lower")
+
+
+def test_an_algorithm_whose_runs_all_diverged_is_not_among_the_best(table):
+    """Two seeds cannot tell it from the other, and it is not praised for that; where all are lost nobody leads."""
+    seeds = range(2)
+    lost = [(a, t, s, "nan") for a, t in (("A", "t"), ("A", "u"), ("B", "u")) for s in seeds]
+    found = table([*lost, *(("B", "t", s, 0.2 + s / 100) for s in seeds)], worst=("1",))
+    assert found.verdicts[:2] == (
+        "t: B has the best mean; no test against A (every run of it diverged)",
+        "u: no verdict, every run of every algorithm diverged",
+    )
+    bold = {t.name: [row[0].text for row in t.rows if row[2].best] for t in found.tables}
+    assert (bold["task-t"], bold["task-u"]) == (["B"], [])

@@ -37,7 +37,7 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
         tables.append(pairs_table(runs, tests, signature_of(sheet.name, runs, tests)))
     suite = signature_of(sheet.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
     scores, why, views = overall(runs, suite)
-    verdicts = [verdict(task, _means(runs, task), tests[task]) for task in runs.tasks]
+    verdicts = [verdict(task, _means(runs, task), tests[task], runs.lost(task)) for task in runs.tasks]
     if scores:
         values = {row[0].text: row[1].data["estimate"]["value"] for row in scores[0].rows}
         ranked = {n: -v for n, v in values.items() if v is not None}

@@ -66,6 +66,10 @@ class Runs:
         """(n,) in the file's own direction."""
         return np.array([r.value for r in self.of(task, algorithm)], dtype=np.float64)
 
+    def lost(self, task: str) -> list[str]:
+        """Algorithms of which every run diverged: what they score was set, not measured."""
+        return [n for n in self.algorithms if (own := self.of(task, n)) and all(r.diverged for r in own)]
+
 
 def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
     """One run per (algorithm, task, seed).

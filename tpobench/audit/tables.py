@@ -61,7 +61,7 @@ def task_table(runs: Runs, task: str, tests: Mapping[Pair, Comparison], signatur
     """One task: algorithms down, statistics across; bold is the best and all that cannot be told from it."""
     names = [n for n in runs.algorithms if runs.of(task, n)]
     scores = {n: (float(_oriented(runs, runs.of(task, n)).mean()),) for n in names}
-    leader, tied = tie_group(scores, tests) if len(names) > 1 else ("", ())
+    leader, tied = tie_group(scores, tests, failed=runs.lost(task)) if len(names) > 1 else ("", ())
     body = [_row(runs, task, n, best=n in tied, leader=n == leader) for n in runs.algorithms]
     arrow = "↓" if runs.scale.lower else "↑"
     return Table(

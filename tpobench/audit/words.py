@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from tpobench import __version__
@@ -34,17 +34,22 @@ class Audit:
     verdicts: tuple[str, ...]
 
 
-def verdict(place: str, scores: Mapping[str, float], tests: Mapping[Pair, Comparison]) -> str:
+def verdict(
+    place: str, scores: Mapping[str, float], tests: Mapping[Pair, Comparison], lost: Collection[str] = ()
+) -> str:
     """One sentence of a task: who is best, who cannot be told from it, who is worse, and who could not be tested.
 
     Args:
         place: the task.
         scores: mean of each algorithm, lower better.
         tests: every pair, adjusted.
+        lost: of which every run diverged.
     """
     if len(scores) < 2:
         return f"{place}: one algorithm, nothing to compare"
-    best, tied = tie_group({n: (v,) for n, v in scores.items()}, tests)
+    best, tied = tie_group({n: (v,) for n, v in scores.items()}, tests, failed=lost)
+    if not best:
+        return f"{place}: no verdict, every run of every algorithm diverged"
     against = {n: tests.get((best, n)) or tests[n, best] for n in scores if n != best}
     worse = [n for n, c in against.items() if c.adjusted is not None and c.adjusted < 0.05]
     same = [n for n in tied if n != best]
@@ -55,7 +60,9 @@ def verdict(place: str, scores: Mapping[str, float], tests: Mapping[Pair, Compar
         parts.append(f"not distinguishable from {', '.join(same)}, which is not shown to be equal")
     reasons: dict[str, list[str]] = {}
     for n, c in against.items():
-        if n not in {*worse, *same}:
+        if n in lost and n not in worse:
+            reasons.setdefault("every run of it diverged", []).append(n)
+        elif n not in {*worse, *same}:
             reasons.setdefault(c.reason or c.status, []).append(n)
     parts += [f"no test against {', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return f"{place}: " + "; ".join(parts)
