@@ -67,6 +67,11 @@ def is_nan(found):
     return bool(np.all(np.isnan(found)))
 
 
+def fooled(known):
+    """As bad as known up to scipy 1.17; later ones answer nan."""
+    return lambda found: known(found) or bool(np.isnan(getattr(found, "low", found)))
+
+
 def equals(p, rel=0.02):
     return lambda found: found == pytest.approx(p, rel=rel)
 
@@ -98,13 +103,13 @@ TRAPS = {
         lambda: compared([0.3] * 20, [0.4] * 20), "deterministic",
         "deterministic difference -0.1; no sampling variance, no test"),
     "a studentized permutation gives its minimum for inf": (
-        lambda: permuted_t(INF, HIGH), equals(0.002),
+        lambda: permuted_t(INF, HIGH), fooled(equals(0.002)),
         lambda: compared(INF, HIGH), "not finite", "1 values are not finite: score them"),
     "a permutation test gives its minimum for one NaN": (
-        lambda: permuted(NAN, HIGH), equals(0.002),
+        lambda: permuted(NAN, HIGH), fooled(equals(0.002)),
         lambda: compared(NAN, HIGH), "not finite", "1 values are not finite: score them"),
     "a permutation test gives its minimum for NaN alone": (
-        lambda: permuted(np.full(20, math.nan), HIGH), equals(0.002),
+        lambda: permuted(np.full(20, math.nan), HIGH), fooled(equals(0.002)),
         lambda: compared([math.nan] * 20, HIGH), "not finite", "20 values are not finite: score them"),
     "a permutation test gives its minimum for inf": (
         lambda: permuted(INF, HIGH), equals(0.002),
@@ -146,7 +151,7 @@ TRAPS = {
         lambda: compared(NAN, HIGH), "not finite", "1 values are not finite: score them"),
     "quantile_test counts a NaN as a value": (
         lambda: stats.quantile_test(NAN, p=0.5).confidence_interval(),
-        lambda found: math.isfinite(found.low) and math.isfinite(found.high),
+        fooled(lambda found: math.isfinite(found.low) and math.isfinite(found.high)),
         lambda: median_estimate(NAN), "not finite", "1 values are NaN"),
     "the log-rank test of two arms that never got there is nan": (
         lambda: stats.logrank(
@@ -181,7 +186,7 @@ def test_perfect_separation_and_equal_differences_have_sound_p():
 
 def test_a_family_with_an_untested_member_is_adjusted_without_it():
     """scipy's Benjamini-Hochberg raises on a NaN, statsmodels' Holm counts it in m; None does neither here."""
-    with pytest.raises(ValueError, match="only numbers between 0 and 1"):
+    with pytest.raises(ValueError, match="between 0"):
         stats.false_discovery_control([0.01, math.nan, 0.03])
     assert holm([0.01, None, 0.03]) == [0.02, None, 0.03]
     assert benjamini_hochberg([0.01, None, 0.03]) == pytest.approx([0.02, None, 0.03])
