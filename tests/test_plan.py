@@ -82,6 +82,12 @@ def test_a_suite_read_back_from_its_records_sweeps_the_same_axes():
     assert [dict(c.axes) for c in back.cells] == [dict(c.axes) for c in made.cells]
 
 
+def test_no_seeds_plan_nothing():
+    """Neither a run nor a skipped one."""
+    plan = plan_runs(suite(algorithms=["tpo", "tpo_token"]), None, [])
+    assert (plan.specs, plan.skipped) == ((), ())
+
+
 def test_an_axis_that_a_rule_does_not_have_is_refused():
     """Before the first run, with what the rule does have; and a value that the rule refuses is refused here too."""
     with pytest.raises(UsageError, match=r"hyper\.eta, which rule 'grpo' does not have \(it has clip, epsilon, kl"):

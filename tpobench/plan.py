@@ -190,7 +190,7 @@ def plan_runs(
     first = min(wanted, default=0)
     resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
     skipped: dict[str, Skipped] = {}
-    for cell, rule in itertools.product(part.cells, rules):
+    for cell, rule in itertools.product(part.cells if wanted else (), rules):
         reason = why_not(rule, cell)
         spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory)
         if reason:

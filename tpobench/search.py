@@ -70,7 +70,8 @@ def tracks_of(plan: Plan) -> tuple[Track, ...]:
     """
     search, plan_at = plan.suite.search, plan.at
     if search is None or plan_at is None:
-        msg = f"suite '{plan.suite.name}' has no [search] table" if search is None else "a plan that nobody can extend"
+        lacks = "a [search] table" if search is None else "a plan that can be made at other levels, as by plan_runs"
+        msg = f"suite '{plan.suite.name}' lacks {lacks}"
         raise ValueError(msg)
 
     @functools.cache
@@ -121,7 +122,7 @@ def states(tracks: Iterable[Track], known: Mapping[str, RunRecord]) -> tuple[Tra
 def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, ...]:
     """The levels of which any run of the rule is known, whatever became of it."""
     cells = (r.spec["cell"] for r in known.values() if r.spec["algorithm"] == track.algorithm)
-    found = {cell.get(track.search.axis) for cell in cells}
+    found = {level for cell in cells if type(level := cell.get(track.search.axis)) is int}
     return tuple(level for level in track.ladder if level in found)
 
 
@@ -172,7 +173,7 @@ def visited_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
 def _only(plan: Plan, places: Sequence[tuple[Track, int]]) -> Plan:
     search = plan.suite.search
     if search is None or plan.at is None:
-        return plan
+        return plan  # no search: all of it
     wanted = {spec.run_id for track, level in places for spec in track.runs_at(level)}
     specs = tuple(s for s in plan.at({level for _, level in places}).specs if s.run_id in wanted)
     skipped = tuple(s for s in plan.skipped if s.cell[search.axis] == search.easiest)  # once, not at every level
