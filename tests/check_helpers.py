@@ -44,16 +44,17 @@ class Bench:
         self.trained = []  # (rule, seeds) of every job
         monkeypatch.setattr("tpobench.train.train", self.train)
 
-    def train(self, job):
+    def train(self, job, begin):
         """Error 1 in the first half of the updates, 0.3 + noise + what `quality` adds in the second."""
         spec = job.specs[0]
         self.trained.append((spec.algorithm, tuple(s.seed for s in job.specs)))
         added = self.quality.get(spec.algorithm, lambda _: 0.0)
         steps = spec.training["steps"]
         yield Row(0, 0, 0, "initial_success", tuple(0.2 for _ in job.seeds))
-        for step in range(steps + 1):
+        for step in range((steps if job.until is None else job.until) + 1):
+            begin(step)
             late = step >= steps // 2
-            values = [0.3 + 0.04 * math.sin(7 * seed) + added(seed) if late else 1.0 for seed in job.seeds]
+            values = [0.3 + 0.04 * math.sin(7 * seed) + added(seed) if late else 1.0 for seed in job.stack(step)]
             yield Row(step, 4 * step, step, "error", tuple(values))
 
     def __call__(self, *words) -> tuple[int, str, str]:

@@ -16,7 +16,7 @@ PLAIN = (*QUICK, "--figures", "none")
 RULES = ("ce", "tpo", "dg", "grpo", "reinforce")
 
 
-def trained(job):
+def trained(job, _begin=None):
     """error falls from 1 to k / 100 for the k-th rule, a little more for every seed; the misalignment does not move."""
     spec = job.specs[0]
     steps, every = spec.training["steps"], spec.training["record_every"]
@@ -210,7 +210,7 @@ def test_stopping_keeps_what_is_finished_and_the_same_command_goes_on(tpobench, 
     """Ctrl-C in the second of four jobs: it ends, no scorecard, one line and 130; then the rest, and the scorecard."""
     jobs = []
 
-    def interrupted(job):
+    def interrupted(job, _begin=None):
         jobs.append(job)
         if len(jobs) == 2:
             signal.raise_signal(signal.SIGINT)
