@@ -24,6 +24,6 @@ def test_every_test_named_in_the_table_exists():
 
 def test_every_fault_test_is_in_the_table():
     """A test of a fault that nobody can read about helps its author only."""
-    kinds = ("files", "names", "runs", "stop", "store")
+    kinds = ("commands", "files", "names", "runs", "stop", "store")
     own = {name for kind in kinds for name in names_in(f"test_faults_{kind}.py")}
     assert own - NAMED == {"test_a_traceback_is_kept_and_is_no_part_of_the_payload"}

@@ -6,13 +6,14 @@ import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tpobench import __version__
 from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored, validate
-from tpobench.cli.base import answer, app, say
+from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
 
@@ -50,13 +51,31 @@ def _options(
     del version
 
 
+def _open_standard_files() -> None:
+    """Where 0, 1 or 2 is closed the next file would take its place, and be written to as if it were a terminal."""
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdin, sys.stdout, sys.stderr = (
+        Path(os.devnull).open(mode, encoding="utf-8") if stream is None else stream  # noqa: SIM115 - for good
+        for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )
+
+
 def main() -> None:
     """Entry point: every expected error is one line and its exit code, an unexpected one is 70."""
+    _open_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a title may hold what the terminal cannot show
     try:
         app()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # in what the parser of the command line says itself
+            sys.exit(BROKEN_PIPE)
+        raise
     except DataUnavailable as error:
         say(f"tpobench: {error}")  # a line for each file and remedy
         sys.exit(error.exit_code)

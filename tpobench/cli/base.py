@@ -6,14 +6,16 @@ object.  Nothing heavy is imported before a verb needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.errors import UsageError
+from tpobench.errors import StorageFull, UsageError
 from tpobench.printable import printable, printable_lines, shortened
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ app = typer.Typer(
 
 WIDEST = 500  # characters of one entry of a table: --json has all of a longer one
 MOST_DAMAGES = 5  # that a line names
+BROKEN_PIPE = 128 + 13  # as if SIGPIPE had ended it
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -49,13 +52,26 @@ PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of
 
 
 def answer(text: str) -> None:
-    """Say to standard output what was asked for."""
-    print(printable_lines(text))  # noqa: T201 - the command line speaks
+    """Say to standard output what was asked for.
+
+    Raises:
+        Exit: nobody listens any more, as after `| head`; with the exit code that the signal would give.
+        StorageFull: it leads to a file that cannot be written.
+    """
+    try:
+        print(printable_lines(text), flush=True)  # noqa: T201 - the command line speaks
+    except OSError as error:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python flushes it when it ends
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(BROKEN_PIPE) from error
+        msg = f"standard output cannot be written: {error.strerror or error}"
+        raise StorageFull(msg) from error
 
 
 def say(text: str) -> None:
-    """Say to standard error what people want to know."""
-    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
+    """Say to standard error what people want to know.  Work goes on when nobody can hear it."""
+    with suppress(OSError):
+        print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
 
 
 def one_per_line(texts: Iterable[object]) -> str:

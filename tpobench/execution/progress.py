@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -52,7 +53,8 @@ class ProgressLines:
         return "".join(f", {n} {status}" for status, n in sorted(self.counts.items()))
 
     def _say(self, text: str) -> None:
-        print(f"{self.title}: {text}", file=self.stream, flush=True)
+        with suppress(OSError):  # the runs go on when nobody can hear of them
+            print(f"{self.title}: {text}", file=self.stream, flush=True)
 
 
 class ProgressBar:

@@ -6,6 +6,7 @@ loop, too much memory, a silent exit - ends that job with a status and a reason;
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -209,7 +210,7 @@ class Slot:
         try:
             self.process = _starter.submit(self._popen, setting.threads, setting.device).result()
         except OSError as error:
-            msg = f"a worker process cannot start: {error.strerror or error}"
+            msg = f"a worker process cannot start: {error.strerror or error}{_remedy(error)}"
             raise WorkersBroken(msg) from error
         if self._killed.is_set():  # whoever set it may have looked for this child before it was there
             self.kill()
@@ -331,11 +332,16 @@ class Slot:
         return self._log.read(end - start).decode("utf-8", "replace").splitlines()[-LOG_LINES:]
 
 
+def _remedy(error: OSError) -> str:
+    return "; take fewer --jobs, or raise `ulimit -n`" if error.errno == errno.EMFILE else ""
+
+
 def _log_file() -> IO[bytes]:
     try:
         log = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 - lives as long as the slot
     except OSError as error:
-        msg = f"the log of a worker cannot be written: {error.strerror or error}; make room, or set TMPDIR"
+        remedy = _remedy(error) or "; make room, or set TMPDIR"
+        msg = f"the log of a worker cannot be written: {error.strerror or error}{remedy}"
         raise StorageFull(msg) from error
     with suppress(ImportError):  # not on Windows
         import fcntl  # noqa: PLC0415 - see above
