@@ -16,7 +16,8 @@ from tpobench.errors import CorruptResults, NothingToDo, UsageError
 from tpobench.report import make_report, render_markdown, write_report
 from tpobench.report.data import csv_text, json_text
 from tpobench.report.latex import latex, tex_escape
-from tpobench.report.markdown import md_escape
+from tpobench.report.markdown import md_escape, table_lines
+from tpobench.report.model import Table, TableCell
 from tpobench.report.text import seed_ranges
 from tpobench.results import Results
 from tpobench.stats.estimate import Estimate
@@ -233,6 +234,12 @@ def test_every_figure_of_the_markdown_exists(tmp_path):
     assert len(links) == len(set(links)) == 7
     assert all((tmp_path / link).is_file() for link in links)
     assert "mean over 3 seeds. Band: pointwise 95% bootstrap interval of the mean" in text
+
+
+def test_a_table_without_a_signature_has_no_line_for_one():
+    """As those of scorecards, whose page says how all of them came about."""
+    table = Table("t", "Title", ("a",), ((TableCell("1"),),), "")
+    assert list(table_lines(table)) == ["### Title", "", "| a |", "| --- |", "| 1 |"]
 
 
 def test_markdown_escapes_what_would_become_markup():

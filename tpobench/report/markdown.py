@@ -47,7 +47,7 @@ def table_lines(table: Table) -> Iterator[str]:
         yield "| " + " | ".join(map(_cell, row)) + " |"
     for note in table.notes:
         yield f"\n{md_escape(note)}."
-    for line in table.signature.split("\n"):
+    for line in table.signature.splitlines():
         yield f"\n{md_code(line)}"
     if table.folded:
         yield "\n</details>"
