@@ -69,10 +69,11 @@ def require_contract(plugins: Sequence[Plugin]) -> None:
             raise UsageError(examined.error)
         lines = [line for name, findings in examined.rules.items() for line in refusal(name, findings)]
         if lines:
-            head = (
-                f"plugin {examined.path} breaks the contract of a rule (`tpobench validate --plugin` shows all of it)"
+            msg = (
+                f"plugin {examined.path} breaks the contract of a rule (`tpobench validate --plugin` shows all of it): "
+                + "; ".join(lines)
             )
-            raise UsageError("\n  ".join([head, *lines]))
+            raise UsageError(msg)
     _passed.update((p.path, p.version) for p in untried)
 
 
