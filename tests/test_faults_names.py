@@ -74,7 +74,7 @@ def test_what_a_script_reads_is_the_same_in_any_locale(tmp_path, locale):
     [
         (["status", NO_TEXT], 0, ""),
         (["report", NO_TEXT, "--out", f"{NO_TEXT}-r", "--figures=none", "-f", "md,csv,latex,html,json"], 0, "wrote"),
-        (["pack", NO_TEXT], 0, "wrote"),
+        (["pack", NO_TEXT], 0, "packed"),
         (["merge", NO_TEXT, "--out", f"{NO_TEXT}-m"], 0, "next"),
         (["lint", NO_TEXT], 3, ""),
         (["power", NO_TEXT], 0, ""),

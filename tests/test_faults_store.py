@@ -394,7 +394,7 @@ def test_nothing_reads_code_from_a_file_of_results():
             called = ast.unparse(node.func)
             where = f"{path.relative_to(PACKAGE)}:{node.lineno}"
             assert called not in {"eval", "__import__", "joblib.load", "np.loads", "pd.read_pickle"}, where
-            assert called != "exec" or path.name == "plugins.py", where
+            assert called != "exec" or path.name == "beside.py", where
             words = {k.arg: ast.unparse(k.value) for k in node.keywords}
             assert words.get("allow_pickle") != "True", where
             assert called != "torch.load" or words.get("weights_only") == "True", where

@@ -388,6 +388,6 @@ def test_a_plugin_cannot_register_such_a_name(command_line, tmp_path, name):
     path.write_text(f"{text}register(replace(ALGORITHMS['tpo'], name={name!a}))\n", encoding="utf-8")
     code, out, err = command_line("plan", "--suite", "bandit", "--plugin", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "rule.py: 'register' holds '" in err
+    assert "rule.py: a rule's name: 'name' holds '" in err
     assert err.endswith("names are a-z, 0-9, _ and -, at most 64 characters\n")
     assert commands(err) == set()

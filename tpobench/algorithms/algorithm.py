@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -131,7 +132,7 @@ class Algorithm:
         """
         if self.keep is None:
             return torch.ones_like(groups.reward[..., 0])
-        keep = self.keep(groups.with_only(self.needs))
+        keep = _bind(self.keep, {})(groups.with_only(self.needs))
         _check_shape(f"rule '{self.name}': keep", keep, groups.reward.shape[:2])
         return keep
 
@@ -195,7 +196,17 @@ def _kind(function: Callable[..., Tensor], name: str, default: Value) -> type:
 
 def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callable[..., Tensor]:
     names = _keyword_only(function)
-    return partial(function, **{k: v for k, v in hyper.items() if k in names})
+    bound = partial(function, **{k: v for k, v in hyper.items() if k in names})
+
+    def call(*arguments: Any) -> Tensor:
+        process = os.getpid()
+        try:
+            return bound(*arguments)
+        finally:
+            if os.getpid() != process:
+                os._exit(0)  # a copy that the function forked: it would train on, and fork again at the next update
+
+    return call
 
 
 def _check_value(what: str, value: Value, kind: type, *, off: bool) -> None:

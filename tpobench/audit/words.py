@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tpobench import __version__
 from tpobench.audit.checks import Pair
@@ -108,7 +109,7 @@ def audit_json(found: Audit) -> str:
     content = {
         "schema": SCHEMA,
         "tpobench": __version__,
-        "file": found.sheet.name,
+        "file": Path(found.sheet.path).name or found.sheet.path,
         "names": list(found.sheet.sources),
         "metric": scale.metric,
         "better": "lower" if scale.lower else "higher",

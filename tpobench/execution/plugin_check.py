@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tpobench.errors import UsageError, WorkersBroken
 from tpobench.execution.plugins import Plugin, catalogue_kept, load_plugin
+from tpobench.execution.undisturbed import undisturbed
 from tpobench.execution.units import duration, size
 from tpobench.execution.worker import THREAD_VARIABLES, _die_with, _private_pipes, pin_threads
 from tpobench.records import canonical
@@ -36,6 +37,7 @@ START_S = 300.0  # importing torch from a cold network disk
 CHECK_S = 20.0  # loading the plugins and trying their rules, which takes a second
 MEMORY_BYTES = 4 * 2**30
 POLL_S = 0.05
+LAST_S = 1.0  # for processes that are about to end
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tpobench.execution.plugin_check import main; main()"
 )
@@ -236,7 +238,7 @@ def _left_running() -> str:
     """What would keep a command that loads the plugin from ending, or outlive it."""
     import psutil  # noqa: PLC0415 - `--help` does not need it
 
-    if psutil.Process().children():
+    if psutil.wait_procs(psutil.Process().children(), timeout=LAST_S)[1]:
         return "process"
     return "thread" if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()) else ""
 
@@ -248,7 +250,8 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     found: dict[str, Any] = {"path": plugin.path, "error": "", "rules": {}}
     try:
         say(f"plugin {plugin.path}: while it is loaded")
-        rules = load_plugin(plugin)
+        with undisturbed():
+            rules = load_plugin(plugin)
         if left := _left_running():
             msg = f"plugin {plugin.path}: it leaves a {left} running when it is loaded; end it, or start it in the rule"
             raise UsageError(msg)
