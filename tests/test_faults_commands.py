@@ -87,3 +87,11 @@ def test_few_open_files_are_enough_or_one_line(shell):
     code, _, err = shell(f"ulimit -n 32; {train(seeds=2)} --jobs 60")
     words = "the log of a worker cannot be written: Too many open files; take fewer --jobs, or raise `ulimit -n`"
     assert (code, err) == (6, f"tpobench: {words}\n")
+
+
+def test_figures_need_no_window(shell, tmp_path):
+    """Whatever the shell says of the library that draws them."""
+    execute(plan(["clean"], [0]), tmp_path / "r" / "faults", executor=Inline(), plugins=[RULES])
+    code, _, err = shell("MPLBACKEND=nonsense tpobench report r/faults --figures png --out page")
+    assert code == 0, err
+    assert list((tmp_path / "page" / "figures").glob("*.png"))

@@ -67,6 +67,7 @@ def _open_standard_files() -> None:
 def main() -> None:
     """Entry point: every expected error is one line and its exit code, an unexpected one is 70."""
     _open_standard_files()
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever the shell says of windows
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a title may hold what the terminal cannot show
