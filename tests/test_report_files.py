@@ -198,3 +198,19 @@ def test_every_committed_report_has_a_manifest():
     assert folders | {ROOT / "results" / "reproduction", ROOT / "results" / "reproduction" / "figures"} == {
         p.parent for p in MANIFESTS
     }
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("report", "loop", *PLAIN), 4),
+        (("report", "results/b", *PLAIN, "--out", "loop"), 6),
+        (("merge", "results/b", "-o", "loop"), 6),
+    ],
+)
+def test_a_link_to_itself_is_one_line(command_line, tmp_path, words, code):
+    """As results, as the folder of a report, and as what to merge into."""
+    (tmp_path / "loop").symlink_to("loop")
+    found, out, err = command_line(*words)
+    assert (found, out, err.count("\n")) == (code, "", 1)

@@ -6,6 +6,7 @@ Everything is read and checked before one byte is written.  A merge that was cut
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,9 +228,9 @@ def _copies(source: Path) -> list[Path]:
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in paths:
-        found.setdefault(path.resolve(), path)
+        found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def report(
     for each in pictures:
         check(each, FIGURE_FORMATS, "figure format")
     if out is None:
-        out = Path("report", path.resolve().name.removesuffix(PACKED) or "results")
+        out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
     require_folder(out)
     _require_outside(out, path)
     results = load_results(path)
@@ -173,7 +174,7 @@ def _require_outside(out: Path, path: Path) -> None:
     from tpobench.records import sources
 
     for source in sources(path):
-        if out.resolve().is_relative_to(source.resolve()):
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
             msg = f"--out {out} lies inside the results {source}; name another folder"
             raise UsageError(msg)
 
