@@ -92,6 +92,14 @@ def room_for(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def _words(process):
+    """The command line of a process, of one that has ended what says so."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return "plugin_check"
+
+
 class Command:
     """The command line in a process group of its own, recognisable with all its descendants."""
 
@@ -122,8 +130,8 @@ class Command:
         return marked(self.mark)
 
     def children(self):
-        """The slots."""
-        return [p for p in self.alive() if p.pid != self.process.pid]
+        """The slots; not where plugins are tried."""
+        return [p for p in self.alive() if p.pid != self.process.pid and "plugin_check" not in _words(p)]
 
     def __enter__(self) -> Self:
         return self

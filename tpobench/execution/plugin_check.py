@@ -37,7 +37,7 @@ START_S = 300.0  # importing torch from a cold network disk
 CHECK_S = 20.0  # loading the plugins and trying their rules, which takes a second
 MEMORY_BYTES = 4 * 2**30
 POLL_S = 0.05
-LAST_S = 1.0  # for processes that are about to end
+LAST_S = 1.0  # for processes and words that are about to end
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tpobench.execution.plugin_check import main; main()"
 )
@@ -140,7 +140,9 @@ class _Child:
 
         deadline = time.monotonic() + START_S
         while True:
-            dead = self._process.poll() is not None  # asked for before the last of its words
+            dead = self._process.poll() is not None
+            if dead:
+                self._reader.join(LAST_S)  # its last words may still be on their way
             message = self._next()
             if message is None:
                 self._require_alive(dead, deadline)
