@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from tpobench.stats import draws
+from tpobench.stats.guard import quiet
 from tpobench.stats.intervals import RESAMPLES, bca_interval, percentile_interval, resampled_counts
 from tpobench.stats.permutation import random_labellings, sign_flip
 
@@ -47,11 +48,20 @@ def test_a_generator_elsewhere_in_its_stream_draws_something_else():
 
 
 def test_bca_is_that_of_scipy():
-    """The remembered resamples go into scipy's own formulas: same ends to the last bit."""
-    x = fresh().gamma(2.0, size=12)
-    found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, confidence_level=0.9, method="BCa", rng=fresh())
-    for _ in range(2):
-        assert bca_interval(x, fresh(), 0.9) == tuple(map(float, found.confidence_interval))
+    """The remembered resamples give scipy's ends but for rounding, of skewed values with ties and without."""
+    for x in (fresh().gamma(2.0, size=12), np.round(fresh().gamma(0.5, size=20), 1), np.repeat([0.0, 1.0], [15, 4])):
+        found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, confidence_level=0.9, method="BCa", rng=fresh())
+        for _ in range(2):
+            assert bca_interval(x, fresh(), 0.9) == pytest.approx(tuple(found.confidence_interval), rel=1e-13, abs=0)
+
+
+def test_bca_is_none_where_that_of_scipy_is_none():
+    """All but one of the seeds equal, and that one beside them by rounding."""
+    x = np.append(np.full(19, 0.1), np.nextafter(0.1, 1.0))
+    with quiet():
+        found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=fresh()).confidence_interval
+        assert np.isnan(found).all()
+        assert np.isnan(bca_interval(x, fresh(), 0.95)).all()
 
 
 def test_resamples_are_drawn_once_for_all_arms_of_as_many_seeds(monkeypatch):

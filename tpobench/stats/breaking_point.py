@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from tpobench.stats.guard import Floats
 from tpobench.stats.multiplicity import holm
@@ -134,7 +135,7 @@ def compare_points(a: BreakingPoint, b: BreakingPoint, confidence: float = 0.95)
         shift, ratio = (None if c.shift is None else -c.shift), (None if c.ratio is None else 1 / c.ratio)
         return replace(c, ratio=ratio, low=low, high=high, shift=shift)
     shifts, deviance = shifted(profile(a.levels), profile(b.levels))
-    low, high = within(shifts, deviance, float(stats.chi2.ppf(confidence, 1)))
+    low, high = within(shifts, deviance, float(scipy.stats.chi2.ppf(confidence, 1)))
     both = a.value is not None and b.value is not None
     known = both and shifts[0] < low and high < shifts[-1]
     return PointComparison(
@@ -142,7 +143,7 @@ def compare_points(a: BreakingPoint, b: BreakingPoint, confidence: float = 0.95)
         low=math.exp(low) if known else None,
         high=math.exp(high) if known else None,
         shift=float(shifts[np.lexsort((np.abs(shifts), deviance))[0]]),  # the least of those that fit equally well
-        p=float(stats.chi2.sf(deviance[len(deviance) // 2], 1)),
+        p=float(scipy.stats.chi2.sf(deviance[len(deviance) // 2], 1)),
     )
 
 
@@ -188,4 +189,4 @@ def _inversions(levels: Sequence[Level]) -> int:
 def _fisher(harder: Level, easier: Level) -> float:
     """One-sided: the harder level has the larger share."""
     rows = [[harder.learned, harder.runs - harder.learned], [easier.learned, easier.runs - easier.learned]]
-    return float(stats.fisher_exact(np.array(rows), alternative="greater").pvalue)
+    return float(scipy.stats.fisher_exact(np.array(rows), alternative="greater").pvalue)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
@@ -105,7 +105,7 @@ def survival(times: ArrayLike, budgets: ArrayLike, confidence: float = 0.95) -> 
         return Survival((), (), (), (), math.inf)
     sample = censored(t, budget)
     with quiet():
-        sf = stats.ecdf(sample).sf
+        sf = scipy.stats.ecdf(sample).sf
         ends: Any = sf.confidence_interval(confidence, method="log-log")
     steps, waiting = np.asarray(sf.quantiles), np.asarray(sf.probabilities)
     half = waiting <= 0.5 + 1e-12
@@ -118,10 +118,10 @@ def survival(times: ArrayLike, budgets: ArrayLike, confidence: float = 0.95) -> 
     )
 
 
-def censored(times: Floats, budgets: Floats) -> stats.CensoredData:
+def censored(times: Floats, budgets: Floats) -> scipy.stats.CensoredData:
     """Scipy's form: a time beyond its own budget is censored there (scipy refuses inf)."""
     reached = times <= budgets
-    return stats.CensoredData(uncensored=times[reached], right=budgets[~reached])
+    return scipy.stats.CensoredData(uncensored=times[reached], right=budgets[~reached])
 
 
 def _without_nan(values: ArrayLike) -> tuple[float | None, ...]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
 from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval, win_rate, wins
 from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm, resamples_for
 from tpobench.stats.permutation import (
+    mann_whitney,
     rank_permutation,
     seeds_needed,
     sign_flip,
@@ -124,7 +124,7 @@ def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resam
         )
     if rank:  # asymptotic with the correction for ties; exact above, where few seeds would strain it
         return guarded_test(
-            lambda u, v: float(stats.mannwhitneyu(u, v, method="asymptotic").pvalue),
+            mann_whitney,
             x,
             y,
             name="mann-whitney",

@@ -28,7 +28,7 @@ _memory = _Memory()
 
 
 def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> Table:
-    """`draw(rng, *sizes)`, whole numbers of 0 or more in the narrowest type that holds them; read-only."""
+    """`draw(rng, *sizes)`, read-only; whole numbers of 0 or more in the narrowest type that holds them."""
     state: Any = rng.bit_generator.state
     if state["bit_generator"] != "PCG64":
         return draw(rng, *sizes)
@@ -37,7 +37,8 @@ def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> 
         table, rng.bit_generator.state = _memory.tables[key]
         return table
     table = draw(rng, *sizes)
-    table = table.astype(np.min_scalar_type(int(table.max(initial=0))))
+    if table.dtype.kind != "f":
+        table = table.astype(np.min_scalar_type(int(table.max(initial=0))))
     table.flags.writeable = False
     if _memory.nbytes + table.nbytes <= MOST_BYTES:
         _memory.tables[key] = table, dict(rng.bit_generator.state)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from tpobench.stats.curves import area_under_curve, bootstrap_band, final_window
 from tpobench.stats.guard import Floats, Interval, Status, guarded_interval
@@ -23,6 +23,7 @@ from tpobench.stats.intervals import (
     se_interval,
     standard_error,
     t_interval,
+    wilson_interval,
 )
 
 __all__ = [
@@ -141,11 +142,13 @@ def iqm_estimate(
 
     It hides failures of up to a quarter of the seeds: report it beside the solved rate only.
     """
+    return _resampled(values, "IQM", 4, middle_mean, rng, (lowest, highest), confidence)
 
-    def middle(x: Floats) -> Floats:
-        return np.asarray(stats.trim_mean(x, 0.25, axis=-1))
 
-    return _resampled(values, "IQM", 4, middle, rng, (lowest, highest), confidence)
+def middle_mean(x: Floats) -> Floats:
+    """Mean of the middle half of the last axis: floor(n / 4) values are left out at each end."""
+    n = x.shape[-1]
+    return np.asarray(np.sort(x, axis=-1)[..., n // 4 : n - n // 4].mean(axis=-1))
 
 
 def tail_estimate(
@@ -203,8 +206,7 @@ def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estima
     """A share k / n with Wilson's interval, valid from one seed on."""
 
     def wilson(x: Floats) -> tuple[float, float]:
-        found = stats.binomtest(int(x.sum()), len(x)).proportion_ci(confidence, method="wilson")
-        return float(found.low), float(found.high)
+        return wilson_interval(int(x.sum()), len(x), confidence)
 
     outcomes = np.repeat([1.0, 0.0], [successes, runs - successes])
     share = successes / runs if runs else math.nan
@@ -215,8 +217,9 @@ def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estima
 @lru_cache
 def _median_ranks(runs: int, confidence: float) -> tuple[int, int] | None:
     """Which of the sorted values, from 0, are the ends of a median's interval; None where no two are."""
-    found: Any = stats.quantile_test(np.arange(runs), p=0.5).confidence_interval(confidence)
-    return (int(found.low), int(found.high)) if math.isfinite(found.low) and math.isfinite(found.high) else None
+    tails = special.bdtr(np.arange(runs), runs, 0.5)  # P(as many values or fewer lie below the median)
+    rank = int((tails <= (1 - confidence) / 2).sum()) - 1
+    return (rank, runs - 1 - rank) if rank >= 0 else None
 
 
 def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:

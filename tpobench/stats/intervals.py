@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
+from numpy.typing import NDArray
+from scipy import special
 
 from tpobench.stats.draws import Table, drawn, seeds_again
 from tpobench.stats.guard import Floats
@@ -44,30 +44,58 @@ def se_interval(x: Floats, ddof: int) -> tuple[float, float]:
 
 
 def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Bias-corrected and accelerated bootstrap of the mean (NaN on nearly constant data)."""
-    means: Any = SimpleNamespace(bootstrap_distribution=x[seeds_again(len(x), rng, RESAMPLES)].mean(axis=-1))
-    found: Any = stats.bootstrap(
-        (x,), np.mean, n_resamples=0, bootstrap_result=means, confidence_level=level, method="BCa", vectorized=True
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    """Bias-corrected and accelerated bootstrap of the mean (NaN on nearly constant data).
+
+    Quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means, z = ±Phi^-1((1 - level) / 2), where
+    z0 = Phi^-1(share of them below x̄) and a is a sixth of the skewness of x̄ without one seed.
+    Efron & Tibshirani 1993, An Introduction to the Bootstrap, equations 14.9 to 14.15.
+    """
+    n, value = len(x), x.mean()
+    means = x.take(seeds_again(n, rng, RESAMPLES)).mean(axis=-1)
+    share = (np.count_nonzero(means < value) + np.count_nonzero(means <= value)) / (2 * len(means))
+    without = x[_others(n)].mean(axis=-1)
+    influence = without.mean() - without
+    acceleration = (influence**3).sum() / (influence**2).sum() ** 1.5 / 6
+    z0, z = special.ndtri(share), special.ndtri((1 - level) / 2)
+    low, high = (z0 + end / (1 - acceleration * end) for end in (z0 + z, z0 - z))
+    return quantiles(means, special.ndtr(low), special.ndtr(high))
+
+
+@lru_cache
+def _others(n: int) -> NDArray[np.intp]:
+    """For each of n seeds the n - 1 others: (n, n - 1)."""
+    return np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
+
+
+def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
+    """Two quantiles as of `np.nanquantile`, which takes four times as long."""
+    if math.isnan(low) or math.isnan(high):
+        return math.nan, math.nan
+    ordered = np.sort(values[~np.isnan(values)])
+
+    def at(share: float) -> float:
+        below, part = divmod(float(share) * (len(ordered) - 1), 1)
+        a, b = float(ordered[int(below)]), float(ordered[min(int(below) + 1, len(ordered) - 1)])
+        return a + (b - a) * part if part < 0.5 else b - (b - a) * (1 - part)
+
+    return at(low), at(high)
 
 
 def resampled_counts(n: int, rng: np.random.Generator, draws: int = RESAMPLES) -> Floats:
     """How often each of n seeds occurs in each bootstrap resample: (draws, n)."""
-    return drawn(rng, _counts, n, draws).astype(np.float64)
+    return drawn(rng, _counts, n, draws)
 
 
 def _counts(rng: np.random.Generator, n: int, draws: int) -> Table:
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
 
 
 def percentile_interval(
     x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator, level: float
 ) -> tuple[float, float]:
     """Percentiles of a statistic over resampled seeds; `statistic` reduces (draws, n) to (draws,)."""
-    resampled = statistic(x[seeds_again(len(x), rng, RESAMPLES)])
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    resampled = statistic(x.take(seeds_again(len(x), rng, RESAMPLES)))
+    return quantiles(resampled, (1 - level) / 2, (1 + level) / 2)
 
 
 def bootstrap_t_interval(x: Floats, rng: np.random.Generator, confidence: float) -> tuple[float, float]:
@@ -85,6 +113,14 @@ def bootstrap_t_interval(x: Floats, rng: np.random.Generator, confidence: float)
     low, high = np.quantile(t, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf")
     se = standard_error(x)
     return float(x.mean() - high * se), float(x.mean() - low * se)
+
+
+def wilson_interval(successes: int, runs: int, confidence: float) -> tuple[float, float]:
+    """(p̂ + z²/2n ± z sqrt(p̂ (1 - p̂)/n + z²/4n²)) / (1 + z²/n), 0 and 1 where no run or every run succeeded."""
+    share, z2 = successes / runs, float(special.ndtri(0.5 + confidence / 2)) ** 2 / runs
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    low, high = (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+    return 0.0 if successes == 0 else low, 1.0 if successes == runs else high
 
 
 def welch_interval(x: Floats, y: Floats, confidence: float) -> tuple[float, float] | None:
@@ -146,5 +182,5 @@ def superiority_interval(
     if separated(won, paired=paired):
         return None
     level = expanded_level(len(x), confidence) if paired else confidence
-    low, high = np.nanquantile(resampled_win_rates(won, rng, draws, paired=paired), [(1 - level) / 2, (1 + level) / 2])
-    return (float(low), float(high)) if first is x else (float(1 - high), float(1 - low))
+    low, high = quantiles(resampled_win_rates(won, rng, draws, paired=paired), (1 - level) / 2, (1 + level) / 2)
+    return (low, high) if first is x else (1 - high, 1 - low)

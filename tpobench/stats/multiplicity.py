@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 RESAMPLES = 9999
 
@@ -39,7 +39,7 @@ def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
     where = [i for i, p in enumerate(ps) if p is not None]
     adjusted: list[float | None] = [None] * len(ps)
     if where:
-        found = stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
+        found = scipy.stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
         for i, q in zip(where, found, strict=True):
             adjusted[i] = float(q)
     return adjusted

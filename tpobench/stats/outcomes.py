@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.censored import censored
 from tpobench.stats.compare import Comparison, compare
@@ -25,7 +25,7 @@ def boschloo(successes: tuple[int, int], runs: tuple[int, int], *, alternative: 
         return 1.0  # equal shares of 0 or 1 are no evidence, whatever an optimiser makes of 0/0
     if alternative == "two-sided" and (n, k) > (m, l):
         (k, n), (l, m) = (l, m), (k, n)
-    return float(stats.boschloo_exact([[k, l], [n - k, m - l]], alternative=alternative).pvalue)
+    return float(scipy.stats.boschloo_exact([[k, l], [n - k, m - l]], alternative=alternative).pvalue)
 
 
 def compare_rates(successes_a: int, runs_a: int, successes_b: int, runs_b: int) -> Comparison:
@@ -87,7 +87,7 @@ def _logrank(found: Comparison, x: Floats, y: Floats, budget_x: Floats, budget_y
 
     def method(_x: Floats, _y: Floats) -> float:
         u, v = in_order(np.stack([x, budget_x], axis=1), np.stack([y, budget_y], axis=1))
-        return float(stats.logrank(censored(*u.T), censored(*v.T)).pvalue)
+        return float(scipy.stats.logrank(censored(*u.T), censored(*v.T)).pvalue)
 
     tested = guarded_test(method, x, y, name="logrank", infinite=True, smallest=smallest_p(len(x), len(y)))
     return replace(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.compare import attainable_text
 from tpobench.stats.guard import Floats, Status, guarded_interval
@@ -40,7 +40,7 @@ def inflation(runs: int, confidence: float = 0.8) -> float:
 
     Small pilots understate the spread more often than not: 2.12 at 3 seeds, 1.56 at 5, 1.29 at 10, 1.18 at 20.
     """
-    return math.sqrt((runs - 1) / float(stats.chi2.ppf(1 - confidence, runs - 1)))
+    return math.sqrt((runs - 1) / float(scipy.stats.chi2.ppf(1 - confidence, runs - 1)))
 
 
 def detection(
@@ -150,7 +150,7 @@ def _seeds_for(
     detects: Callable[[int], bool], spread: float, target: float, level: float, power: float, *, paired: bool
 ) -> int | None:
     """Fewest seeds per arm that detect the target, by bisection around the normal guess; None beyond 1000."""
-    z = float(stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power))
+    z = float(scipy.stats.norm.ppf(1 - level / 2) + scipy.stats.norm.ppf(power))
     guess = max(3, math.ceil((1 if paired else 2) * (z * spread / target) ** 2))
     if guess > 1.2 * MOST_SEEDS:
         return None
@@ -197,7 +197,7 @@ def seeds_for_margin(
     n = 2
     for _ in range(50):
         freedom = arms * (n - 1)
-        t = float(stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(power, freedom))
+        t = float(scipy.stats.t.ppf(1 - alpha, freedom) + scipy.stats.t.ppf(power, freedom))
         wanted = max(2, math.ceil(arms * (t * spread / margin) ** 2))
         if wanted > 10_000:
             wanted = 10_001

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import expanded_level
@@ -151,7 +151,7 @@ def _step_ends(
     if math.isinf(value) or not np.isfinite(without).all():
         return min(float(low), value), max(float(high), value)  # the resamples hold "never" too
     se = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * se * math.sqrt(1 + n / seeds)
+    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, n - 1)) * se * math.sqrt(1 + n / seeds)
     return min(float(low), value * math.exp(-half)), max(float(high), value * math.exp(half))
 
 

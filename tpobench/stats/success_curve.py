@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from tpobench.stats.guard import Floats
 
@@ -118,7 +118,7 @@ def _curve(z: Floats, shape: Shape) -> tuple[Floats, Floats, Floats]:
 
 def interval(profile: Profile, best: float, confidence: float) -> tuple[float, float]:
     """All log p0* whose deviance is at most the chi-squared quantile, and the estimate."""
-    low, high = within(profile.log_p0, profile.deviance, float(stats.chi2.ppf(confidence, 1)))
+    low, high = within(profile.log_p0, profile.deviance, float(scipy.stats.chi2.ppf(confidence, 1)))
     return min(best, low), max(best, high)
 
 

@@ -9,12 +9,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tpobench.stats.draws import seeds_again
-from tpobench.stats.estimate import Estimate
+from tpobench.stats.estimate import Estimate, middle_mean
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
-from tpobench.stats.intervals import expanded_level, resampled_win_rates, separated, win_rate, wins
+from tpobench.stats.intervals import expanded_level, quantiles, resampled_win_rates, separated, win_rate, wins
 from tpobench.stats.permutation import random_labellings, smallest_p, tail_p, welch_t
 
 RESAMPLES = 9999
@@ -115,10 +114,8 @@ def suite_estimate(
         return _with(empty, "too few", f"{len(pooled)} runs: no IQM; need 4")
 
     def ends(_: Floats) -> tuple[float, float]:
-        low, high = np.quantile(
-            _aggregate(_resampled(scores, rng), statistic), [(1 - confidence) / 2, (1 + confidence) / 2]
-        )
-        return float(low), float(high)
+        drawn = _aggregate(_resampled(scores, rng), statistic)
+        return quantiles(drawn, (1 - confidence) / 2, (1 + confidence) / 2)
 
     value = float(_aggregate([x[None, :] for x in scores], statistic)[0])
     found = guarded_interval(ends, _within(scores), name="stratified bootstrap", around=value)
@@ -138,14 +135,14 @@ def _with(empty: SuiteEstimate, status: Status, reason: str) -> SuiteEstimate:
 
 
 def _resampled(scores: Sequence[Floats], rng: np.random.Generator) -> list[Floats]:
-    return [x[seeds_again(len(x), rng, DRAWS)] for x in scores]
+    return [x.take(seeds_again(len(x), rng, DRAWS)) for x in scores]
 
 
 def _aggregate(drawn: Sequence[Floats], statistic: Statistic) -> Floats:
     """One number per draw from (draws, n) scores of each task."""
     if statistic == "mean":
         return np.asarray(np.mean([x.mean(axis=1) for x in drawn], axis=0))
-    return np.asarray(stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1))
+    return middle_mean(np.concatenate(drawn, axis=1))
 
 
 def suite_compare(
@@ -235,8 +232,7 @@ def _difference_interval(
 
     def ends(_: Floats) -> tuple[float, float]:
         drawn = _aggregate(_resampled(x, rng), "mean") - _aggregate(_resampled(y, rng), "mean")
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
+        return quantiles(drawn, (1 - confidence) / 2, (1 + confidence) / 2)
 
     found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap", around=_difference(x, y))
     return found.low, found.high
@@ -282,8 +278,8 @@ def improvement_estimate(
     def ends(_: Floats) -> tuple[float, float]:
         drawn = np.mean([resampled_win_rates(won, rng, draws, paired=p) for won, p in each], axis=0)
         level = expanded_level(runs, confidence) if any(paired) else confidence
-        low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        return (float(1 - high), float(1 - low)) if swapped else (float(low), float(high))
+        low, high = quantiles(drawn, (1 - level) / 2, (1 + level) / 2)
+        return (1 - high, 1 - low) if swapped else (low, high)
 
     name = "stratified bootstrap"
     found = guarded_interval(ends, [0.0, 1.0], name=name, lowest=0.0, highest=1.0, around=value)
