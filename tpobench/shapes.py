@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from operator import le, lt
 from reprlib import repr as shown
 from typing import Any, get_type_hints
@@ -94,15 +94,20 @@ class Table:
         for key in self.needs:
             if key not in value:
                 return f"{path}{'.' if path else ''}{key} is missing"
+        known = self.known
         for key, inner in value.items():
-            check = self.needs.get(key) or self.may.get(key) or self.others
-            where = f"{path}.{key}" if path else key
+            check = known.get(key)
             if isinstance(check, Table):
-                if fault := check.fault(inner, where):
+                if fault := check.fault(inner, f"{path}.{key}" if path else key):
                     return fault
-            elif not (check(inner) and self.keys(key)):
-                return f"{brief(where)} is {shown(inner)}"
+            elif not (check(inner) if check else self.others(inner) and self.keys(key)):
+                return f"{brief(f'{path}.{key}' if path else key)} is {shown(inner)}"
         return ""
+
+    @cached_property
+    def known(self) -> Mapping[str, Check | Table]:
+        """What the fields of a known name hold."""
+        return {**self.may, **self.needs}
 
 
 def _search(value: Any) -> bool:

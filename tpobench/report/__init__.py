@@ -72,7 +72,7 @@ def write_report(
     how = Options(ci, paper_compat, diverged)
     suites, problems = _read(results, how)
     pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
-    drawn = _drawn(pictures, figure_formats, html="html" in formats)
+    drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
     report = _report(results, suites, problems, _noted(pictures, drawn, figure_formats), how)
     files = {f"report.{ENDINGS[name]}": WRITERS[name](report).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from tpobench.report.cells import Arm, Cell
 from tpobench.report.metrics import Metric, scale_of
-from tpobench.report.model import Table, TableCell
+from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.report.options import Options
 from tpobench.report.scores import iqm_of, mean_of, rate_of, steps_of, tail_of
 from tpobench.stats.censored import StepsEstimate, step_text
@@ -50,8 +49,8 @@ def _finals(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[TableCe
     scale, k = scale_of(r), int(below_threshold(values, r.solved).sum())
     rate = rate_of(k, n)
     found = [mean_of(values, how, r.worst), median_estimate(values), iqm_of(values), tail_of(values)]
-    mean, *others = (TableCell(mean_text(e, scale), data={"estimate": asdict(e)}) for e in found)
-    solved = TableCell(f"{k}/{n} {rate_text(rate)}", data={"count": k, "estimate": asdict(rate)})
+    mean, *others = (TableCell(mean_text(e, scale), data={"estimate": numbers_of(e)}) for e in found)
+    solved = TableCell(f"{k}/{n} {rate_text(rate)}", data={"count": k, "estimate": numbers_of(rate)})
     return TableCell(cell.label), TableCell(arm.algorithm), TableCell(str(n)), mean, solved, *others
 
 
@@ -69,7 +68,7 @@ def _times(cell: Cell, arm: Arm, metric: Metric) -> tuple[TableCell, ...]:
 
 
 def _entry(text: str, found: Estimate) -> TableCell:
-    data: dict[str, Any] = {"estimate": asdict(found)}
+    data: dict[str, Any] = {"estimate": numbers_of(found)}
     return TableCell(text, data=data)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from tpobench.printable import printable
 from tpobench.report.cells import Problem
@@ -84,6 +85,7 @@ def grouped(problems: Sequence[Problem]) -> list[tuple[str, str, str, str, str, 
     return [(k[0], k[1], k[2], ", ".join(map(str, sorted(v))), k[3], k[4]) for k, v in sorted(seeds.items())]
 
 
+@lru_cache(2**16)
 def md_escape(text: str) -> str:
     """Plain text on one line: no emphasis, links, tags, entities, formulas, headings, lists or cell borders.
 

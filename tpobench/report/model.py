@@ -21,6 +21,11 @@ class TableCell:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+def numbers_of(found: object) -> dict[str, Any]:
+    """The fields of an estimate or a comparison, by name: `asdict` would copy each of them deeply."""
+    return dict(vars(found))
+
+
 @dataclass(frozen=True)
 class Table:
     """Header, rows, what to read below it, and the signature of how it was computed."""

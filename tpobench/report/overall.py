@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 
 from tpobench import __version__
 from tpobench.report.cells import Cell
-from tpobench.report.model import Table, TableCell
+from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.report.options import Options
 from tpobench.report.scores import SEED, rate_of
 from tpobench.report.text import difference_text, seed_ranges, share_text
@@ -109,10 +108,10 @@ def _overall(
         iqm = _estimate(own, references, "iqm")
         solved = sum(int(below_threshold(own[c.label], c.reporting.solved).sum()) for c in cells if c.label in own)
         runs = sum(len(values) for values in own.values())
-        mean = TableCell(score_text(means[name]), name in tied, name == leader, {"estimate": asdict(means[name])})
-        share = f"{solved}/{runs}"
-        rows.append((TableCell(name), mean, TableCell(score_text(iqm), data={"estimate": asdict(iqm)}),
-                     TableCell(share, data={"count": solved, "estimate": asdict(rate_of(solved, runs))})))  # fmt: skip
+        mean = TableCell(score_text(means[name]), name in tied, name == leader, {"estimate": numbers_of(means[name])})
+        middle = TableCell(score_text(iqm), data={"estimate": numbers_of(iqm)})
+        share = {"count": solved, "estimate": numbers_of(rate_of(solved, runs))}
+        rows.append((TableCell(name), mean, middle, TableCell(f"{solved}/{runs}", data=share)))
     return tuple(rows)
 
 
@@ -135,7 +134,7 @@ def score_pair(pair: Pair, c: SuiteComparison, view: Comparison) -> tuple[TableC
         *pair, difference_text(c.difference, c.low, c.high), share_text(c.better, None, None), p_text(c.p),
         p_text(view.adjusted), str(view.family) if c.p is not None else "", view.verdict(),
     )  # fmt: skip
-    data = {**asdict(c), "adjusted": view.adjusted, "family": view.family}
+    data = {**numbers_of(c), "adjusted": view.adjusted, "family": view.family}
     return (*(TableCell(t) for t in texts[:-1]), TableCell(texts[-1], data=data))
 
 

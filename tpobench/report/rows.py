@@ -11,7 +11,7 @@ import numpy as np
 from tpobench.report.cells import Arm, Cell
 from tpobench.report.families import compare_rules
 from tpobench.report.metrics import Metric, scale_of
-from tpobench.report.model import TableCell
+from tpobench.report.model import TableCell, numbers_of
 from tpobench.report.options import Options
 from tpobench.report.scores import mean_of, rate_of, steps_of
 from tpobench.stats.censored import steps_text
@@ -78,12 +78,12 @@ def _entry(cell: Cell, name: str, metric: Metric, how: Options, *, best: bool, l
 def _mean_entry(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[str, dict[str, Any]]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
     found, scored, dropped = mean_of(values, how, r.worst), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
-    data: dict[str, Any] = {"estimate": asdict(found), "diverged": scored + dropped}
+    data: dict[str, Any] = {"estimate": numbers_of(found), "diverged": scored + dropped}
     text = mean_text(found, scale_of(r), diverged=scored + dropped, worst=r.worst, lost=dropped)
     if metric.kind != "final":
         return text, data
     k = int(below_threshold(values, r.solved).sum())
-    data["solved"] = {"count": k, **asdict(rate_of(k, n))}
+    data["solved"] = {"count": k, **numbers_of(rate_of(k, n))}
     return text if scored == n else f"{text}; {k}/{n} solved", data
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from tpobench import __version__
 from tpobench.report.cells import Cell
 from tpobench.report.metrics import Metric, scale_of
-from tpobench.report.model import Table, TableCell
+from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.report.options import Options
 from tpobench.report.rows import Row
 from tpobench.report.scores import SEED, mean_of
@@ -88,7 +87,7 @@ def comparison_cells(
         "" if none else p_text(shown.p), "" if none else p_text(shown.adjusted), least_text(shown.smallest),
         str(shown.family) if shown.p is not None else "",
     )  # fmt: skip
-    return (*map(TableCell, texts), TableCell(verdict, data=asdict(shown)))
+    return (*map(TableCell, texts), TableCell(verdict, data=numbers_of(shown)))
 
 
 def _seeds(cell: Cell, pair: tuple[str, str], c: Comparison) -> str:

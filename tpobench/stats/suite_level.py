@@ -217,7 +217,7 @@ def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> F
     pooled = pooled - pooled.mean()
     observed = np.repeat([1.0, 0.0], [len(x), len(y)])[None, :]
     labels = random_labellings(len(pooled), len(x), rng, resamples)
-    t = np.round(welch_t(np.concatenate([observed, labels]), pooled), 9)
+    t = np.round(np.concatenate([welch_t(observed, pooled), welch_t(labels, pooled)]), 9)
     finite = np.abs(t[np.isfinite(t)])
     bound = max(float(finite.max()) if len(finite) else 1.0, 1.0)
     return np.asarray(np.clip(t, -bound, bound))
