@@ -6,6 +6,7 @@ and labels over and over.  A table that was drawn is remembered, with the state 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 Table = NDArray[Any]
 MOST_BYTES = 2**27  # of tables remembered; those beyond are drawn each time
+PART = 2**16  # numbers
 
 
 class _Memory:
@@ -44,6 +46,11 @@ def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> 
         _memory.tables[key] = table, dict(rng.bit_generator.state)
         _memory.nbytes += table.nbytes
     return table
+
+
+def in_parts(table: Table) -> list[Table]:
+    """The rows of a table in order, in parts whose floats fit a cache: all at once take thrice as long."""
+    return np.array_split(table, math.ceil(table.size / PART))
 
 
 def seeds_again(n: int, rng: np.random.Generator, draws: int) -> Table:

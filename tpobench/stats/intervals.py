@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tpobench.stats.draws import Table, drawn, seeds_again
+from tpobench.stats.draws import Table, drawn, in_parts, seeds_again
 from tpobench.stats.guard import Floats
 from tpobench.stats.permutation import in_order
 
@@ -51,7 +51,7 @@ def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[flo
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, equations 14.9 to 14.15.
     """
     n, value = len(x), x.mean()
-    means = x.take(seeds_again(n, rng, RESAMPLES)).mean(axis=-1)
+    means = over_resamples(x, lambda drawn: np.asarray(drawn.mean(axis=-1)), rng)
     share = (np.count_nonzero(means < value) + np.count_nonzero(means <= value)) / (2 * len(means))
     without = x[_others(n)].mean(axis=-1)
     influence = without.mean() - without
@@ -94,8 +94,12 @@ def percentile_interval(
     x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator, level: float
 ) -> tuple[float, float]:
     """Percentiles of a statistic over resampled seeds; `statistic` reduces (draws, n) to (draws,)."""
-    resampled = statistic(x.take(seeds_again(len(x), rng, RESAMPLES)))
-    return quantiles(resampled, (1 - level) / 2, (1 + level) / 2)
+    return quantiles(over_resamples(x, statistic, rng), (1 - level) / 2, (1 + level) / 2)
+
+
+def over_resamples(x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator) -> Floats:
+    """A statistic, which reduces (draws, n) to (draws,), of seeds resampled with replacement."""
+    return np.concatenate([statistic(x.take(part)) for part in in_parts(seeds_again(len(x), rng, RESAMPLES))])
 
 
 def bootstrap_t_interval(x: Floats, rng: np.random.Generator, confidence: float) -> tuple[float, float]:

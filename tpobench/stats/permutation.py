@@ -35,7 +35,12 @@ def _all_signs(n: int) -> Floats:
 
 def random_labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> Floats:
     """Rows of 0/1 with n ones at random places: (resamples, total)."""
-    return drawn(rng, _random_labels, total, n, resamples).astype(np.float64)
+    return label_table(total, n, rng, resamples).astype(np.float64)
+
+
+def label_table(total: int, n: int, rng: np.random.Generator, resamples: int) -> Table:
+    """`random_labellings` in bytes, of which many tables can be remembered."""
+    return drawn(rng, _random_labels, total, n, resamples)
 
 
 def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:

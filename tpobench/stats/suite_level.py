@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.stats.draws import seeds_again
+from tpobench.stats.draws import in_parts, seeds_again
 from tpobench.stats.estimate import Estimate, middle_mean
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
 from tpobench.stats.intervals import expanded_level, quantiles, resampled_win_rates, separated, win_rate, wins
-from tpobench.stats.permutation import random_labellings, smallest_p, tail_p, welch_t
+from tpobench.stats.permutation import label_table, smallest_p, tail_p, welch_t
 
 RESAMPLES = 9999
 DRAWS = 2000
@@ -216,8 +216,8 @@ def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> F
     pooled = np.concatenate([x, y])
     pooled = pooled - pooled.mean()
     observed = np.repeat([1.0, 0.0], [len(x), len(y)])[None, :]
-    labels = random_labellings(len(pooled), len(x), rng, resamples)
-    t = np.round(np.concatenate([welch_t(observed, pooled), welch_t(labels, pooled)]), 9)
+    labels = in_parts(label_table(len(pooled), len(x), rng, resamples))
+    t = np.round(np.concatenate([welch_t(part.astype(np.float64), pooled) for part in (observed, *labels)]), 9)
     finite = np.abs(t[np.isfinite(t)])
     bound = max(float(finite.max()) if len(finite) else 1.0, 1.0)
     return np.asarray(np.clip(t, -bound, bound))
