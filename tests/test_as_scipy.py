@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tpobench.stats.estimate import median_estimate, middle_mean
-from tpobench.stats.intervals import quantiles, wilson_interval
+from tpobench.stats.estimate import median_estimate
+from tpobench.stats.intervals import RESAMPLES, ordered_interval, quantiles, wilson_interval
 from tpobench.stats.permutation import mann_whitney, ranks
 
 
@@ -51,11 +51,19 @@ def test_ranks():
         np.testing.assert_array_equal(ranks(pooled), stats.rankdata(pooled))
 
 
-def test_middle_mean():
-    """A quarter of the values, rounded down, is trimmed at each end."""
-    for x, _ in samples(30):
-        table = x[np.random.default_rng(0).integers(0, len(x), size=(50, len(x)))]
-        np.testing.assert_allclose(middle_mean(table), stats.trim_mean(table, 0.25, axis=1), rtol=1e-14)
+@pytest.mark.parametrize("n", [5, 20, 300])
+def test_trimmed_means(n):
+    """Percentiles of `trim_mean` and of the worst quarter of the same resamples, ties and seeds above a byte too."""
+    for digits in (1, 9):
+        x = np.round(np.random.default_rng(n).gamma(0.5, size=n), digits)
+        table = x[np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))]
+        for first, last, expected in (
+            (n // 4, n - n // 4, stats.trim_mean(table, 0.25, axis=1)),
+            (n - n // 4, n, np.sort(table, axis=1)[:, n - n // 4 :].mean(axis=1)),
+        ):
+            for _ in range(2):
+                found = ordered_interval(x, first, last, np.random.default_rng(0), 0.9)
+                assert found == pytest.approx(tuple(np.quantile(expected, [0.05, 0.95])), rel=1e-13)
 
 
 def test_quantiles():

@@ -60,3 +60,13 @@ def seeds_again(n: int, rng: np.random.Generator, draws: int) -> Table:
 
 def _seeds_again(rng: np.random.Generator, n: int, draws: int) -> Table:
     return rng.integers(0, n, size=(draws, n))
+
+
+def times_again(n: int, rng: np.random.Generator, draws: int) -> Table:
+    """How often each seed occurs in each of the resamples of `seeds_again`: (n, draws)."""
+    return drawn(rng, _times_again, n, draws)
+
+
+def _times_again(rng: np.random.Generator, n: int, draws: int) -> Table:
+    places = _seeds_again(rng, n, draws) * draws + np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=n * draws).reshape(n, draws)

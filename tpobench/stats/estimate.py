@@ -19,6 +19,7 @@ from tpobench.stats.intervals import (
     bca_interval,
     bootstrap_t_interval,
     expanded_level,
+    ordered_interval,
     percentile_interval,
     se_interval,
     standard_error,
@@ -142,13 +143,8 @@ def iqm_estimate(
 
     It hides failures of up to a quarter of the seeds: report it beside the solved rate only.
     """
-    return _resampled(values, "IQM", 4, middle_mean, rng, (lowest, highest), confidence)
-
-
-def middle_mean(x: Floats) -> Floats:
-    """Mean of the middle half of the last axis: floor(n / 4) values are left out at each end."""
-    n = x.shape[-1]
-    return np.asarray(np.sort(x, axis=-1)[..., n // 4 : n - n // 4].mean(axis=-1))
+    cut = np.size(values) // 4
+    return _resampled(values, "IQM", 4, slice(cut, np.size(values) - cut), rng, (lowest, highest), confidence)
 
 
 def tail_estimate(
@@ -163,12 +159,8 @@ def tail_estimate(
 
     Its interval (percentile bootstrap, expanded level) needs 20, and covers .65 to .89 there (docs/calibration.md).
     """
-
-    def worst(x: Floats) -> Floats:
-        k = math.ceil(x.shape[-1] / 4)
-        return np.asarray(np.sort(x, axis=-1)[..., -k:].mean(axis=-1))
-
-    found = _resampled(values, "CVaR25", 8, worst, rng, (lowest, highest), confidence)
+    n = np.size(values)
+    found = _resampled(values, "CVaR25", 8, slice(n - math.ceil(n / 4), n), rng, (lowest, highest), confidence)
     if found.status != "ok" or found.runs >= TAIL_INTERVAL:
         return found
     reason = f"n<{TAIL_INTERVAL}: no interval"
@@ -179,19 +171,19 @@ def _resampled(
     values: ArrayLike,
     name: str,
     least: int,
-    statistic: Callable[[Floats], Floats],
+    part: slice,
     rng: np.random.Generator,
     bounds: tuple[float, float],
     confidence: float,
 ) -> Estimate:
-    """A statistic of at least `least` seeds: below that it is not what its name says, so there is no value either."""
+    """Mean of a part of the sorted seeds; of fewer than `least` it is not what its name says, so there is no value."""
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
 
     def method(x: Floats) -> tuple[float, float]:
-        return percentile_interval(x, statistic, rng, expanded_level(n, confidence))
+        return ordered_interval(x, part.start, part.stop, rng, expanded_level(n, confidence))
 
-    value = float(statistic(x)) if n else math.nan
+    value = float(np.sort(x)[part].mean()) if n else math.nan
     lowest, highest = _range(x, *bounds)
     found = guarded_interval(method, x, name=name, lowest=lowest, highest=highest, around=value)
     if found.status in {"missing", "not finite"}:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tpobench.stats.draws import in_parts, seeds_again
-from tpobench.stats.estimate import Estimate, middle_mean
+from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
 from tpobench.stats.intervals import expanded_level, quantiles, resampled_win_rates, separated, win_rate, wins
 from tpobench.stats.permutation import label_table, smallest_p, tail_p, welch_t
@@ -142,7 +142,9 @@ def _aggregate(drawn: Sequence[Floats], statistic: Statistic) -> Floats:
     """One number per draw from (draws, n) scores of each task."""
     if statistic == "mean":
         return np.asarray(np.mean([x.mean(axis=1) for x in drawn], axis=0))
-    return middle_mean(np.concatenate(drawn, axis=1))
+    pooled = np.sort(np.concatenate(drawn, axis=1), axis=1)
+    cut = pooled.shape[1] // 4
+    return np.asarray(pooled[:, cut : pooled.shape[1] - cut].mean(axis=1))
 
 
 def suite_compare(
