@@ -309,9 +309,10 @@ def _scheme(records: list[Record]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _padded(values: Sequence[Any], length: int) -> list[float]:
-    found = [math.nan if v is None else float(v) for v in values]
-    return found + [math.nan] * (length - len(found))
+def _padded(values: Sequence[Any], length: int) -> Floats:
+    row = np.full(length, np.nan)
+    row[: len(values)] = np.array(values, dtype=np.float64)  # null is NaN
+    return row
 
 
 KNOWN_RULES = (

@@ -164,8 +164,11 @@ def difference_interval(
 
 
 def _correlation(x: Floats, y: Floats) -> float | None:
-    varied = x.min() < x.max() and y.min() < y.max()
-    return float(np.corrcoef(x, y)[0, 1]) if varied else None
+    """Pearson's r; None where an arm does not vary."""
+    if x.min() == x.max() or y.min() == y.max():
+        return None
+    u, v = x - x.mean(), y - y.mean()
+    return float(np.clip(u @ v / (math.sqrt(u @ u) * math.sqrt(v @ v)), -1, 1))
 
 
 def compare_all(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Table = NDArray[Any]
 MOST_BYTES = 2**27  # of tables remembered; those beyond are drawn each time
-PART = 2**16  # numbers
+PART = 2**17  # numbers
 
 
 class _Memory:

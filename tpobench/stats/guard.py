@@ -86,7 +86,8 @@ def guarded_interval(
     n = min(len(x) for x in data)
     if n == 1 < least:
         return Interval(None, None, "single", "1 seed: no uncertainty")
-    if not constant and all(x.min() == x.max() for x in data):
+    ends = [(float(x.min()), float(x.max())) for x in data]
+    if not constant and all(a == b for a, b in ends):
         return Interval(None, None, "constant", f"all {n} seeds identical: no interval")
     if n < least:
         return Interval(None, None, "too few", f"{n} seeds: no {name or 'such'} interval; need {least}")
@@ -95,7 +96,7 @@ def guarded_interval(
     low, high = found or (math.nan, math.nan)
     low, high = max(float(low), lowest), min(float(high), highest)
     if around is not None:
-        rounding = 1e-12 * max(float(np.abs(x).max()) for x in data)
+        rounding = 1e-12 * max(max(-a, b) for a, b in ends)
         low = min(low, around) if abs(low - around) <= rounding else low
         high = max(high, around) if abs(high - around) <= rounding else high
     bad = math.isnan(low) or math.isnan(high) or low > high
@@ -175,7 +176,7 @@ def _missing(data: Sequence[Floats]) -> tuple[Status, str] | None:
 
 
 def _lost(data: Sequence[Floats], *, infinite: bool) -> int:
-    return sum(int((np.isnan(x) if infinite else ~np.isfinite(x)).sum()) for x in data)
+    return sum(int(np.count_nonzero(np.isnan(x) if infinite else ~np.isfinite(x))) for x in data)
 
 
 def _not_finite(data: Sequence[Floats], *, infinite: bool) -> tuple[Status, str] | None:
