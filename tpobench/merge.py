@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from tpobench.records import (
     require_ours,
     require_readable,
     set_aside,
-    sort_key,
     sources,
     write_plan,
     write_source,
@@ -130,7 +130,7 @@ def unite(target: Path, found: Sequence[Source]) -> Merged:
     located = [one for source in found for one in source.located]
     chosen = _choose(located)
     _require_one_definition(chosen.values())
-    records = sorted((one.record for one in chosen.values()), key=sort_key)
+    records = sorted((one.record for one in chosen.values()), key=attrgetter("order"))
     plan = _one_plan(found)
     return Merged(target, tuple(records), tuple(found), suites[0][0] if suites else None, plan)
 

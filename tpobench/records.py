@@ -18,6 +18,8 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,6 +83,12 @@ class RunRecord:
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @cached_property
+    def order(self) -> tuple[str, str, str, str, int, str]:
+        """Reading order: suite, cell, matching, rule, seed."""
+        s = self.spec
+        return str(s["suite"]), canonical(s["cell"]), str(s["matching"]), str(s["algorithm"]), int(s["seed"]), self.id
 
     def to_line(self) -> str:
         """Canonical JSON, one line."""
@@ -290,7 +298,7 @@ class Store:
             except OSError as error:
                 msg = f"{path} cannot be read: {error.strerror or error}; repair it or delete it, its run is due again"
                 raise CorruptResults(msg) from error
-        return sorted(records, key=sort_key), damaged
+        return sorted(records, key=attrgetter("order")), damaged
 
     def quarantine(self, path: Path) -> None:
         """Move a damaged record out of the way, beside those that were moved before."""
@@ -347,12 +355,6 @@ def _flat(suite: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _show(flat: Mapping[str, Any], key: str) -> str:
     return brief(canonical(flat[key])) if key in flat else "its default"
-
-
-def sort_key(record: RunRecord) -> tuple[str, str, str, str, int, str]:
-    """Reading order: suite, cell, matching, rule, seed."""
-    s = record.spec
-    return str(s["suite"]), canonical(s["cell"]), str(s["matching"]), str(s["algorithm"]), int(s["seed"]), record.id
 
 
 def load_packed(path: Path) -> tuple[list[RunRecord], int]:
@@ -418,7 +420,7 @@ def merge_copies(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
                 )
                 raise CorruptResults(msg)
         merged[record.id] = record
-    return {r.id: r for r in sorted(merged.values(), key=sort_key)}
+    return {r.id: r for r in sorted(merged.values(), key=attrgetter("order"))}
 
 
 class Packed(NamedTuple):

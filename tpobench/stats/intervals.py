@@ -83,11 +83,11 @@ def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
 
 def resampled_counts(n: int, rng: np.random.Generator, draws: int = RESAMPLES) -> Floats:
     """How often each of n seeds occurs in each bootstrap resample: (draws, n)."""
-    return drawn(rng, _counts, n, draws)
+    return drawn(rng, _counts, n, draws).astype(np.float64)
 
 
 def _counts(rng: np.random.Generator, n: int, draws: int) -> Table:
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws)
 
 
 def percentile_interval(
