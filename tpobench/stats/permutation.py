@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from tpobench.stats.draws import Table, drawn
+from tpobench.stats.draws import Table, drawn, in_parts
 from tpobench.stats.guard import Floats
 
 RESAMPLES = 9999
@@ -56,15 +56,17 @@ def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> 
     return (_all_labellings(total, n) if exact else random_labellings(total, n, rng, resamples)), exact
 
 
-def welch_t(labels: Floats, pooled: Floats) -> Floats:
+def welch_t(labels: Table, pooled: Floats) -> Floats:
     """Welch's t for each row of 0/1 labels (and each column of `pooled`), from sums alone.
 
     +-inf at perfect separation of two constants, 0 where means and variances are all equal.
     """
-    n = labels[0].sum()
+    n = float(labels[0].sum())
     m = len(pooled) - n
     total, squares = pooled.sum(axis=0), (pooled**2).sum(axis=0)
-    sum_x, squares_x = labels @ pooled, labels @ pooled**2
+    moments = np.stack([pooled, pooled**2], axis=1)
+    sums = [part.astype(np.float64) @ moments.reshape(len(pooled), -1) for part in in_parts(labels)]
+    sum_x, squares_x = np.moveaxis(np.concatenate(sums).reshape(len(labels), *moments.shape[1:]), 1, 0)
     mean_x, mean_y = sum_x / n, (total - sum_x) / m
     variance = np.maximum(squares_x / n - mean_x**2, 0) / (n - 1)
     variance = variance + np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)

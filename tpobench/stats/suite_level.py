@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.stats.draws import in_parts, seeds_again
+from tpobench.stats.draws import seeds_again
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
 from tpobench.stats.intervals import expanded_level, quantiles, resampled_win_rates, separated, win_rate, wins
@@ -217,9 +217,9 @@ def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> F
     """Welch's t as observed and under shuffled labels; infinite ones at the largest finite size of the task."""
     pooled = np.concatenate([x, y])
     pooled = pooled - pooled.mean()
-    observed = np.repeat([1.0, 0.0], [len(x), len(y)])[None, :]
-    labels = in_parts(label_table(len(pooled), len(x), rng, resamples))
-    t = np.round(np.concatenate([welch_t(part.astype(np.float64), pooled) for part in (observed, *labels)]), 9)
+    observed = np.repeat([[True, False]], [len(x), len(y)], axis=1)
+    labels = label_table(len(pooled), len(x), rng, resamples)
+    t = np.round(welch_t(np.concatenate([observed, labels]), pooled), 9)
     finite = np.abs(t[np.isfinite(t)])
     bound = max(float(finite.max()) if len(finite) else 1.0, 1.0)
     return np.asarray(np.clip(t, -bound, bound))
