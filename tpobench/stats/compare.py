@@ -123,13 +123,7 @@ def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resam
             lambda u, v: rank_permutation(u, v, rng, resamples), x, y, name="rank-permutation", smallest=least
         )
     if rank:  # asymptotic with the correction for ties; exact above, where few seeds would strain it
-        return guarded_test(
-            mann_whitney,
-            x,
-            y,
-            name="mann-whitney",
-            smallest=least,
-        )
+        return guarded_test(mann_whitney, x, y, name="mann-whitney", smallest=least)
     if paired:
         return guarded_test(
             lambda u, v: sign_flip(u - v, rng, resamples), x, y, name="sign-flip", paired=True, smallest=least

@@ -61,7 +61,7 @@ def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[flo
     return quantiles(means, special.ndtr(low), special.ndtr(high))
 
 
-@lru_cache
+@lru_cache(4)
 def _others(n: int) -> NDArray[np.intp]:
     """For each of n seeds the n - 1 others: (n, n - 1)."""
     return np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
