@@ -67,8 +67,9 @@ def test_trimmed_means(n):
 
 
 def test_quantiles():
-    """Numpy's interpolation to the last bit, NaN left out; no ends at a share that is NaN."""
+    """Numpy's interpolation to the last bit, NaN left out; no ends at a share that is NaN, and none of NaN alone."""
     for x, _ in samples(60):
         for low, high in ((0.025, 0.975), (0.31, 0.31), (0.0, 1.0)):
             assert quantiles(np.append(x, math.nan), low, high) == tuple(np.quantile(x, [low, high]))
     assert np.isnan(quantiles(np.arange(9.0), math.nan, 0.9)).all()
+    assert np.isnan(quantiles(np.full(9, math.nan), 0.1, 0.9)).all()

@@ -69,9 +69,9 @@ def _others(n: int) -> NDArray[np.intp]:
 
 def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
     """Two quantiles as of `np.nanquantile`, which takes four times as long."""
-    if math.isnan(low) or math.isnan(high):
-        return math.nan, math.nan
     ordered = np.sort(values[~np.isnan(values)])
+    if math.isnan(low) or math.isnan(high) or not len(ordered):
+        return math.nan, math.nan
 
     def at(share: float) -> float:
         below, part = divmod(float(share) * (len(ordered) - 1), 1)
