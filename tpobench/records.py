@@ -476,8 +476,8 @@ def write_plan(path: Path, plan: Mapping[str, Any] | None, *, force: bool) -> li
     copies = []
     if path.is_file():
         try:
-            old = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
+            old = parse_json(path.read_text(encoding="utf-8"))
+        except ValueError:
             old = None
         if old == plan:
             return []

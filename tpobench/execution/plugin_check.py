@@ -13,17 +13,16 @@ import queue
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tpobench.errors import UsageError, WorkersBroken
+from tpobench.execution.children import boot, child_command, signal_name
 from tpobench.execution.plugins import Plugin, catalogue_kept, load_plugin
 from tpobench.execution.undisturbed import undisturbed
 from tpobench.execution.units import duration, size
@@ -38,9 +37,6 @@ CHECK_S = 20.0  # loading the plugins and trying their rules, which takes a seco
 MEMORY_BYTES = 4 * 2**30
 POLL_S = 0.05
 LAST_S = 1.0  # for processes and words that are about to end
-BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tpobench.execution.plugin_check import main; main()"
-)
 
 _passed: set[tuple[str, str]] = set()  # path and version of plugins that were tried in this process's name
 
@@ -101,15 +97,7 @@ class _Child:
         self._log, self._token, self._doing = log, secrets.token_hex(8), ""
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter
-                [
-                    sys.executable,
-                    "-P",
-                    "-X",
-                    "utf8",
-                    "-c",
-                    BOOT,
-                    json.dumps([str(Path(p).absolute()) for p in sys.path]),
-                ],
+                child_command(boot("tpobench.execution.plugin_check")),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -214,9 +202,7 @@ class _Child:
 
 
 def _end(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"exit code {code}" if code >= 0 else signal_name(-code)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import queue
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
+from tpobench.execution.children import boot, child_command, signal_name
 from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.machine import memory_bytes
 from tpobench.execution.plugins import Plugin
@@ -44,13 +43,11 @@ LOG_BYTES = 16 * 2**20
 PIECE_BYTES = 2**16  # of a line, whose end may never come
 NO_ANSWER = (ValueError, TypeError, KeyError, RecursionError, DamagedRecord, CorruptResults)
 MEMORY_SHARE = 0.9  # of the machine, all slots together
+BOOT = boot("tpobench.execution.worker")
 
 # Linux ties PR_SET_PDEATHSIG to the thread that started the child, so all are started by one thread that lives as long
 # as this process.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="tpobench-starter")
-
-# A child imports what its parent would import, whatever the working directory holds.
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tpobench.execution.worker import main; main()"
 
 
 class SlotPool:
@@ -252,7 +249,7 @@ class Slot:
             pinned |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
             pinned |= {} if self.device is None else {"CUDA_VISIBLE_DEVICES": str(self.device)}
         return subprocess.Popen(  # noqa: S603 - this interpreter, and a job that is data
-            [sys.executable, "-P", "-X", "utf8", "-c", BOOT, json.dumps([str(Path(p).absolute()) for p in sys.path])],
+            child_command(BOOT),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -369,9 +366,8 @@ def _death(process: subprocess.Popen[bytes]) -> str:
         return "the process closed its output"
     if code >= 0:
         return f"the process exited with code {code} and no result"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     hint = "; if nobody did, the machine ran out of memory" if -code == signal.SIGKILL else ""
-    return f"the process was killed by {name}{hint}"
+    return f"the process was killed by {signal_name(-code)}{hint}"
 
 
 def _with_log(record: RunRecord, lines: list[str]) -> RunRecord:

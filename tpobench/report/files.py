@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tpobench.errors import StorageFull, UsageError
+from tpobench.limits import parse_json
 from tpobench.records import set_aside, write_atomically
 
 MANIFEST = ".tpobench-report.json"
@@ -88,10 +89,10 @@ def _hash(content: bytes) -> str:
 def _read_manifest(out: Path) -> tuple[dict[str, list[str]], str]:
     """The hashes of each file that reports wrote, and what the last one was about; nothing where that is damaged."""
     try:
-        found: Any = json.loads((out / MANIFEST).read_bytes())
+        found: Any = parse_json((out / MANIFEST).read_text(encoding="utf-8"))
         names = {str(name): [str(h) for h in hashes] for name, hashes in found["files"].items()}
         about = str(found["about"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, ""
     below = {
         n: h for n, h in names.items() if not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts
