@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from documents import fill, markdown
 
-from tpobench.results import load_results
+from tpobench.records.results import load_results
 from tpobench.stats.estimate import mean_estimate
 from tpobench.stats.multiplicity import holm
 from tpobench.stats.permutation import curve_permutation, rank_permutation, studentized_permutation

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import joblib
 import numpy as np
 
-from tpobench.bisection import walk
 from tpobench.stats.breaking_point import BreakingPoint, breaking_point, compare_points
 from tpobench.stats.success_curve import Level
+from tpobench.suites.search import walk
 
 LENGTHS = tuple(range(2, 11))  # levels of p0 = 2^-length
 CURVES: dict[str, Callable[[float], float]] = {

@@ -25,7 +25,7 @@ from calibration_tables import into_document, table
 from calibration_tests import SIZES, boschloo_rates, error_rate, nulls
 
 import tpobench
-from tpobench.suite import load_suite
+from tpobench.suites.load import load_suite
 
 Rows = list[dict[str, Any]]
 

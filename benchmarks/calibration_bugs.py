@@ -20,13 +20,13 @@ from calibration_populations import stream
 from tpobench.check.arms import by_arm
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate, GateCell, gate_cells
+from tpobench.children import pin_threads
 from tpobench.execution.job import Message, train_job
-from tpobench.execution.plugins import load_plugin, read_plugin
-from tpobench.execution.worker import pin_threads
-from tpobench.plan import Job, RunSpec, plan_runs
-from tpobench.records import RunRecord
+from tpobench.planning.plan import Job, RunSpec, plan_runs
+from tpobench.plugins.load import load_plugin, read_plugin
+from tpobench.records.store import RunRecord
 from tpobench.stats.gate import CellEvidence, GatePlan, Verdict, decide
-from tpobench.suite import Suite
+from tpobench.suites.load import Suite
 
 FOLDER = Path(__file__).parent / "bugs"
 SCREEN = RESERVE = 10

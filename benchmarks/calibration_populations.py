@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tpobench.check.arms import by_arm
-from tpobench.results import final_value, load_results
+from tpobench.records.results import final_value, load_results
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.estimate import area_under_curve, final_window
 

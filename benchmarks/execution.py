@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tpobench.execution import Inline, Local, execute
 from tpobench.execution.slots import SlotPool
-from tpobench.plan import plan_runs
-from tpobench.records import Store
-from tpobench.suite import load_suite
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import Store
+from tpobench.suites.load import load_suite
 
 REPEATS = 3
 

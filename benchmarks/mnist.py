@@ -17,14 +17,14 @@ import time
 import torch
 from clock import Laps, matmul_peak
 
-from tpobench import data
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
+from tpobench.data import files as data
 from tpobench.policies.mlp import Shape
+from tpobench.policies.noise import Noise
 from tpobench.tasks.mnist import Inputs, MnistTask
 from tpobench.tasks.settings import MnistSettings
 from tpobench.tasks.task import Step
-from tpobench.train import finite_seeds, loss_gradient, make_optimizer
+from tpobench.training.loop import finite_seeds, loss_gradient, make_optimizer
 
 RULES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg", "ce")
 PARTS = ("images", "forward", "draw", "credit", "backward", "optimizer")

@@ -17,9 +17,9 @@ import torch
 from mnist import data_sha256
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
-from tpobench.optimizers import Adam
 from tpobench.policies.mlp import Layers, MLPPolicy
+from tpobench.policies.noise import Noise
+from tpobench.policies.optimizers import Adam
 from tpobench.tasks.mnist import MnistTask
 from tpobench.tasks.settings import MnistSettings
 

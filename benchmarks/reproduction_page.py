@@ -17,9 +17,9 @@ from typing import Any
 
 from documents import fill, markdown
 
+from tpobench.paper.items import ITEMS
+from tpobench.paper.scorecards.texts import counted
 from tpobench.report.markdown import md_escape
-from tpobench.report.scorecards.texts import counted
-from tpobench.reproduce.items import ITEMS
 
 BEGIN, END = "<!-- scorecard: made by benchmarks/reproduction_page.py -->", "<!-- end of scorecard -->"
 SCALES = {"paper": "", "quick": "-quick"}

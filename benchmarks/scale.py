@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 from documents import markdown
 
 if TYPE_CHECKING:
-    from tpobench.plan import Job, Plan
-    from tpobench.records import RunRecord
-    from tpobench.train import Measurement
+    from tpobench.planning.plan import Job, Plan
+    from tpobench.records.store import RunRecord
+    from tpobench.training.loop import Measurement
 
 RULES = ("tpo", "grpo", "dg", "group_pg", "reinforce")
 POINTS = 31  # recorded updates of a curve: 0, 5, ..., 150
@@ -103,9 +103,9 @@ def timed(words: Sequence[str]) -> str:
 
 def make(folder: Path, size: int, seeds: int) -> None:
     """The records: a run directory, a packed copy, ten packed parts, and another draw of all of them."""
-    from tpobench.plan import plan_runs
-    from tpobench.records import Store, write_packed
-    from tpobench.suite import load_suite
+    from tpobench.planning.plan import plan_runs
+    from tpobench.records.store import Store, write_packed
+    from tpobench.suites.load import load_suite
 
     folder.mkdir(parents=True)
     cells = -(-size // (len(RULES) * seeds))
@@ -143,7 +143,7 @@ def curves(job: Job, draw: int) -> Iterator[Measurement]:
     """Errors that fall at a pace of the rule and of the seed, from 1 - 1/arms on."""
     import numpy as np
 
-    from tpobench.train import Measurement
+    from tpobench.training.loop import Measurement
 
     spec, S = job.specs[0], len(job.seeds)
     rng = np.random.default_rng(zlib.crc32(f"{spec.cell} {spec.algorithm} {draw}".encode()))

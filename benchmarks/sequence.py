@@ -20,7 +20,7 @@ import torch
 from clock import Laps, matmul_peak
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import HIDDEN, LAYERS, MODEL
 from tpobench.tasks.rewards import target_tokens
@@ -28,7 +28,7 @@ from tpobench.tasks.sequence import Inputs, SequenceTask
 from tpobench.tasks.settings import SequenceSettings, TokensSettings
 from tpobench.tasks.task import Rollout
 from tpobench.tasks.tokens import TokensTask
-from tpobench.train import contributing_rows, make_optimizer
+from tpobench.training.loop import contributing_rows, make_optimizer
 
 MULTIPLY_ADDS_PER_TOKEN = LAYERS * (4 * MODEL * MODEL + 2 * MODEL * HIDDEN)
 SHAPES = [

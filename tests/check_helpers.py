@@ -42,7 +42,7 @@ class Bench:
         self.monkeypatch, self.capsys, self.folder = monkeypatch, capsys, folder
         self.quality = {}  # rule -> function of the seed that is added to its error from the middle on
         self.trained = []  # (rule, seeds) of every job
-        monkeypatch.setattr("tpobench.train.train", self.train)
+        monkeypatch.setattr("tpobench.training.loop.train", self.train)
 
     def train(self, job, begin):
         """Error 1 in the first half of the updates, 0.3 + noise + what `quality` adds in the second."""

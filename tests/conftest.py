@@ -8,7 +8,7 @@ import pytest
 from record_helpers import command
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.execution import plugins
+from tpobench.plugins import load as plugins
 
 # What a shell, a terminal or a workflow tells this program and its children; a test says itself what it needs.
 TOLD = re.compile(

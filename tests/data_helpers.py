@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from tpobench.data import CATALOG, DataFile
+from tpobench.data.files import CATALOG, DataFile
 
 SIZES = {"train": 30, "t10k": 20}  # images
 PIXELS = 6  # a side

@@ -14,9 +14,10 @@ from typing import Self
 
 import psutil
 
-from tpobench.plan import plan_runs
-from tpobench.records import Store, canonical
-from tpobench.suite import build_suite
+from tpobench.identity import canonical
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import Store
+from tpobench.suites.load import build_suite
 
 RULES = Path(__file__).parent / "faulty_rules.py"
 SUITE = """
@@ -47,7 +48,7 @@ def plan(rules, seeds, seed_batch=1, **training):
     """Runs of suite "faults"."""
     import tomllib
 
-    from tpobench.execution.plugins import load_plugins
+    from tpobench.plugins.load import load_plugins
 
     load_plugins([RULES])
     document = tomllib.loads(SUITE.format(seed_batch=seed_batch))

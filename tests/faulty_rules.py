@@ -29,8 +29,8 @@ HOUR_S = 3600
 @cache
 def trajectories():
     """log pi of every context, arm and seed before each update of `clean`: (updates, seeds, contexts * arms)."""
-    from tpobench.optimizers import NormalizedStep
-    from tpobench.train import loss_gradient, make_task
+    from tpobench.policies.optimizers import NormalizedStep
+    from tpobench.training.loop import loss_gradient, make_task
 
     task = make_task("faults", TASK, SEEDS, dtype="float32", device="cpu")
     policy, clean = task.make_policy(), Algorithm("_", centred, policy_gradient, compares="candidates", paper="none")

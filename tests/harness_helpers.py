@@ -5,12 +5,12 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
-from tpobench.plan import plan_runs
-from tpobench.suite import build_suite, load_suite
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import build_suite, load_suite
 
 
 class Row(NamedTuple):
-    """The shape of tpobench.train.Measurement."""
+    """The shape of tpobench.training.loop.Measurement."""
 
     step: int
     interactions: int
@@ -70,7 +70,7 @@ def noted_runs(monkeypatch, train):
         seen.extend((job.specs[0].algorithm, job.specs[0].task["arms"], s.seed) for s in job.specs)
         return train(job, begin)
 
-    monkeypatch.setattr("tpobench.train.train", noting)
+    monkeypatch.setattr("tpobench.training.loop.train", noting)
     return seen
 
 

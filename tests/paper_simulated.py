@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from simulated import REPORTING, record
 
-from tpobench.results import Results
+from tpobench.records.results import Results
 
 SEQUENCE = ("tpo", "grpo", "grpo_no_kl", "grpo_masked", "ppo", "dg")
 TOKENS = ("tpo_token", "grpo_token", "dg", "ppo")

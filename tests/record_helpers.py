@@ -3,8 +3,8 @@
 import dataclasses
 import json
 
-from tpobench.plan import spec_id
-from tpobench.records import RunRecord, Store, write_packed
+from tpobench.identity import spec_id
+from tpobench.records.store import RunRecord, Store, write_packed
 
 REPORTING = {
     "title": "tiny", "metric": "error", "direction": "min", "window": 1, "worst": 1.0, "log": False,

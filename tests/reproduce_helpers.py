@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from harness_helpers import document, sequence_document
 
-from tpobench.plan import plan_runs
-from tpobench.records import RunRecord
-from tpobench.reproduce.evidence import gather
-from tpobench.suite import build_suite
+from tpobench.paper.evidence import gather
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import RunRecord
+from tpobench.suites.load import build_suite
 
 STEPS = 20
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tpobench.records import RunRecord
-from tpobench.results import Results
+from tpobench.records.results import Results
+from tpobench.records.store import RunRecord
 
 REPORTING = {
     "metric": "error", "window": 5, "thresholds": [0.1, 0.01], "persist": 3, "solved": 0.05, "worst": 1.0,

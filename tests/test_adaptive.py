@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from harness_helpers import Row, document, noted_runs, suite
 
-from tpobench.adaptive import decision_rows, make_plan, next_runs, read_plan, seeds_of, states
 from tpobench.errors import CorruptResults, UsageError
 from tpobench.execution import Inline, execute
-from tpobench.plan import plan_runs
-from tpobench.records import Store
+from tpobench.planning.looks import decision_rows, make_plan, next_runs, seeds_of, states
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import Store, read_plan
 
 LEVEL = {"tpo": 0.1, "dg": 0.1, "reinforce": 0.6}
 
@@ -125,7 +125,7 @@ def test_the_plan_is_there_before_any_record(tpobench, tmp_path, monkeypatch):
             assert not list((folder / "runs").glob("*/*.json"))
         return noisy_train(job)
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     code, _, err = tpobench("run", "--seeds", "adaptive:8x3")
     assert code == 0
     assert seen == [(folder / "plan.json").read_bytes()]
@@ -172,7 +172,7 @@ def test_an_interrupted_run_takes_the_same_looks_and_decisions(tpobench, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return noisy_train(job)
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     code, out, err = tpobench("run", "--seeds", "adaptive:8x3", "--json", "--name", "cut")
     stopped = json.loads(out)["suites"][0]
     assert (code, len(trained)) == (130, 55)
@@ -193,7 +193,7 @@ def test_a_failed_run_keeps_its_cell_waiting_and_the_others_go_on(tpobench, monk
             raise ValueError(msg)
         return noisy_train(job)
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     code, out, err = tpobench("run", "--seeds", "adaptive:8x3", "--json")
     (answer,) = json.loads(out)["suites"]
     looks = {(r["cell"]["arms"], r["a"], r["b"]): r["look"] for r in answer["adaptive"]["decisions"]}
@@ -201,7 +201,7 @@ def test_a_failed_run_keeps_its_cell_waiting_and_the_others_go_on(tpobench, monk
     assert (looks[5, "tpo", "dg"], looks[6, "tpo", "dg"]) == (3, 0)
     assert answer["failed"][0]["attempts"] == 1
     assert err.splitlines()[-1].startswith("tpobench: 1 runs failed, the first: dg seed 3 failed")
-    monkeypatch.setattr("tpobench.train.train", noisy_train)
+    monkeypatch.setattr("tpobench.training.loop.train", noisy_train)
     code, out, _ = tpobench("run", "--seeds", "adaptive:8x3", "--json")
     assert (code, json.loads(out)["suites"][0]["adaptive"]["done"]) == (0, True)
 
@@ -216,7 +216,7 @@ def test_damaged_and_given_up_runs_are_said_once(tpobench, monkeypatch, tmp_path
         msg = f"{job.key} is unlucky"
         raise ValueError(msg)
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     for damaged in (1, 0):
         code, out, err = tpobench("run", "--seeds", "adaptive:8x3", "--json", "--max-attempts", "1")
         (answer,) = json.loads(out)["suites"]
@@ -228,7 +228,7 @@ def test_damaged_and_given_up_runs_are_said_once(tpobench, monkeypatch, tmp_path
             "the same command with --retry-failed goes on from there"
         ) in err
         assert err.splitlines()[-1].endswith("run the same command with --retry-failed to retry them")
-    monkeypatch.setattr("tpobench.train.train", noisy_train)
+    monkeypatch.setattr("tpobench.training.loop.train", noisy_train)
     code, _, err = tpobench("run", "--seeds", "adaptive:8x3", "--retry-failed")
     assert (code, "not tried again" in err) == (0, False)
 

@@ -20,8 +20,8 @@ from tpobench.algorithms.fit import (
     delightful_gradient,
     policy_gradient,
 )
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.errors import UsageError
-from tpobench.groups import CandidateGroups
 
 
 def make(reward: list[list[float]], old: list[list[float]] | None = None) -> CandidateGroups:

@@ -15,9 +15,9 @@ from tpobench.audit.runs import records_of
 from tpobench.audit.tables import compare_task
 from tpobench.cli import inspect
 from tpobench.errors import NothingToDo, UsageError
-from tpobench.report.cells import read_cells
-from tpobench.report.families import compare_rules
-from tpobench.report.metrics import metrics_of
+from tpobench.scores.cells import read_cells
+from tpobench.scores.families import compare_rules
+from tpobench.scores.metrics import metrics_of
 from tpobench.stats.compare import plain
 
 FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]

@@ -16,10 +16,10 @@ from tpobench.check.evidence import candidate_of, gate_cells
 from tpobench.check.history import drift
 from tpobench.cli import judge  # registers the verbs
 from tpobench.errors import CorruptResults, NothingToDo
-from tpobench.plan import plan_runs
-from tpobench.records import load_packed
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import load_packed
 from tpobench.stats.gate import GatePlan, refusal
-from tpobench.suite import load_suite
+from tpobench.suites.load import load_suite
 
 assert judge
 

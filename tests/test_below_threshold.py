@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from simulated import REPORTING, record
 
-from tpobench.bisection import Search
 from tpobench.check.evidence import measures_of
-from tpobench.comparison.measure import measure_of
 from tpobench.lint import ResultSet, lint_sets
 from tpobench.lint.outcomes import misleading
+from tpobench.planning.levels import outcome_of
 from tpobench.report.breaking_point import searched
-from tpobench.report.cells import read_cells
 from tpobench.report.details import detail_table
-from tpobench.report.metrics import metrics_of
-from tpobench.report.options import Options
 from tpobench.report.overall import suite_tables
 from tpobench.report.rows import make_row
-from tpobench.search import outcome_of
+from tpobench.scores.cells import read_cells
+from tpobench.scores.measure import measure_of
+from tpobench.scores.metrics import metrics_of
+from tpobench.scores.options import Options
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
+from tpobench.suites.search import Search
 
 # 0.05 itself, the 32-bit number nearest to it, and a mean of such values that rounding leaves a little below.
 AT = [0.05, float(np.float32(0.05)), 0.05 - 1e-17, 0.05 * (1 - 2e-16)]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from tpobench.bisection import walk
 from tpobench.stats.breaking_point import (
     breaking_point,
     compare_all_points,
@@ -18,6 +17,7 @@ from tpobench.stats.breaking_point import (
     share_at,
 )
 from tpobench.stats.success_curve import SHAPES, Level, Profile, likelihoods, profile, shifted
+from tpobench.suites.search import walk
 
 GRADUAL = ((0.2, 20), (0.1, 18), (0.05, 13), (0.025, 6), (0.0125, 1))
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.execution import plugins
-from tpobench.groups import CandidateGroups, sequence_logp
-from tpobench.optimizers import NormalizedStep
+from tpobench.algorithms.groups import CandidateGroups, sequence_logp
+from tpobench.plugins import load as plugins
+from tpobench.policies.optimizers import NormalizedStep
 from tpobench.stats import gate, intervals
 from tpobench.stats.gate import CellEvidence, Margin
-from tpobench.suite import load_suite
+from tpobench.suites.load import load_suite
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -9,7 +9,7 @@ from record_helpers import REPORTING, record, write, write_jsonl
 from tpobench.check.baseline import read_baseline
 from tpobench.check.evidence import candidate_of, gate_cells, measures_of, parse_margins, resolution
 from tpobench.errors import UsageError
-from tpobench.records import load_packed
+from tpobench.records.store import load_packed
 from tpobench.stats.gate import MARGINS, Margin
 
 DAY = "until = 2999-01-01\nreason = 'known'\n"
@@ -391,7 +391,7 @@ def test_check_never_changes_the_baseline(bench):
 def test_plugins_are_part_of_the_code_under_test():
     """Their text, wherever the file lies."""
     from tpobench.check.code import code_under_test
-    from tpobench.execution.plugins import Plugin
+    from tpobench.plugins.load import Plugin
 
     keys = [code_under_test(p).key for p in ((), [Plugin("a", "x")], [Plugin("a", "y")], [Plugin("b", "x")])]
     assert len(set(keys)) == 3

@@ -18,7 +18,7 @@ HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "n
 @pytest.fixture
 def tpobench(monkeypatch, command_line):
     """The command line with the two-line trainer."""
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
     return command_line
 
 
@@ -214,7 +214,7 @@ def test_other_settings_in_a_later_folder_cost_nothing_of_the_suites_before_it(t
 
 def test_a_stop_before_the_first_run_is_130(tpobench, monkeypatch, tmp_path):
     """Nothing was run, which is what it says."""
-    monkeypatch.setattr("tpobench.records.Store.meta", lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("tpobench.records.store.Store.meta", lambda _: signal.raise_signal(signal.SIGINT))
     code, _, err = tpobench(*RUN, "--algos", "tpo")
     assert (code, err.splitlines()[-1]) == (
         130,
@@ -251,7 +251,7 @@ def test_results_of_a_newer_version_are_6(tpobench, tmp_path):
 
 def test_an_unexpected_error_is_one_line_and_70(tpobench, monkeypatch):
     """TPOBENCH_DEBUG=1 adds the traceback."""
-    monkeypatch.setattr("tpobench.suite.suite_names", lambda: 1 / 0)
+    monkeypatch.setattr("tpobench.suites.load.suite_names", lambda: 1 / 0)
     code, _, err = tpobench("list", "suites")
     assert (code, err.count("\n")) == (70, 1)
     assert "internal error: ZeroDivisionError" in err
@@ -271,7 +271,7 @@ def test_other_settings_need_another_name(tpobench):
 def test_lists_name_every_suite_and_rule(tpobench):
     """What can be asked for is what is listed."""
     from tpobench import ALGORITHMS
-    from tpobench.suite import suite_names
+    from tpobench.suites.load import suite_names
 
     _, out, _ = tpobench("list")
     for name in (*suite_names(), *ALGORITHMS):

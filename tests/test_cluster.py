@@ -21,11 +21,11 @@ from tpobench.errors import UsageError, WorkersBroken
 from tpobench.execution import Inline, Options, Stop, execute
 from tpobench.execution import cluster as module
 from tpobench.execution.cluster import Dask
-from tpobench.execution.plugins import load_plugin, read_plugin
 from tpobench.execution.remote import Setting, Slots
-from tpobench.plan import plan_runs
-from tpobench.records import Store
-from tpobench.suite import build_suite
+from tpobench.planning.plan import plan_runs
+from tpobench.plugins.load import load_plugin, read_plugin
+from tpobench.records.store import Store
+from tpobench.suites.load import build_suite
 
 pytestmark = pytest.mark.slow
 MARK = uuid.uuid4().hex
@@ -101,7 +101,7 @@ def dask(scheduler):
 def rules(tmp_path_factory):
     """The plugin file of the rules above."""
     from tpobench.algorithms.catalog import ALGORITHMS
-    from tpobench.execution import plugins
+    from tpobench.plugins import load as plugins
 
     folder = tmp_path_factory.mktemp("rules")
     path = folder / "own.py"

@@ -10,7 +10,7 @@ import tpobench.cli.compare  # noqa: F401 - registers the verb
 from tpobench.comparison import compare_rules, compare_sets
 from tpobench.comparison.judge import compare_failures
 from tpobench.errors import NothingToDo, UsageError
-from tpobench.results import Results
+from tpobench.records.results import Results
 
 SCHEME = "philox/1"
 SCORED = {**REPORTING, "persist": 1, "solved": 0.05, "thresholds": [0.5, 0.2]}

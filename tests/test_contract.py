@@ -12,7 +12,7 @@ import torch
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.contract import CONTRACT, LIMITS, examine, refusal
 from tpobench.algorithms.fit import policy_gradient
-from tpobench.groups import CandidateGroups, standardize
+from tpobench.algorithms.groups import CandidateGroups, standardize
 
 FLAT = "zero_gradient_on_flat is as declared"
 PARTS = "credit is (S, B, K), loss (S, B)"

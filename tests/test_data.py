@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from tpobench.data import CATALOG, DataFile, Found, Missing, digest, find
+from tpobench.data.files import CATALOG, DataFile, Found, Missing, digest, find
 from tpobench.errors import UsageError
 
 PUBLISHED = b"the published bytes\n" * 100

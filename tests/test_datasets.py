@@ -8,21 +8,22 @@ import pytest
 from data_helpers import publish, put, put_mnist, small_mnist
 from record_helpers import record, write
 
-from tpobench import data, images
-from tpobench.datasets import paths_of, reads_data, with_data
+from tpobench.data import files as data
+from tpobench.data import images
 from tpobench.errors import DataUnavailable, UsageError
 from tpobench.execution import Inline, Local, execute
 from tpobench.execution.job import Message, train_job
-from tpobench.plan import plan_runs
-from tpobench.records import Store
+from tpobench.planning.datasets import paths_of, reads_data, with_data
+from tpobench.planning.plan import plan_runs
+from tpobench.records.results import load_results
+from tpobench.records.store import Store
 from tpobench.report import make_report
 from tpobench.report.data import json_text
 from tpobench.report.latex import latex
 from tpobench.report.markdown import markdown
 from tpobench.report.page import html_page
-from tpobench.results import load_results
-from tpobench.suite import build_suite
-from tpobench.unverified import unverified
+from tpobench.scores.unverified import unverified
+from tpobench.suites.load import build_suite
 
 LABELS = "mnist/t10k-labels-idx1-ubyte"
 DOCUMENT = {

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from tpobench.errors import UsageError
-from tpobench.execution import devices
-from tpobench.execution.devices import Devices, parse_device, smallest_memory
-from tpobench.plan import plan_runs
-from tpobench.suite import load_suite
+from tpobench.planning import devices
+from tpobench.planning.devices import Devices, parse_device, smallest_memory
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import load_suite
 
 GIB = 2**30
 

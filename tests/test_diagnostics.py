@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.plan import plan_runs
-from tpobench.suite import build_suite
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import build_suite
 from tpobench.tasks.task import Rollout, Step
-from tpobench.train import make_task, train
+from tpobench.training.loop import make_task, train
 
 ASKED = ("all_fail", "some_success", "weight_success", "weight_failure")
 

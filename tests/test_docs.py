@@ -10,7 +10,7 @@ from typer.main import get_command
 from tpobench import __version__
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.cli import app
-from tpobench.suite import suite_names
+from tpobench.suites.load import suite_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,8 +58,8 @@ def test_linked_files_exist(page):
 @pytest.mark.parametrize("name", ["sparse", "bandit", "contexts"])
 def test_committed_records_are_complete(name):
     """The packed records behind the README's numbers hold every default seed of every default rule."""
-    from tpobench.plan import plan_runs
-    from tpobench.suite import load_suite
+    from tpobench.planning.plan import plan_runs
+    from tpobench.suites.load import load_suite
 
     lines = (ROOT / "results" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     ids = {json.loads(line)["id"] for line in lines}

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from record_helpers import command
 
-from tpobench import doctor
 from tpobench.errors import WorkersBroken
-from tpobench.execution.devices import Devices
-from tpobench.requirements import Requirement, is_older, parse_requirement, requirements
+from tpobench.execution import doctor
+from tpobench.execution.requirements import Requirement, is_older, parse_requirement, requirements
+from tpobench.planning.devices import Devices
 
 GIB = 2**30
 
@@ -111,7 +111,7 @@ def test_the_page_for_scripts_is_one_object(monkeypatch, capsys, tmp_path):
     """Facts by topic, problems with severity and remedy; 0 while tpobench can run."""
     monkeypatch.setattr(doctor, "torch_section", lambda: doctor.Section("torch", "fine", {"version": "2.13.0"}))
     monkeypatch.setattr(doctor, "worker_section", lambda: doctor.Section("worker", "fine"))
-    monkeypatch.setattr("tpobench.execution.devices.probe", lambda: Devices((), "torch is built without CUDA"))
+    monkeypatch.setattr("tpobench.planning.devices.probe", lambda: Devices((), "torch is built without CUDA"))
     code, text, _ = command(monkeypatch, capsys, "doctor", "--json", "--out", tmp_path, "--data-dir", tmp_path)
     page = json.loads(text)
     assert code == 0
@@ -151,7 +151,7 @@ def test_gpus_are_named_with_their_memory(monkeypatch):
     found = Devices(
         ({"index": 0, "name": "H1", "memory_bytes": 80 * GIB}, {"index": 1, "name": "T", "memory_bytes": GIB})
     )
-    monkeypatch.setattr("tpobench.execution.devices.probe", lambda: found)
+    monkeypatch.setattr("tpobench.planning.devices.probe", lambda: found)
     assert doctor.gpu_section().text == "cuda:0 H1 (80 GiB), cuda:1 T (1 GiB)"
     assert problems(doctor.gpu_section()) == []
 
@@ -293,6 +293,6 @@ def test_a_terminal_without_greek_is_a_problem(monkeypatch):
 
 def test_the_doctor_needs_nothing_heavy():
     """It must speak where torch, numpy or pandas cannot be imported."""
-    code = "import sys, tpobench.doctor; print(*sys.modules)"
+    code = "import sys, tpobench.execution.doctor; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert set(done.stdout.split()).isdisjoint({"torch", "numpy", "pandas", "scipy", "psutil", "matplotlib"})

@@ -14,9 +14,9 @@ import time
 import pytest
 from data_helpers import put, serving
 
-from tpobench.data import DataFile, Found, Missing, find
+from tpobench.data.download import fetch
+from tpobench.data.files import DataFile, Found, Missing, find
 from tpobench.errors import StorageFull, UsageError
-from tpobench.execution.download import fetch
 
 PUBLISHED = bytes(range(256)) * 2000  # 512,000 bytes in several chunks
 OTHER = PUBLISHED.replace(b"\x07", b"\x08", 1)
@@ -250,8 +250,8 @@ def test_a_command_that_is_killed_leaves_no_file_that_is_found(tmp_path):
         time.sleep(0.5)
 
     program = (
-        "import sys; from pathlib import Path; from tpobench.data import DataFile\n"
-        "from tpobench.execution.download import fetch\n"
+        "import sys; from pathlib import Path; from tpobench.data.files import DataFile\n"
+        "from tpobench.data.download import fetch\n"
         f"list(fetch([DataFile('toy', 'numbers-idx1', {FILE.sha256!r}, {FILE.size}, (), (sys.argv[1],))],"
         " Path(sys.argv[2])))"
     )
@@ -272,7 +272,7 @@ def test_a_command_that_is_killed_leaves_no_file_that_is_found(tmp_path):
 @pytest.fixture
 def published(monkeypatch, tmp_path):
     """gsm8k is two files of this test's server, and the user's cache is empty."""
-    from tpobench.data import CATALOG
+    from tpobench.data.files import CATALOG
 
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: tmp_path / "cache" / name)
     answers = {f"/gsm8k/{name}.jsonl": f'{{"question": "{name}"}}\n'.encode() for name in ("train", "test")}
@@ -353,9 +353,7 @@ def test_a_copy_that_is_read_first_is_told(command_line, monkeypatch, tmp_path):
 @pytest.mark.usefixtures("published")
 def test_a_full_disk_is_6(command_line, monkeypatch, tmp_path):
     """In one line, with the remedy."""
-    monkeypatch.setattr(
-        "tpobench.execution.download.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space"))
-    )
+    monkeypatch.setattr("tpobench.data.download.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space")))
     code, _, err = command_line("data", "fetch", "gsm8k", "--data-dir", tmp_path / "d")
     assert (code, len(err.splitlines())) == (6, 1)
     assert "No space; name another folder with --data-dir" in err
@@ -364,7 +362,7 @@ def test_a_full_disk_is_6(command_line, monkeypatch, tmp_path):
 
 def test_the_environment_is_read_at_every_call(monkeypatch):
     """TPOBENCH_OFFLINE=0 and an empty value allow the network."""
-    from tpobench.execution.download import offline
+    from tpobench.data.download import offline
 
     for value, forbidden in (("1", True), ("yes", True), ("0", False), ("", False)):
         monkeypatch.setitem(os.environ, "TPOBENCH_OFFLINE", value)

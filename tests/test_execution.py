@@ -12,24 +12,25 @@ import pytest
 from harness_helpers import Row, document, fake_train, suite
 
 from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.children import THREAD_VARIABLES, pin_threads
 from tpobench.errors import NothingToDo, UsageError, WorkersBroken
 from tpobench.execution import Inline, Options, execute
 from tpobench.execution.assemble import assemble, significant
 from tpobench.execution.estimate import plan_table, wall_seconds
 from tpobench.execution.isolate import train_apart
 from tpobench.execution.job import Message, train_job, without_result
-from tpobench.execution.plugins import load_plugins
 from tpobench.execution.progress import ProgressLines
-from tpobench.execution.worker import THREAD_VARIABLES, pin_threads
-from tpobench.plan import plan_runs
-from tpobench.records import Store, canonical
+from tpobench.identity import canonical
+from tpobench.planning.plan import plan_runs
+from tpobench.plugins.load import load_plugins
+from tpobench.records.store import Store
 
 BLOCKS = {"training": {**document()["training"], "seed_batch": 4}}
 
 
 @pytest.fixture
 def _two_line_trainer(monkeypatch):
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
 
 
 def payloads(folder):
@@ -53,7 +54,7 @@ def test_a_run_has_the_same_bytes_alone_in_company_and_in_any_process(tmp_path):
 def test_only_what_is_missing_is_run(tmp_path, monkeypatch):
     """A second call does nothing, more seeds add theirs, a deleted record comes back as it was."""
     trained = []
-    monkeypatch.setattr("tpobench.train.train", lambda job, _: trained.append(job.seeds) or fake_train(job))
+    monkeypatch.setattr("tpobench.training.loop.train", lambda job, _: trained.append(job.seeds) or fake_train(job))
     execute(plan_runs(suite(), ["tpo"], [0, 1]), tmp_path, executor=Inline())
     before = payloads(tmp_path)
     outcome = execute(plan_runs(suite(), ["tpo"], [0, 1, 2]), tmp_path, executor=Inline())
@@ -117,7 +118,7 @@ def stack(kind, rule, **training):
 
 def rows_of(job):
     """(step, metric) -> the values of the four seeds."""
-    from tpobench.train import train
+    from tpobench.training.loop import train
 
     return {(row.step, row.metric): row.value for row in train(job)}
 
@@ -208,7 +209,7 @@ def test_one_cell_and_rule_has_one_definition_in_a_folder(tmp_path, monkeypatch)
     """A changed rule is refused beside its old results; its old failures give way."""
     execute(plan_runs(suite(), ["tpo"], [0]), tmp_path, executor=Inline())
     execute(plan_runs(suite(), ["reinforce"], [13]), tmp_path, executor=Inline())
-    monkeypatch.setattr("tpobench.execution.plugins.VERSIONS", {"tpo": "abc", "reinforce": "abc"})
+    monkeypatch.setattr("tpobench.plugins.load.VERSIONS", {"tpo": "abc", "reinforce": "abc"})
     with pytest.raises(UsageError, match=r'tpo with algorithm_version = "1", these would have "abc"; .*--name NAME'):
         execute(plan_runs(suite(), ["tpo"], [1]), tmp_path, executor=Inline())
     execute(plan_runs(suite(), ["reinforce"], [12]), tmp_path, executor=Inline())

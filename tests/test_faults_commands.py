@@ -9,7 +9,7 @@ import pytest
 from fault_helpers import RULES, payloads, plan, suite_file
 
 from tpobench.execution import Inline, execute
-from tpobench.records import Store
+from tpobench.records.store import Store
 
 pytestmark = [
     pytest.mark.slow,

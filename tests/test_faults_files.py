@@ -17,13 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_helpers import REPORTING, SUITE, command, record, relabel, write
 
-from tpobench.adaptive import read_plan
 from tpobench.check.baseline import log_path, read_baseline
 from tpobench.check.waivers import read_waivers
 from tpobench.errors import TpobenchError
-from tpobench.plan import parse_seeds
-from tpobench.records import PLAN_FILE, Store, pack
-from tpobench.suite import build_suite, load_suite
+from tpobench.planning.plan import parse_seeds
+from tpobench.records.store import PLAN_FILE, Store, pack, read_plan
+from tpobench.suites.load import build_suite, load_suite
 
 PLAN = {
     "schema": 1, "seeds": "adaptive:2x2", "text": "adaptive:2x2", "suite": "tiny", "per_look": 2, "looks": 2,

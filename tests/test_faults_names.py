@@ -11,7 +11,7 @@ import pytest
 from fault_helpers import RULES, suite_file
 from record_helpers import SUITE, command, record, write, write_jsonl
 
-from tpobench.records import write_atomically
+from tpobench.records.store import write_atomically
 
 NO_TEXT = os.fsdecode(b"no\xff text")
 LOCALES = {

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from fault_helpers import RULES, Command, marked, measured, payloads, plan, records_of, suite_file, wait_for
 
+from tpobench.children import THREAD_VARIABLES
 from tpobench.errors import UsageError
 from tpobench.execution import Inline, Options, execute
 from tpobench.execution.local import Local
-from tpobench.execution.worker import THREAD_VARIABLES
-from tpobench.records import canonical
+from tpobench.identity import canonical
 
 pytestmark = [
     pytest.mark.slow,
@@ -197,7 +197,7 @@ SPOILT = {
 @pytest.fixture(scope="module")
 def meddled(tmp_path_factory):
     """Seed 1 of rules that change their process and, after them, of `tpo`; and of `tpo` without them."""
-    from tpobench.execution import plugins
+    from tpobench.plugins import load as plugins
 
     plugins.load_plugins([MEDDLING])
     names = sorted(plugins._loaded[str(MEDDLING)][1])

@@ -8,7 +8,7 @@ import pytest
 from fault_helpers import RULES, Command, payloads, plan, records_of, suite_file, wait_for
 
 from tpobench.execution import Inline, execute
-from tpobench.records import Store
+from tpobench.records.store import Store
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,8 +16,8 @@ from tpobench import cli
 from tpobench.errors import CorruptResults, StorageFull, UsageError
 from tpobench.execution import Inline, execute
 from tpobench.execution.local import Local
-from tpobench.records import DamagedRecord, Store, parse_record
-from tpobench.suite import load_suite
+from tpobench.records.store import DamagedRecord, Store, parse_record
+from tpobench.suites.load import load_suite
 
 PACKAGE = Path(__file__).parent.parent / "tpobench"
 
@@ -125,7 +125,7 @@ def test_a_record_cut_at_any_byte_is_damaged_and_run_again(tmp_path):
 
 
 def _payload(line):
-    from tpobench.records import canonical
+    from tpobench.identity import canonical
 
     return canonical(parse_record(line.decode(), "here").payload)
 
@@ -311,8 +311,7 @@ def test_a_name_that_is_no_folder_is_refused(tpobench, tmp_path, name):
 )
 def test_names_in_a_record_never_become_paths(tpobench, tmp_path, hostile):
     """What reads a record writes where it is told, and nowhere else."""
-    from tpobench.plan import spec_id
-    from tpobench.records import canonical
+    from tpobench.identity import canonical, spec_id
 
     place = tmp_path / "deep" / "down"
     run([0], place / "faults")
@@ -361,7 +360,7 @@ def test_any_script_fits_any_terminal(tpobench, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_without_cuda_a_cuda_plan_is_refused_with_the_reason(tpobench, tmp_path, monkeypatch):
     """At plan time, exit code 2, and nothing is written."""
-    from tpobench.execution.devices import probe
+    from tpobench.planning.devices import probe
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     probe.cache_clear()
@@ -412,7 +411,7 @@ def test_data_that_looks_like_code_is_refused(tmp_path, call):
 
 def test_nothing_is_decided_by_the_time_of_day():
     """Durations are monotonic; the date is for people, in records and baselines."""
-    for path in [PACKAGE / "records.py", PACKAGE / "merge.py", *(PACKAGE / "execution").rglob("*.py")]:
+    for path in [*(PACKAGE / "records").rglob("*.py"), *(PACKAGE / "execution").rglob("*.py")]:
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         called = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
         dates = [name for name in called if re.search(r"\btime\.time$|\.(now|utcnow|today|stat)$", name)]
@@ -421,7 +420,7 @@ def test_nothing_is_decided_by_the_time_of_day():
 
 def test_a_record_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     """Contents first, then the name, then the folder: a loss of power leaves the old file or the new one."""
-    from tpobench.records import write_atomically
+    from tpobench.records.store import write_atomically
 
     events, fsync, replace = [], os.fsync, Path.replace
 

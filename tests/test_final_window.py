@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from simulated import REPORTING, record
 
-from tpobench.bisection import Search
 from tpobench.check.evidence import measures_of
-from tpobench.comparison.measure import measure_of
-from tpobench.comparison.sides import rule_side
 from tpobench.lint.model import ResultSet, cells_of
-from tpobench.report.cells import read_cells, scored_curves
-from tpobench.report.metrics import metrics_of
-from tpobench.report.options import Options
+from tpobench.paper.claim import AREA, FINAL
+from tpobench.paper.sample import sample
+from tpobench.planning.levels import outcome_of
+from tpobench.records.results import final_value
 from tpobench.report.rows import make_row
-from tpobench.reproduce.claim import AREA, FINAL
-from tpobench.reproduce.sample import sample
-from tpobench.results import final_value
-from tpobench.search import outcome_of
+from tpobench.scores.cells import read_cells, scored_curves
+from tpobench.scores.measure import measure_of
+from tpobench.scores.metrics import metrics_of
+from tpobench.scores.options import Options
+from tpobench.scores.sides import rule_side
+from tpobench.suites.search import Search
 
 SCORING = {**REPORTING, "window": 2, "thresholds": [0.1], "persist": 2, "solved": 0.05}
 # Runs of one rule: whole; measured at every second evaluation only; shorter than the others, and than the window; lost

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from simulated import grid, record
 
+from tpobench.records.results import Results
 from tpobench.report import make_report, write_report
 from tpobench.report.page import anchor, html_page
-from tpobench.results import Results
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -15,12 +15,12 @@ from tpobench.check.baseline import new_baseline
 from tpobench.check.plans import changed_defaults, suite_of_records
 from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL
-from tpobench.noise import Noise
-from tpobench.plan import RunSpec, plan_runs
-from tpobench.records import RunRecord, Store, other_settings
-from tpobench.suite import Report, Training, build_suite, load_suite
+from tpobench.planning.plan import RunSpec, plan_runs
+from tpobench.policies.noise import Noise
+from tpobench.records.store import RunRecord, Store, other_settings
+from tpobench.suites.load import Report, Training, build_suite, load_suite
 from tpobench.tasks.settings import SETTINGS, streams
-from tpobench.train import make_task, train
+from tpobench.training.loop import make_task, train
 
 ROOT = Path(__file__).parent.parent
 PACKED = sorted((ROOT / "results").glob("**/*.jsonl"))
@@ -59,7 +59,7 @@ def grown(monkeypatch):
         for module in ("suite_model", "suite_reading", "check.plans"):
             monkeypatch.setattr(f"tpobench.{module}.{name}", grown_settings)
     monkeypatch.setattr("tpobench.check.plans.TRAINING", {f.name for f in dataclasses.fields(Training)})
-    monkeypatch.setattr("tpobench.plan.RunSpec", wider(RunSpec, "later_spec"))
+    monkeypatch.setattr("tpobench.planning.plan.RunSpec", wider(RunSpec, "later_spec"))
 
 
 @pytest.mark.parametrize("path", PACKED, ids=lambda p: p.name)

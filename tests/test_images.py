@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from data_helpers import idx, publish, put, put_mnist, small_mnist
 
-from tpobench import data, images
+from tpobench.data import files as data
+from tpobench.data import images
+from tpobench.data.images import load_images, parse_idx, sources
 from tpobench.errors import DataUnavailable, UsageError
-from tpobench.images import load_images, parse_idx, sources
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tpobench.cli import inspect
 from tpobench.errors import NothingToDo
 from tpobench.lint import CODES, SEVERITIES, ResultSet, lint, lint_sets
 from tpobench.lint.outcomes import resolution
-from tpobench.records import RunRecord
+from tpobench.records.store import RunRecord
 from tpobench.stats.compare import plain
 
 ROOT = Path(__file__).parent.parent

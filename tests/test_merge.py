@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_helpers import SUITE, altered, record, relabel, snapshot, spec, write, write_jsonl
 
-from tpobench.adaptive import read_plan
-from tpobench.difference import difference, other_origin
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
-from tpobench.merge import Located, Source, merge, unite
-from tpobench.records import Store, load_packed, pack
+from tpobench.records.difference import difference, other_origin
+from tpobench.records.merge import Located, Source, merge, unite
+from tpobench.records.store import Store, load_packed, pack, read_plan
 
 
 def merged(tmp_path, *inputs, into="C"):

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from recorded_cases import recorded_cases
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.images import load_images
-from tpobench.noise import Noise
-from tpobench.optimizers import Adam
-from tpobench.plan import Job, interactions_of, plan_runs
+from tpobench.data.images import load_images
+from tpobench.planning.plan import Job, interactions_of, plan_runs
 from tpobench.policies.bags import SparseImages, bright_pixels
 from tpobench.policies.mlp import Layers, MLPPolicy, Shape
-from tpobench.suite import load_suite
+from tpobench.policies.noise import Noise
+from tpobench.policies.optimizers import Adam
+from tpobench.suites.load import load_suite
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mnist import BLOCK, MnistTask
 from tpobench.tasks.settings import MnistSettings, streams
-from tpobench.train import finite_seeds, loss_gradient, train
+from tpobench.training.loop import finite_seeds, loss_gradient, train
 
 Array = NDArray[np.float64]
 RULES = {

@@ -19,13 +19,13 @@ from test_check_outputs import judgement, row
 from tpobench.check import outputs
 from tpobench.cli.base import answer, one_per_line, say, table
 from tpobench.printable import printable
+from tpobench.records.results import Results
 from tpobench.report import make_report
 from tpobench.report.data import as_csv, as_json
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.latex import HEAD, tex_escape
 from tpobench.report.markdown import md_code, md_escape
 from tpobench.report.writers import WRITERS
-from tpobench.results import Results
 
 HOSTILE = {
     "newline": "a\nb\r\nc",
@@ -314,7 +314,7 @@ def test_half_a_character_is_written_as_its_escape():
 def test_figures_draw_any_name(name):
     """No name is a formula or a path, none is missing from a legend, and the drawing is valid XML."""
     read = results(name)
-    from tpobench.report.cells import read_cells
+    from tpobench.scores.cells import read_cells
 
     suites, _ = read_cells(read.records)
     ((suite, cells),) = suites.items()

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 
 
 def draw(**changes):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tpobench.optimizers import Adam, Block, Muon, NormalizedStep, muon_scale, orthogonalize
+from tpobench.policies.optimizers import Adam, Block, Muon, NormalizedStep, muon_scale, orthogonalize
 
 
 def test_normalized_step_has_length_alpha_per_seed():

@@ -12,15 +12,15 @@ from paper_simulated import SHIPPED, everything, runs
 from simulated import REPORTING, record
 
 from tpobench.errors import UsageError
+from tpobench.paper.figures import ITEMS, SAME, paper_captions, paper_pictures
+from tpobench.paper.figures import runs as paper_runs
+from tpobench.paper.figures.files import write_paper_figures
+from tpobench.paper.figures.numbers import averaged
+from tpobench.records.results import Results
 from tpobench.report import Options
-from tpobench.report.cells import KNOWN_RULES
 from tpobench.report.figures import save
-from tpobench.report.figures.paper import ITEMS, SAME, paper_captions, paper_pictures
-from tpobench.report.figures.paper import runs as paper_runs
-from tpobench.report.figures.paper.numbers import averaged
 from tpobench.report.figures.style import RC, ramp, style_of
-from tpobench.report.paper_figures import write_paper_figures
-from tpobench.results import Results
+from tpobench.scores.cells import KNOWN_RULES
 
 
 @pytest.fixture(scope="module")

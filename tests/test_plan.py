@@ -10,11 +10,12 @@ from tpobench.algorithms.catalog import register
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.check.plans import suite_of_records
 from tpobench.errors import UsageError
-from tpobench.plan import interactions_of, parse_seeds, plan_runs, spec_id
-from tpobench.records import RunRecord, canonical
-from tpobench.suite import build_suite
+from tpobench.identity import canonical, spec_id
+from tpobench.planning.plan import interactions_of, parse_seeds, plan_runs
+from tpobench.records.store import RunRecord
+from tpobench.suites.load import build_suite
 from tpobench.tasks.settings import recorded_metrics
-from tpobench.train import train
+from tpobench.training.loop import train
 
 
 def sequence_plan(algorithms, **changes):

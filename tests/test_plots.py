@@ -9,11 +9,11 @@ import matplotlib as mpl
 import pytest
 from simulated import grid, record
 
-from tpobench.report.cells import KNOWN_RULES, read_cells
+from tpobench.records.results import Results
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.layout import LABEL, spread
 from tpobench.report.figures.style import RC, STYLES, style_of
-from tpobench.results import Results
+from tpobench.scores.cells import KNOWN_RULES, read_cells
 
 
 def pictures(found):

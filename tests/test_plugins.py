@@ -14,11 +14,12 @@ import pytest
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.contract import examine
 from tpobench.errors import UsageError
-from tpobench.execution import plugin_check, plugins
 from tpobench.execution.job import Message
-from tpobench.execution.plugins import load_plugin, load_plugins, read_plugin
-from tpobench.plan import plan_runs
-from tpobench.suite import load_suite
+from tpobench.planning.plan import plan_runs
+from tpobench.plugins import check as plugin_check
+from tpobench.plugins import load as plugins
+from tpobench.plugins.load import load_plugin, load_plugins, read_plugin
+from tpobench.suites.load import load_suite
 
 HEAD = """
 from tpobench import register

@@ -7,10 +7,10 @@ import pytest
 from record_helpers import record, write
 
 import tpobench.cli.compare  # noqa: F401 - registers the verb
-from tpobench import detection
-from tpobench.detection import Target, detect, parse_target
+from tpobench.comparison import detection
+from tpobench.comparison.detection import Target, detect, parse_target
 from tpobench.errors import NothingToDo, UsageError
-from tpobench.results import Results
+from tpobench.records.results import Results
 from tpobench.stats.power import detection as detected
 
 RNG = np.random.default_rng(5)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, choose_buckets, pack
 from tpobench.policies.transformer import TransformerPolicy
 

@@ -14,13 +14,14 @@ from tpobench.check.baseline import new_baseline
 from tpobench.comparison import compare_rules
 from tpobench.errors import TpobenchError
 from tpobench.execution.assemble import assemble
+from tpobench.identity import spec_id
 from tpobench.limits import LARGEST
 from tpobench.lint import ResultSet, lint_sets
-from tpobench.merge import Located, Source, unite
-from tpobench.plan import RunSpec, spec_id
-from tpobench.records import DamagedRecord, damaged_in, load_packed, parse_record, sources
+from tpobench.planning.plan import RunSpec
+from tpobench.records.merge import Located, Source, unite
+from tpobench.records.results import Results
+from tpobench.records.store import DamagedRecord, damaged_in, load_packed, parse_record, sources
 from tpobench.report import render_markdown
-from tpobench.results import Results
 
 RESULTS = Path(__file__).parent.parent / "results"
 SCORED = {**REPORTING, "persist": 1, "solved": 0.05}
@@ -131,7 +132,7 @@ def test_what_a_run_writes_can_be_read():
     """A value that no record may hold is a divergence, at its step."""
     from harness_helpers import Row
 
-    from tpobench.plan import Job
+    from tpobench.planning.plan import Job
 
     spec = RunSpec(**record().spec)
     rows = [Row(step, step, step, "error", (value,)) for step, value in enumerate((0.5, 0.9 * LARGEST, 2 * LARGEST))]

@@ -7,12 +7,12 @@ import pytest
 from harness_helpers import document, suite
 
 from tpobench.errors import CorruptResults, UsageError
-from tpobench.plan import plan_runs
-from tpobench.records import (
+from tpobench.identity import canonical
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import (
     DamagedRecord,
     RunRecord,
     Store,
-    canonical,
     load_packed,
     pack,
     parse_record,

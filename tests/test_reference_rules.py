@@ -15,7 +15,7 @@ from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.credit import batch_standardized_reward, standardized_score
 from tpobench.algorithms.fit import policy_gradient
-from tpobench.groups import ZERO_VARIANCE, CandidateGroups
+from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups
 
 EXTRACTS = Path(__file__).parent / "extracts"
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

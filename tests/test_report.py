@@ -13,13 +13,13 @@ import pytest
 from simulated import REPORTING, grid, record
 
 from tpobench.errors import CorruptResults, NothingToDo, UsageError
+from tpobench.records.results import Results
 from tpobench.report import make_report, render_markdown, write_report
 from tpobench.report.data import csv_text, json_text
 from tpobench.report.latex import latex, tex_escape
 from tpobench.report.markdown import md_escape, table_lines
 from tpobench.report.model import Table, TableCell
-from tpobench.report.text import seed_ranges
-from tpobench.results import Results
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text, p_text
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from simulated import grid, record
 
+from tpobench.records.results import Results
 from tpobench.report import Options
-from tpobench.report.cells import KNOWN_RULES, read_cells
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.improvement import improvement
 from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
 from tpobench.report.figures.style import RC
-from tpobench.results import Results
+from tpobench.scores.cells import KNOWN_RULES, read_cells
 
 
 def flat(algorithm, errors, **kwargs):

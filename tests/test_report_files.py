@@ -8,7 +8,7 @@ import pytest
 from record_helpers import SUITE, record, snapshot, write, write_jsonl
 
 from tpobench.errors import StorageFull, UsageError
-from tpobench.records import write_atomically
+from tpobench.records.store import write_atomically
 from tpobench.report.files import MANIFEST, write_files
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from simulated import grid, record
 
+from tpobench.records.results import Results
 from tpobench.report import make_report
 from tpobench.report.latex import ROWS, latex, tex_escape
 from tpobench.report.model import Report, Section, Table, TableCell
-from tpobench.results import Results
 
 HOSTILE = 'a_b & 5% #1 $x$ {y} ~^\\ | < > ↓ ↑ − ≤ ≥ ± " – …'
 DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{report.tex}\end{document}"

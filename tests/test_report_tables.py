@@ -12,9 +12,9 @@ import pytest
 from simulated import grid, record
 
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
+from tpobench.records.results import Results
 from tpobench.report import Options, make_report, write_report
 from tpobench.report.data import csv_text
-from tpobench.results import Results
 
 SPREAD = [0.01 * i for i in range(20)]
 

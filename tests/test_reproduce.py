@@ -10,18 +10,18 @@ import pytest
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
-from tpobench.plan import plan_runs
-from tpobench.report.scorecards.texts import what
-from tpobench.reproduce.design import NoSuchCell, next_value, picked, plan_items
-from tpobench.reproduce.evidence import Evidence
-from tpobench.reproduce.exact import exact
-from tpobench.reproduce.items import ALIASES, ITEMS, chosen
-from tpobench.reproduce.judge import judge
-from tpobench.reproduce.measure import measure
-from tpobench.reproduce.printed import NOTES, contradictions, numbers, parse_printed
-from tpobench.reproduce.questions import questions
-from tpobench.suite import SCALES, load_suite
-from tpobench.train import train
+from tpobench.paper.design import NoSuchCell, next_value, picked, plan_items
+from tpobench.paper.evidence import Evidence
+from tpobench.paper.exact import exact
+from tpobench.paper.items import ALIASES, ITEMS, chosen
+from tpobench.paper.judge import judge
+from tpobench.paper.measure import measure
+from tpobench.paper.printed import NOTES, contradictions, numbers, parse_printed
+from tpobench.paper.questions import questions
+from tpobench.paper.scorecards.texts import what
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import SCALES, load_suite
+from tpobench.training.loop import train
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "extracts" / "paper_rows.csv").read_text().splitlines()))
 PLAIN = re.compile(r"[~<>]?\d+(\.\d+)?|-")

@@ -30,7 +30,7 @@ def trained(job, _begin=None):
 @pytest.fixture
 def tpobench(monkeypatch, command_line, tmp_path):
     """The command line with a trainer of a few lines, in a place without data."""
-    monkeypatch.setattr("tpobench.train.train", trained)
+    monkeypatch.setattr("tpobench.training.loop.train", trained)
     monkeypatch.setenv("TPOBENCH_DATA_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "nowhere")
     return command_line
@@ -123,7 +123,7 @@ def test_an_item_without_its_data_is_not_run_and_the_others_go_on(tpobench):
 
 def test_failed_runs_are_3_after_the_scorecard_is_made(tpobench, tmp_path, monkeypatch):
     """The reason stands in the scorecard of what needs them."""
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
     code, _, err = tpobench("reproduce", "fig2", *PLAIN, "--seeds", "13-13")
     assert code == 3
     assert "4 runs failed" in err.splitlines()[-1]
@@ -216,7 +216,7 @@ def test_stopping_keeps_what_is_finished_and_the_same_command_goes_on(tpobench, 
             signal.raise_signal(signal.SIGINT)
         yield from trained(job)
 
-    monkeypatch.setattr("tpobench.train.train", interrupted)
+    monkeypatch.setattr("tpobench.training.loop.train", interrupted)
     code, out, err = tpobench("reproduce", "fig2", *PLAIN)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1].startswith("tpobench: stopped; finished runs are kept in results/bandit-quick")

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from reproduce_helpers import STEPS, evidence_of, falling, run_of, sequences, tiny
 
-from tpobench.plan import plan_runs
-from tpobench.reproduce.claim import AREA, FINAL, Claim, Scalar, Side, below, claim
-from tpobench.reproduce.evidence import Evidence, NotRun, gather
-from tpobench.reproduce.items import Part
-from tpobench.reproduce.judge import judge, together
-from tpobench.reproduce.measure import measure
-from tpobench.reproduce.printed import Number, numbers
-from tpobench.reproduce.sample import sample
+from tpobench.paper.claim import AREA, FINAL, Claim, Scalar, Side, below, claim
+from tpobench.paper.evidence import Evidence, NotRun, gather
+from tpobench.paper.items import Part
+from tpobench.paper.judge import judge, together
+from tpobench.paper.measure import measure
+from tpobench.paper.printed import Number, numbers
+from tpobench.paper.sample import sample
+from tpobench.planning.plan import plan_runs
 from tpobench.stats.reproduction import Printed
-from tpobench.suite import load_suite
+from tpobench.suites.load import load_suite
 
 APART = {"tpo": 0.02, "grpo": 0.3, "dg": 0.6, "reinforce": 0.6}
 TO_10 = Scalar("steps", threshold=0.1)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from golden import differences
 
-from tpobench.plan import plan_runs
-from tpobench.records import FINISHED
-from tpobench.reproduce.design import plan_items
-from tpobench.reproduce.evidence import gather
-from tpobench.reproduce.items import ITEMS
-from tpobench.results import load_results
-from tpobench.suite import load_suite
+from tpobench.paper.design import plan_items
+from tpobench.paper.evidence import gather
+from tpobench.paper.items import ITEMS
+from tpobench.planning.plan import plan_runs
+from tpobench.records.results import load_results
+from tpobench.records.store import FINISHED
+from tpobench.suites.load import load_suite
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

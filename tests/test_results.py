@@ -8,14 +8,14 @@ from harness_helpers import fake_train, sequence_document, suite
 from tpobench import execute, load_results, plan_runs
 from tpobench.errors import NothingToDo
 from tpobench.execution import Inline
-from tpobench.records import pack
-from tpobench.results import final_value
-from tpobench.suite import build_suite
+from tpobench.records.results import final_value
+from tpobench.records.store import pack
+from tpobench.suites.load import build_suite
 
 
 @pytest.fixture(autouse=True)
 def _two_line_trainer(monkeypatch):
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
 
 
 def run(folder, seeds=(0, 1), **changes):

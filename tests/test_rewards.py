@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 from tpobench.tasks.rewards import target_tokens, token_rewards
 from tpobench.tasks.sequence import SequenceTask
 from tpobench.tasks.settings import SequenceSettings

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
-from tpobench.plan import interactions_of, plan_runs
+from tpobench.planning.plan import interactions_of, plan_runs
+from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
-from tpobench.suite import build_suite, load_suite
+from tpobench.suites.load import build_suite, load_suite
 from tpobench.tasks.sampled import SampledTask
 from tpobench.tasks.settings import SampledSettings
-from tpobench.train import contributing_rows, make_task, train
+from tpobench.training.loop import contributing_rows, make_task, train
 
 DOUBLE = torch.float64
 

@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from harness_helpers import document
 
-import tpobench.records
+import tpobench.records.store
 from tpobench.check import candidate_of, gate_cells, read_baseline
 from tpobench.execution.assemble import assemble
 from tpobench.execution.estimate import plan_table
 from tpobench.lint import ResultSet, lint_sets
-from tpobench.merge import merge
-from tpobench.plan import plan_runs
-from tpobench.records import Store, write_packed
+from tpobench.planning.plan import plan_runs
+from tpobench.records.merge import merge
+from tpobench.records.results import Results
+from tpobench.records.store import Store, write_packed
 from tpobench.report import Options, make_report
 from tpobench.report.markdown import markdown
-from tpobench.results import Results
-from tpobench.suite import build_suite
-from tpobench.train import Measurement
+from tpobench.suites.load import build_suite
+from tpobench.training.loop import Measurement
 
 SEEDS, POINTS = 2, 4
 
@@ -109,8 +109,8 @@ def test_four_times_the_records_take_four_times_the_calls(verb, tmp_path):
 def test_a_command_reads_each_record_once(tmp_path, monkeypatch, command_line):
     """`status` and `report` parse as many records as there are."""
     parsed = []
-    parse = tpobench.records.parse_record
-    monkeypatch.setattr("tpobench.records.parse_record", lambda *words: parsed.append(1) or parse(*words))
+    parse = tpobench.records.store.parse_record
+    monkeypatch.setattr("tpobench.records.store.parse_record", lambda *words: parsed.append(1) or parse(*words))
     for r in records(3):
         Store(tmp_path / "runs").write(r)
     for words in (("status", "runs"), ("report", "runs", "--figures", "none")):

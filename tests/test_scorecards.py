@@ -10,16 +10,16 @@ import pytest
 from reproduce_helpers import falling, run_of
 
 from tpobench.errors import UsageError
-from tpobench.report.scorecards import write_scorecards
-from tpobench.report.scorecards.data import data_of, rows_of
-from tpobench.report.scorecards.pages import markdown_of, summary_markdown
-from tpobench.report.scorecards.tables import heading, tables_of
-from tpobench.report.scorecards.texts import what
-from tpobench.reproduce.design import plan_items
-from tpobench.reproduce.evidence import gather
-from tpobench.reproduce.items import ITEMS
-from tpobench.reproduce.scorecard import score
-from tpobench.suite import load_suite
+from tpobench.paper.design import plan_items
+from tpobench.paper.evidence import gather
+from tpobench.paper.items import ITEMS
+from tpobench.paper.scorecard import score
+from tpobench.paper.scorecards import write_scorecards
+from tpobench.paper.scorecards.data import data_of, rows_of
+from tpobench.paper.scorecards.pages import markdown_of, summary_markdown
+from tpobench.paper.scorecards.tables import heading, tables_of
+from tpobench.paper.scorecards.texts import what
+from tpobench.suites.load import load_suite
 
 
 @cache

@@ -12,12 +12,12 @@ from harness_helpers import Row, document, noted_runs, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpobench.bisection import Search, walk
 from tpobench.errors import UsageError
-from tpobench.plan import plan_runs, resolve
-from tpobench.records import Store, load_packed
-from tpobench.search import Outcome, Track, TrackState, least_and_most, states, tracks_of
-from tpobench.suite import build_suite
+from tpobench.planning.levels import Outcome, Track, TrackState, least_and_most, states, tracks_of
+from tpobench.planning.plan import plan_runs, resolve
+from tpobench.records.store import Store, load_packed
+from tpobench.suites.load import build_suite
+from tpobench.suites.search import Search, walk
 
 LIMIT = {"tpo": 40, "dg": 9, "reinforce": 3, "grpo": 10**6}  # arms up to which a rule learns
 SEARCH = {"axis": "arms", "easiest": 4, "hardest": 64, "learned": 0.5}
@@ -227,7 +227,7 @@ def test_an_interrupted_search_goes_on_along_the_same_path(tpobench, monkeypatch
             os.kill(os.getpid(), signal.SIGINT)
         return rule_train(job)
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     code, out, err = tpobench("run", "--json", "--name", "cut")
     stopped = json.loads(out)["suites"][0]
     assert (code, len(trained), stopped["search"]["done"], stopped["left"]) == (130, 27, False, 5)
@@ -240,13 +240,13 @@ def test_an_interrupted_search_goes_on_along_the_same_path(tpobench, monkeypatch
 
 def test_a_failed_run_keeps_its_rule_waiting_and_the_others_go_on(tpobench, monkeypatch):
     """Exit 3; tpo is where its complete levels left it, dg is done, and the next call repairs it."""
-    monkeypatch.setattr("tpobench.train.train", unlucky_train)
+    monkeypatch.setattr("tpobench.training.loop.train", unlucky_train)
     code, out, err = tpobench("run", "--json")
     (answer,) = json.loads(out)["suites"]
     tracks = {t["algorithm"]: t for t in answer["search"]["tracks"]}
     assert (code, tracks["tpo"]["wanted"], tracks["dg"]["done"], answer["left"]) == (3, [34], True, 1)
     assert err.splitlines()[-1].startswith("tpobench: 1 runs failed, the first: tpo seed 3 failed")
-    monkeypatch.setattr("tpobench.train.train", rule_train)
+    monkeypatch.setattr("tpobench.training.loop.train", rule_train)
     code, out, _ = tpobench("run", "--json")
     assert (code, json.loads(out)["suites"][0]["search"]["done"]) == (0, True)
 
@@ -261,7 +261,7 @@ def test_a_diverged_seed_did_not_learn(tpobench, monkeypatch):
                 value=tuple(math.nan if lost and s in {2, 3} else v for s, v in zip(job.seeds, row.value, strict=True))
             )
 
-    monkeypatch.setattr("tpobench.train.train", train)
+    monkeypatch.setattr("tpobench.training.loop.train", train)
     tracks = {t["algorithm"]: t for t in json.loads(tpobench("run", "--json")[1])["suites"][0]["search"]["tracks"]}
     assert tracks["dg"]["outcomes"][0] == {"level": 4, "learned": 2, "runs": 4}
     assert tracks["dg"]["held"] == 6  # seed 0 learns up to 6.75 arms, seed 1 up to 8.25
@@ -378,7 +378,7 @@ def test_a_search_that_cannot_be_costs_nothing_of_the_suites_before_it(
 
 def test_runs_that_are_given_up_are_said_and_nobody_is_sent_to_try_them_again(tpobench, monkeypatch):
     """In the command that breaks them last and in the next one, a line each; --retry-failed repairs them."""
-    monkeypatch.setattr("tpobench.train.train", unlucky_train)
+    monkeypatch.setattr("tpobench.training.loop.train", unlucky_train)
     code, out, err = tpobench("run", "--json")  # the first of three attempts
     assert (code, json.loads(out)["suites"][0]["given_up"]) == (3, 0)
     assert "1 of 3 searches are not done; the same command goes on from there" in err
@@ -392,7 +392,7 @@ def test_runs_that_are_given_up_are_said_and_nobody_is_sent_to_try_them_again(tp
             "the same command with --retry-failed goes on from there"
         ) in err
         assert err.splitlines()[-1].endswith("run the same command with --retry-failed to retry them")
-    monkeypatch.setattr("tpobench.train.train", rule_train)
+    monkeypatch.setattr("tpobench.training.loop.train", rule_train)
     code, out, err = tpobench("run", "--json", "--max-attempts", "2", "--retry-failed")
     assert (code, json.loads(out)["suites"][0]["search"]["done"]) == (0, True)
     assert "not tried again" not in err
@@ -502,7 +502,7 @@ def planned(monkeypatch):
         levels.append(cell.task.arms)
         return resolve(suite, cell, *rest)
 
-    monkeypatch.setattr("tpobench.plan.resolve", noting)
+    monkeypatch.setattr("tpobench.planning.plan.resolve", noting)
     return levels
 
 

@@ -10,8 +10,8 @@ from fault_helpers import RULES, plan, wait_for
 from tpobench.errors import StorageFull, WorkersBroken
 from tpobench.execution import slots
 from tpobench.execution.job import Message, without_result
-from tpobench.execution.plugins import Plugin, read_plugin
 from tpobench.execution.slots import Slot, SlotPool
+from tpobench.plugins.load import Plugin, read_plugin
 
 ODD = "wörk\N{SNOWMAN}"
 PLAN = plan(["clean"], [0])

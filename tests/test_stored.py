@@ -7,9 +7,8 @@ from harness_helpers import fake_train, suite
 from record_helpers import SUITE, command, record, relabel, snapshot, write, write_jsonl
 
 from tpobench import execute, plan_runs
-from tpobench.adaptive import read_plan
 from tpobench.execution.inline import Inline
-from tpobench.records import Store, load_packed, pack, sources
+from tpobench.records.store import Store, load_packed, pack, read_plan, sources
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def tpobench(monkeypatch, capsys, tmp_path):
 @pytest.fixture
 def finished(monkeypatch, tmp_path):
     """Two rules of three seeds, run by the harness with the two-line trainer and packed."""
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
     execute(plan_runs(suite(), None, range(3)), tmp_path / "results" / "tiny", executor=Inline())
     pack(tmp_path / "results" / "tiny")
     return tmp_path / "results"

@@ -6,9 +6,8 @@ from typing import get_type_hints
 import pytest
 from harness_helpers import document, sequence_document
 
-from tpobench.bisection import Search
 from tpobench.errors import UsageError
-from tpobench.suite import (
+from tpobench.suites.load import (
     Report,
     Suite,
     Training,
@@ -18,6 +17,7 @@ from tpobench.suite import (
     scale_changes,
     set_key,
 )
+from tpobench.suites.search import Search
 from tpobench.tasks.settings import SETTINGS
 
 

@@ -8,9 +8,9 @@ import pytest
 from harness_helpers import recorded_and_planned
 
 from tpobench.execution.estimate import expected_seconds
-from tpobench.plan import plan_runs
-from tpobench.suite import Report, Training, load_suite, suite_names
-from tpobench.suite_model import Suite
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import Report, Training, load_suite, suite_names
+from tpobench.suites.model import Suite
 from tpobench.tasks.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent

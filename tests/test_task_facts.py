@@ -9,10 +9,10 @@ from record_helpers import record, write_jsonl
 
 from tpobench.check import candidate_of, gate_cells, read_baseline
 from tpobench.errors import UsageError
-from tpobench.plan import interactions_of, plan_runs
-from tpobench.suite import build_suite
+from tpobench.planning.plan import interactions_of, plan_runs
+from tpobench.suites.load import build_suite
 from tpobench.tasks.settings import SETTINGS, TaskSettings, task_settings
-from tpobench.train import TASKS
+from tpobench.training.loop import TASKS
 
 PER_STEP = {  # at the default settings, counted by hand
     "bandit": (100, None), "contexts": (100, None), "sequence": (800, 800), "tokens": (100, 100),

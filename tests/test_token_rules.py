@@ -21,10 +21,10 @@ from tpobench.errors import UsageError
 from tpobench.lint.budgets import settings as unequal_settings
 from tpobench.lint.budgets import unequal
 from tpobench.lint.model import CellRuns
-from tpobench.plan import interactions_of, plan_runs
-from tpobench.suite import build_suite
+from tpobench.planning.plan import interactions_of, plan_runs
+from tpobench.suites.load import build_suite
 from tpobench.tasks.settings import TokensSettings
-from tpobench.train import train
+from tpobench.training.loop import train
 
 
 def test_the_token_rules_are_the_grouped_rules_on_other_groups():

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy
 from tpobench.tasks.rewards import target_tokens
 from tpobench.tasks.settings import SequenceSettings, TokensSettings
 from tpobench.tasks.tokens import TokensTask, next_token_rewards
-from tpobench.train import contributing_rows, loss_gradient, make_task
+from tpobench.training.loop import contributing_rows, loss_gradient, make_task
 
 TOKEN_RULES = ("tpo_token", "grpo_token")
 

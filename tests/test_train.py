@@ -13,8 +13,8 @@ from tpobench.algorithms.catalog import ALGORITHMS, register
 from tpobench.algorithms.credit import baseline_advantage
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.execution.assemble import assemble
-from tpobench.plan import Job, RunSpec
-from tpobench.train import contributing_rows, loss_gradient, make_task, train
+from tpobench.planning.plan import Job, RunSpec
+from tpobench.training.loop import contributing_rows, loss_gradient, make_task, train
 
 TASKS = {
     "bandit": {"kind": "bandit", "arms": 20, "samples": 50, "baseline": 0.5},

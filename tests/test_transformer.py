@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import HEAD, HEADS, LAYERS, MODEL, TransformerPolicy, layout
 from tpobench.tasks.sequence import Inputs, SequenceTask
 from tpobench.tasks.settings import SequenceSettings
 from tpobench.tasks.task import Rollout
-from tpobench.train import loss_gradient, make_optimizer
+from tpobench.training.loop import loss_gradient, make_optimizer
 
 REPLAY = np.load(Path(__file__).parent / "extracts" / "transformer_replay.npz")
 SAMPLES = 64

@@ -3,7 +3,7 @@
 import pytest
 
 from tpobench.errors import UsageError
-from tpobench.execution.units import duration, parse_bytes, parse_duration, size
+from tpobench.units import duration, parse_bytes, parse_duration, size
 
 
 @pytest.mark.parametrize(

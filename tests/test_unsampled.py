@@ -10,10 +10,10 @@ from torch.testing import assert_close
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS, register
 from tpobench.algorithms.fit import cross_entropy, policy_gradient
+from tpobench.algorithms.groups import CandidateGroups, standardize
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.groups import CandidateGroups, standardize
 from tpobench.tasks.settings import SETTINGS
-from tpobench.train import make_task
+from tpobench.training.loop import make_task
 
 SMALL = {
     **TASKS,

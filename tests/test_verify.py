@@ -6,8 +6,9 @@ import json
 import pytest
 from record_helpers import command, record, relabel, write
 
-from tpobench.records import canonical, load_packed
-from tpobench.verify import DIFFERS, IDENTICAL, IMPOSSIBLE, choose, verify
+from tpobench.execution.verify import DIFFERS, IDENTICAL, IMPOSSIBLE, choose, verify
+from tpobench.identity import canonical
+from tpobench.records.store import load_packed
 
 HERE = {"torch": "2.13.0", "cpu": "x", "threads": 1}
 

@@ -12,8 +12,8 @@ from tpobench.execution import Inline, Options, execute
 from tpobench.execution.engine import due
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Held, Taken, Work, shard_of
-from tpobench.plan import plan_runs
-from tpobench.records import RunRecord, Store
+from tpobench.planning.plan import plan_runs
+from tpobench.records.store import RunRecord, Store
 
 COST = {"ms_per_step": {"default": 500.0, "reinforce": 250.0}}  # 2 s and 1 s per run of four steps
 
@@ -229,7 +229,7 @@ def test_a_run_out_of_time_is_balanced_and_goes_on(tmp_path, monkeypatch, clock)
         clock[0] += 1.0
         return fake_train(job)
 
-    monkeypatch.setattr("tpobench.train.train", timed)
+    monkeypatch.setattr("tpobench.training.loop.train", timed)
     plan = plan_runs(suite(cost={"ms_per_step": {"default": 250.0}}), None, range(5))
     outcome = execute(plan, tmp_path, executor=Inline(), options=Options(time_budget_s=5.0))
     seeds = Counter((r.spec["algorithm"], r.spec["seed"]) for r in Store(tmp_path).load()[0])
@@ -267,7 +267,7 @@ def test_a_shard_depends_on_the_job_alone():
 
 def test_shards_of_a_plan_unite_to_the_whole(tmp_path, monkeypatch):
     """Each part says what of it is left; the last one says that nothing is."""
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
     plan = plan_runs(suite(), None, range(3))
     for k in (1, 2):
         outcome = execute(plan, tmp_path, executor=Inline(), options=Options(shard=(k, 2)))
@@ -280,11 +280,11 @@ def test_shards_of_a_plan_unite_to_the_whole(tmp_path, monkeypatch):
 
 def test_attempts_are_counted_over_all_commands(tmp_path, monkeypatch):
     """A run that breaks twice and then works has three; others have one."""
-    monkeypatch.setattr("tpobench.train.train", fake_train)
+    monkeypatch.setattr("tpobench.training.loop.train", fake_train)
     plan = plan_runs(suite(), ["tpo"], [12, 13])
     for _ in range(2):
         execute(plan, tmp_path, executor=Inline())
-    monkeypatch.setattr("tpobench.train.train", lambda job, _: fake_train(dataclasses.replace(job, seeds=(1,))))
+    monkeypatch.setattr("tpobench.training.loop.train", lambda job, _: fake_train(dataclasses.replace(job, seeds=(1,))))
     execute(plan, tmp_path, executor=Inline())
     found = {r.spec["seed"]: (r.status, r.attempts) for r in Store(tmp_path).load()[0]}
     assert found == {12: ("ok", 1), 13: ("ok", 3)}

@@ -10,24 +10,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from tpobench import moved
+
 if TYPE_CHECKING:
     from tpobench.algorithms.catalog import ALGORITHMS, register
     from tpobench.execution import execute
-    from tpobench.plan import plan_runs
-    from tpobench.results import load_results
-    from tpobench.suite import load_suite
+    from tpobench.planning.plan import plan_runs
+    from tpobench.records.results import load_results
+    from tpobench.suites.load import load_suite
 
 __version__ = "0.1.0"
 __all__ = ["ALGORITHMS", "execute", "load_results", "load_suite", "plan_runs", "register"]
 
 _HOME = {
-    "load_suite": "tpobench.suite",
-    "plan_runs": "tpobench.plan",
+    "load_suite": "tpobench.suites.load",
+    "plan_runs": "tpobench.planning.plan",
     "execute": "tpobench.execution",
-    "load_results": "tpobench.results",
+    "load_results": "tpobench.records.results",
     "ALGORITHMS": "tpobench.algorithms.catalog",
     "register": "tpobench.algorithms.catalog",
 }
+
+
+moved.install()
 
 
 def __getattr__(name: str) -> object:

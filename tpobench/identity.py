@@ -11,6 +11,8 @@ Of hyperparameters, those whose default is None are neutral.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,3 +28,16 @@ def chosen(values: Mapping[str, Any], settings: Any) -> dict[str, Any]:
     """The values of a dataclass of settings, or of one of its instances, without those that are off."""
     off = neutral_defaults(settings)
     return {k: v for k, v in values.items() if k not in off or v != off[k]}
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces; nan and infinity are refused, so equal values have equal text."""
+    return _ENCODER.encode(value)
+
+
+def spec_id(spec: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON, 16 hex digits."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]

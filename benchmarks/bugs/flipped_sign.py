@@ -7,8 +7,8 @@ from torch import Tensor
 from tpobench import ALGORITHMS, register
 from tpobench.algorithms.credit import standardized_score
 from tpobench.algorithms.fit import clipped_sequence_ratio
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.groups import CandidateGroups
 
 
 def falling_target(groups: CandidateGroups, *, eta: float = 1.0) -> Tensor:

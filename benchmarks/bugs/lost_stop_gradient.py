@@ -7,8 +7,8 @@ from torch import Tensor
 
 from tpobench import ALGORITHMS, register
 from tpobench.algorithms.credit import standardized_score
+from tpobench.algorithms.groups import CandidateGroups, sequence_logp
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.groups import CandidateGroups, sequence_logp
 
 
 def gate_with_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, eta: float = 1.0) -> Tensor:

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from tpobench import ALGORITHMS, register
 from tpobench.algorithms.credit import standardized_score
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.softmax import softmax
-from tpobench.groups import CandidateGroups
 
 
 def unanchored_target(groups: CandidateGroups, *, eta: float = 1.0) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from tpobench import ALGORITHMS, register
-from tpobench.groups import CandidateGroups
+from tpobench.algorithms.groups import CandidateGroups
 
 
 def unclipped_token_ratio(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:

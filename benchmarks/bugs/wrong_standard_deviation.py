@@ -6,8 +6,8 @@ from torch import Tensor
 
 from tpobench import ALGORITHMS, register
 from tpobench.algorithms.credit import batch_standardized_reward
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.groups import CandidateGroups
 
 
 def undivided_target(groups: CandidateGroups, *, eta: float = 1.0) -> Tensor:

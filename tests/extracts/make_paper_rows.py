@@ -3,7 +3,7 @@
 Usage: python tests/extracts/make_paper_rows.py NUMBERS_CSV
 
 NUMBERS_CSV is a hand-made reading of arXiv 2604.06159 with the columns id, setting, algorithm, metric, value, section;
-what is kept here are the keys and values against which tpobench/reproduce/printed.csv is tested for completeness.
+what is kept here are the keys and values against which tpobench/paper/printed.csv is tested for completeness.
 """
 
 from __future__ import annotations

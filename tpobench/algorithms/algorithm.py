@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args, get_type_hints
 import torch
 from torch import Tensor
 
+from tpobench.algorithms.groups import OPTIONAL, CandidateGroups
 from tpobench.errors import UsageError, unknown
-from tpobench.groups import OPTIONAL, CandidateGroups
 
 Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K) or (S, B, K, T)
 Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)

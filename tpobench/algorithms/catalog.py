@@ -24,8 +24,8 @@ from tpobench.algorithms.fit import (
     delightful_gradient,
     policy_gradient,
 )
+from tpobench.algorithms.groups import has_reward_variance
 from tpobench.errors import UsageError
-from tpobench.groups import has_reward_variance
 
 TPO = "arXiv 2604.06159"
 

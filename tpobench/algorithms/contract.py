@@ -105,8 +105,8 @@ def _nonfinite(rule: Algorithm, case: Case) -> Breach | None:
 
 
 FLAT = (
-    "groups of equal rewards are common, and their deviation is 0: use tpobench.groups.standardize(groups.reward, "
-    "groups.weight), which gives 0 there"
+    "groups of equal rewards are common, and their deviation is 0: use "
+    "tpobench.algorithms.groups.standardize(groups.reward, groups.weight), which gives 0 there"
 )
 OVERFLOW = (
     "bound what is exponentiated, such as (logp - groups.old_logp).clamp(-20, 20).exp(), and keep 0 out of divisions, "
@@ -217,7 +217,10 @@ def _masked(rule: Algorithm) -> Iterator[Breach]:
             return
 
 
-MASK = "sum over tokens with the mask: (x * groups.mask).sum(-1), or tpobench.groups.sequence_logp(logp, groups.mask)"
+MASK = (
+    "sum over tokens with the mask: (x * groups.mask).sum(-1), or "
+    "tpobench.algorithms.groups.sequence_logp(logp, groups.mask)"
+)
 
 
 def _undrawn(rule: Algorithm) -> Iterator[Breach]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tpobench.algorithms.groups import CandidateGroups, standardize
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.groups import CandidateGroups, standardize
 
 
 def baseline_advantage(groups: CandidateGroups) -> Tensor:

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from tpobench.algorithms.groups import CandidateGroups, sequence_logp
 from tpobench.algorithms.softmax import log_softmax
-from tpobench.groups import CandidateGroups, sequence_logp
 
 
 def policy_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.groups import ON_REQUEST, CandidateGroups
 from tpobench.errors import TpobenchError
-from tpobench.groups import ON_REQUEST, CandidateGroups
 
 S, B, K, T = 3, 4, 6, 5
 PER_CANDIDATE = ("old_logp", "mask", "reward", "weight", "score", "token_reward", "ref_logp")

@@ -19,7 +19,7 @@ from pathlib import Path
 from tpobench.audit.grids import short
 from tpobench.audit.names import SEED_WORD, seed_key
 from tpobench.errors import NothingToDo, UsageError
-from tpobench.report.cells import KNOWN_RULES
+from tpobench.scores.cells import KNOWN_RULES
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 SAYS_NOTHING = frozenset({

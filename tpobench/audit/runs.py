@@ -15,7 +15,7 @@ from tpobench.audit.choices import Scale
 from tpobench.audit.names import seed_key
 from tpobench.audit.reading import Row, Sheet
 from tpobench.errors import UsageError
-from tpobench.records import RunRecord
+from tpobench.records.store import RunRecord
 from tpobench.stats.guard import Floats
 
 SHARE = 0.1  # of the measured rows of a run: its last window, where none is given

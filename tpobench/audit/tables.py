@@ -11,11 +11,11 @@ import numpy as np
 from tpobench import __version__
 from tpobench.audit.checks import Pair
 from tpobench.audit.runs import SHARE, Run, Runs
-from tpobench.report.cells import rule_order
 from tpobench.report.model import Table, TableCell
 from tpobench.report.overall import score_pair, score_text
-from tpobench.report.scores import SEED
 from tpobench.report.tables import comparison_cells
+from tpobench.scores.cells import rule_order
+from tpobench.scores.estimates import SEED
 from tpobench.stats.compare import Comparison, adjust, compare_all, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate, iqm_estimate, mean_estimate, median_estimate, tail_estimate
 from tpobench.stats.guard import Floats

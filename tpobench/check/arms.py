@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tpobench.errors import brief
-from tpobench.records import RunRecord, canonical
+from tpobench.identity import canonical
+from tpobench.records.store import RunRecord
 
 MOST_SEEDS = 10**6
 NO_AXES = "-"  # the cell of a suite without a grid

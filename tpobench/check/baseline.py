@@ -15,8 +15,8 @@ from typing import Any
 from tpobench.check.arms import Arm, by_arm, seeds_in, settings_differ, settings_of
 from tpobench.errors import CorruptResults, NothingToDo, RunsFailed, UsageError
 from tpobench.limits import load_json
-from tpobench.records import FINISHED, RunRecord, merge_copies, read_source, sources
-from tpobench.shapes import BASELINE_LOG
+from tpobench.records.shapes import BASELINE_LOG
+from tpobench.records.store import FINISHED, RunRecord, merge_copies, read_source, sources
 
 SCHEMA = 1
 MAKE_ONE = "make one with: tpobench baseline update {path} results/ci --reason TEXT"

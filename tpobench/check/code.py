@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpobench.execution.plugins import Plugin
 from tpobench.execution.provenance import git_commit
+from tpobench.plugins.load import Plugin
 
 PACKAGE = Path(__file__).parent.parent
 

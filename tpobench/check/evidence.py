@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from tpobench.check.arms import Arm, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
-from tpobench.records import BROKEN, FINISHED, RunRecord
-from tpobench.results import final_value, measured
+from tpobench.records.results import final_value, measured
+from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin

@@ -11,10 +11,10 @@ from tpobench.check.arms import Arm, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
-from tpobench.identity import neutral_defaults
-from tpobench.plan import Plan, RunSpec, plan_runs
-from tpobench.records import RunRecord, canonical
-from tpobench.suite import Report, Suite, Training, build_suite
+from tpobench.identity import canonical, neutral_defaults
+from tpobench.planning.plan import Plan, RunSpec, plan_runs
+from tpobench.records.store import RunRecord
+from tpobench.suites.load import Report, Suite, Training, build_suite
 from tpobench.tasks.settings import SETTINGS
 
 TRAINING = {f.name for f in dataclasses.fields(Training)}
@@ -23,7 +23,7 @@ TRAINING = {f.name for f in dataclasses.fields(Training)}
 def rules_here() -> dict[str, str]:
     """Every rule that can be run here, with its version."""
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
-    from tpobench.execution.plugins import VERSIONS  # noqa: PLC0415 - as above
+    from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - as above
 
     return {name: VERSIONS.get(name, "1") for name in ALGORITHMS}
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from tpobench.cli.base import cell_text, failure, say, table
 from tpobench.cli.rounds import Rounds, least_and_most_text, tell_of_waiting
 from tpobench.errors import StorageFull, UsageError
-from tpobench.execution.units import duration
+from tpobench.units import duration
 
 if TYPE_CHECKING:
-    from tpobench.adaptive import AdaptivePlan, CellState
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan
-    from tpobench.records import RunRecord, Store
+    from tpobench.planning.looks import AdaptivePlan, CellState
+    from tpobench.planning.plan import Plan
+    from tpobench.records.store import RunRecord, Store
 
 
 def require_possible(plan: AdaptivePlan, store: Store, options: Options) -> bool:
@@ -27,7 +27,7 @@ def require_possible(plan: AdaptivePlan, store: Store, options: Options) -> bool
     Raises:
         UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
     """
-    from tpobench.adaptive import is_recorded
+    from tpobench.planning.looks import is_recorded
 
     if options.shard is not None:
         msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"
@@ -44,9 +44,9 @@ def run_adaptive(
     Raises:
         UsageError: shards, a folder with another plan or with earlier results, or a plan that may cost too much.
     """
-    from tpobench.adaptive import next_runs, record, states
     from tpobench.execution.engine import due
-    from tpobench.records import BROKEN, FINISHED, PLAN_FILE, Store
+    from tpobench.planning.looks import next_runs, record, states
+    from tpobench.records.store import BROKEN, FINISHED, PLAN_FILE, Store
 
     store = Store(folder)
     new = require_possible(plan, store, options)
@@ -86,7 +86,7 @@ class _Looks(Rounds):
 
     def take(self, plan: AdaptivePlan) -> None:
         """Look after look; a cell whose look stays incomplete (failed runs) waits for the next invocation."""
-        from tpobench.adaptive import next_runs, states
+        from tpobench.planning.looks import next_runs, states
 
         known, _ = self.store.known()
         now = states(plan, known)
@@ -120,8 +120,8 @@ class _Looks(Rounds):
 
 def _runs_left(plan: AdaptivePlan, known: dict[str, RunRecord], now: Sequence[CellState]) -> list[str]:
     """Runs of the next look that have no result."""
-    from tpobench.adaptive import next_runs
-    from tpobench.records import FINISHED
+    from tpobench.planning.looks import next_runs
+    from tpobench.records.store import FINISHED
 
     return [
         s.run_id for s in next_runs(plan, now).specs
@@ -141,7 +141,7 @@ def _runs_used(now: Sequence[CellState]) -> int:
 
 def _summary(plan: AdaptivePlan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
     """As of any run: one row per cell and rule."""
-    from tpobench.cli.runs import summary
+    from tpobench.cli.base import summary
 
     rows = summary(plan.most, known)
     if rows:
@@ -158,7 +158,7 @@ def _seen(state: CellState, name: str) -> int:
 
 def _tell(now: Sequence[CellState]) -> list[dict[str, Any]]:
     """The decision table."""
-    from tpobench.adaptive import decision_rows
+    from tpobench.planning.looks import decision_rows
 
     rows = decision_rows(now)
     matchings = len({r["matching"] for r in rows}) > 1
@@ -175,7 +175,7 @@ def _require_affordable(plan: AdaptivePlan, store: Store, options: Options) -> N
     """--max-cost holds for the most that the plan can take."""
     if options.max_cost_s is None:
         return
-    from tpobench.adaptive import most_runs, states
+    from tpobench.planning.looks import most_runs, states
 
     known, _ = store.known()
     cost = _cost(most_runs(plan, states(plan, known)), known, options)[1]
@@ -200,8 +200,8 @@ def _cost(plan: Plan, known: dict[str, RunRecord], options: Options) -> tuple[in
 
 def adaptive_costs(folder: Path, plan: AdaptivePlan, options: Options) -> dict[str, Any]:
     """The least and the most that the plan can still cost."""
-    from tpobench.adaptive import least_runs, most_runs, read_plan, states
-    from tpobench.records import Store
+    from tpobench.planning.looks import least_runs, most_runs, states
+    from tpobench.records.store import Store, read_plan
 
     known, _ = Store(folder).known()
     now = states(plan, known)

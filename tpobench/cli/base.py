@@ -19,7 +19,8 @@ from tpobench.errors import StorageFull, UsageError
 from tpobench.printable import printable, printable_lines, shortened
 
 if TYPE_CHECKING:
-    from tpobench.records import DamagedRecord, RunRecord
+    from tpobench.planning.plan import Plan
+    from tpobench.records.store import DamagedRecord, RunRecord
 
 app = typer.Typer(
     name="tpobench",
@@ -137,3 +138,23 @@ def _entry(value: object) -> str:
     """One entry of a table: on one line, and no longer than a line of text may be."""
     text = "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return shortened(printable(text), WIDEST)
+
+
+def summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
+    from tpobench.records.results import final_value  # noqa: PLC0415 - `--help` must not wait for records
+    from tpobench.records.store import STATUSES  # noqa: PLC0415 - see above
+
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for spec in (*plan.specs, *(s.spec for s in plan.skipped)):
+        if spec.run_id in known:
+            groups.setdefault((cell_text(spec.cell), spec.matching, spec.algorithm), []).append(known[spec.run_id])
+    seen = {r.status for records in groups.values() for r in records} | {"ok", "diverged", "failed"}
+    rows = []
+    for (cell, matching, algorithm), records in groups.items():
+        finals = [v for v in map(final_value, records) if v is not None]
+        counts = {s: sum(r.status == s for r in records) for s in STATUSES if s in seen}
+        mean = float(f"{sum(finals) / len(finals):.4g}") if finals else None
+        metric = "final " + plan.suite.report.metric
+        rows.append({"cell": cell, "matching": matching, "algorithm": algorithm, **counts, metric: mean})
+    return rows

@@ -21,7 +21,7 @@ from tpobench.printable import require_text
 if TYPE_CHECKING:
     from tpobench.check import Baseline
     from tpobench.check.history import Drift
-    from tpobench.records import RunRecord
+    from tpobench.records.store import RunRecord
 
 baseline_app = typer.Typer(no_args_is_help=True, help="What `check` holds a change against.", rich_markup_mode=None)
 app.add_typer(baseline_app, name="baseline")
@@ -41,7 +41,7 @@ def update(
     """Replace a baseline by results, and log who did it, when and why, and how far every cell moves."""
     from tpobench.check.baseline import log_path, new_baseline
     from tpobench.check.history import drift, log_document
-    from tpobench.records import PACKED, set_aside, write_atomically, write_packed
+    from tpobench.records.store import PACKED, set_aside, write_atomically, write_packed
 
     if not require_text(reason, "--reason").strip():
         msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
@@ -77,7 +77,7 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
         CorruptResults: it, or its log, cannot be read, and `force` does not let them go.
     """
     from tpobench.check.baseline import Baseline, log_of, log_path, read_baseline
-    from tpobench.records import require_ours
+    from tpobench.records.store import require_ours
 
     if file.is_file():
         require_ours(file)
@@ -108,7 +108,7 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
 
 
 def _all_records(paths: Sequence[Path]) -> list[RunRecord]:
-    from tpobench.results import load_results
+    from tpobench.records.results import load_results
 
     found: list[RunRecord] = []
     for path in paths:

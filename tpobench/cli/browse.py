@@ -49,7 +49,7 @@ def show_suite(
     as_json: JsonOption = False,
 ) -> None:
     """Show a suite with every default but of what is off, and how it differs from what was published."""
-    from tpobench.suite import load_suite, scale_changes
+    from tpobench.suites.load import load_suite, scale_changes
 
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = scale_changes(suite) if scale == "quick" else ()
@@ -76,7 +76,7 @@ def _toml(value: Any) -> str:
 
 
 def _list_suites() -> list[dict[str, Any]]:
-    from tpobench.suite import load_suite, suite_names
+    from tpobench.suites.load import load_suite, suite_names
 
     suites = [load_suite(name) for name in suite_names()]
     return [
@@ -94,7 +94,7 @@ def _list_suites() -> list[dict[str, Any]]:
 
 def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
     from tpobench.algorithms.catalog import ALGORITHMS
-    from tpobench.execution.plugins import load_plugins
+    from tpobench.plugins.load import load_plugins
 
     load_plugins(plugins)
     return [

@@ -16,7 +16,7 @@ from tpobench.errors import NothingToDo, UsageError
 if TYPE_CHECKING:
     from tpobench.comparison import Compared
     from tpobench.comparison.judge import Row, SuiteRow
-    from tpobench.results import Results
+    from tpobench.records.results import Results
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps or rate.")]
 RulesOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Only these rules; repeat or use commas.")]
@@ -37,7 +37,7 @@ def compare(
 ) -> None:
     """Compare two result sets, or two rules of one: differences, tests, Holm over all of them."""
     from tpobench.comparison import compare_rules, compare_sets
-    from tpobench.results import load_results
+    from tpobench.records.results import load_results
 
     rules = split(algos)
     if within is not None:
@@ -57,8 +57,8 @@ def compare(
 
 
 def _loaded(path: str, other: str) -> Results:
-    from tpobench.records import Store
-    from tpobench.results import load_results
+    from tpobench.records.results import load_results
+    from tpobench.records.store import Store
 
     if not Path(path).exists() and not Store(Path(path)).packed.is_file():
         msg = f"no results at {path}; to compare two rules of one result set: tpobench compare {path} {other} --in PATH"
@@ -70,8 +70,7 @@ def _loaded(path: str, other: str) -> Results:
 
 def _plans(paths: Sequence[Path]) -> list[str]:
     """`adaptive:5x4` of every result set whose seeds were planned so."""
-    from tpobench.adaptive import read_plan
-    from tpobench.records import sources
+    from tpobench.records.store import read_plan, sources
 
     found = [read_plan(source) for path in paths for source in sources(path)]
     return list(dict.fromkeys(str(plan["seeds"]) for plan in found if plan is not None))
@@ -102,7 +101,7 @@ def _rows(found: Compared) -> str:
 
 
 def _texts(row: Row, found: Compared) -> list[str]:
-    from tpobench.report.text import difference_text, least_text, share_text
+    from tpobench.scores.text import difference_text, least_text, share_text
     from tpobench.stats.texts import p_text, seeds_text
 
     c, m = row.found, found.measure
@@ -128,7 +127,7 @@ def _pairing(row: Row) -> str:
 
 
 def _suite(row: SuiteRow, rows: int) -> str:
-    from tpobench.report.text import difference_text, least_text, share_text
+    from tpobench.scores.text import difference_text, least_text, share_text
     from tpobench.stats.texts import p_text
 
     c = row.found
@@ -144,7 +143,7 @@ def _suite(row: SuiteRow, rows: int) -> str:
 
 
 def _family(found: Compared) -> str:
-    from tpobench.report.text import least_text
+    from tpobench.scores.text import least_text
     from tpobench.stats.compare import plain
 
     least = [row.found.smallest for row in found.rows if row.found.smallest is not None]
@@ -174,8 +173,8 @@ def power(
     as_json: JsonOption = False,
 ) -> None:
     """Say what differences the seeds at hand can detect, and how many seeds a given difference needs."""
-    from tpobench.detection import detect, parse_target
-    from tpobench.results import load_results
+    from tpobench.comparison.detection import detect, parse_target
+    from tpobench.records.results import load_results
 
     goal = None if target is None else parse_target(target)
     found = detect(load_results(path), target=goal, seeds=seeds, metric=metric, rules=split(algos))

@@ -14,10 +14,10 @@ from tpobench.cli.base import DataDirOption, JsonOption, answer, app, say, split
 from tpobench.errors import DataUnavailable, UsageError, unknown
 
 if TYPE_CHECKING:
-    from tpobench.data import Found, Missing
+    from tpobench.data.files import Found, Missing
     from tpobench.execution.engine import Options
-    from tpobench.plan import Plan
-    from tpobench.suite import Suite
+    from tpobench.planning.plan import Plan
+    from tpobench.suites.load import Suite
 
 data_app = typer.Typer(no_args_is_help=True, help="Data files: what is here, and fetching it.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
@@ -43,8 +43,8 @@ def fetch_(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch data sets and verify every byte; what is here already is not fetched again."""
-    from tpobench.data import cache, files_of
-    from tpobench.execution.download import fetch
+    from tpobench.data.download import fetch
+    from tpobench.data.files import cache, files_of
 
     chosen = split(names)
     for name in chosen:
@@ -69,14 +69,14 @@ def fetch_(
 
 
 def _fetchable() -> list[str]:
-    from tpobench.data import CATALOG
+    from tpobench.data.files import CATALOG
 
     return list(dict.fromkeys(file.dataset for file in CATALOG.values()))
 
 
 def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
     """A copy in a folder that is searched earlier is read instead."""
-    from tpobench.data import VARIABLE, Found, find
+    from tpobench.data.files import VARIABLE, Found, find
 
     for name in names:
         found = find(name, data_dir)
@@ -87,7 +87,7 @@ def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
 @data_app.command("list")
 def list_(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Say which data files are here, where, and whether they are the published ones."""
-    from tpobench.data import CATALOG, find
+    from tpobench.data.files import CATALOG, find
 
     found = [find(name, data_dir) for name in CATALOG]
     rows = [*map(_row, found), _bundled()]
@@ -101,7 +101,7 @@ def list_(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> Non
 
 
 def _row(found: Found | Missing) -> dict[str, Any]:
-    from tpobench.data import Missing
+    from tpobench.data.files import Missing
 
     row = {"file": found.data.name, "bytes": found.data.size, "sha256": found.data.sha256, "path": "-", "problem": ""}
     if isinstance(found, Missing):
@@ -112,7 +112,7 @@ def _row(found: Found | Missing) -> dict[str, Any]:
 
 def _bundled() -> dict[str, Any]:
     """The digits, whose bytes are read to tell."""
-    from tpobench.images import DIGITS, DIGITS_SHA256, load_images
+    from tpobench.data.images import DIGITS, DIGITS_SHA256, load_images
 
     row = {"file": DIGITS, "bytes": None, "sha256": DIGITS_SHA256, "path": "in scikit-learn"}
     try:
@@ -124,7 +124,7 @@ def _bundled() -> dict[str, Any]:
 
 def data_override(suite: str, data: str | None) -> list[str]:
     """`--data digits` as the override `task.data=digits`, for the suites that read data; nothing for the others."""
-    from tpobench.suite import load_suite
+    from tpobench.suites.load import load_suite
 
     return [f"task.data={data}"] if data is not None and "data" in load_suite(suite).task else []
 
@@ -154,9 +154,9 @@ def located(
     Raises:
         DataUnavailable: it is not here, or not the published; `only_warn` says so and goes on.
     """
-    from tpobench.datasets import reads_data, with_data
     from tpobench.execution.engine import due
-    from tpobench.records import Store
+    from tpobench.planning.datasets import reads_data, with_data
+    from tpobench.records.store import Store
 
     needy = [reads_data(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
     own = [p for (_, p), n in zip(plans, needy, strict=True) if n]

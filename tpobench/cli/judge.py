@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tpobench.check.code import Code
     from tpobench.execution.engine import Executor
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan, RunSpec
-    from tpobench.records import RunRecord
+    from tpobench.planning.plan import Plan, RunSpec
+    from tpobench.records.store import RunRecord
     from tpobench.stats.gate import GatePlan, Margin
 
 CACHE = Path("results") / "check"
@@ -166,7 +166,7 @@ def _request(
     from tpobench.check.code import code_under_test
     from tpobench.check.evidence import parse_margins
     from tpobench.check.plans import rules_here
-    from tpobench.execution.plugins import load_plugins
+    from tpobench.plugins.load import load_plugins
     from tpobench.stats.gate import GatePlan
 
     if executor not in EXECUTORS:
@@ -204,7 +204,7 @@ def _request(
 
 def _require_apart(baseline: Path, root: Path) -> None:
     """A baseline compared with itself is always unchanged."""
-    from tpobench.records import Store, sources
+    from tpobench.records.store import Store, sources
 
     def files(path: Path) -> set[Path]:
         return {p.resolve() for s in sources(path) for p in ([s, Store(s).packed] if s.is_dir() else [s])}
@@ -289,7 +289,7 @@ def _judge(request: _Request, executor: str, jobs: int | None) -> Judgement:
 def _against_suites(request: _Request) -> tuple[dict[Arm, str], list[str]]:
     """With --suite: which cells it defines otherwise now.  Without: which defaults the check does not see."""
     from tpobench.check.plans import changed_defaults, compare_with_suites
-    from tpobench.suite import load_suite
+    from tpobench.suites.load import load_suite
 
     if not request.suites:
         return {}, [
@@ -305,7 +305,7 @@ def _against_suites(request: _Request) -> tuple[dict[Arm, str], list[str]]:
 
 def _load(root: Path) -> tuple[list[RunRecord], int]:
     """The candidate's records so far, and the number of damaged ones."""
-    from tpobench.records import merge_copies, read_source, sources
+    from tpobench.records.store import merge_copies, read_source, sources
 
     found: list[RunRecord] = []
     damaged = 0
@@ -326,11 +326,11 @@ def _candidate(request: _Request, records: Iterable[RunRecord]) -> Candidate:
 def _trainer(request: _Request, executor: str, jobs: int | None, found: Candidate) -> Iterator[Any]:
     """A function that runs what is missing of some seeds and arms: (candidate, seeds, arms) -> (candidate, runs)."""
     from tpobench.check.plans import due
-    from tpobench.datasets import with_data
     from tpobench.execution.inline import Inline
     from tpobench.execution.local import Local
     from tpobench.execution.machine import cores
     from tpobench.execution.stop import Stop, stopping
+    from tpobench.planning.datasets import with_data
 
     workers: list[Executor] = []
 
@@ -357,7 +357,7 @@ def _trainer(request: _Request, executor: str, jobs: int | None, found: Candidat
 def _plan(request: _Request, specs: Sequence[RunSpec]) -> Plan:
     """A plan of some runs of one suite, whose settings are those of the candidate's folder where it holds some."""
     from tpobench.check.plans import plan_of
-    from tpobench.records import Store
+    from tpobench.records.store import Store
 
     meta = Store(_folder(request.root, specs[0].suite)).meta() or {}
     return plan_of(request.baseline, specs, meta.get("suite"))
@@ -367,7 +367,7 @@ def _run(request: _Request, plan: Plan, executor: Executor, stop: Stop) -> None:
     """Train some runs of one suite into the candidate's folder."""
     from tpobench.execution.engine import Options, execute
     from tpobench.execution.progress import progress_for
-    from tpobench.records import Store
+    from tpobench.records.store import Store
 
     store = Store(_folder(request.root, plan.specs[0].suite))
     with progress_for(f"check {plan.specs[0].suite}", len(plan.specs), 0, sys.stderr) as progress:
@@ -383,7 +383,7 @@ def _run(request: _Request, plan: Plan, executor: Executor, stop: Stop) -> None:
 
 def _folder(root: Path, suite: str) -> Path:
     """Where the runs of a suite go: beside those that are there."""
-    from tpobench.records import PACKED, Store, is_run_folder, run_folders
+    from tpobench.records.store import PACKED, Store, is_run_folder, run_folders
 
     if root.suffix == PACKED:
         return root.with_suffix("")
@@ -434,7 +434,7 @@ def _uncommitted(commit: object) -> bool:
 def _notes(request: _Request, candidate: Candidate, damaged: int, waivers: Sequence[str]) -> list[str]:
     """What a reader should know beside the verdicts."""
     from tpobench.check.evidence import platform_of
-    from tpobench.unverified import unverified
+    from tpobench.scores.unverified import unverified
 
     notes = list(waivers)
     new = [r for arm in candidate.arms.values() for r in arm.values()]
@@ -465,7 +465,7 @@ def _origin(request: _Request, candidate: Candidate, made: int) -> dict[str, Any
 
 
 def _write(path: Path | None, text: str) -> None:
-    from tpobench.records import write_atomically
+    from tpobench.records.store import write_atomically
 
     if path is None:
         return

@@ -23,7 +23,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say what this machine offers, what would not work on it, and what to do about that."""
-    from tpobench.doctor import FATAL, examine
+    from tpobench.execution.doctor import FATAL, examine
 
     sections = examine(out, data_dir)
     found = [(s.topic, p) for s in sections for p in s.problems]

@@ -44,15 +44,15 @@ from tpobench.cli.runs import (
     warn_of_threads,
 )
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
-from tpobench.execution.units import duration, parse_bytes
+from tpobench.units import duration, parse_bytes
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan
-    from tpobench.reproduce.evidence import Evidence
-    from tpobench.reproduce.items import Item
-    from tpobench.reproduce.scorecard import Scorecard
+    from tpobench.paper.evidence import Evidence
+    from tpobench.paper.items import Item
+    from tpobench.paper.scorecard import Scorecard
+    from tpobench.planning.plan import Plan
 
 FOLDER = "reproduction"
 FORGIVEN = (NothingToDo, UsageError, CorruptResults)  # cost the items of one suite, not the others
@@ -127,11 +127,11 @@ def reproduce(
     force: ForceOption = False,
 ) -> None:
     """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
-    from tpobench.execution.devices import parse_device
     from tpobench.execution.stop import Stop, stopping
-    from tpobench.report.options import FIGURE_FORMATS, check
-    from tpobench.report.scorecards import require_formats
-    from tpobench.reproduce.items import chosen
+    from tpobench.paper.items import chosen
+    from tpobench.paper.scorecards import require_formats
+    from tpobench.planning.devices import parse_device
+    from tpobench.scores.options import FIGURE_FORMATS, check
 
     if list_:
         _list(chosen(split(items)), as_json=as_json)
@@ -170,10 +170,10 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, data: str | None
     Raises:
         UsageError: a suite, scale or seed that is not valid, or a folder whose seeds follow an adaptive plan.
     """
-    from tpobench.adaptive import is_adaptive, require_no_plan
-    from tpobench.plan import parse_seeds
-    from tpobench.reproduce.design import plan_items
-    from tpobench.suite import load_suite
+    from tpobench.paper.design import plan_items
+    from tpobench.planning.looks import is_adaptive, require_no_plan
+    from tpobench.planning.plan import parse_seeds
+    from tpobench.suites.load import load_suite
 
     if is_adaptive(seeds):
         msg = f"--seeds {seeds}: the paper's numbers are compared at fixed seeds; give a count, a range or a list"
@@ -221,7 +221,7 @@ def _require_something(work: _Work, items: Sequence[Item]) -> None:
     Raises:
         TpobenchError: why none of the suites has any: without data, settings that clash, or never run.
     """
-    from tpobench.records import Store
+    from tpobench.records.store import Store
 
     if any(not item.parts for item in items) or any(Store(work.folder(n)).known()[0] for n in work.plans):
         return
@@ -232,15 +232,15 @@ def _require_something(work: _Work, items: Sequence[Item]) -> None:
 
 
 def _scored(work: _Work, items: Sequence[Item], scale: str) -> list[Scorecard]:
-    from tpobench.reproduce.scorecard import score
+    from tpobench.paper.scorecard import score
 
     evidence = {name: _evidence(work, name) for name in work.plans}
     return [score(item, evidence, scale) for item in items]
 
 
 def _evidence(work: _Work, name: str) -> Evidence:
-    from tpobench.records import Store
-    from tpobench.reproduce.evidence import gather
+    from tpobench.paper.evidence import gather
+    from tpobench.records.store import Store
 
     try:
         known, _ = Store(work.folder(name)).known()
@@ -254,7 +254,7 @@ def _written(
     work: _Work, cards: Sequence[Scorecard], formats: Sequence[str], endings: Sequence[str], *, force: bool
 ) -> list[Path]:
     """The pages, and the figures that they show."""
-    from tpobench.report.scorecards import write_scorecards
+    from tpobench.paper.scorecards import write_scorecards
 
     out = work.out / FOLDER
     figures = {c.item.name: _drawn(c, out / "figures", endings, force=force) for c in cards} if endings else {}
@@ -266,9 +266,9 @@ def _written(
 
 def _drawn(card: Scorecard, out: Path, endings: Sequence[str], *, force: bool) -> dict[Path, str]:
     """Files and captions."""
-    from tpobench.report.figures.paper import ITEMS
-    from tpobench.report.paper_figures import write_paper_figures
-    from tpobench.results import Results
+    from tpobench.paper.figures import ITEMS
+    from tpobench.paper.figures.files import write_paper_figures
+    from tpobench.records.results import Results
 
     if card.item.name not in ITEMS:
         return {}
@@ -283,8 +283,8 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    from tpobench.report.scorecards.data import data_of
-    from tpobench.report.scorecards.terminal import lines_of, summary_lines
+    from tpobench.paper.scorecards.data import data_of
+    from tpobench.paper.scorecards.terminal import lines_of, summary_lines
 
     if as_json:
         from tpobench.report.data import finite
@@ -299,8 +299,8 @@ def _tell(
 
 def _list(items: Sequence[Item], *, as_json: bool) -> None:
     """Items with what is behind them, at both scales."""
-    from tpobench.reproduce.design import cost_of, plan_items
-    from tpobench.suite import SCALES, load_suite
+    from tpobench.paper.design import cost_of, plan_items
+    from tpobench.suites.load import SCALES, load_suite
 
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
     suites = {scale: {name: load_suite(name, scale=scale) for name in names} for scale in SCALES}

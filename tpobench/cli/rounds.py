@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import say
-from tpobench.execution.units import duration
+from tpobench.units import duration
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan
-    from tpobench.records import RunRecord, Store
+    from tpobench.planning.plan import Plan
+    from tpobench.records.store import RunRecord, Store
 
 
 class Rounds:
@@ -45,7 +45,7 @@ class Rounds:
         """Train the runs of one round; whether the time budget cut it short."""
         from tpobench.execution.engine import due, execute
         from tpobench.execution.progress import progress_for
-        from tpobench.records import FINISHED
+        from tpobench.records.store import FINISHED
 
         options = dataclasses.replace(self.options, time_budget_s=self._left())
         mine, _ = due(todo, dict(known), options)

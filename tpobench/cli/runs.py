@@ -31,18 +31,18 @@ from tpobench.cli.base import (
     require_one_job,
     say,
     split,
+    summary,
     table,
 )
 from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located, require_reader
 from tpobench.errors import NothingToDo, RunsFailed, Stopped, TpobenchError, UsageError, unknown
-from tpobench.execution.units import duration, parse_bytes, parse_duration
 from tpobench.printable import printable
+from tpobench.units import duration, parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan
-    from tpobench.records import RunRecord
+    from tpobench.planning.plan import Plan
 
 EXECUTORS = ("local", "inline", "dask")
 
@@ -245,12 +245,12 @@ def _plans(
     data: str | None = None,
 ) -> tuple[list[tuple[Path, Plan]], tuple[int, ...]]:
     """Every suite's folder and plan, and the CUDA devices; all made before the first run, so mistakes cost nothing."""
-    from tpobench.adaptive import is_adaptive, require_no_plan, seeds_of
     from tpobench.cli.search import require_plain_seeds
-    from tpobench.execution.devices import parse_device
-    from tpobench.execution.plugins import load_plugins
-    from tpobench.plan import parse_seeds, plan_runs
-    from tpobench.suite import ID, load_suite
+    from tpobench.planning.devices import parse_device
+    from tpobench.planning.looks import is_adaptive, require_no_plan, seeds_of
+    from tpobench.planning.plan import parse_seeds, plan_runs
+    from tpobench.plugins.load import load_plugins
+    from tpobench.suites.load import ID, load_suite
 
     names = split(suites)
     if not names:
@@ -306,11 +306,11 @@ def run_all(
     What the folders rule out is found before the first of them trains.  What is `forgiven` costs its folder only: its
     error is the second part of the answer.
     """
-    from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli.adaptive import run_adaptive
     from tpobench.cli.search import is_search, require_affordable_searches, run_search
     from tpobench.execution.engine import require_affordable
-    from tpobench.records import Store
+    from tpobench.planning.looks import is_adaptive, make_plan
+    from tpobench.records.store import Store
 
     plans = list(plans)
     refused: dict[Path, TpobenchError] = {}
@@ -352,9 +352,9 @@ def _require_possible(folder: Path, plan: Plan, options: Options, seeds: str | N
         UsageError: they do not.
         CorruptResults: the folder of a search or an adaptive plan cannot be read.
     """
-    from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli import adaptive, search
-    from tpobench.records import Store, other_settings
+    from tpobench.planning.looks import is_adaptive, make_plan
+    from tpobench.records.store import Store, other_settings
 
     store = Store(folder)
     if is_adaptive(seeds) and plan.specs:
@@ -371,7 +371,7 @@ def _run_one(
 ) -> dict[str, Any]:
     from tpobench.execution.engine import due, execute
     from tpobench.execution.progress import progress_for
-    from tpobench.records import BROKEN, FINISHED, Store
+    from tpobench.records.store import BROKEN, FINISHED, Store
 
     store = Store(folder)
     if not plan.specs:
@@ -456,35 +456,15 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
         raise RunsFailed(msg)
 
 
-def summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
-    """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
-    from tpobench.records import STATUSES
-    from tpobench.results import final_value
-
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for spec in (*plan.specs, *(s.spec for s in plan.skipped)):
-        if spec.run_id in known:
-            groups.setdefault((cell_text(spec.cell), spec.matching, spec.algorithm), []).append(known[spec.run_id])
-    seen = {r.status for records in groups.values() for r in records} | {"ok", "diverged", "failed"}
-    rows = []
-    for (cell, matching, algorithm), records in groups.items():
-        finals = [v for v in map(final_value, records) if v is not None]
-        counts = {s: sum(r.status == s for r in records) for s in STATUSES if s in seen}
-        mean = float(f"{sum(finals) / len(finals):.4g}") if finals else None
-        metric = "final " + plan.suite.report.metric
-        rows.append({"cell": cell, "matching": matching, "algorithm": algorithm, **counts, metric: mean})
-    return rows
-
-
 def _show_plans(
     plans: Iterable[tuple[Path, Plan]], processes: int, options: Options, seeds: str | None, *, as_json: bool
 ) -> None:
-    from tpobench.adaptive import is_adaptive, make_plan
     from tpobench.cli import search
     from tpobench.cli.adaptive import adaptive_costs, costs_text
     from tpobench.execution.engine import due
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
-    from tpobench.records import Store
+    from tpobench.planning.looks import is_adaptive, make_plan
+    from tpobench.records.store import Store
 
     answers: list[dict[str, Any]] = []
     empty = True

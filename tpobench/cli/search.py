@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tpobench.cli.base import cell_text, failure, say, table
 from tpobench.cli.rounds import Rounds, least_and_most_text, tell_of_waiting
 from tpobench.errors import UsageError
-from tpobench.execution.units import duration
+from tpobench.units import duration
 
 if TYPE_CHECKING:
     from tpobench.execution.engine import Executor, Options
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Plan, RunSpec
-    from tpobench.records import RunRecord
-    from tpobench.search import TrackState
-    from tpobench.suite import Suite
+    from tpobench.planning.levels import TrackState
+    from tpobench.planning.plan import Plan, RunSpec
+    from tpobench.records.store import RunRecord
+    from tpobench.suites.load import Suite
 
 
 def is_search(plan: Plan) -> bool:
@@ -36,7 +36,7 @@ def require_plain_seeds(suites: Iterable[Suite], seeds: str | None) -> None:
     Raises:
         UsageError: adaptive seeds for a search.
     """
-    from tpobench.adaptive import is_adaptive
+    from tpobench.planning.looks import is_adaptive
 
     for suite in suites:
         if suite.search is not None and is_adaptive(seeds):
@@ -50,7 +50,7 @@ def require_possible(plan: Plan, known: Mapping[str, RunRecord], options: Option
     Raises:
         UsageError: shards, or a folder with results of another search.
     """
-    from tpobench.search import require_same_search
+    from tpobench.planning.levels import require_same_search
 
     if options.shard is not None:
         msg = "--shard: the next level depends on all results of the last, so a search cannot be sharded; leave it out"
@@ -69,8 +69,8 @@ def run_search(
         UsageError: shards, or a folder with results of another search.
     """
     from tpobench.execution.engine import due
-    from tpobench.records import BROKEN, FINISHED, Store
-    from tpobench.search import next_runs, recorded_levels, states, tracks_of, visited_runs
+    from tpobench.planning.levels import next_runs, recorded_levels, states, tracks_of, visited_runs
+    from tpobench.records.store import BROKEN, FINISHED, Store
 
     store, tracks = Store(folder), tracks_of(plan)
     known, _ = store.known()
@@ -102,7 +102,7 @@ class _Levels(Rounds):
 
     def take(self, plan: Plan) -> None:
         """Round after round; a rule whose level stays incomplete (failed runs) waits for the next invocation."""
-        from tpobench.search import next_runs, states, tracks_of
+        from tpobench.planning.levels import next_runs, states, tracks_of
 
         tracks, number = tracks_of(plan), 0
         known, _ = self.store.known()
@@ -151,7 +151,7 @@ def _track(state: TrackState) -> dict[str, Any]:
 
 
 def _summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
-    from tpobench.cli.runs import summary
+    from tpobench.cli.base import summary
 
     return summary(plan, known)
 
@@ -159,8 +159,8 @@ def _summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
 def _tell(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """The tables of the report, as far as there are results."""
     from tpobench.report.breaking_point import search_data, search_tables
-    from tpobench.report.cells import read_cells
-    from tpobench.report.options import Options as How
+    from tpobench.scores.cells import read_cells
+    from tpobench.scores.options import Options as How
 
     suites, _ = read_cells(records, How())
     found: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ def shown(plan: Plan, known: Mapping[str, RunRecord]) -> Plan:
     """Of a search, the levels visited and the next ones; any other plan as it is."""
     if not is_search(plan):
         return plan
-    from tpobench.search import states, tracks_of, visited_runs
+    from tpobench.planning.levels import states, tracks_of, visited_runs
 
     return visited_runs(plan, states(tracks_of(plan), known))
 
@@ -191,8 +191,8 @@ def search_costs(plan: Plan, known: dict[str, RunRecord], options: Options) -> d
     """The least and the most that the searches of a plan can still cost."""
     from tpobench.execution.engine import due
     from tpobench.execution.estimate import Costs
-    from tpobench.plan import Plan as Part
-    from tpobench.search import least_and_most, states, tracks_of
+    from tpobench.planning.levels import least_and_most, states, tracks_of
+    from tpobench.planning.plan import Plan as Part
 
     costs = Costs(plan.suite, known, "cpu_s")
     unknown = False

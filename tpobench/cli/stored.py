@@ -32,9 +32,9 @@ from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
 from tpobench.printable import printable
 
 if TYPE_CHECKING:
-    from tpobench.merge import Merged
-    from tpobench.records import RunRecord
-    from tpobench.verify import Verdict
+    from tpobench.execution.verify import Verdict
+    from tpobench.records.merge import Merged
+    from tpobench.records.store import RunRecord
 
 FORMATS = ("md", "latex", "csv", "json", "html")
 ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
@@ -44,7 +44,7 @@ MOST_PLACES = 5
 @app.command()
 def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
     """Count the runs by their status, and say why some have no result.  Writes nothing."""
-    from tpobench.records import BROKEN, damaged_in, read_source
+    from tpobench.records.store import BROKEN, damaged_in, read_source
 
     rows: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False)
 
 
 def _sources(path: Path) -> list[Path]:
-    from tpobench.records import sources
+    from tpobench.records.store import sources
 
     found = sources(path)
     if not found:
@@ -84,7 +84,7 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[str, Any]:
-    from tpobench.records import STATUSES
+    from tpobench.records.store import STATUSES
 
     counts = Counter(r.status for r in records)
     moved = sum(1 for _ in (source / "quarantine").glob("*")) if source.is_dir() else 0
@@ -134,10 +134,10 @@ def report(
     for each in chosen:
         if each not in FORMATS:
             raise unknown("format", each, FORMATS)
-    from tpobench.records import PACKED, damaged_in
+    from tpobench.records.results import load_results
+    from tpobench.records.store import PACKED, damaged_in
     from tpobench.report import FIGURE_FORMATS, Options, check, write_report
     from tpobench.report.files import require_folder
-    from tpobench.results import load_results
 
     how = Options(cast("Any", ci), paper_compat, cast("Any", diverged))  # checked there, with the nearest valid name
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
@@ -171,7 +171,7 @@ def report(
 
 def _require_outside(out: Path, path: Path) -> None:
     """A report is no part of what it reports on."""
-    from tpobench.records import sources
+    from tpobench.records.store import sources
 
     for source in sources(path):
         if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
@@ -182,7 +182,7 @@ def _require_outside(out: Path, path: Path) -> None:
 @app.command("pack")
 def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, as_json: JsonOption = False) -> None:
     """Write results/<name>.jsonl, one sorted line per run: small enough for git, and all that `report` needs."""
-    from tpobench.records import PACKED, Store, pack
+    from tpobench.records.store import PACKED, Store, pack
 
     packed = []
     for source in _packable(path):
@@ -208,7 +208,7 @@ def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, a
 
 def _packable(path: Path) -> list[Path]:
     """The results that `path` names or holds; files of others beside them are left alone, and said."""
-    from tpobench.records import require_ours
+    from tpobench.records.store import require_ours
 
     found = []
     for source in _sources(path):
@@ -241,7 +241,7 @@ def merge_(
     as_json: JsonOption = False,
 ) -> None:
     """Unite the results of several machines: every run once.  Refuses two different results of one run."""
-    from tpobench.merge import merge
+    from tpobench.records.merge import merge
 
     united = merge(inputs, out, force=force)
     damaged = [where for m in united for s in m.sources for where in s.damaged]
@@ -283,14 +283,14 @@ def verify_(
     as_json: JsonOption = False,
 ) -> None:
     """Train a few finished runs again, drawn at random, and compare every number."""
-    from tpobench.datasets import paths_of
-    from tpobench.execution.devices import probe
     from tpobench.execution.isolate import train_isolated
     from tpobench.execution.job import Message, plugins_for
-    from tpobench.execution.plugins import load_plugins
     from tpobench.execution.slots import SlotPool
-    from tpobench.results import load_results
-    from tpobench.verify import IMPOSSIBLE, choose, verify
+    from tpobench.execution.verify import IMPOSSIBLE, choose, verify
+    from tpobench.planning.datasets import paths_of
+    from tpobench.planning.devices import probe
+    from tpobench.plugins.load import load_plugins
+    from tpobench.records.results import load_results
 
     chosen = choose(load_results(path).records, runs, seed)
     if not chosen:
@@ -335,7 +335,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _conclude(verdicts: Sequence[Verdict]) -> None:
-    from tpobench.verify import DIFFERS
+    from tpobench.execution.verify import DIFFERS
 
     bad = [v for v in verdicts if v.outcome == DIFFERS]
     if bad:

@@ -30,8 +30,8 @@ def validate_(
     """Try rules on tiny groups and print their whole contract: each promise, kept or broken, and what to do."""
     from tpobench.algorithms.catalog import ALGORITHMS
     from tpobench.algorithms.contract import examine
-    from tpobench.execution.plugin_check import examine_plugins
-    from tpobench.execution.plugins import read_plugin
+    from tpobench.plugins.check import examine_plugins
+    from tpobench.plugins.load import read_plugin
 
     examined = examine_plugins([read_plugin(path) for path in plugin]) if plugin else []
     for each in examined:

@@ -10,8 +10,11 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.comparison.judge import ALPHA, Row, SuiteRow, judge, judge_suites
-from tpobench.comparison.measure import Measure, measure_of
-from tpobench.comparison.sides import (
+from tpobench.errors import NothingToDo, UsageError, unknown
+from tpobench.records.results import Results
+from tpobench.scores.estimates import SEED
+from tpobench.scores.measure import Measure, measure_of
+from tpobench.scores.sides import (
     Key,
     Side,
     differences,
@@ -21,10 +24,7 @@ from tpobench.comparison.sides import (
     set_side,
     shared_keys,
 )
-from tpobench.errors import NothingToDo, UsageError, unknown
-from tpobench.report.scores import SEED
-from tpobench.report.text import seed_ranges
-from tpobench.results import Results
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text

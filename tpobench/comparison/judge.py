@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tpobench.comparison.measure import Measure
-from tpobench.comparison.sides import Entry, Key
-from tpobench.report.cells import Arm
-from tpobench.report.scores import SEED
+from tpobench.scores.cells import Arm
+from tpobench.scores.estimates import SEED
+from tpobench.scores.measure import Measure
+from tpobench.scores.sides import Entry, Key
 from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare
 from tpobench.stats.estimate import RESAMPLES, rate_estimate
 from tpobench.stats.multiplicity import holm, resamples_for

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tpobench.limits import LARGEST
-from tpobench.plan import Job, RunSpec
-from tpobench.records import RunRecord
+from tpobench.planning.plan import Job, RunSpec
+from tpobench.records.store import RunRecord
 from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS, recorded_metrics
 
 if TYPE_CHECKING:
-    from tpobench.train import Measurement
+    from tpobench.training.loop import Measurement
 
 DIGITS = 7  # significant digits kept of every measured number
 AXES = ("step", "interactions", "gradient_steps")

@@ -25,8 +25,8 @@ from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.remote import describe, retire, train_remotely, versions
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Held, Taken, Work
-from tpobench.plan import Job
-from tpobench.records import DamagedRecord, RunRecord
+from tpobench.planning.plan import Job
+from tpobench.records.store import DamagedRecord, RunRecord
 
 WINDOW = 2  # tasks per thread of the cluster: one runs, one waits, so that no thread waits for the network
 POLL_S = 0.05

@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tpobench.datasets import reads_data, with_data
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.estimate import Costs, Key, key_of
 from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
-from tpobench.execution.plugins import Plugin, load_plugins
 from tpobench.execution.stop import Stop
-from tpobench.execution.units import duration
 from tpobench.execution.work import Held, Taken, Work, shard_of
-from tpobench.plan import Job, Plan
-from tpobench.records import BROKEN, FINISHED, RunRecord, Store, canonical, unwritable
+from tpobench.identity import canonical
+from tpobench.planning.datasets import reads_data, with_data
+from tpobench.planning.plan import Job, Plan
+from tpobench.plugins.load import Plugin, load_plugins
+from tpobench.records.store import BROKEN, FINISHED, RunRecord, Store, unwritable
+from tpobench.units import duration
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
 Trained = tuple[Taken, list[RunRecord]]

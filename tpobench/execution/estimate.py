@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from tpobench.plan import Job, Plan, RunSpec, interactions_of
-from tpobench.records import BROKEN, FINISHED, RunRecord, canonical
-from tpobench.suite import Suite, Value
+from tpobench.identity import canonical
+from tpobench.planning.plan import Job, Plan, RunSpec, interactions_of
+from tpobench.records.store import BROKEN, FINISHED, RunRecord
+from tpobench.suites.load import Suite, Value
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tpobench.children import pin_threads
 from tpobench.execution.isolate import train_apart
 from tpobench.execution.job import Message, train_job
 from tpobench.execution.work import Held, Taken, Work
-from tpobench.execution.worker import pin_threads
-from tpobench.plan import Job
-from tpobench.records import RunRecord
+from tpobench.planning.plan import Job
+from tpobench.records.store import RunRecord
 
 if TYPE_CHECKING:
     from tpobench.errors import TpobenchError

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tpobench.execution.job import Message
 from tpobench.execution.slots import DAY_S, SlotPool
-from tpobench.records import FINISHED, RunRecord
+from tpobench.records.store import FINISHED, RunRecord
 
 Train = Callable[[Message], "list[RunRecord]"]
 

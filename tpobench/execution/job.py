@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tpobench import data
+from tpobench.data import files as data
 from tpobench.execution.assemble import assemble
-from tpobench.execution.plugins import Plugin, load_plugin
 from tpobench.execution.provenance import provenance
-from tpobench.execution.undisturbed import undisturbed
-from tpobench.plan import Job, RunSpec
-from tpobench.records import DamagedRecord, RunRecord, canonical, parse_record
+from tpobench.identity import canonical
+from tpobench.planning.plan import Job, RunSpec
+from tpobench.plugins.load import Plugin, load_plugin
+from tpobench.plugins.undisturbed import undisturbed
+from tpobench.records.store import DamagedRecord, RunRecord, parse_record
 
 if TYPE_CHECKING:
-    from tpobench.train import Measurement
+    from tpobench.training.loop import Measurement
 
 TRACEBACK_LINES = 12
 LINE_LENGTH = 500
@@ -106,7 +107,7 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
 
 def collect(job: Job, begin: Callable[[int], None]) -> Iterable[Measurement]:
     """The measurements of a job."""
-    from tpobench.train import train  # noqa: PLC0415 - imports torch, and threads are pinned first
+    from tpobench.training.loop import train  # noqa: PLC0415 - imports torch, and threads are pinned first
 
     return train(job, begin)
 

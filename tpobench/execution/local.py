@@ -13,8 +13,8 @@ from tpobench.execution.work import Held, Taken, Work
 if TYPE_CHECKING:
     from tpobench.execution.job import Message
     from tpobench.execution.stop import Stop
-    from tpobench.plan import Job
-    from tpobench.records import RunRecord
+    from tpobench.planning.plan import Job
+    from tpobench.records.store import RunRecord
 
 Trained = tuple[Taken, "list[RunRecord]"]
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
-from tpobench.execution.units import duration
 from tpobench.printable import printable
+from tpobench.units import duration
 
 INTERVAL_S = 30.0
 

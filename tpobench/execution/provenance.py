@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tpobench.plan import RunSpec
+from tpobench.planning.plan import RunSpec
 
 
 def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
     """Versions, machine and start of a run."""
-    from tpobench.noise import SEED_SCHEME  # noqa: PLC0415 - imports torch
+    from tpobench.policies.noise import SEED_SCHEME  # noqa: PLC0415 - imports torch
 
     return {
         **_machine(),
@@ -28,7 +28,7 @@ def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
 
 def _data(spec: RunSpec) -> dict[str, Any]:
     """What this process read for the run: file -> {sha256, verified}."""
-    from tpobench.images import sources  # noqa: PLC0415 - reads numpy only where it must
+    from tpobench.data.images import sources  # noqa: PLC0415 - reads numpy only where it must
 
     if "data" not in spec.task:
         return {}

@@ -20,7 +20,8 @@ from tpobench.execution.isolate import train_isolated
 from tpobench.execution.job import Message
 from tpobench.execution.machine import memory_bytes
 from tpobench.execution.slots import MEMORY_SHARE, SlotPool
-from tpobench.records import SCHEMA, canonical
+from tpobench.identity import canonical
+from tpobench.records.store import SCHEMA
 
 if TYPE_CHECKING:
     from distributed import Worker

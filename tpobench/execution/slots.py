@@ -23,16 +23,17 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Self
 
+from tpobench.children import THREAD_VARIABLES, boot, child_command, signal_name
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
-from tpobench.execution.children import boot, child_command, signal_name
 from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.machine import memory_bytes
-from tpobench.execution.plugins import Plugin
 from tpobench.execution.stop import Flag
-from tpobench.execution.units import duration, size
-from tpobench.execution.worker import THREAD_VARIABLES, TOKEN_LENGTH
-from tpobench.plan import Job
-from tpobench.records import FINISHED, DamagedRecord, RunRecord, canonical
+from tpobench.execution.worker import TOKEN_LENGTH
+from tpobench.identity import canonical
+from tpobench.planning.plan import Job
+from tpobench.plugins.load import Plugin
+from tpobench.records.store import FINISHED, DamagedRecord, RunRecord
+from tpobench.units import duration, size
 
 POLL_S = 0.1
 LAST_WORDS_S = 1.0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from tpobench.execution.estimate import Costs, wall_seconds
 from tpobench.execution.stop import Stop
-from tpobench.plan import Job, Plan
-from tpobench.records import BROKEN, RunRecord, Store
+from tpobench.planning.plan import Job, Plan
+from tpobench.records.store import BROKEN, RunRecord, Store
 
 if TYPE_CHECKING:
     from filelock import FileLock

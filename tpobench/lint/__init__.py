@@ -14,7 +14,7 @@ from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.lint import budgets, origins, outcomes, plans, seeds
 from tpobench.lint.codes import CODES, SEVERITIES, Code, Severity
 from tpobench.lint.model import CellRuns, Checks, Finding, ResultSet, cells_of, merged
-from tpobench.records import damaged_in, read_source, sources
+from tpobench.records.store import damaged_in, read_source, sources
 
 __all__ = [
     "CODES", "SEVERITIES", "CellRuns", "Checks", "Code", "Finding", "ResultSet", "Severity", "by_code", "cell_findings",
@@ -57,7 +57,7 @@ def read_sets(path: Path) -> list[ResultSet]:
 
 def _plan(source: Path) -> dict[str, Any] | None:
     """The seed plan that was recorded before the first run, None without one; a damaged one is a finding."""
-    from tpobench.adaptive import read_plan  # noqa: PLC0415 - one-way imports at the top
+    from tpobench.records.store import read_plan  # noqa: PLC0415 - one-way imports at the top
 
     try:
         return read_plan(source)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from tpobench.identity import canonical
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet
-from tpobench.records import RunRecord, canonical
-from tpobench.report.text import seed_ranges
+from tpobench.records.store import RunRecord
+from tpobench.scores.text import seed_ranges
 from tpobench.tasks.settings import streams
 
 OWN = {"hyper", "learning_rate", "epochs"}  # what differs between rules by definition

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from tpobench.identity import canonical
 from tpobench.lint.codes import CODES, SEVERITIES, Code
-from tpobench.records import FINISHED, RunRecord, canonical
-from tpobench.report.cells import Reporting, rule_order
-from tpobench.results import by_matching, final_value
+from tpobench.records.results import by_matching, final_value
+from tpobench.records.store import FINISHED, RunRecord
+from tpobench.scores.cells import Reporting, rule_order
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from datetime import datetime
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from tpobench.identity import canonical
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet, seeds_of
-from tpobench.records import FINISHED, RunRecord, canonical
-from tpobench.report.text import seed_ranges
-from tpobench.unverified import unverified
+from tpobench.records.store import FINISHED, RunRecord
+from tpobench.scores.text import seed_ranges
+from tpobench.scores.unverified import unverified
 
 ORIGIN = ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device")
 PAUSE = 60.0  # seconds without any run: long enough to look at the results

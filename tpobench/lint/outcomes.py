@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
-from tpobench.records import RunRecord
-from tpobench.report.cells import Reporting
+from tpobench.records.store import RunRecord
+from tpobench.scores.cells import Reporting
 from tpobench.stats.compare import compare_all
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import rate_estimate

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tpobench.identity import canonical
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet, seeds_of
 from tpobench.lint.origins import appended
-from tpobench.records import FINISHED, canonical
-from tpobench.report.text import seed_ranges
+from tpobench.records.store import FINISHED
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.sequential import SequentialPlan, look_at
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from tpobench.noise import Noise
+from tpobench.policies.noise import Noise
 
 TRUNCATED_STD = 0.87962566103423978  # std of a standard normal cut at +-2
 

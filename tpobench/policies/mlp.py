@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tpobench.noise import Noise
 from tpobench.policies.bags import Bags
 from tpobench.policies.initial import truncated_lecun
+from tpobench.policies.noise import Noise
 
 
 class Shape(NamedTuple):

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tpobench.noise import Noise
-from tpobench.optimizers import Block, muon_scale
 from tpobench.policies.initial import truncated_lecun
+from tpobench.policies.noise import Noise
+from tpobench.policies.optimizers import Block, muon_scale
 from tpobench.policies.prefix_tree import PackedRows, PackedTree, distinct_prompts
 
 LAYERS, HEADS, MODEL, HIDDEN = 2, 2, 64, 256

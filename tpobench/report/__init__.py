@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpobench.errors import NothingToDo
-from tpobench.records import canonical
+from tpobench.identity import canonical
 from tpobench.report.breaking_point import search_of, search_tables
-from tpobench.report.cells import Cell, Problem, Results, read_cells, rule_order
 from tpobench.report.details import detail_table
 from tpobench.report.files import write_files
 from tpobench.report.markdown import markdown
-from tpobench.report.metrics import Metric, metrics_of
 from tpobench.report.model import FigureNote, Report, Section, Table
 from tpobench.report.notes import noted
-from tpobench.report.options import FIGURE_FORMATS, Diverged, Options, check
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import Row, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
 from tpobench.report.writers import ENDINGS, WRITERS
+from tpobench.scores.cells import Cell, Problem, Results, read_cells, rule_order
+from tpobench.scores.metrics import Metric, metrics_of
+from tpobench.scores.options import FIGURE_FORMATS, Diverged, Options, check
+from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
-from tpobench.unverified import unverified
 
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture

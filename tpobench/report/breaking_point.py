@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tpobench import __version__
-from tpobench.bisection import Search
 from tpobench.errors import CorruptResults
-from tpobench.report.cells import Cell, rule_order
 from tpobench.report.model import Table, TableCell
-from tpobench.report.options import Options
-from tpobench.report.text import seed_ranges
+from tpobench.scores.cells import Cell, rule_order
+from tpobench.scores.options import Options
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.breaking_point import (
     BreakingPoint,
     PointComparison,
@@ -25,6 +24,7 @@ from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.success_curve import Level
 from tpobench.stats.texts import p_text
+from tpobench.suites.search import Search
 
 HEADER = ("Rule", "p0* ↓ [95% CI]", "Holds at", "Breaks at", "Levels", "Seeds")
 PAIRS = ("A", "B", "p0* of A / p0* of B [95% CI]", "p", "Holm p", "Tests", "A is")

@@ -12,9 +12,9 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.printable import printable
-from tpobench.report.cells import Cell
-from tpobench.report.metrics import Metric
 from tpobench.report.model import Report, Table
+from tpobench.scores.cells import Cell
+from tpobench.scores.metrics import Metric
 
 SCHEMA = 2
 FORMULA = re.compile(r"'* *[=+\-@]")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tpobench.report.cells import Arm, Cell
-from tpobench.report.metrics import Metric, scale_of
 from tpobench.report.model import Table, TableCell, numbers_of
-from tpobench.report.options import Options
-from tpobench.report.scores import iqm_of, mean_of, rate_of, steps_of, tail_of
+from tpobench.scores.cells import Arm, Cell
+from tpobench.scores.estimates import iqm_of, mean_of, rate_of, steps_of, tail_of
+from tpobench.scores.metrics import Metric, scale_of
+from tpobench.scores.options import Options
+from tpobench.scores.text import rate_text
 from tpobench.stats.censored import StepsEstimate, step_text
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, median_estimate
@@ -70,11 +71,6 @@ def _times(cell: Cell, arm: Arm, metric: Metric) -> tuple[TableCell, ...]:
 def _entry(text: str, found: Estimate) -> TableCell:
     data: dict[str, Any] = {"estimate": numbers_of(found)}
     return TableCell(text, data=data)
-
-
-def rate_text(found: Estimate) -> str:
-    """`[.60, .98]`: Wilson's interval of the share beside its count."""
-    return "" if found.low is None or found.high is None else f"[{found.low:.2f}, {found.high:.2f}]"
 
 
 def _median_text(found: StepsEstimate) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tpobench.errors import StorageFull, UsageError
 from tpobench.limits import parse_json
-from tpobench.records import set_aside, write_atomically
+from tpobench.records.store import set_aside, write_atomically
 
 MANIFEST = ".tpobench-report.json"
 SCHEMA = 1

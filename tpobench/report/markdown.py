@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from tpobench.printable import printable
-from tpobench.report.cells import Problem
 from tpobench.report.model import Report, Table, TableCell
+from tpobench.scores.cells import Problem
 
 LEGEND = (
     "**Bold**: the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%), "

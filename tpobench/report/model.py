@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tpobench.report.cells import Cell, Problem
-from tpobench.report.metrics import Metric
-from tpobench.unverified import Unverified
+from tpobench.scores.cells import Cell, Problem
+from tpobench.scores.metrics import Metric
+from tpobench.scores.unverified import Unverified
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
-from tpobench.records import RunRecord
+from tpobench.records.store import RunRecord
 from tpobench.report.model import Section
+from tpobench.scores.unverified import Unverified
 from tpobench.tasks.settings import OWN_PART
-from tpobench.unverified import Unverified
 
 
 def noted(section: Section, other_data: Sequence[Unverified], records: Iterable[RunRecord]) -> Section:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tpobench import __version__
-from tpobench.report.cells import Cell
 from tpobench.report.model import Table, TableCell, numbers_of
-from tpobench.report.options import Options
-from tpobench.report.scores import SEED, rate_of
-from tpobench.report.text import difference_text, seed_ranges, share_text
+from tpobench.scores.cells import Cell
+from tpobench.scores.estimates import SEED, rate_of
+from tpobench.scores.options import Options
+from tpobench.scores.text import difference_text, seed_ranges, share_text
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import RESAMPLES, Floats

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tpobench.report.cells import Cell, scored_curves
-from tpobench.report.metrics import level
 from tpobench.report.model import Table, TableCell
-from tpobench.report.scores import SEED
+from tpobench.scores.cells import Cell, scored_curves
+from tpobench.scores.estimates import SEED
+from tpobench.scores.metrics import level
 from tpobench.stats.censored import crossing_text, mean_curve_crossing
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tpobench.report.cells import Arm, Cell
-from tpobench.report.families import compare_rules
-from tpobench.report.metrics import Metric, scale_of
 from tpobench.report.model import TableCell, numbers_of
-from tpobench.report.options import Options
-from tpobench.report.scores import mean_of, rate_of, steps_of
+from tpobench.scores.cells import Arm, Cell
+from tpobench.scores.estimates import mean_of, rate_of, steps_of
+from tpobench.scores.families import compare_rules
+from tpobench.scores.metrics import Metric, scale_of
+from tpobench.scores.options import Options
 from tpobench.stats.censored import steps_text
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.curves import below_threshold

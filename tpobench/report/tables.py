@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tpobench import __version__
-from tpobench.report.cells import Cell
-from tpobench.report.metrics import Metric, scale_of
 from tpobench.report.model import Table, TableCell, numbers_of
-from tpobench.report.options import Options
 from tpobench.report.rows import Row
-from tpobench.report.scores import SEED, mean_of
-from tpobench.report.text import difference_text, least_text, seed_ranges, share_text
+from tpobench.scores.cells import Cell
+from tpobench.scores.estimates import SEED, mean_of
+from tpobench.scores.metrics import Metric, scale_of
+from tpobench.scores.options import Options
+from tpobench.scores.text import difference_text, least_text, seed_ranges, share_text
 from tpobench.stats.compare import Comparison
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for

@@ -14,8 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tpobench.groups import CandidateGroups
-from tpobench.noise import Noise
+from tpobench.algorithms.groups import CandidateGroups
+from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.settings import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step

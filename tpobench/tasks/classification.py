@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tpobench.groups import CandidateGroups
+from tpobench.algorithms.groups import CandidateGroups
 
 
 def classify(log_pi: Tensor, label: Tensor, weight: Tensor, draws: float = 1) -> CandidateGroups:

@@ -16,10 +16,10 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from tpobench.images import Images, load_images
-from tpobench.noise import Noise
+from tpobench.data.images import Images, load_images
 from tpobench.policies.bags import Bags, SparseImages, bright_pixels
 from tpobench.policies.mlp import MLPPolicy, Shape
+from tpobench.policies.noise import Noise
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import mechanism
 from tpobench.tasks.settings import MnistSettings

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tpobench.groups import CandidateGroups, has_reward_variance
-from tpobench.noise import Noise
+from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import draw, misalignment
 from tpobench.tasks.settings import SampledSettings

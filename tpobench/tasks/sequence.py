@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tpobench.groups import CandidateGroups, has_reward_variance
-from tpobench.noise import Noise
+from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import PackedTree, Paths, build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy
 from tpobench.tasks.rewards import target_tokens, token_rewards

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from tpobench.data.images import DATA
 from tpobench.errors import UsageError, unknown
 from tpobench.identity import chosen
-from tpobench.images import DATA
 from tpobench.limits import Number, Within, require_within
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")

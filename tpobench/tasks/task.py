@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.groups import CandidateGroups
+from tpobench.algorithms.groups import CandidateGroups
 
 
 class Policy(Protocol):

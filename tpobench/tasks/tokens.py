@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tpobench.groups import CandidateGroups, has_reward_variance
+from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.prefix_tree import Ints, PackedTree, Paths, build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy, inverse_cdf
 from tpobench.tasks.rewards import target_tokens, token_rewards

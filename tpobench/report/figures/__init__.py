@@ -9,7 +9,6 @@ from dataclasses import replace
 import matplotlib as mpl
 
 from tpobench.report.breaking_point import search_of
-from tpobench.report.cells import Cell
 from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.curves import curve_pictures
 from tpobench.report.figures.improvement import improvement_pictures
@@ -20,7 +19,8 @@ from tpobench.report.figures.reached import reached_pictures
 from tpobench.report.figures.strips import strip_pictures
 from tpobench.report.figures.style import RC
 from tpobench.report.figures.sweeps import sweep_pictures
-from tpobench.report.options import Options
+from tpobench.scores.cells import Cell
+from tpobench.scores.options import Options
 
 __all__ = ["Picture", "pictures_of", "save"]
 

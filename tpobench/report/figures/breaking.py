@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.breaking_point import Searched, searched
-from tpobench.report.cells import Cell
 from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, numbered, seeds_text
 from tpobench.report.figures.style import GREY, style_of
+from tpobench.scores.cells import Cell
 from tpobench.stats.breaking_point import BreakingPoint, share_at
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.success_curve import Level

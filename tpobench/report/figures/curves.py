@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tpobench.report.cells import Arm, Cell, scored_curves
 from tpobench.report.figures.layout import (
     Picture,
     facets,
@@ -25,9 +24,10 @@ from tpobench.report.figures.layout import (
 )
 from tpobench.report.figures.scales import decades, log_ticks, time_axis, x_name
 from tpobench.report.figures.style import STYLES, style_of
-from tpobench.report.metrics import scale_of
-from tpobench.report.options import Options
-from tpobench.report.scores import SEED
+from tpobench.scores.cells import Arm, Cell, scored_curves
+from tpobench.scores.estimates import SEED
+from tpobench.scores.metrics import scale_of
+from tpobench.scores.options import Options
 from tpobench.stats.estimate import Floats, bootstrap_band
 
 BINS = 50  # of a diagnostic curve

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.cells import Arm, Cell
 from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of, seeds_text
 from tpobench.report.figures.style import GREY, style_of
-from tpobench.report.scores import SEED
+from tpobench.scores.cells import Arm, Cell
+from tpobench.scores.estimates import SEED
 from tpobench.stats.compare import PAIRS_NEEDED, probability_better
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.suite_level import improvement_estimate

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from tpobench.printable import printable
-from tpobench.report.cells import Cell
+from tpobench.scores.cells import Cell
 
 LONGEST = 32  # characters of a name: half of what a column is wide
 LONGEST_STEM = 150  # bytes of a file's name, of 255 that a folder takes

@@ -13,8 +13,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.cells import Cell, rule_order
 from tpobench.report.figures.style import RC, style_of
+from tpobench.scores.cells import Cell, rule_order
 
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
 PANELS = 12  # of one figure; more cells make more figures

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from tpobench.report.cells import Cell
 from tpobench.report.figures.layout import seeds_text
 from tpobench.report.figures.style import style_of
-from tpobench.report.metrics import scale_of
-from tpobench.report.options import Options
-from tpobench.report.scores import mean_of
-from tpobench.report.text import interval_name
+from tpobench.scores.cells import Cell
+from tpobench.scores.estimates import mean_of
+from tpobench.scores.metrics import scale_of
+from tpobench.scores.options import Options
+from tpobench.scores.text import interval_name
 
 
 def draw_points(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from tpobench.report.cells import Cell
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
@@ -21,8 +20,9 @@ from tpobench.report.figures.layout import (
     title_panels,
 )
 from tpobench.report.figures.points import draw_points, final_caption
-from tpobench.report.metrics import percent
-from tpobench.report.options import Options
+from tpobench.scores.cells import Cell
+from tpobench.scores.metrics import percent
+from tpobench.scores.options import Options
 
 
 def profile_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Picture]:

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tpobench.report.cells import Arm, Cell
 from tpobench.report.figures.layout import (
     Picture,
     facets,
@@ -23,8 +22,9 @@ from tpobench.report.figures.layout import (
 )
 from tpobench.report.figures.scales import time_axis, x_name
 from tpobench.report.figures.style import style_of
-from tpobench.report.metrics import level
-from tpobench.report.scores import rate_of
+from tpobench.scores.cells import Arm, Cell
+from tpobench.scores.estimates import rate_of
+from tpobench.scores.metrics import level
 from tpobench.stats.estimate import Floats
 
 

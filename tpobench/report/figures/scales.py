@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from tpobench.report.cells import Cell
+from tpobench.scores.cells import Cell
 
 DECADES = 1.5  # a positive quantity that spans more is drawn on a log axis
 

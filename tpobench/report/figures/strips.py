@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.cells import Arm, Cell
 from tpobench.report.figures.layout import Picture, columns_of, facets, numbered, paged, rules_of, title_panels
 from tpobench.report.figures.points import final_caption
 from tpobench.report.figures.scales import decades, log_ticks
 from tpobench.report.figures.style import style_of
-from tpobench.report.metrics import percent, scale_of
-from tpobench.report.options import Options
-from tpobench.report.scores import mean_of
+from tpobench.scores.cells import Arm, Cell
+from tpobench.scores.estimates import mean_of
+from tpobench.scores.metrics import percent, scale_of
+from tpobench.scores.options import Options
 from tpobench.stats.estimate import Floats
 
 ROW = 0.19  # inches of one rule

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from tpobench.report.cells import Cell
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
@@ -19,8 +18,9 @@ from tpobench.report.figures.layout import (
     title_panels,
 )
 from tpobench.report.figures.points import draw_points, final_caption
-from tpobench.report.metrics import percent
-from tpobench.report.options import Options
+from tpobench.scores.cells import Cell
+from tpobench.scores.metrics import percent
+from tpobench.scores.options import Options
 
 LEAST = 3  # values that make a sweep
 

@@ -1,0 +1,242 @@
+"""What the seeds at hand can detect in every cell, and how many seeds a given difference needs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tpobench import __version__
+from tpobench.errors import NothingToDo, UsageError, unknown
+from tpobench.execution.machine import cores
+from tpobench.records.results import Results
+from tpobench.scores.cells import Arm
+from tpobench.scores.estimates import SEED
+from tpobench.scores.measure import Measure, measure_of
+from tpobench.scores.sides import Key, Side, set_side
+from tpobench.scores.text import seed_ranges
+from tpobench.stats.compare import PAIRS_NEEDED
+from tpobench.stats.estimate import Floats
+from tpobench.stats.permutation import in_order
+from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
+
+SCHEMA = 1
+ALPHA, POWER = 0.05, 0.8
+METRICS = ("final", "area")  # the tests of these compare means; ranks and counts detect no difference of a mean
+WORTH_PROCESSES = 12  # detections from which starting processes costs less than it saves
+
+
+@dataclass(frozen=True)
+class Target:
+    """A difference to find the seeds for: of the metric, or a share of a rule's mean."""
+
+    value: float
+    relative: bool = False
+
+    def of(self, mean: float) -> float | None:
+        """The difference in the metric's unit; None for a share of nothing."""
+        found = self.value * abs(mean) if self.relative else self.value
+        return found or None
+
+
+def parse_target(text: str) -> Target:
+    """`0.12` is a difference of the metric, `25%` a quarter of each rule's mean.
+
+    Raises:
+        UsageError: anything else.
+    """
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        msg = f"--target {text}: write a difference such as 0.12 (in the metric's unit), or a share such as 25%"
+        raise UsageError(msg)
+    return Target(value / 100 if percent else value, percent)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One rule of a cell, or two of its rules compared on their own seeds."""
+
+    suite: str
+    cell: str
+    arms: tuple[str, ...]
+    paired: bool
+    observed: float  # mean of the rule; difference of the pair's means
+    power: Power
+    expected: Power | None = None  # of a pair: seeds to detect a difference like the observed one
+
+    @property
+    def text(self) -> str:
+        """`with 20 seeds this cell detects >= 0.18; 43 seeds for 0.12`."""
+        text = power_text(self.power)
+        if self.expected is None or self.expected.status != "ok" or not self.observed:
+            return text
+        needed = self.expected.needed
+        seeds = f"more than {MOST_SEEDS}" if needed is None else needed
+        return f"{text}; {seeds} seeds for the observed {abs(self.observed):.2g}"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What every rule and every pair of rules of a result set can detect."""
+
+    measure: Measure
+    rows: tuple[Detection, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def signature(self) -> str:
+        """How the numbers came about, on one line."""
+        families = sorted({row.power.family for row in self.rows})
+        return "|".join([
+            f"tpobench {__version__}", f"suite:{'+'.join(dict.fromkeys(r.suite for r in self.rows))}",
+            f"metric:{self.measure.name}", f"pilot seeds:{seed_ranges(self.seeds)}", f"power:{POWER}",
+            f"alpha:{ALPHA}", f"adj:holm/{'+'.join(map(str, families))}", f"rng:{SEED}", "diverged:worst",
+        ])  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        """Cell by cell, rules before pairs."""
+        yield f"{self.measure.name}: {self.measure.scalar}"
+        yield (
+            f"detects: the least difference found with probability {POWER:.0%} at the level that Holm asks of the "
+            "smallest p of a cell; spreads at their upper 80% bound"
+        )
+        for (suite, cell), own in itertools.groupby(self.rows, lambda r: (r.suite, r.cell)):
+            rows = list(own)
+            yield ""
+            yield f"{suite}, {cell} (family of {rows[0].power.family})"
+            width = max(len(" - ".join(r.arms)) for r in rows)
+            for r in rows:
+                what = "difference" if len(r.arms) == 2 else "mean"
+                how = ", paired" if r.paired else ""
+                yield f"  {' - '.join(r.arms):<{width}}  {what} {r.observed:.3g}{how}: {r.text}"
+        yield ""
+        yield self.signature
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything in full precision."""
+        return {
+            "schema": SCHEMA,
+            "metric": self.measure.name,
+            "detections": [{**asdict(r), "text": r.text} for r in self.rows],
+            "signature": self.signature,
+        }
+
+
+def detect(
+    results: Results,
+    *,
+    target: Target | None = None,
+    seeds: int | None = None,
+    metric: str = "final",
+    rules: Sequence[str] = (),
+) -> Detections:
+    """Every rule on its own seeds, and every pair of rules of a cell, at the family size that a report has.
+
+    Raises:
+        UsageError: an unknown rule or metric.
+        NothingToDo: no finished run.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    known = {str(r.spec["algorithm"]) for r in results.records}
+    for rule in rules:
+        if rule not in known:
+            raise unknown("rule", rule, known, "the results")
+    side = set_side("results", results.records, rules)
+    if not side.entries:
+        msg = "no finished run to learn the spread from; make some with: tpobench run --suite bandit --smoke"
+        raise NothingToDo(msg)
+    first = next(iter(side.entries.values()))
+    measure = measure_of(metric, first.cell.reporting, max(len(e.arm.axes["step"]) for e in side.entries.values()))
+    found = _all([task for cell in _cells(side) for task in _tasks(side, cell, measure, target, seeds)])
+    pilots = sorted({s for e in side.entries.values() for s in e.arm.seeds})
+    return Detections(measure, tuple(found), tuple(pilots))
+
+
+def _cells(side: Side) -> Iterator[list[Key]]:
+    """Keys of one cell each; rules that no matching changes belong to every matching of their cell."""
+    places: dict[tuple[str, str], list[Key]] = {}
+    for key in side.entries:
+        places.setdefault((key.suite, key.axes), []).append(key)
+    for keys in places.values():
+        matchings = sorted({k.matching for k in keys} - {"any"}) or ["any"]
+        for matching in matchings:
+            yield [k for k in keys if k.matching in {matching, "any"}]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A detection before its power is known: plain numbers, so that another process can compute it."""
+
+    row: tuple[str, str, tuple[str, ...], bool, float]  # the first fields of Detection
+    pilot: Floats
+    other: Floats | None  # the second arm of a paired design
+    runs: int | None
+    target: float | None
+    observed: float | None  # difference of a pair
+    family: int
+
+
+def _tasks(
+    side: Side, keys: Sequence[Key], measure: Measure, target: Target | None, seeds: int | None
+) -> Iterator[_Task]:
+    family = max(1, math.comb(len(keys), 2))
+    last = side.entries[keys[-1]].cell
+    label = last.axes_label if all(k.matching == "any" for k in keys) else side.entries[_matched(keys)].cell.label
+    for key in keys:
+        arm = side.entries[key].arm
+        values = measure.values(arm)
+        mean = float(values.mean())
+        wanted = None if target is None else target.of(mean)
+        yield _Task((key.suite, label, (arm.algorithm,), False, mean), values, None, seeds, wanted, None, family)
+    for a, b in itertools.combinations(keys, 2):
+        x, y = side.entries[a], side.entries[b]
+        common = sorted(set(x.arm.seeds) & set(y.arm.seeds))
+        paired = bool(x.stream) and x.stream == y.stream and len(common) >= PAIRS_NEEDED
+        u, v = (_chosen(e.arm, measure, common if paired else None) for e in (x, y))
+        observed = float(u.mean() - v.mean())
+        wanted = None if target is None else target.of(min(u.mean(), v.mean()))
+        pilot, other = (u, v) if paired else (np.concatenate(in_order(u - u.mean(), v - v.mean())), None)
+        runs = seeds or min(len(u), len(v))
+        names = (x.arm.algorithm, y.arm.algorithm)
+        yield _Task((a.suite, label, names, paired, observed), pilot, other, runs, wanted, abs(observed), family)
+
+
+def _matched(keys: Sequence[Key]) -> Key:
+    return next(k for k in keys if k.matching != "any")
+
+
+def _chosen(arm: Arm, measure: Measure, common: Sequence[int] | None) -> Floats:
+    by_seed = arm.by_seed(measure.values(arm))
+    return np.array([by_seed[s] for s in (sorted(by_seed) if common is None else common)])
+
+
+def _all(tasks: Sequence[_Task]) -> list[Detection]:
+    """The detections in order, in several processes where there are many: each is a function of its own numbers."""
+    if len(tasks) < WORTH_PROCESSES or cores() == 1:
+        powers = [_power(task) for task in tasks]
+    else:
+        from joblib import Parallel, delayed  # type: ignore[import-untyped]  # noqa: PLC0415 - only here
+
+        powers = Parallel(n_jobs=cores(), batch_size=4)(delayed(_power)(task) for task in tasks)
+    return [Detection(*task.row, *power) for task, power in zip(tasks, powers, strict=True)]
+
+
+def _power(task: _Task) -> tuple[Power, Power | None]:
+    """At the target; of a pair without one, at the observed difference too."""
+    goal = task.observed if task.target is None else task.target
+    found = detection(
+        task.pilot, rng=np.random.default_rng(SEED), runs=task.runs, target=goal or None, alpha=ALPHA, power=POWER,
+        family=task.family, paired_with=task.other,
+    )  # fmt: skip
+    if task.target is not None or not task.observed:
+        return found, None
+    return replace(found, target=None, needed=None), found

@@ -1,0 +1,293 @@
+"""What this machine offers to tpobench, and what would not work on it, each with its remedy.
+
+Every check stands alone: one that breaks becomes a problem of its own, and the others still speak.  Whatever may kill
+or hang a process (torch, CUDA, a worker) is tried in a child process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tpobench.data import files as data
+from tpobench.execution.requirements import Requirement, installed, is_older, requirements
+
+FATAL, PROBLEM, OPTIONAL = "fatal", "problem", "optional"  # nothing works | something does not | it may be wanted
+CHILD_S = 300.0  # importing torch from a cold network disk
+GIB = 2**30
+MIN_FREE_BYTES = GIB  # of disk
+JOB_BYTES = GIB // 2  # of memory, one child process with torch
+NETWORK_DISKS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "lustre", "beegfs", "afs"})
+TORCH_CHECK = """
+import json, torch
+x = torch.ones(8, 8, requires_grad=True)
+(x @ x).sum().backward()
+print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads(),
+                  "interop": torch.get_num_interop_threads(), "works": bool((x.grad == 16).all())}))
+"""
+EXTRAS = {"distributed": "`run --executor dask`"}  # package -> what needs it
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that does not work here."""
+
+    severity: str  # fatal | problem | optional
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One line of the page: what there is, the values behind it, and the problems found."""
+
+    topic: str
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def examine(out: Path = Path("results"), data_dir: Path | None = None) -> list[Section]:
+    """Look at everything; takes as long as importing torch a few times.  Leaves nothing behind."""
+    torch = guarded("torch", torch_section)
+    works = not any(p.severity == FATAL for p in torch.problems)
+    sections = [
+        guarded("tpobench", tpobench_section),
+        torch,
+        *([guarded("worker", worker_section), guarded("gpu", gpu_section)] if works else []),
+        guarded("packages", packages_section),
+        guarded("extras", extras_section),
+        guarded("cores", cores_section),
+        guarded("memory", memory_section),
+        guarded("disk", lambda: disk_section(out)),
+        guarded("terminal", terminal_section),
+    ]
+    return sections + [guarded(name, partial(data_section, name, data_dir)) for name in datasets()]
+
+
+def guarded(topic: str, check: Callable[[], Section]) -> Section:
+    """The section, or the problem that its check broke."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - the doctor outlives every patient
+        text = f"cannot be examined: {type(error).__name__}: {error}"
+        return Section(topic, "unknown", problems=(Problem(PROBLEM, text, "install tpobench anew"),))
+
+
+def tpobench_section() -> Section:
+    """Versions."""
+    from tpobench import __version__  # noqa: PLC0415 - the package imports nothing at its own top either
+
+    python = platform.python_version()
+    values = {"tpobench": __version__, "python": python, "executable": sys.executable, "platform": platform.platform()}
+    return Section("tpobench", f"{__version__}, Python {python} ({sys.executable}), {platform.platform()}", values)
+
+
+def torch_section() -> Section:
+    """Import torch in a child, and let it differentiate the sum of a matrix product: 16 everywhere for ones(8, 8)."""
+    remedy = "install it anew: pip install --force-reinstall torch"
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter and fixed words
+            [sys.executable, "-c", TORCH_CHECK],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=CHILD_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _no_torch(f"does not answer within {CHILD_S:.0f} s", remedy)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode} and no message"])[-1]
+        remedy = "pip install torch" if "No module named 'torch'" in last else remedy
+        return _no_torch(f"does not work: {last}", remedy)
+    values = json.loads(done.stdout.splitlines()[-1])
+    if not values["works"]:
+        return _no_torch(f"{values['version']} computes a wrong gradient", remedy)
+    pinned = {k: v for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if (v := os.environ.get(k))}
+    variables = "".join(f", {k}={v}" for k, v in pinned.items())
+    text = (
+        f"{values['version']}, {values['threads']} threads and {values['interop']} interop{variables}; runs pin theirs"
+    )
+    return Section("torch", text, {**values, "environment": pinned})
+
+
+def _no_torch(text: str, remedy: str) -> Section:
+    return Section("torch", "does not work", {"works": False}, (Problem(FATAL, f"torch {text}", remedy),))
+
+
+def worker_section() -> Section:
+    """Start one of the child processes that train."""
+    from tpobench.errors import WorkersBroken  # noqa: PLC0415
+    from tpobench.execution.slots import SlotPool  # noqa: PLC0415
+
+    try:
+        with SlotPool(size=1) as pool:
+            pool.start()
+    except WorkersBroken as error:
+        remedy = "`run --executor inline` trains without child processes"
+        return Section("worker", "does not start", {"works": False}, (Problem(PROBLEM, str(error), remedy),))
+    return Section("worker", "a child process starts", {"works": True})
+
+
+def gpu_section() -> Section:
+    """CUDA devices."""
+    from tpobench.planning.devices import probe  # noqa: PLC0415
+
+    found = probe()
+    if not found.devices:
+        problem = Problem(OPTIONAL, f"no GPU: {found.reason}; --device cuda is refused", "--device cpu is the default")
+        return Section("gpu", "none", {"devices": [], "reason": found.reason}, (problem,))
+    text = ", ".join(f"cuda:{d['index']} {d['name']} ({d['memory_bytes'] / GIB:.0f} GiB)" for d in found.devices)
+    return Section("gpu", text, {"devices": list(found.devices)})
+
+
+def cores_section() -> Section:
+    """CPUs that this process may use."""
+    from tpobench.execution.machine import cores  # noqa: PLC0415
+
+    usable, present = cores(), os.cpu_count() or 1
+    limit = f" of {present}; the rest is withheld by an affinity mask or a container" if usable < present else ""
+    return Section("cores", f"{usable}{limit}", {"usable": usable, "present": present})
+
+
+def memory_section() -> Section:
+    """Memory that this process may use, and whether a child process fits for every core."""
+    import psutil  # noqa: PLC0415
+
+    from tpobench.execution.machine import cores, memory_bytes  # noqa: PLC0415
+
+    usable, machine = memory_bytes(), psutil.virtual_memory()
+    free = min(usable, int(machine.available))
+    jobs = max(1, free // JOB_BYTES)
+    text = f"{usable / GIB:.1f} GiB, {free / GIB:.1f} GiB of it free"
+    values = {"usable_bytes": usable, "free_bytes": free, "present_bytes": int(machine.total)}
+    if jobs >= cores():
+        return Section("memory", text, values)
+    what = f"{free / GIB:.1f} GiB of free memory are less than {JOB_BYTES / GIB:.1f} GiB for each of {cores()} cores"
+    return Section("memory", text, values, (Problem(PROBLEM, what, f"run with --jobs {jobs}"),))
+
+
+def disk_section(out: Path) -> Section:
+    """Free space where results go, whether they can be written there, and whether locks can be trusted."""
+    place = next(p for p in (out.absolute(), *out.absolute().parents) if p.is_dir())
+    free, writable, kind = shutil.disk_usage(place).free, _writable(place), filesystem(place)
+    problems = []
+    if not writable:
+        problems.append(Problem(PROBLEM, f"{place} cannot be written", "name another folder with --out"))
+    if free < MIN_FREE_BYTES:
+        what = f"{free / 2**20:.0f} MiB are free in {place}"
+        problems.append(Problem(PROBLEM, what, "make room, or name another disk with --out"))
+    if kind in NETWORK_DISKS:
+        what = f"{place} is on a network disk ({kind}), whose locks may fail: two commands at once may repeat runs"
+        problems.append(Problem(PROBLEM, what, "give each machine its --shard and folder, then `tpobench merge`"))
+    text = f"{free / GIB:.1f} GiB free in {place}" + (f" ({kind})" if kind else "")
+    values = {"path": str(place), "free_bytes": free, "writable": writable, "filesystem": kind}
+    return Section("disk", text, values, tuple(problems))
+
+
+def _writable(place: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return True
+    except OSError:
+        return False
+
+
+def filesystem(place: Path) -> str:
+    """The type of the file system that holds a folder, empty where nobody knows."""
+    import psutil  # noqa: PLC0415
+
+    mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    return next((mounts[p] for p in (place.resolve(), *place.resolve().parents) if p in mounts), "")
+
+
+def packages_section() -> Section:
+    """Required packages that are missing or too old."""
+    wanted = [r for r in requirements() if not r.extra]
+    found = {r.name: installed(r.name) for r in wanted}
+    problems = tuple(p for r in wanted if (p := _package_problem(r, found[r.name])) is not None)
+    text = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    return Section("packages", text, {"versions": found}, problems)
+
+
+def _package_problem(wanted: Requirement, version: str | None) -> Problem | None:
+    remedy = f'pip install "{wanted.name}>={wanted.minimum}"'
+    if version is None:
+        return Problem(FATAL, f"{wanted.name} is missing", remedy)
+    if is_older(version, wanted.minimum):
+        return Problem(PROBLEM, f"{wanted.name} {version} is older than {wanted.minimum}", remedy)
+    return None
+
+
+def extras_section() -> Section:
+    """Packages that only some options need."""
+    minimum = {r.name: r.minimum for r in requirements() if r.extra}
+    found = {name: installed(name) for name in EXTRAS}
+    problems = []
+    for name, need in EXTRAS.items():
+        version, least = found[name], minimum.get(name, "0")
+        remedy = f'pip install "{name}>={least}"' if name in minimum else f"pip install {name}"
+        if version is None:
+            problems.append(Problem(OPTIONAL, f"{name} is missing, which {need} needs", remedy))
+        elif is_older(version, least):
+            problems.append(Problem(PROBLEM, f"{name} {version} is older than {least}, which {need} needs", remedy))
+    text = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    return Section("extras", text, {"versions": found}, tuple(problems))
+
+
+def datasets() -> list[str]:
+    """Names of the data sets of the catalogue."""
+    return list(dict.fromkeys(file.dataset for file in data.CATALOG.values()))
+
+
+def data_section(name: str, data_dir: Path | None) -> Section:
+    """Which files of a data set are here, and whether they are the published ones."""
+    files = [data.find(file, data_dir) for file, entry in data.CATALOG.items() if entry.dataset == name]
+    found = [f for f in files if isinstance(f, data.Found)]
+    missing = [f for f in files if isinstance(f, data.Missing)]
+    values = {f.data.file: _status(f) for f in files}
+    problems = [
+        Problem(PROBLEM, f"{f.path} is not the published file: {f.problem}", data.replacement(f, data_dir))
+        for f in found
+        if not f.verified
+    ]
+    if missing:
+        names = ", ".join(f.data.file for f in missing)
+        what = f"{name} is not here: {names}; what reads it cannot run"
+        problems.append(Problem(OPTIONAL, what, ", or ".join(missing[0].remedies)))
+    counts = {"verified": sum(f.verified for f in found), "unverified": sum(not f.verified for f in found)}
+    shown = [f"{n} {k}" for k, n in {**counts, "missing": len(missing)}.items() if n]
+    folders = ", ".join(dict.fromkeys(str(f.path.parent) for f in found))
+    return Section(name, ", ".join(shown) + (f" in {folders}" if folders else ""), values, tuple(problems))
+
+
+def _status(file: data.Found | data.Missing) -> dict[str, Any]:
+    if isinstance(file, data.Missing):
+        return {"status": "missing", "searched": [str(p) for p in file.searched]}
+    status = "verified" if file.verified else "unverified"
+    return {"status": status, "path": str(file.path), "sha256": file.sha256, "expected_sha256": file.data.sha256}
+
+
+def terminal_section() -> Section:
+    """Whether the terminal can show Greek letters and dashes."""
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    kind = "a terminal" if sys.stdout.isatty() else "a pipe or a file"
+    values = {"encoding": encoding, "tty": sys.stdout.isatty()}
+    try:
+        "η±–".encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        what = f"the output's encoding is {encoding}; other letters are shown as ?"
+        problem = Problem(PROBLEM, what, "set PYTHONUTF8=1 or PYTHONIOENCODING=utf-8")
+        return Section("terminal", f"{kind}, {encoding}", values, (problem,))
+    return Section("terminal", f"{kind}, {encoding}", values)

@@ -1,0 +1,111 @@
+"""Suites at a scale: which runs an item needs, and which cells stand in for those of the paper."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tpobench.identity import canonical
+from tpobench.paper.claim import RELATIVE, Pick
+from tpobench.paper.items import Item, Part
+from tpobench.planning.plan import Plan, RunSpec, Skipped, plan_runs
+from tpobench.suites.load import Suite, Value
+from tpobench.suites.model import HYPER
+
+
+class NoSuchCell(Exception):
+    """A cell that the suite does not have at this scale."""
+
+
+def axes_of(suite: Suite) -> dict[str, tuple[Value, ...]]:
+    """The grid by the names that records have."""
+    return {axis.removeprefix(HYPER): values for axis, values in suite.grid.items()}
+
+
+def picked(values: Sequence[Value], pick: Pick | None, where: str = "") -> tuple[Value, ...]:
+    """The values of an axis that a pick names: of several those that there are, or all where there are none.
+
+    Raises:
+        NoSuchCell: a single value that is not among them.
+    """
+    if pick is None:
+        return tuple(values)
+    if isinstance(pick, tuple):
+        return tuple(v for v in values if v in pick) or tuple(values)
+    if pick in RELATIVE:
+        ordered = sorted(values)
+        place = {"min": 0, "max": -1, "below_max": -2}[str(pick)]
+        if len(ordered) < 2:
+            msg = f"{where} has one value at this scale, {ordered[0]}"
+            raise NoSuchCell(msg)
+        return (ordered[place],)
+    if pick not in values:
+        msg = f"{where}={pick} is no cell of this scale, which has {', '.join(map(str, values))}"
+        raise NoSuchCell(msg)
+    return (pick,)
+
+
+def next_value(values: Sequence[Value], value: Value) -> Value | None:
+    """The next larger value of an axis, None after the largest."""
+    larger = sorted(v for v in values if v > value)  # type: ignore[operator]
+    return larger[0] if larger else None
+
+
+def plan_part(suite: Suite, part: Part, seeds: Sequence[int] | None, device: str = "cpu") -> Plan:
+    """The runs of a part, as far as the suite has its rules at this scale."""
+    rules = [rule for rule in part.rules or suite.algorithms if rule in suite.algorithms]
+    grid = {axis: picked(values, part.cells.get(axis.removeprefix(HYPER)), axis) for axis, values in suite.grid.items()}
+    return plan_runs(dataclasses.replace(suite, grid=grid), rules, seeds, device)
+
+
+def plan_items(
+    items: Iterable[Item], suites: Mapping[str, Suite], seeds: Sequence[int] | None, device: str = "cpu"
+) -> dict[str, Plan]:
+    """One plan per suite with the runs of all items, in the order of the first item that needs it.
+
+    Runs are in the order of the suite's own plan, seeds first, so that a plan cut short is balanced.
+    """
+    specs: dict[str, dict[str, RunSpec]] = {}
+    skipped: dict[str, dict[str, Skipped]] = {}
+    for part in (p for item in items for p in item.parts if p.suite in suites):
+        plan = plan_part(suites[part.suite], part, seeds, device)
+        specs.setdefault(part.suite, {}).update({s.run_id: s for s in plan.specs})
+        skipped.setdefault(part.suite, {}).update({s.spec.run_id: s for s in plan.skipped})
+    return {
+        name: Plan(suites[name], tuple(_in_order(found.values(), suites[name])), tuple(skipped[name].values()))
+        for name, found in specs.items()
+    }
+
+
+def _in_order(specs: Iterable[RunSpec], suite: Suite) -> list[RunSpec]:
+    cells = {canonical(dict(cell.axes)): i for i, cell in reversed(list(enumerate(suite.cells)))}
+    rules = {rule: i for i, rule in enumerate(suite.algorithms)}
+    return sorted(specs, key=lambda s: (s.seed, cells[canonical(dict(s.cell))], rules.get(s.algorithm, len(rules))))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Runs of a plan and what they take, as far as the suites say."""
+
+    runs: int
+    cpu_s: float | None
+
+
+def cost_of(plans: Iterable[Plan]) -> Cost:
+    """Of all runs of the plans, none of them done."""
+    from tpobench.execution.estimate import Costs, total  # noqa: PLC0415 - one-way imports at the top
+
+    runs, seconds = 0, list[float | None]()
+    for plan in plans:
+        costs = Costs(plan.suite, {}, "cpu_s")
+        runs += len(plan.specs)
+        seconds += [costs.of(job) for job in plan.jobs()]
+    return Cost(runs, total(seconds))
+
+
+def lookup(spec: RunSpec, path: str) -> Any:
+    """`task.candidates`, `hyper.eta`, `training.epochs` of a spec, None where it has no such key."""
+    section, _, name = path.partition(".")
+    return getattr(spec, section).get(name)

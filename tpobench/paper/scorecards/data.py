@@ -1,0 +1,106 @@
+"""Scorecards in full precision: JSON and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tpobench import __version__
+from tpobench.paper.judge import Answer, Judged
+from tpobench.paper.measure import Measured
+from tpobench.paper.scorecard import Scorecard
+from tpobench.paper.scorecards.texts import what
+
+SCHEMA = 1
+COLUMNS = (
+    "item", "kind", "section", "suite", "cell", "rule", "what", "printed", "printed_seeds", "ours", "low", "high",
+    "seeds", "difference", "p", "adjusted_p", "test", "verdict", "note",
+)  # fmt: skip
+
+
+def data_of(card: Scorecard) -> dict[str, Any]:
+    """A scorecard with full precision; null is `none`, and `never` is said by `reached`."""
+    return {
+        "schema": SCHEMA, "tpobench": __version__, "item": card.item.name, "title": card.item.title,
+        "section": card.item.section, "scale": card.scale, "numbers": [_number_data(m) for m in card.numbers],
+        "claims": [_claim_data(j) for j in card.claims],
+        "counts": {"numbers": dict(card.number_counts), "computed": dict(card.computed_counts),
+                   "claims": dict(card.claim_counts)},
+        "suites": [{**asdict(s), "changes": [c._asdict() for c in s.changes]} for s in card.suites],
+        "unverified_data": [found.as_dict() for found in card.unverified], "signature": card.signature,
+    }  # fmt: skip
+
+
+def _number_data(found: Measured) -> dict[str, Any]:
+    n, p = found.number, found.prediction
+    return {
+        "section": n.section, "suite": n.suite, "cell": dict(n.cell), "matching": n.matching, "rule": n.rule,
+        "statistic": n.statistic, "printed": {"text": n.text, **asdict(n.printed)},
+        "ours": found.ours if p is None else p.value, "prediction": None if p is None else asdict(p),
+        "verdict": found.verdict, "notes": list(found.notes),
+    }  # fmt: skip
+
+
+def _claim_data(judged: Judged) -> dict[str, Any]:
+    claim = judged.claim
+    return {
+        "text": claim.text, "section": claim.section, "note": claim.note, "verdict": judged.verdict,
+        "reason": judged.reason, "p": judged.p, "adjusted_p": judged.adjusted,
+        "comparisons": [
+            {"suite": a.suite, "where": a.where, "text": a.text, "found": None if a.found is None else asdict(a.found),
+             "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes)}
+            for a in judged.answers
+        ],
+    }  # fmt: skip
+
+
+def summary_data(cards: Sequence[Scorecard]) -> dict[str, Any]:
+    """All items."""
+    return {"schema": SCHEMA, "tpobench": __version__, "scale": cards[0].scale, "items": [data_of(c) for c in cards]}
+
+
+def rows_of(card: Scorecard) -> list[dict[str, Any]]:
+    """One row per printed number, per claim, and per comparison behind a claim."""
+    rows = [_number_row(card.item.name, m) for m in card.numbers]
+    for judged in card.claims:
+        rows += [_claim_row(card.item.name, judged), *(_answer_row(card.item.name, judged, a) for a in judged.answers)]
+    return rows
+
+
+def _number_row(item: str, found: Measured) -> dict[str, Any]:
+    n, p = found.number, found.prediction
+    return {
+        "item": item, "kind": "number", "section": n.section, "suite": n.suite, "cell": n.where, "rule": n.rule,
+        "what": what(found), "printed": n.text, "printed_seeds": n.printed.seeds or "",
+        "ours": found.ours if p is None else _full(p.value), "low": "" if p is None else _full(p.low),
+        "high": "" if p is None else _full(p.high), "seeds": "" if p is None else p.runs, "verdict": found.verdict,
+        "note": "; ".join(found.notes),
+    }  # fmt: skip
+
+
+def _claim_row(item: str, judged: Judged) -> dict[str, Any]:
+    claim = judged.claim
+    return {
+        "item": item, "kind": "claim", "section": claim.section, "what": claim.text, "p": _full(judged.p),
+        "adjusted_p": _full(judged.adjusted), "verdict": judged.verdict, "note": judged.reason,
+    }  # fmt: skip
+
+
+def _answer_row(item: str, judged: Judged, answer: Answer) -> dict[str, Any]:
+    c = answer.found
+    row = {
+        "item": item, "kind": "comparison", "section": judged.claim.section, "suite": answer.suite,
+        "cell": answer.where,
+        "what": answer.text, "verdict": answer.verdict, "note": answer.reason,
+    }  # fmt: skip
+    if c is None:
+        return row
+    return {
+        **row, "difference": _full(c.difference), "low": _full(c.low), "high": _full(c.high), "seeds": max(c.runs),
+        "p": _full(c.p), "adjusted_p": _full(c.adjusted), "test": c.test,
+    }  # fmt: skip
+
+
+def _full(value: float | None) -> Any:
+    return "" if value is None else value

@@ -1,0 +1,133 @@
+"""A scorecard as tables: printed numbers, claims, and the comparisons behind them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tpobench.paper.judge import Judged
+from tpobench.paper.measure import Measured
+from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, Used
+from tpobench.paper.scorecards.texts import counted, ours_text, predicted_text, printed_text, tested, what
+from tpobench.report.model import Table, TableCell
+from tpobench.stats.texts import p_text
+
+NUMBER_VERDICTS = ("agrees", "differs", "undecided", "not run")
+CLAIM_VERDICTS = ("holds", "points the same way", "undecided", "contradicted", "not run")
+HOW_NUMBERS = (
+    "A number agrees where it lies in the 95% prediction interval: where the same statistic of as many other seeds as "
+    "stand behind it is to be expected, given ours; bounds and 'never' at one-sided 95%; rounding is allowed for. "
+    "Final errors are those of the last evaluation, as the paper has them; claims use the window of the suite"
+)
+HOW_CLAIMS = (
+    "A claim holds where all its comparisons together are significant: its p is the largest of theirs, 5% by Holm over "
+    "the claims of the item. It is contradicted where a comparison is significant the other way, 5% by Holm over all "
+    "comparisons of the item; it points the same way where all of them do so and their p is too large. Where the paper "
+    "allows exceptions, as many comparisons are spared. A claim of no difference is contradicted by any difference, "
+    "else undecided"
+)
+
+
+def heading(card: Scorecard) -> list[str]:
+    """What became of the item, in two or three lines."""
+    lines = [f"{card.item.name}: {card.item.title} (section {card.item.section}), scale {card.scale}"]
+    compared = Counter({v: n for v, n in card.number_counts.items() if v != "not compared"})
+    if compared:
+        lines.append(f"printed numbers: {counted(compared, NUMBER_VERDICTS)}")
+    if card.computed_counts:
+        lines.append(f"computed without runs: {counted(card.computed_counts, NUMBER_VERDICTS)}")
+    if card.number_counts["not compared"]:
+        lines.append(f"{ORDERINGS_ONLY} ({card.number_counts['not compared']} printed numbers)")
+    if card.claims:
+        lines.append(f"claims: {counted(card.claim_counts, CLAIM_VERDICTS)}")
+    return lines
+
+
+def tables_of(card: Scorecard) -> list[Table]:
+    """Numbers, claims, comparisons."""
+    shown = [m for m in card.numbers if m.verdict != "not compared"]
+    tables = []
+    if shown:
+        tables.append(_numbers_table(shown))
+    if card.claims:
+        tables.append(_claims_table(card))
+    if any(j.answers for j in card.claims):
+        tables.append(_comparisons_table(card))
+    return tables
+
+
+def _numbers_table(shown: Sequence[Measured]) -> Table:
+    header = ("Where", "Rule", "What", "Printed", "Ours", "95% of as many seeds", "Verdict", "Note")
+    rows = [
+        (m.number.where or m.number.suite or "-", m.number.rule or m.number.method, what(m), printed_text(m),
+         ours_text(m), predicted_text(m), m.verdict, "; ".join(m.notes))
+        for m in shown
+    ]  # fmt: skip
+    notes = (HOW_NUMBERS,) if any(m.number.measured for m in shown) else ()
+    return as_table("numbers", "Printed numbers", header, rows, notes)
+
+
+def _claims_table(card: Scorecard) -> Table:
+    header = ("", "Claim", "Section", "Verdict", "Holm p", "Comparisons", "Note")
+    rows = [
+        (
+            str(i),
+            j.claim.text,
+            j.claim.section,
+            j.verdict,
+            p_text(j.adjusted),
+            j.counts if j.answers else j.reason,
+            _claim_note(j),
+        )
+        for i, j in enumerate(card.claims, 1)
+    ]
+    return as_table("claims", "Claims", header, rows, (HOW_CLAIMS,))
+
+
+def _claim_note(judged: Judged) -> str:
+    missing = next((a.reason for a in judged.answers if a.verdict == "not run" and a.reason), "")
+    said = f"the paper: {judged.claim.note}" if judged.claim.note else ""
+    return "; ".join(part for part in (missing, said) if part)
+
+
+def _comparisons_table(card: Scorecard) -> Table:
+    header = ("Claim", "Cell", "Comparison", "Difference [95%]", "P(lower)", "Test", "p", "Holm p", "Seeds", "Verdict",
+              "Note")  # fmt: skip
+    rows = [(str(i), a.where, a.text, *tested(a), a.verdict, "; ".join(filter(None, [a.reason, *a.notes])))
+            for i, j in enumerate(card.claims, 1) for a in j.answers]  # fmt: skip
+    return as_table("comparisons", "Comparisons behind the claims", header, rows, folded=True)
+
+
+def as_table(
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str] = (),
+    *,
+    folded: bool = False,
+) -> Table:
+    """A table of plain texts."""
+    body = tuple(tuple(TableCell(text) for text in row) for row in rows)
+    return Table(name, title, tuple(header), body, "", tuple(notes), folded)
+
+
+def notes_of(card: Scorecard) -> list[str]:
+    """Deviations of the suites, what the quick scale changes, missing runs, other data."""
+    lines = [f"{s.name}: {s.note}" for s in card.suites if s.note]
+    lines += [str(found) for found in card.unverified]
+    for suite in card.suites:
+        lines += [f"{suite.name} deviates from the paper: {text}" for text in suite.deviations]
+        if suite.changes:
+            lines.append(f"{suite.name} differs from the scale of the paper: {_changes(suite)}")
+    return lines
+
+
+def _changes(suite: Used) -> str:
+    changes = (c for c in suite.changes if not c.key.startswith("cost"))
+    return "; ".join(f"{c.key} {_plain(c.paper)} -> {_plain(c.quick)}" for c in changes)
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"

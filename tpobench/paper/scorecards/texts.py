@@ -1,0 +1,98 @@
+"""Words and numbers of a scorecard, rounded for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tpobench.paper.judge import Answer
+from tpobench.paper.measure import Measured
+from tpobench.scores.text import difference_text, share_text
+from tpobench.stats.censored import step_text
+from tpobench.stats.estimate import Estimate
+from tpobench.stats.texts import decimals, p_text
+
+STEPS = ("crossing", "decay")
+PLAIN = {
+    "final": "last {}", "crossing": "updates to {} < {}", "at": "{} at update {}", "ratio": "{} / {}", "fact": "{}",
+    "decay": "updates to {} < {} x peak",
+}  # fmt: skip
+EXACT = {  # what is computed from a rule itself, by statistic
+    "coefficient:0.1": "coefficient at p = 0.1, 10 arms", "odds": "lambda = exp(u of right - u of wrong)",
+    "score:right": "u of the right arm", "score:wrong": "u of a wrong arm",
+    "success:drawn": "u of the drawn class, rewarded", "success:other": "u of another class, drawn one rewarded",
+    "failure:drawn": "u of the drawn class, not rewarded", "failure:other": "u of another class, drawn one not",
+}  # fmt: skip
+BINS = ("[0, 0.25)", "[0.25, 0.5)", "[0.5, 0.75)", "[0.75, 1]")  # of wrong-class concentration
+
+
+def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
+    """`31 agree, 8 differ, 1 not run`: those that occur, in reading order."""
+    words = {"agrees": "agree", "differs": "differ", "holds": "hold", "points the same way": "point the same way"}
+    found = [(counts[v], words.get(v, v) if counts[v] != 1 else v) for v in verdicts if counts[v]]
+    return ", ".join(f"{n} {word}" for n, word in found) or "none"
+
+
+def what(found: Measured) -> str:
+    """`last error, %`, `updates to error < 0.01`, `training.epochs`; the paper's own words for what is not run."""
+    number = found.number
+    if number.kind == "exact":
+        return EXACT.get(":".join(number.arguments), number.quantity)
+    if number.kind == "setting":
+        return number.arguments[0]
+    if not number.measured:
+        return number.quantity
+    if number.kind == "ratio" and number.arguments[0].startswith("surplus_sum"):
+        return f"surplus gain at concentration {BINS[int(number.arguments[0][-1])]}"
+    text = PLAIN[number.kind].format(*number.arguments)
+    return f"{text}, %" if number.scale > 1 and "%" not in text else text
+
+
+def printed_text(found: Measured) -> str:
+    """`6.9 (n=20)`."""
+    number = found.number
+    text = "never" if number.text == "-" else number.text
+    return f"{text} (n={number.printed.seeds})" if number.printed.seeds else text
+
+
+def ours_text(found: Measured) -> str:
+    """`7.12 (n=20)`, `>1000 (n=10)`; blank where there is nothing."""
+    p = found.prediction
+    if p is None or p.value is None:
+        return found.ours
+    value = _shown(found, p.value)
+    return f"{value} (n={p.runs})" if p.runs else value
+
+
+def predicted_text(found: Measured) -> str:
+    """`[4.1, 12.0]`, `>= 93.1` and `<= 2.0` for bounds; blank where there is no interval."""
+    p = found.prediction
+    if p is None or p.low is None or p.high is None or p.least is None or p.most is None:
+        return ""
+    bound = found.number.printed.bound
+    if bound:
+        return f"<= {_shown(found, p.most)}" if bound == "above" else f">= {_shown(found, p.least)}"
+    return f"[{_shown(found, p.low)}, {_shown(found, p.high)}]"
+
+
+def _shown(found: Measured, value: float) -> str:
+    number, p = found.number, found.prediction
+    if number.kind in STEPS:
+        return step_text(value, found.budget)
+    assert p is not None  # noqa: S101 - only called with one
+    digits = decimals(Estimate(p.value, p.low, p.high, p.runs, ""), number.scale)
+    return f"{value * number.scale:.{min(digits, 4)}f}"
+
+
+def tested(answer: Answer) -> tuple[str, ...]:
+    """Difference, P(lower), test, p, Holm p, seeds; blank where there is no comparison."""
+    c = answer.found
+    if c is None:
+        return ("",) * 6
+    n, m = c.runs
+    return (
+        difference_text(c.difference, c.low, c.high, answer.scale),
+        share_text(c.better, None, None),
+        c.test or "-", p_text(c.p), p_text(c.adjusted),
+        f"{n}" if n == m else f"{n} vs {m}",
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""A search over the runs of a suite with a [search] table: which levels each rule has visited, and which come next.
+
+Levels are ordinary cells and seeds ordinary runs.  The state is always replayed from the records, so an interrupted
+search goes on along the same path, and runs that are there for another reason change nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tpobench.errors import UsageError
+from tpobench.identity import canonical
+from tpobench.planning.plan import Plan, RunSpec
+from tpobench.records.results import final_value
+from tpobench.records.store import FINISHED, RunRecord
+from tpobench.stats.curves import below_threshold
+from tpobench.suites.search import Search, Walk, walk
+
+Cost = Callable[[Sequence[RunSpec]], float]
+SCORING = ("metric", "window", "worst")  # of [report]: what the final value of a seed is
+
+
+@dataclass(frozen=True)
+class Track:
+    """One rule under one matching and at one point of the other axes, with the levels that its search may visit."""
+
+    axes: Mapping[str, Any]  # of the grid, without the axis searched
+    matching: str
+    algorithm: str
+    search: Search
+    ladder: tuple[int, ...]  # levels, easiest first
+    runs_at: Callable[[int], tuple[RunSpec, ...]]  # the seeds of a level, planned when they are asked for
+
+    def walked(self, outcomes: Mapping[int, Outcome]) -> Walk:
+        """How far these outcomes lead."""
+        return walk(self.ladder, self.search.beside, lambda v: outcomes[v].holds if v in outcomes else None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the seeds of one level, all of which have a result."""
+
+    learned: int
+    runs: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether at least half of the seeds learned."""
+        return 2 * self.learned >= self.runs
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """A track with the levels that have any record, the outcomes of the complete ones, and how far they lead."""
+
+    track: Track
+    recorded: tuple[int, ...]
+    outcomes: Mapping[int, Outcome]
+    walk: Walk
+
+
+def tracks_of(plan: Plan) -> tuple[Track, ...]:
+    """The searches of a plan that holds the ends of the ladder, in plan order.
+
+    Raises:
+        ValueError: the suite has no [search] table, or the plan cannot be made at other levels.
+    """
+    search, plan_at = plan.suite.search, plan.at
+    if search is None or plan_at is None:
+        lacks = "a [search] table" if search is None else "a plan that can be made at other levels, as by plan_runs"
+        msg = f"suite '{plan.suite.name}' lacks {lacks}"
+        raise ValueError(msg)
+
+    @functools.cache
+    def runs_at(level: int) -> dict[_Key, tuple[RunSpec, ...]]:
+        return _by_track(plan_at([level]).specs, search)
+
+    def track(key: _Key, first: RunSpec) -> Track:
+        ladder = _served(search, lambda level: key in runs_at(level))
+        axes = _others(first, search)
+        return Track(axes, first.matching, first.algorithm, search, ladder, lambda level: runs_at(level)[key])
+
+    return tuple(track(key, runs[0]) for key, runs in _by_track(plan.specs, search).items())
+
+
+_Key = tuple[tuple[tuple[str, Any], ...], str, str]  # the other axes, matching, rule
+
+
+def _by_track(specs: Iterable[RunSpec], search: Search) -> dict[_Key, tuple[RunSpec, ...]]:
+    groups: dict[_Key, list[RunSpec]] = {}
+    for spec in specs:
+        key = tuple(_others(spec, search).items()), spec.matching, spec.algorithm
+        groups.setdefault(key, []).append(spec)
+    return {key: tuple(runs) for key, runs in groups.items()}
+
+
+def _served(search: Search, serves: Callable[[int], bool]) -> tuple[int, ...]:
+    """The levels at which the task serves a rule: all between two that do (one candidate is too few, two are not)."""
+    ladder = search.ladder
+    easy = next((i for i, level in enumerate(ladder) if serves(level)), len(ladder))
+    hard = next((i for i in range(len(ladder), easy, -1) if serves(ladder[i - 1])), easy)
+    return ladder[easy:hard]
+
+
+def _others(spec: RunSpec, search: Search) -> dict[str, Any]:
+    return {k: v for k, v in spec.cell.items() if k != search.axis}
+
+
+def states(tracks: Iterable[Track], known: Mapping[str, RunRecord]) -> tuple[TrackState, ...]:
+    """Every search as far as its records go; a level counts once all of its seeds have a result."""
+    found = []
+    for track in tracks:
+        recorded = recorded_levels(track, known)
+        outcomes = {v: o for v in recorded if (o := outcome_of(track.runs_at(v), known, track.search))}
+        found.append(TrackState(track, recorded, outcomes, track.walked(outcomes)))
+    return tuple(found)
+
+
+def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, ...]:
+    """The levels of which any run of the rule is known, whatever became of it."""
+    cells = (r.spec["cell"] for r in known.values() if r.spec["algorithm"] == track.algorithm)
+    found = {level for cell in cells if type(level := cell.get(track.search.axis)) is int}
+    return tuple(level for level in track.ladder if level in found)
+
+
+def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search: Search) -> Outcome | None:
+    """How many seeds of a level learned, None while some have no result; a diverged seed did not learn."""
+    finals = [final_value(known[s.run_id]) for s in specs if s.run_id in known]
+    finite = [v for v in finals if v is not None]
+    learned = int(below_threshold(finite, search.learned).sum())
+    return Outcome(learned, len(specs)) if len(finite) == len(specs) else None
+
+
+def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:
+    """What counts as learning is settled before the first result.
+
+    Raises:
+        UsageError: the folder holds results of another [search] table, or of final values that mean something else.
+    """
+    own = _criterion(plan.suite.reporting)
+    for record in known.values():
+        if record.status not in FINISHED or record.spec["suite"] != plan.suite.name:
+            continue
+        other = _criterion(record.reporting)
+        changed = next((k for k in {**own, **other} if own.get(k) != other.get(k)), None)
+        if changed is not None:
+            old, new = (canonical(c[changed]) if changed in c else "none" for c in (other, own))
+            msg = (
+                f"the folder holds results of a search with {changed} = {old}, this one has {new}; "
+                "keep them apart with --name NAME"
+            )
+            raise UsageError(msg)
+
+
+def _criterion(reporting: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides whether a seed learned, and which levels are asked."""
+    return {**(reporting.get("search") or {}), **{f"report.{k}": reporting[k] for k in SCORING if k in reporting}}
+
+
+def next_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
+    """The runs of the levels that every open search wants next; seed-major like every plan."""
+    return _only(plan, [(state.track, v) for state in now for v in state.walk.wanted])
+
+
+def visited_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
+    """The runs of all levels that the searches have visited or want next."""
+    return _only(plan, [(state.track, v) for state in now for v in (*state.walk.visited, *state.walk.wanted)])
+
+
+def _only(plan: Plan, places: Sequence[tuple[Track, int]]) -> Plan:
+    search = plan.suite.search
+    if search is None or plan.at is None:
+        return plan  # no search: all of it
+    wanted = {spec.run_id for track, level in places for spec in track.runs_at(level)}
+    specs = tuple(s for s in plan.at({level for _, level in places}).specs if s.run_id in wanted)
+    skipped = tuple(s for s in plan.skipped if s.cell[search.axis] == search.easiest)  # once, not at every level
+    return dataclasses.replace(plan, specs=specs, skipped=skipped)
+
+
+def least_and_most(state: TrackState, cost: Cost) -> tuple[float, float]:
+    """What the search can still cost at least and at most, over everything that the missing levels may turn out.
+
+    cost: of the runs of one level; the same at all levels that have no record and are neither an end nor wanted next.
+    """
+    track = state.track
+    own = {*state.recorded, *state.walk.wanted, *(v for v in track.search.ends if v in track.ladder)}
+    usual = next((cost(track.runs_at(v)) for v in track.ladder if v not in own), 0.0)
+    bounds = _Bounds(track, usual, {v: cost(track.runs_at(v)) for v in own})
+    return bounds.of({v: state.outcomes[v] for v in state.walk.visited})
+
+
+class _Bounds:
+    """Least and most cost of all that may follow; what follows two brackets that look alike is counted once.
+
+    A ladder of L levels has L paths, but brackets of one width differ only in the levels beside them that are visited
+    or cost something of their own: about log2(L) kinds.
+    """
+
+    def __init__(self, track: Track, usual: float, special: Mapping[int, float]) -> None:
+        self._track, self._usual, self._special = track, usual, special
+        self._place = {level: i for i, level in enumerate(track.ladder)}
+        self._seen: dict[tuple[Any, ...], tuple[float, float]] = {}
+
+    def of(self, outcomes: Mapping[int, Outcome]) -> tuple[float, float]:
+        now = self._track.walked(outcomes)
+        if now.done:
+            return 0.0, 0.0
+        here = sum(self._special.get(v, self._usual) for v in now.wanted)
+        if now.held is None or now.broke is None:
+            return self._further(outcomes, now, here)
+        low, high = self._place[now.held], self._place[now.broke]
+        if high - low == 1:
+            return here, here  # the last levels decide nothing
+        key = self._looks(low, high, outcomes)
+        if key not in self._seen:
+            self._seen[key] = self._further(outcomes, now, here)
+        return self._seen[key]
+
+    def _further(self, outcomes: Mapping[int, Outcome], now: Walk, here: float) -> tuple[float, float]:
+        further = [self.of({**outcomes, **guess}) for guess in _guesses(now.wanted)]
+        return here + min(least for least, _ in further), here + max(most for _, most in further)
+
+    def _looks(self, low: int, high: int, outcomes: Mapping[int, Outcome]) -> tuple[Any, ...]:
+        """A bracket seen from its lower end: all that its further levels and their costs depend on."""
+        beside, last = self._track.search.beside, len(self._track.ladder) - 1
+
+        def near(levels: Iterable[int]) -> list[tuple[int, int]]:
+            places = ((self._place[v] - low, v) for v in levels)
+            return sorted((i, v) for i, v in places if -beside <= i <= high - low + beside)
+
+        visited = tuple(i for i, _ in near(outcomes))
+        special = tuple((i, self._special[v]) for i, v in near(self._special.keys() - outcomes.keys()))
+        return high - low, visited, special, min(low, beside), min(last - high, beside)
+
+
+def _guesses(levels: Sequence[int]) -> list[dict[int, Outcome]]:
+    """Every way in which levels may turn out."""
+    guesses: list[dict[int, Outcome]] = [{}]
+    for level in levels:
+        guesses = [{**guess, level: Outcome(learned, 1)} for guess in guesses for learned in (0, 1)]
+    return guesses

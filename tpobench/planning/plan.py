@@ -1,0 +1,377 @@
+"""Suite -> RunSpecs and Jobs: the grid, the seeds, budget matching, and which rule fits which task."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tpobench.errors import UsageError, brief, unknown
+from tpobench.identity import canonical, chosen, spec_id
+from tpobench.records.store import SCHEMA
+from tpobench.suites.load import Cell, Suite, Value
+from tpobench.tasks.settings import recorded_metrics, task_settings
+
+if TYPE_CHECKING:
+    from tpobench.algorithms.algorithm import Algorithm
+
+SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
+ANY_MATCHING = "any"
+MAX_SEED = 2**31
+MAX_RUNS = 1_000_000
+STACK_SHARE = 0.6  # of a device's memory for the seeds of one job; the rest is for kernels and fragmentation
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One (cell, algorithm, seed), fully resolved; equal specs give equal results."""
+
+    suite: str
+    suite_version: int
+    cell: Mapping[str, Value]  # the grid axes' values, without matching
+    matching: str  # prompts | interactions | any (the rule is the same under both)
+    task: Mapping[str, Value]
+    training: Mapping[str, Value]
+    algorithm: str
+    algorithm_version: str
+    hyper: Mapping[str, Value]
+    seed: int
+    seed_batch: int
+    threads: int
+    device: str
+    dtype: str
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        """The spec as plain values."""
+        return chosen(
+            {k: dict(v) if isinstance(v := getattr(self, k), Mapping) else v for k in self.__dataclass_fields__}, self
+        )
+
+    @cached_property
+    def run_id(self) -> str:
+        """Content address: the same settings have the same id on every machine."""
+        return spec_id(self.as_dict())
+
+    @property
+    def group(self) -> str:
+        """What two specs share when they differ in nothing but the seed."""
+        return canonical({k: v for k, v in self.as_dict().items() if k != "seed"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """RunSpecs that differ only in seed, trained in one stacked batch."""
+
+    specs: tuple[RunSpec, ...]  # the seeds wanted
+    seeds: tuple[int, ...]  # the seeds trained: the whole aligned block, so that company changes no byte
+    left: tuple[tuple[int, int], ...] = ()  # (seed, update) for seeds that broke, in the order in which they broke
+    until: int | None = None  # the last update, where the run is not to be finished
+
+    @property
+    def key(self) -> str:
+        """One name for the block, whichever of its seeds are wanted: 16 hex digits."""
+        return spec_id({"group": self.specs[0].group, "block": self.round})
+
+    @property
+    def round(self) -> int:
+        """Which block of seeds this is; a round holds one block of every cell and rule."""
+        return self.specs[0].seed // self.specs[0].seed_batch
+
+    def position(self, spec: RunSpec) -> int:
+        """Where a wanted seed lies in the stack."""
+        return spec.seed % len(self.seeds)
+
+    def stack(self, update: int) -> tuple[int, ...]:
+        """The seeds side by side at an update: a copy of the first sound one replaces each that has left.
+
+        The shapes and the places of the others stay, and what they compute in the company of copies is the same in
+        every execution.
+        """
+        gone = {seed for seed, since in self.left if since <= update}
+        sound = next(seed for seed in self.seeds if seed not in gone)
+        return tuple(sound if seed in gone else seed for seed in self.seeds)
+
+    def parts(self) -> list[Job]:
+        """Two halves of the wanted seeds (one job where one is wanted), trained in the same stack to the same bytes."""
+        middle = (len(self.specs) + 1) // 2
+        return [replace(self, specs=part) for part in (self.specs[:middle], self.specs[middle:]) if part]
+
+    def suspects(self, update: int) -> Job:
+        """The same with every seed wanted that is in the stack at an update."""
+        return replace(self, specs=tuple(replace(self.specs[0], seed=s) for s in dict.fromkeys(self.stack(update))))
+
+    def alone(self, update: int) -> Job:
+        """The same up to and including an update, at which the rule sees the wanted seeds only."""
+        wanted = {spec.seed for spec in self.specs}
+        others = tuple((seed, update) for seed in self.stack(update) if seed not in wanted)
+        return replace(self, left=self.left + others, until=update)
+
+    def without(self, seeds: Iterable[int], update: int) -> Job:
+        """The same with these seeds leaving the stack at an update."""
+        gone = tuple(seeds)
+        wanted = tuple(spec for spec in self.specs if spec.seed not in gone)
+        return replace(self, specs=wanted, left=self.left + tuple((seed, update) for seed in gone))
+
+
+class Skipped(NamedTuple):
+    """A rule that a cell's task cannot serve."""
+
+    cell: Mapping[str, Value]
+    algorithm: str
+    reason: str
+    spec: RunSpec  # of the first seed; its record keeps the reason visible in the tables
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a suite in the order they are taken, and what cannot run."""
+
+    suite: Suite
+    specs: tuple[RunSpec, ...]
+    skipped: tuple[Skipped, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)  # data file -> where it lies here; see `datasets.with_data`
+    at: Callable[[Collection[int]], Plan] | None = field(default=None, compare=False, repr=False)  # at other levels
+
+    def jobs(self, done: Iterable[str] = ()) -> list[Job]:
+        """The jobs for all specs whose id is not in `done`, in plan order."""
+        done = set(done)
+        blocks: dict[tuple[str, int], list[RunSpec]] = {}
+        for spec in self.specs:
+            if spec.run_id not in done:
+                blocks.setdefault((spec.group, spec.seed // spec.seed_batch), []).append(spec)
+        return [Job(tuple(specs), aligned_block(specs[0])) for specs in blocks.values()]
+
+
+def aligned_block(spec: RunSpec) -> tuple[int, ...]:
+    """The seeds that are trained with this one."""
+    first = spec.seed // spec.seed_batch * spec.seed_batch
+    return tuple(range(first, first + spec.seed_batch))
+
+
+def plan_runs(
+    suite: Suite,
+    algorithms: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    *,
+    levels: Collection[int] | None = None,
+) -> Plan:
+    """Every (cell, algorithm, seed) of a suite, seed-major, so that a plan cut short is still balanced.
+
+    levels: of a suite that searches, all by default; `Plan.at` makes the plan of others.
+
+    Raises:
+        UsageError: unknown rule, hyperparameter or device, no such device here, or a metric that is not recorded.
+    """
+    from tpobench.planning.devices import parse_device, smallest_memory  # noqa: PLC0415 - one-way imports at the top
+
+    kind, indices = parse_device(device)
+    memory = smallest_memory(indices) if indices else None
+    rules = _rules(suite, suite.algorithms if algorithms is None else algorithms)
+    wanted = range(suite.seeds) if seeds is None else seeds
+    part = suite if levels is None else suite.at(levels)
+    count = len(wanted) * math.prod(map(len, part.grid.values())) * len(rules)
+    if count > MAX_RUNS:
+        msg = f"suite '{suite.name}': {count:,} runs, at most {MAX_RUNS:,} make a plan; take fewer seeds or cells"
+        raise UsageError(msg)
+    first = min(wanted, default=0)
+    resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
+    skipped: dict[str, Skipped] = {}
+    for cell, rule in itertools.product(part.cells if wanted else (), rules):
+        reason = why_not(rule, cell)
+        spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory)
+        if reason:
+            skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
+        else:
+            _require_recorded(suite.report.metric, spec)
+            resolved.append(spec)
+    specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
+    for seed in sorted(set(wanted)):
+        for spec in resolved:
+            run = dataclasses.replace(spec, seed=seed)
+            specs.setdefault(run.run_id, run)
+    at = functools.partial(_at_levels, suite, algorithms, seeds, device)
+    return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
+
+
+def _at_levels(
+    suite: Suite, algorithms: Sequence[str] | None, seeds: Sequence[int] | None, device: str, levels: Collection[int]
+) -> Plan:
+    return plan_runs(suite, algorithms, seeds, device, levels=levels)
+
+
+def _require_recorded(metric: str, spec: RunSpec) -> None:
+    """A run must record what it is scored by, or it is trained for nothing."""
+    examined = bool(spec.training.get("diagnostics"))
+    recorded = recorded_metrics(spec.task, diagnostics=examined)
+    if metric not in recorded:
+        more = recorded_metrics(spec.task, diagnostics=True)
+        hint = "; it is with training.diagnostics=true" if metric in more else ""
+        msg = (
+            f"suite '{spec.suite}': report.metric={metric} is not recorded in runs of {spec.algorithm}{hint}; "
+            f"they record {', '.join(recorded)}"
+        )
+        raise UsageError(msg)
+
+
+def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
+    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
+
+    for name in (*names, *suite.hyper):
+        if name not in ALGORITHMS:
+            raise unknown("rule", name, ALGORITHMS, f"suite '{suite.name}'")
+    rules = []
+    for name in dict.fromkeys(names):
+        hyper = {k: v for k, v in suite.hyper.get(name, {}).items() if k != "epochs"}
+        rules.append(ALGORITHMS[name].with_hyper(**hyper))
+        for key in (key for key in suite.swept if key not in rules[-1].hyperparameters):
+            own = ", ".join(sorted(rules[-1].hyperparameters)) or "none"
+            msg = (
+                f"suite '{suite.name}': the grid sweeps hyper.{key}, which rule '{name}' does not have (it has {own}); "
+                "leave the rule out, or the axis"
+            )
+            raise UsageError(msg)
+    return rules
+
+
+def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
+    """The rule with the cell's hyperparameters, whole numbers where its defaults are whole."""
+    whole = {k for k, kind in rule.kinds.items() if kind is int}
+    hyper = {k: int(v) if k in whole and isinstance(v, float) and v.is_integer() else v for k, v in cell.hyper.items()}
+    return rule.with_hyper(**hyper) if hyper else rule
+
+
+def why_not(rule: Algorithm, cell: Cell) -> str:
+    """Why the cell's task cannot serve the rule, empty when it can."""
+    offers = cell.task.offers
+    if other := _other_unit(rule, cell.task):
+        return other
+    if rule.compares != "nothing" and rule.compares not in offers:
+        return f"compares {rule.compares}, which task '{cell.task.kind}' does not offer"
+    missing = sorted(rule.needs - offers)
+    if missing:
+        return f"needs {', '.join(missing)}, which task '{cell.task.kind}' does not offer"
+    if rule.compares != "nothing" and getattr(cell.task, "candidates", 2) < 2:
+        return "compares candidates, and task.candidates is 1"
+    return ""
+
+
+def _other_unit(rule: Algorithm, task: Any) -> str:
+    """Why the task has no candidates of the rule's unit, empty when it has."""
+    if rule.unit == "sequence":
+        whole = "needs whole answers; on task 'sequence' it runs beside the rules that compare next tokens"
+        return whole if task.kind == "tokens" else ""
+    if task.kind not in {"sequence", "tokens"}:
+        return f"compares next tokens, which task '{task.kind}' does not offer"
+    if task.reward == "terminal":
+        return "compares next tokens, which need a reward for every token; task.reward is terminal"
+    return ""
+
+
+def resolve(
+    suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
+) -> RunSpec:
+    """The run of one rule and one seed in one cell, every default written out but those of neutral settings.
+
+    On a device with memory of its own, seeds are stacked as wide as that allows.
+    """
+    rule = _in_cell(rule, cell)
+    task = {"kind": cell.task.kind, **chosen(dataclasses.asdict(cell.task), cell.task)}
+    training = chosen(dataclasses.asdict(cell.training), cell.training)
+    training = {k: v for k, v in training.items() if k not in SPEC_KEYS}
+    matching = ANY_MATCHING
+    if task["kind"] == "sequence" and rule.unit == "token" and task["reward"] != "terminal":
+        task["kind"] = "tokens"  # one rollout per prompt however rules are matched
+    elif task["kind"] == "sequence" and rule.unit != "token" and rule.compares == "nothing":
+        matching = cell.training.matching
+        task, training = match_budget(task, training, matching)
+    training["epochs"] = suite.hyper.get(rule.name, {}).get(
+        "epochs", min(cell.training.epochs, rule.max_epochs or cell.training.epochs)
+    )
+    return RunSpec(
+        suite=suite.name,
+        suite_version=suite.version,
+        cell=dict(cell.axes),
+        matching=matching,
+        task=task,
+        training=training,
+        algorithm=rule.name,
+        algorithm_version=version_of(rule.name),
+        hyper=_like_defaults(rule),
+        seed=seed,
+        seed_batch=cell.training.seed_batch if memory_bytes is None else widest_stack(suite, task, memory_bytes),
+        threads=cell.training.threads,
+        device=device,
+        dtype=cell.training.dtype,
+    )
+
+
+def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:
+    """Seeds that fit side by side into a device's memory, at most all of the suite's."""
+    return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // task_settings(task).bytes_per_seed))
+
+
+def match_budget(
+    task: dict[str, Any], training: dict[str, Any], matching: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a rule that uses one rollout per prompt gets where others draw K of each of B prompts.
+
+    prompts:       B prompts, 1 rollout each
+    interactions:  B K prompts, 1 rollout each, learning rate times sqrt(K) for the K times larger batch
+    """
+    K = task["candidates"]
+    if matching == "prompts":
+        return {**task, "candidates": 1}, training
+    rate = training["learning_rate"] * math.sqrt(K)
+    return {**task, "prompts": task["prompts"] * K, "candidates": 1}, {**training, "learning_rate": rate}
+
+
+def version_of(name: str) -> str:
+    """1 for the catalogue, the hash of its file for a plugin's rule."""
+    from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - keeps the import order one-way
+
+    return VERSIONS.get(name, "1")
+
+
+def _like_defaults(rule: Algorithm) -> dict[str, Value]:
+    """Hyperparameters in the type of the published defaults, so that 1 and 1.0 have one id; None is left out."""
+    values = {k: v for k, v in sorted(rule.hyperparameters.items()) if v is not None}
+    return {k: float(v) if rule.kinds[k] is float else v for k, v in values.items()}
+
+
+def interactions_of(spec: RunSpec) -> int:
+    """Rollouts that a run draws: updates times what one update draws."""
+    return int(spec.training["steps"]) * task_settings(spec.task).interactions_per_step
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`20` is the first twenty seeds, `0-9` a range with both ends, `1,3` single ones.
+
+    Raises:
+        UsageError: anything else.
+    """
+    seeds: list[int] = []
+    where = f"--seeds {brief(text)}"
+    parts = [p.strip() for p in text.split(",")]
+    for part in parts:
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
+        if match is None or int(match[2] or match[1]) >= MAX_SEED:
+            msg = f"{where}: write a count such as 20, a range such as 0-9, or a list such as 1,3"
+            raise UsageError(msg)
+        first, last = int(match[1]), match[2]
+        named = range(first) if len(parts) == 1 and last is None else range(first, int(last or first) + 1)
+        if len(seeds) + len(named) > MAX_RUNS:
+            msg = f"{where}: names more than {MAX_RUNS:,} seeds"
+            raise UsageError(msg)
+        seeds += named
+    if not seeds:
+        msg = f"{where}: names no seed; write a count such as 20, a range such as 0-9, or a list such as 1,3"
+        raise UsageError(msg)
+    return sorted(set(seeds))

@@ -1,0 +1,137 @@
+"""Records -> Results -> a tidy table.  Reads only."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from tpobench.errors import NothingToDo
+from tpobench.records.store import RunRecord, merge_copies, read_source, sources
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES = ("step", "interactions", "gradient_steps")
+
+
+class _Planned(Protocol):
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+
+
+HasSpec = TypeVar("HasSpec", bound=_Planned)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of one or more suites, and how many damaged ones were left out."""
+
+    records: tuple[RunRecord, ...]
+    quarantined: int = 0
+
+    def frame(self) -> pd.DataFrame:
+        """One row per run and recorded step.
+
+        Columns: suite, suite_version, the axes of the grid, matching, algorithm, seed, status, reason, run_id, the
+        facts of the run, step, interactions, gradient_steps, and one column per metric.  A run without a curve is one
+        row without a step.  Rules that are the same under every matching appear once under each matching of the suite.
+        """
+        import pandas as pd  # noqa: PLC0415 - `tpobench --help` must not wait for pandas
+
+        rows = [
+            {**_run_columns(record, matching), **point}
+            for record, matching in by_matching(self.records)
+            for point in _points(record)
+        ]
+        return pd.DataFrame(rows)
+
+
+def by_matching(records: Iterable[HasSpec]) -> Iterator[tuple[HasSpec, str]]:
+    """Each record under its matching; one of a rule that is the same under all ("any"), under each of its suite."""
+    kept = list(records)
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in kept:
+        if record.spec["matching"] != "any":
+            found[_suite_of(record)].add(str(record.spec["matching"]))
+    for record in kept:
+        own = str(record.spec["matching"])
+        for matching in (sorted(found[_suite_of(record)]) or [own]) if own == "any" else [own]:
+            yield record, matching
+
+
+def _suite_of(record: _Planned) -> tuple[str, int]:
+    return record.spec["suite"], record.spec.get("suite_version", 1)
+
+
+def _run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
+    spec = record.spec
+    return {
+        "suite": spec["suite"],
+        "suite_version": spec["suite_version"],
+        **spec["cell"],
+        "matching": matching,
+        "algorithm": spec["algorithm"],
+        "seed": spec["seed"],
+        "status": record.status,
+        "reason": record.reason,
+        "run_id": record.id,
+        **record.facts,
+    }
+
+
+def _points(record: RunRecord) -> list[dict[str, Any]]:
+    if not record.curve:
+        return [dict.fromkeys(AXES)]
+    return [dict(zip(record.curve, values, strict=True)) for values in zip(*record.curve.values(), strict=True)]
+
+
+def load_results(path: str | Path) -> Results:
+    """Read a run directory, a folder that holds several (unpacked or packed), or one packed file.
+
+    Raises:
+        NothingToDo: nothing there.
+        CorruptResults: written by a newer tpobench, or two copies of a run differ.
+    """
+    path = Path(path)
+    found = sources(path)
+    if not found and not path.exists():
+        msg = f"no results at {path}; make some with: tpobench run --suite bandit --smoke"
+        raise NothingToDo(msg)
+    records: list[RunRecord] = []
+    damaged = 0
+    for source in found:
+        held, torn = read_source(source)
+        records += held.values()
+        damaged += torn
+    merged = tuple(merge_copies(records).values())
+    if not merged:
+        beside = f" ({damaged} damaged)" if damaged else ""
+        msg = f"no finished runs in {path}{beside}; make some with: tpobench run --suite bandit --smoke"
+        raise NothingToDo(msg)
+    return Results(merged, damaged)
+
+
+def final_value(record: RunRecord) -> float | None:
+    """Mean of the suite's metric over its last `window` recorded points; the worst value where the run diverged."""
+    from tpobench.stats.curves import final_window  # noqa: PLC0415 - reading records must not wait for numpy
+
+    reporting = record.reporting
+    if record.status == "diverged":
+        return float(reporting["worst"])
+    if record.status != "ok" or not record.curve.get(reporting["metric"]):
+        return None
+    _, values = measured(record, reporting["metric"])
+    if not values:
+        return float(reporting["worst"])
+    return float(final_window([values], reporting["window"], reporting["worst"])[0])
+
+
+def measured(record: RunRecord, metric: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the points at which a run recorded a metric: not every one is taken at every evaluation."""
+    points = zip(record.curve.get("step", []), record.curve.get(metric, []), strict=False)
+    kept = [(float(step), float(v)) for step, v in points if v is not None and math.isfinite(v)]
+    return [step for step, _ in kept], [v for _, v in kept]

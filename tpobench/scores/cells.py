@@ -1,0 +1,326 @@
+"""Records -> cells: one per point of a grid, holding for each rule the per-seed arrays that tables and figures need."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from tpobench.errors import CorruptResults, RunsFailed, UsageError
+from tpobench.identity import canonical
+from tpobench.records.results import by_matching
+from tpobench.scores.options import Options
+from tpobench.stats.censored import first_crossing
+from tpobench.stats.curves import Bools
+from tpobench.stats.estimate import Floats, area_under_curve, final_window
+
+FINISHED = ("ok", "diverged")
+AXES = ("step", "interactions", "gradient_steps")
+
+
+class Record(Protocol):
+    """What the report reads of a `RunRecord`."""
+
+    @property
+    def spec(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, float | None]: ...  # noqa: D102
+    @property
+    def curve(self) -> Mapping[str, list[Any]]: ...  # noqa: D102
+    @property
+    def reporting(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class Results(Protocol):
+    """What the report reads of `results.Results`."""
+
+    @property
+    def records(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def quarantined(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """A suite's [report] table."""
+
+    metric: str = "error"
+    window: int = 50
+    thresholds: tuple[float, ...] = (0.1, 0.01)
+    persist: int = 3
+    solved: float = 0.05
+    worst: float = 1.0
+    title: str = ""
+    search: Mapping[str, Any] | None = None  # of a suite with a [search] table
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Reporting:
+        """From a record, keys of later versions ignored."""
+        known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
+        if "thresholds" in known:
+            known["thresholds"] = tuple(float(t) for t in known["thresholds"])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One rule in one cell; arrays are (n,) over the finished seeds and (n, E) over seeds and evaluations."""
+
+    algorithm: str
+    seeds: tuple[int, ...]
+    diverged: tuple[bool, ...]
+    axes: Mapping[str, Floats]  # step, interactions, gradient_steps: (E,)
+    curves: Mapping[str, Floats]  # metric -> (n, E); NaN where not measured or after divergence
+    final: Floats
+    area: Floats
+    times: Mapping[float, Floats]  # threshold -> (n,) steps, inf = never
+    scheme: str = ""  # how seeds became random numbers; empty where that is unknown or mixed
+
+    @property
+    def budget(self) -> float:
+        """Updates of a whole run."""
+        return float(self.axes["step"][-1])
+
+    def by_seed(self, values: Floats) -> dict[int, float]:
+        """Per-seed scalars, keyed by seed."""
+        return {seed: float(value) for seed, value in zip(self.seeds, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a suite's grid under one matching."""
+
+    suite: str
+    axes: Mapping[str, Any]
+    matching: str
+    task: Mapping[str, Any]
+    reporting: Reporting
+    arms: Mapping[str, Arm]
+    success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
+    condition: str = ""  # the matching, where the suite's records hold several
+    dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # seeds of diverged runs, where left out
+
+    @property
+    def label(self) -> str:
+        """`length=8, reward=terminal, matching=prompts`; the matching where the suite has several."""
+        return f"{self.axes_label}, matching={self.condition}" if self.condition else self.axes_label
+
+    @property
+    def axes_label(self) -> str:
+        """`length=8, reward=terminal`, or the task's kind without a grid."""
+        return ", ".join(f"{k}={v}" for k, v in self.axes.items()) or str(self.task.get("kind", self.suite))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A run without a result, as the report lists it."""
+
+    suite: str
+    where: str
+    algorithm: str
+    seed: int
+    status: str
+    reason: str
+
+
+def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[dict[str, list[Cell]], list[Problem]]:
+    """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
+
+    Raises:
+        CorruptResults: runs of one rule in one cell were measured at different steps, or a seed was trained under
+            several settings.
+        UsageError: the runs did not record the metric that they are scored by.
+        RunsFailed: runs diverged, and `how` does not accept that.
+    """
+    kept, how = list(records), how or Options()
+    versions: dict[str, set[Any]] = defaultdict(set)
+    for r in kept:
+        versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
+    if how.diverged == "fail":
+        _refuse_diverged(kept)
+    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[Record]] = defaultdict(list)
+    matchings: dict[str, set[str]] = defaultdict(set)
+    for r, matching in by_matching(kept):
+        suite = _suite(r, versions)
+        groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
+        matchings[suite].add(matching)
+    cells: dict[str, list[Cell]] = defaultdict(list)
+    for (suite, axes, matching), members in sorted(groups.items(), key=lambda g: _natural(g[0])):
+        condition = matching if len(matchings[suite]) > 1 else ""
+        cells[suite].append(_cell(suite, dict(axes), matching, condition, members, how))
+    problems = [
+        Problem(_suite(r, versions), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
+        for r in kept
+        if r.status not in FINISHED
+    ]
+    return dict(cells), problems
+
+
+def _refuse_diverged(records: Sequence[Record]) -> None:
+    lost = sorted(
+        f"{r.spec['algorithm']} seed {r.spec['seed']} ({_where(r)})" for r in records if r.status == "diverged"
+    )
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        msg = (
+            f"{len(lost)} run{'s' if len(lost) > 1 else ''} diverged: {', '.join(lost[:3])}{more}; "
+            "score them as the worst value (worst) or leave them out (drop)"
+        )
+        raise RunsFailed(msg)
+
+
+def _suite(record: Record, versions: Mapping[str, set[Any]]) -> str:
+    name = str(record.spec["suite"])
+    return f"{name}@{record.spec['suite_version']}" if len(versions[name]) > 1 else name
+
+
+def _where(record: Record) -> str:
+    return ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items()) or "-"
+
+
+def _natural(key: tuple[str, tuple[tuple[str, Any], ...], str]) -> tuple[Any, ...]:
+    """Numbers by size, words by alphabet; the two never compared with each other."""
+    suite, axes, matching = key
+    order = [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
+    return suite, matching, order
+
+
+def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, members: list[Record], how: Options) -> Cell:
+    reporting = Reporting.of(members[0].reporting)
+    if how.paper_compat:
+        reporting = replace(reporting, window=1, persist=1)
+    by_rule: dict[str, list[Record]] = defaultdict(list)
+    for r in members:
+        by_rule[str(r.spec["algorithm"])].append(r)
+    arms, dropped = {}, {}
+    for name in sorted(by_rule, key=rule_order):
+        finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
+        _require_one_setting(suite, finished)
+        lost = tuple(int(r.spec["seed"]) for r in finished if r.status == "diverged")
+        if how.diverged == "drop" and lost:
+            dropped[name] = lost
+            finished = [r for r in finished if r.status != "diverged"]
+        if finished:
+            arms[name] = _arm(name, finished, reporting)
+    success = _success(members)
+    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, success, condition, dropped)
+
+
+def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
+    """Runs of one seed (`runs` of one rule are in their order) are one experiment, wherever they were made."""
+    for first, second in ((a, b) for a, b in pairwise(runs) if a.spec["seed"] == b.spec["seed"]):
+        old, new = _trained(first), _trained(second)
+        if old != new:
+            key = next(k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
+            msg = (
+                f"suite '{suite}': seed {first.spec['seed']} of {first.spec['algorithm']} ({_where(first)}) has runs "
+                f"with {key} = {old.get(key, 'nothing')} and with {new.get(key, 'nothing')}; one table must not mix "
+                "them, report their folders one at a time"
+            )
+            raise CorruptResults(msg)
+
+
+def _trained(record: Record) -> dict[str, str]:
+    """What is trained, not where: threads, device and how many seeds lie side by side are left out."""
+    parts = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in record.spec.get(part, {}).items()}
+    parts |= {k: record.spec[k] for k in ("algorithm_version", "dtype") if k in record.spec}
+    return {k: canonical(v) for k, v in parts.items()}
+
+
+def _success(members: list[Record]) -> float | None:
+    found = {int(r.spec["seed"]): r.facts.get("initial_success") for r in members}
+    values = [float(v) for v in found.values() if v is not None and math.isfinite(v)]
+    if not values:
+        return None
+    return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
+
+
+def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
+    longest = max((r.curve for r in records), key=lambda c: len(c["step"]))
+    for r in records:
+        if list(r.curve["step"]) != list(longest["step"][: len(r.curve["step"])]):
+            msg = f"{_where(r)}: runs of {name} were measured at different steps; give them separate result folders"
+            raise CorruptResults(msg)
+    length = len(longest["step"])
+    metrics = [m for m in longest if m not in AXES]
+    curves = {m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics}
+    diverged = tuple(r.status == "diverged" for r in records)
+    if reporting.metric not in curves:
+        msg = (
+            f"suite '{records[0].spec['suite']}': report.metric={reporting.metric} is not recorded in runs of {name} "
+            f"({_where(records[0])}); they record {', '.join(metrics)}; run again with one of these and another --name"
+        )
+        raise UsageError(msg)
+    error = curves[reporting.metric]
+    steps = np.asarray(longest["step"], dtype=np.float64)
+    final, area, times = scalars(error, steps, np.array(diverged), reporting)
+    return Arm(
+        algorithm=name,
+        seeds=tuple(int(r.spec["seed"]) for r in records),
+        diverged=diverged,
+        axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES if a in longest},
+        curves=curves,
+        final=final,
+        area=area,
+        times=times,
+        scheme=_scheme(records),
+    )
+
+
+def scalars(
+    error: Floats, steps: Floats, lost: Bools, reporting: Reporting
+) -> tuple[Floats, Floats, dict[float, Floats]]:
+    """Final value, area and times of each run over its own recorded points; a diverged one is worst from there on."""
+    final, area = np.full(len(error), reporting.worst), area_under_curve(error, steps, reporting.worst)
+    times = {t: np.full(len(error), np.inf) for t in reporting.thresholds}
+    recorded = np.isfinite(error)
+    for points in np.unique(recorded[~lost], axis=0):
+        if not points.any():
+            continue
+        rows = ~lost & (recorded == points).all(axis=1)
+        x, at = np.ascontiguousarray(error[np.ix_(rows, points)]), steps[points]  # sums as of a whole array
+        final[rows] = final_window(x, reporting.window, reporting.worst)
+        area[rows] = area_under_curve(x, at, reporting.worst)
+        for t, reached in times.items():
+            reached[rows] = first_crossing(x, at, t, reporting.persist)
+    return final, area, times
+
+
+def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
+    """Which evaluations every run that lasted recorded (E,), and the curves (n, .) there; `worst` after divergence."""
+    recorded = np.isfinite(arm.curves[metric])
+    common = (recorded | np.array(arm.diverged)[:, None]).all(axis=0)
+    return common, np.ascontiguousarray(np.where(recorded, arm.curves[metric], worst)[:, common])
+
+
+def _scheme(records: list[Record]) -> str:
+    found = {str(r.provenance.get("seed_scheme", "")) for r in records}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _padded(values: Sequence[Any], length: int) -> Floats:
+    row = np.full(length, np.nan)
+    row[: len(values)] = np.array(values, dtype=np.float64)  # null is NaN
+    return row
+
+
+KNOWN_RULES = (
+    "tpo", "tpo_token", "tpo_no_anchor", "group_pg", "grpo", "grpo_token", "grpo_batch", "grpo_no_kl", "grpo_masked",
+    "ppo", "dg", "dg_multi_epoch", "reinforce", "ce",
+)  # fmt: skip
+
+
+def rule_order(name: str) -> tuple[int, str]:
+    """TPO and its ablations first, then the baselines, then everything else by name."""
+    return (KNOWN_RULES.index(name) if name in KNOWN_RULES else len(KNOWN_RULES)), name

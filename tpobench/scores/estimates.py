@@ -1,0 +1,70 @@
+"""Estimates that tables and figures share: one number per arm, computed once."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from tpobench.scores.options import Options
+from tpobench.stats.censored import StepsEstimate, steps_estimate
+from tpobench.stats.estimate import (
+    Estimate,
+    Floats,
+    Intervals,
+    iqm_estimate,
+    mean_estimate,
+    rate_estimate,
+    tail_estimate,
+)
+
+SEED = 0  # of every resampling: the same records give the same bytes
+KEPT = 4096  # estimates remembered: tables and figures of one report ask for the same ones
+
+rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
+
+
+def mean_of(values: Floats, how: Options, highest: float = math.inf) -> Estimate:
+    """Mean over seeds with the interval that the options ask for, clipped to [0, highest]."""
+    return _mean(_bytes(values), highest, how.ci, how.paper_intervals)
+
+
+def iqm_of(values: Floats) -> Estimate:
+    """Interquartile mean over seeds."""
+    return _iqm(_bytes(values))
+
+
+def tail_of(values: Floats) -> Estimate:
+    """Mean of the worst quarter of the seeds."""
+    return _tail(_bytes(values))
+
+
+def _bytes(values: Floats) -> bytes:
+    return np.ascontiguousarray(values, dtype=np.float64).tobytes()
+
+
+@lru_cache(KEPT)
+def _mean(values: bytes, highest: float, ci: Intervals, paper: bool) -> Estimate:  # noqa: FBT001 - a cache key
+    rng = np.random.default_rng(SEED)
+    return mean_estimate(np.frombuffer(values), rng=rng, lowest=0.0, highest=highest, ci=ci, paper_compat=paper)
+
+
+@lru_cache(KEPT)
+def _iqm(values: bytes) -> Estimate:
+    return iqm_estimate(np.frombuffer(values), rng=np.random.default_rng(SEED))
+
+
+@lru_cache(KEPT)
+def _tail(values: bytes) -> Estimate:
+    return tail_estimate(np.frombuffer(values), rng=np.random.default_rng(SEED))
+
+
+def steps_of(times: Floats, budget: float) -> StepsEstimate:
+    """Count reached, median, restricted mean and ERT over seeds; times are inf where never reached."""
+    return _steps(_bytes(times), budget)
+
+
+@lru_cache(KEPT)
+def _steps(times: bytes, budget: float) -> StepsEstimate:
+    return steps_estimate(np.frombuffer(times), budget, rng=np.random.default_rng(SEED))

@@ -1,0 +1,200 @@
+"""What stands on each side of a comparison, cell by cell, and whether the two may be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tpobench.errors import UsageError
+from tpobench.identity import canonical
+from tpobench.records.store import BROKEN, FINISHED, RunRecord
+from tpobench.scores.cells import Arm, Cell, Reporting, read_cells, rule_order
+from tpobench.tasks.settings import streams
+
+SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds")
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A row: a cell under one matching, and the rule where two result sets are compared."""
+
+    suite: str
+    axes: str  # canonical
+    matching: str
+    algorithm: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One arm with what its design says of it."""
+
+    arm: Arm
+    cell: Cell
+    specs: tuple[Mapping[str, Any], ...]
+    schemes: frozenset[str]
+    origin: Mapping[str, frozenset[str]]  # git and torch of its runs
+
+    @property
+    def stream(self) -> str:
+        """What two arms must share for equal seeds to mean equal random numbers."""
+        spec = self.specs[0]
+        return canonical([spec["suite"], streams(spec["task"]), sorted(self.schemes)]) if len(self.schemes) == 1 else ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A result set, or one rule of it."""
+
+    name: str
+    entries: Mapping[Key, Entry]
+    broken: Sequence[str] = field(default=())  # runs without a result, in words
+
+
+def set_side(name: str, records: Sequence[RunRecord], rules: Sequence[str] = ()) -> Side:
+    """All rules of a result set, or those named."""
+    kept = [r for r in records if not rules or r.spec["algorithm"] in rules]
+    entries: dict[Key, Entry] = {}
+    for cell, neutral, by_arm in _cells(kept):
+        for rule, arm in cell.arms.items():
+            own = by_arm[rule]
+            matching = ANY if rule in neutral else cell.matching
+            key = Key(str(own[0].spec["suite"]), canonical(dict(cell.axes)), matching, rule)
+            entries.setdefault(key, _entry(arm, cell, own))
+    return Side(name, entries, _broken(kept))
+
+
+def rule_side(records: Sequence[RunRecord], rule: str) -> Side:
+    """One of two rules, of records of these two only: where no matching changes either, a cell then counts once."""
+    entries: dict[Key, Entry] = {}
+    for cell, _, by_arm in _cells(records):
+        if rule in cell.arms:
+            key = Key(cell.suite, canonical(dict(cell.axes)), cell.matching)
+            entries.setdefault(key, _entry(cell.arms[rule], cell, by_arm[rule]))
+    return Side(rule, entries, _broken([r for r in records if r.spec["algorithm"] == rule]))
+
+
+def _cells(records: Sequence[RunRecord]) -> Iterator[tuple[Cell, set[str], dict[str, list[RunRecord]]]]:
+    """Cells, the rules in them that no matching changes, and the finished records of each rule."""
+    by_place: dict[tuple[str, int, str, str], dict[str, list[RunRecord]]] = {}
+    for r in records:
+        if r.status in FINISHED:
+            place = (str(r.spec["suite"]), _version(r.spec), canonical(r.spec["cell"]), str(r.spec["matching"]))
+            by_place.setdefault(place, {}).setdefault(str(r.spec["algorithm"]), []).append(r)
+    for cells in read_cells(records)[0].values():
+        for cell in cells:
+            suite, _, version = cell.suite.partition("@")
+            axes = canonical(dict(cell.axes))
+            versions = [int(version)] if version else sorted({p[1] for p in by_place if p[0] == suite})
+            own = [by_place.get((suite, v, axes, m), {}) for v in versions for m in sorted({ANY, cell.matching})]
+            neutral = {rule for v in versions for rule in by_place.get((suite, v, axes, ANY), {})}
+            yield cell, neutral, {rule: found for rules in own for rule, found in rules.items()}
+
+
+def _version(spec: Mapping[str, Any]) -> int:
+    return int(spec.get("suite_version", 1))
+
+
+def _entry(arm: Arm, cell: Cell, records: Iterable[RunRecord]) -> Entry:
+    own = list(records)
+    schemes = frozenset(str(r.provenance.get("seed_scheme", "")) for r in own)
+    origin = {k: frozenset(str(r.provenance[k]) for r in own if r.provenance.get(k)) for k in ("git", "torch")}
+    return Entry(arm, cell, tuple(r.spec for r in own), frozenset() if "" in schemes else schemes, origin)
+
+
+def _broken(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    return tuple(f"{r.spec['algorithm']} seed {r.spec['seed']} {r.status}" for r in records if r.status in BROKEN)
+
+
+def shared_keys(a: Side, b: Side) -> tuple[list[Key], list[Key]]:
+    """Rows that both sides have, in reading order, and those that one of them lacks."""
+    both = [k for k in a.entries if k in b.entries]
+    lone = [k for side, other in ((a, b), (b, a)) for k in side.entries if k not in other.entries]
+    place = {(k.suite, k.axes, k.matching): i for i, k in reversed(list(enumerate(both)))}
+    both.sort(key=lambda k: (place[k.suite, k.axes, k.matching], rule_order(k.algorithm)))
+    return both, lone
+
+
+def require_comparable(a: Side, b: Side, keys: Iterable[Key], *, rules: bool) -> None:
+    """Refuse what one number cannot compare.
+
+    Raises:
+        UsageError: another metric, window or scoring, other budgets or matching, another version of the suite.
+    """
+    for key in keys:
+        x, y = _measured(a.entries[key]), _measured(b.entries[key])
+        if rules:  # rules of one cell are matched by what its matching says: prompts or interactions
+            x.pop("rollouts of a run")
+            y.pop("rollouts of a run")
+        for name in x:
+            if x[name] != y[name]:
+                where = f"{key.suite} {a.entries[key].cell.label} {key.algorithm}".strip()
+                msg = (
+                    f"not comparable: {name} is {_said(x[name])} in {a.name} and {_said(y[name])} in {b.name} "
+                    f"({where}); make both sets with the same {name}"
+                )
+                raise UsageError(msg)
+
+
+def _measured(entry: Entry) -> dict[str, set[Any]]:
+    """What must be equal, as sets: one side may be torn within itself too."""
+    specs = entry.specs
+    scored = {name: {_plain(getattr(entry.cell.reporting, name))} for name in SCORED}
+    return {
+        "version of the suite": {_version(s) for s in specs},
+        **scored,
+        "budget of updates": {s["training"].get("steps") for s in specs},
+        "distance of evaluations": {s["training"].get("record_every", 1) for s in specs},
+        "rollouts of a run": {int(entry.arm.axes["interactions"][-1])} if "interactions" in entry.arm.axes else set(),
+    }
+
+
+def _plain(value: object) -> str:
+    return ",".join(f"{t:g}" for t in value) if isinstance(value, tuple) else f"{value}"
+
+
+def _said(values: set[Any]) -> str:
+    return " and ".join(sorted(str(v) for v in values)) or "unknown"
+
+
+def scoring_of(a: Side, b: Side, keys: Sequence[Key]) -> tuple[Reporting, int]:
+    """How the shared rows are scored, and the evaluations of a run.
+
+    Raises:
+        UsageError: the rows are scored in several ways, so one metric does not fit them.
+    """
+    found: dict[tuple[str, ...], tuple[str, Reporting]] = {}
+    for key in keys:
+        r = a.entries[key].cell.reporting
+        found.setdefault(tuple(_plain(getattr(r, n)) for n in SCORED), (key.suite, r))
+    if len(found) > 1:
+        suites = ", ".join(sorted({suite for suite, _ in found.values()}))
+        msg = f"the suites {suites} are scored in different ways; name the results of one of them"
+        raise UsageError(msg)
+    evaluations = max(len(side.entries[k].arm.axes["step"]) for k in keys for side in (a, b))
+    return next(iter(found.values()))[1], evaluations
+
+
+def differences(a: Side, b: Side, keys: Iterable[Key]) -> tuple[str, ...]:
+    """What the two sets were made with: `training.learning_rate 0.1 -> 0.2`; empty for equal settings and code."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for key in keys:
+        for i, side in enumerate((a, b)):
+            entry = side.entries[key]
+            for name, values in _settings(entry).items():
+                found.setdefault(name, (set(), set()))[i].update(values)
+    return tuple(f"{name} {_said(x)} -> {_said(y)}" for name, (x, y) in sorted(found.items()) if x != y and (x or y))
+
+
+def _settings(entry: Entry) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {f"{k} of the code" if k == "git" else k: set(v) for k, v in entry.origin.items()}
+    for spec in entry.specs:
+        for part in ("task", "training", "hyper"):
+            for name, value in spec.get(part, {}).items():
+                where = f"{part}.{spec['algorithm']}.{name}" if part == "hyper" else f"{part}.{name}"
+                found.setdefault(where, set()).add(canonical(value))
+        for name in ("algorithm_version", "device", "dtype"):
+            if name in spec:
+                found.setdefault(name, set()).add(str(spec[name]))
+    return found

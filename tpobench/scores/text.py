@@ -1,0 +1,61 @@
+"""Numbers as a report prints them, beside the words of `stats.texts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tpobench.stats.estimate import Estimate
+from tpobench.stats.texts import decimals
+
+KINDS = {
+    "t": "t", "bca-expanded": "expanded BCa", "bca": "BCa", "studentized": "bootstrap-t",
+    "percentile": "percentile bootstrap", "percentile-expanded": "percentile bootstrap, expanded", "wilson": "Wilson",
+    "order-statistics": "order statistics", "values": "both values",
+}  # fmt: skip
+
+
+def interval_name(methods: Iterable[str]) -> str:
+    """`95% interval (t)`, `one standard error`; empty where there is none."""
+    found = sorted({m for m in methods if m != "none"})
+    if found and all(m.startswith("se") for m in found):
+        return "one standard error" + " (ddof 0)" * ("se-ddof0" in found)
+    return f"95% interval ({', '.join(KINDS.get(m, m) for m in found)})" if found else ""
+
+
+def difference_text(value: float | None, low: float | None, high: float | None, scale: float = 1.0) -> str:
+    """`-24.1 [-35.0, -13.2]`: the sign always, the interval where there is one."""
+    if value is None:
+        return ""
+    d = decimals(Estimate(value, low, high, 0, ""), scale)
+    interval = "" if low is None or high is None else f" [{low * scale:.{d}f}, {high * scale:.{d}f}]"
+    return f"{value * scale:+.{d}f}{interval}"
+
+
+def share_text(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.90 [0.60, 0.98]`: two digits are what any number of seeds can carry."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+
+
+def least_text(p: float | None) -> str:
+    """The smallest attainable p: `.0079`, `1.1e-05`; blank where there is no test."""
+    if p is None:
+        return ""
+    return f"{p:.2g}".removeprefix("0") if p >= 1e-4 else f"{p:.1e}"
+
+
+def seed_ranges(seeds: Sequence[int]) -> str:
+    """`0-9`, `0-4,7`."""
+    parts: list[list[int]] = []
+    for s in seeds:
+        if parts and s == parts[-1][1] + 1:
+            parts[-1][1] = s
+        else:
+            parts.append([s, s])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def rate_text(found: Estimate) -> str:
+    """`[.60, .98]`: Wilson's interval of the share beside its count."""
+    return "" if found.low is None or found.high is None else f"[{found.low:.2f}, {found.high:.2f}]"

@@ -1,0 +1,4 @@
+"""Training.
+
+loop   rollout -> credit -> epochs of fit -> measurements
+"""

@@ -1,0 +1,221 @@
+"""The one training loop: rollout -> credit -> epochs of fit.  It knows no algorithm and no task by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
+from tpobench.policies.noise import Noise
+from tpobench.policies.optimizers import Adam, Muon, NormalizedStep, Optimizer
+from tpobench.tasks.bandit import BanditTask, ContextsTask
+from tpobench.tasks.mnist import MnistTask
+from tpobench.tasks.sampled import SampledTask
+from tpobench.tasks.sequence import SequenceTask
+from tpobench.tasks.settings import NONFINITE_PART, PARTS, streams, task_settings
+from tpobench.tasks.task import Policy, Step, Task
+from tpobench.tasks.tokens import TokensTask
+
+if TYPE_CHECKING:
+    from tpobench.planning.plan import Job
+
+TASKS: dict[str, Any] = {
+    "bandit": BanditTask,
+    "contexts": ContextsTask,
+    "sequence": SequenceTask,
+    "tokens": TokensTask,
+    "sampled": SampledTask,
+    "mnist": MnistTask,
+}
+
+
+class Measurement(NamedTuple):
+    """One metric of every trained seed after `step` updates."""
+
+    step: int
+    interactions: int  # rollouts drawn so far, per seed
+    gradient_steps: int  # optimiser steps so far
+    metric: str
+    value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
+
+
+def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[Measurement]:
+    """Train all seeds of a job side by side and yield their metrics before every recorded update and at the end.
+
+    step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
+    begin: called with each step before anything of it is done.
+    """
+    spec = job.specs[0]
+    stack = job.stack(0)
+    task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
+    algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
+    policy = task.make_policy()
+    theta = policy.theta
+    optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
+    steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
+    examined = bool(spec.training.get("diagnostics"))
+    interactions = gradient_steps = 0
+    alive = [True] * len(job.seeds)
+    update: Update | None = None
+
+    def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
+        finite = finite_seeds(theta)
+        for name, value in metrics.items():
+            masked = torch.where(finite, value, torch.nan)
+            yield Measurement(step, interactions, gradient_steps, name, tuple(masked.tolist()))
+
+    yield from measure(0, task.facts(policy))
+    for step in range(steps + 1):
+        if job.until is not None and step > job.until:
+            return
+        begin(step)
+        before, alive = alive, finite_seeds(theta).tolist()
+        if update is not None and alive != before:
+            parts = nonfinite_part(algorithm, update)
+            value = tuple(float(part) * (was and not now) for part, was, now in zip(parts, before, alive, strict=True))
+            yield Measurement(step - 1, interactions, gradient_steps, NONFINITE_PART, value)
+        if job.left and job.stack(step) != stack:
+            places = [stack.index(seed) for seed in job.stack(step)]
+            stack = job.stack(step)
+            task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
+            with torch.no_grad():
+                theta.copy_(theta[places])
+            optimizer.take(places)
+        rollout = task.rollout(policy, step)
+        record = step % every == 0 or step == steps
+        if record:
+            yield from measure(step, task.evaluate(policy, rollout))
+        if step == steps or not any(alive):
+            return
+        credit = algorithm.credit_for(rollout.groups)
+        update = Update(rollout.groups, credit, [])
+        for epoch in range(epochs):
+            gradient = loss_gradient(
+                task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0, passes=update.passes
+            )
+            if record and epoch == 0:
+                first = Step(rollout, algorithm, credit, gradient)
+                diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
+            flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
+            with torch.no_grad():
+                optimizer.step(theta.flatten(1), flat)
+        if record:
+            yield from measure(step, diagnosis)
+        interactions, gradient_steps = interactions + rollout.interactions, gradient_steps + epochs
+
+
+def finite_seeds(theta: Tensor) -> Tensor:
+    """Which seeds have finite parameters only: (S,).  A finite sum has finite terms, and a sum is quickly taken."""
+    flat = theta.flatten(1)
+    finite = flat.sum(1).isfinite()
+    return finite if bool(finite.all()) else flat.isfinite().all(1)
+
+
+class Forward(NamedTuple):
+    """One forward pass of an update."""
+
+    logp: Tensor  # (S, b, K, T), without graph
+    rows: Tensor | None  # the contexts (b,), None for all
+
+
+class Update(NamedTuple):
+    """What an update was made from."""
+
+    groups: CandidateGroups
+    credit: Tensor
+    passes: list[Forward]  # one for each epoch that had contexts
+
+
+def nonfinite_part(algorithm: Algorithm, update: Update) -> list[int]:
+    """Which of PARTS gave the first number that is not finite in an update after which parameters are not: (S,).
+
+    Found afterwards, from the log-probs of every epoch: `fit` if loss or d loss / d logp is not finite where logp is.
+    """
+    groups, credit, passes = update
+    part = torch.where(_finite(credit), 0, PARTS.index("credit"))
+    undecided = part == 0
+    for logp, rows in passes:
+        some, its = (groups, credit) if rows is None else (groups.rows(rows), credit.index_select(1, rows))
+        with torch.enable_grad():
+            leaf = logp.clone().requires_grad_()
+            loss = algorithm.loss(leaf, some, its)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        undecided = undecided & _finite(logp)
+        fails = undecided & ~(_finite(loss) & _finite(gradient))
+        part = torch.where(fails, PARTS.index("fit"), part)
+        undecided = undecided & ~fails
+    return [int(p) for p in part.tolist()]
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Which seeds have finite numbers only: (S,)."""
+    return x.isfinite().flatten(1).all(1)
+
+
+def loss_gradient(
+    task: Task,
+    policy: Policy,
+    algorithm: Algorithm,
+    rollout: Any,
+    credit: Tensor,
+    *,
+    at_snapshot: bool,
+    passes: list[Forward] | None = None,
+) -> tuple[Tensor, ...]:
+    """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only.
+
+    The log-probs of the forward pass are added to `passes`.
+    """
+    groups: CandidateGroups = rollout.groups
+    B = groups.reward.shape[1]
+    rows = contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
+    if rows is not None and len(rows) == 0:
+        return tuple(torch.zeros_like(p) for p in policy.parameters)
+    logp = task.logp(policy, rollout, rows)
+    if passes is not None:
+        passes.append(Forward(logp.detach(), rows))
+    if rows is not None:
+        groups, credit = groups.rows(rows), credit.index_select(1, rows)
+    loss = algorithm.loss(logp, groups, credit).sum() / B  # the normaliser is that of the full batch
+    gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
+    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(policy.parameters, gradient, strict=True))
+
+
+def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
+    """Contexts whose gradient may be non-zero for some seed, or None for all of them.
+
+    A rule declares when a group of equal rewards and scores has exactly zero gradient; then skipping it is exact.
+    """
+    flat = algorithm.zero_gradient_on_flat
+    if not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
+        return None
+    deviation = groups.score - groups.score.mean(-1, keepdim=True)
+    scores_differ = deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
+    if bool(scores_differ.any(0).all()):
+        return None
+    useful = (scores_differ | (has_reward_variance(groups) > 0)).any(0)
+    return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
+
+
+def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
+    """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
+    settings = task_settings(task)
+    cell = json.dumps(streams(task), sort_keys=True)
+    noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
+    return TASKS[settings.kind](settings, noise)
+
+
+def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
+    """normalized | adam | muon; Muon asks the policy which of its parameters are matrices."""
+    if name == "normalized":
+        return NormalizedStep(learning_rate)
+    if name == "adam":
+        return Adam(learning_rate)
+    return Muon(learning_rate, policy.muon_blocks, policy.theta)
