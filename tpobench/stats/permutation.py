@@ -39,15 +39,15 @@ def random_labellings(total: int, n: int, rng: np.random.Generator, resamples: i
 
 
 def label_table(total: int, n: int, rng: np.random.Generator, resamples: int) -> Table:
-    """`random_labellings` in bytes, of which many tables can be remembered."""
-    return drawn(rng, _random_labels, total, n, resamples)
+    """`random_labellings` in bytes; remembered as bits, as a suite asks for a table per cell."""
+    return np.unpackbits(drawn(rng, _random_labels, total, n, resamples), axis=1, count=total)
 
 
 def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:
-    chosen = rng.permuted(np.tile(np.arange(total), (resamples, 1)), axis=1)[:, :n]
+    places = np.tile(np.arange(total, dtype=np.min_scalar_type(total)), (resamples, 1))
     labels = np.zeros((resamples, total), dtype=np.uint8)
-    np.put_along_axis(labels, chosen, 1, axis=1)
-    return labels
+    np.put_along_axis(labels, rng.permuted(places, axis=1)[:, :n], 1, axis=1)
+    return np.packbits(labels, axis=1)
 
 
 def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:
