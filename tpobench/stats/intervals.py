@@ -100,19 +100,25 @@ def percentile_interval(
 
 
 def ordered_interval(x: Floats, first: int, last: int, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Percentiles of the mean of the sorted values first to last - 1 (from 0) over resampled seeds.
+    """Percentiles of the mean of the sorted values first to last - 1 (from 0) over resampled seeds."""
+    means = ordered_means(x, times_again(len(x), rng, RESAMPLES), first, last)
+    return quantiles(means, (1 - level) / 2, (1 + level) / 2)
+
+
+def ordered_means(x: Floats, times: Table, first: int, last: int) -> Floats:
+    """Mean of the sorted values first to last - 1 (from 0) of resamples that hold each value `times` (n, draws).
 
     The k-th least value is there min(max(c_k, first), last) - min(max(c_{k-1}, first), last) times, where c_k of the
     resample are among the k least: sorting each resample takes four times as long.
     """
     order = np.argsort(x)
-    among = times_again(len(x), rng, RESAMPLES)[order].astype(np.min_scalar_type(len(x)))
+    among = times[order].astype(np.min_scalar_type(len(x)))
     for k in range(1, len(x)):  # np.cumsum takes ten times as long along this axis
         among[k] += among[k - 1]
-    times = among.clip(first, last)
-    times[1:] -= times[:-1].copy()
-    times[0] -= first
-    return quantiles(x[order] @ times / (last - first), (1 - level) / 2, (1 + level) / 2)
+    among.clip(first, last, out=among)
+    among[1:] -= among[:-1].copy()
+    among[0] -= first
+    return np.asarray(x[order] @ among / (last - first))
 
 
 def over_resamples(x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator) -> Floats:

@@ -10,10 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.stats.draws import seeds_again
+from tpobench.stats.draws import Table, times_again
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
-from tpobench.stats.intervals import expanded_level, quantiles, resampled_win_rates, separated, win_rate, wins
+from tpobench.stats.intervals import (
+    expanded_level,
+    ordered_means,
+    quantiles,
+    resampled_win_rates,
+    separated,
+    win_rate,
+    wins,
+)
 from tpobench.stats.permutation import label_table, smallest_p, tail_p, welch_t
 
 RESAMPLES = 9999
@@ -114,10 +122,10 @@ def suite_estimate(
         return _with(empty, "too few", f"{len(pooled)} runs: no IQM; need 4")
 
     def ends(_: Floats) -> tuple[float, float]:
-        drawn = _aggregate(_resampled(scores, rng), statistic)
-        return quantiles(drawn, (1 - confidence) / 2, (1 + confidence) / 2)
+        times = [times_again(len(x), rng, DRAWS) for x in scores]
+        return quantiles(_aggregate(scores, times, statistic), (1 - confidence) / 2, (1 + confidence) / 2)
 
-    value = float(_aggregate([x[None, :] for x in scores], statistic)[0])
+    value = float(_aggregate(scores, [np.ones((len(x), 1)) for x in scores], statistic)[0])
     found = guarded_interval(ends, _within(scores), name="stratified bootstrap", around=value)
     if found.status == "not finite":
         return _with(empty, found.status, found.reason)
@@ -134,17 +142,13 @@ def _with(empty: SuiteEstimate, status: Status, reason: str) -> SuiteEstimate:
     return SuiteEstimate(None, None, None, empty.tasks, empty.runs, empty.statistic, status, reason)
 
 
-def _resampled(scores: Sequence[Floats], rng: np.random.Generator) -> list[Floats]:
-    return [x.take(seeds_again(len(x), rng, DRAWS)) for x in scores]
-
-
-def _aggregate(drawn: Sequence[Floats], statistic: Statistic) -> Floats:
-    """One number per draw from (draws, n) scores of each task."""
+def _aggregate(scores: Sequence[Floats], times: Sequence[Table], statistic: Statistic) -> Floats:
+    """One number per draw, in which each of the (n,) scores of a task occurs `times` (n, draws)."""
     if statistic == "mean":
-        return np.asarray(np.mean([x.mean(axis=1) for x in drawn], axis=0))
-    pooled = np.sort(np.concatenate(drawn, axis=1), axis=1)
-    cut = pooled.shape[1] // 4
-    return np.asarray(pooled[:, cut : pooled.shape[1] - cut].mean(axis=1))
+        return np.asarray(np.mean([x @ t / len(x) for x, t in zip(scores, times, strict=True)], axis=0))
+    pooled = np.concatenate(scores)
+    cut = len(pooled) // 4
+    return ordered_means(pooled, np.concatenate(times), cut, len(pooled) - cut)
 
 
 def suite_compare(
@@ -233,8 +237,8 @@ def _difference_interval(
         return None if high is None else -high, None if low is None else -low
 
     def ends(_: Floats) -> tuple[float, float]:
-        drawn = _aggregate(_resampled(x, rng), "mean") - _aggregate(_resampled(y, rng), "mean")
-        return quantiles(drawn, (1 - confidence) / 2, (1 + confidence) / 2)
+        drawn_x, drawn_y = (_aggregate(v, [times_again(len(u), rng, DRAWS) for u in v], "mean") for v in (x, y))
+        return quantiles(drawn_x - drawn_y, (1 - confidence) / 2, (1 + confidence) / 2)
 
     found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap", around=_difference(x, y))
     return found.low, found.high
