@@ -132,7 +132,7 @@ class Command:
 
     def children(self):
         """The slots; not where plugins are tried."""
-        return [p for p in self.alive() if p.pid != self.process.pid and "plugin_check" not in _words(p)]
+        return [p for p in self.alive() if p.pid != self.process.pid and "tpobench.plugins" not in _words(p)]
 
     def __enter__(self) -> Self:
         return self
