@@ -1,6 +1,7 @@
 """A record is there as a whole or not at all, and damage costs one run, never a report."""
 
 import dataclasses
+import gc
 import json
 
 import pytest
@@ -136,6 +137,28 @@ def test_a_damaged_line_costs_one_run(tmp_path):
     path.write_text(f"{record(0).to_line()}\n{record(1).to_line()[:50]}\n{record(2).to_line()}\n", encoding="utf-8")
     records, damaged = load_packed(path)
     assert ([r.spec["seed"] for r in records], damaged) == ([0, 2], 1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_rests_while_records_are_read(tmp_path, monkeypatch, before):
+    """Records hold no cycles to look for; afterwards it is as it was, whether or not the reading failed."""
+    store, seen = Store(tmp_path), []
+    store.write(record())
+
+    def parsed(*_):
+        seen.append(gc.isenabled())
+        raise CorruptResults
+
+    monkeypatch.setattr("tpobench.records.parse_record", parsed)
+    try:
+        (gc.enable if before else gc.disable)()
+        for read in (store.load, lambda: load_packed(store.path_of(record().id))):
+            with pytest.raises(CorruptResults):
+                read()
+            assert gc.isenabled() is before
+    finally:
+        gc.enable()
+    assert seen == [False, False]
 
 
 def test_a_folder_from_before_a_key_was_known_goes_on(tmp_path):

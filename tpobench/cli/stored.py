@@ -135,7 +135,7 @@ def report(
         if each not in FORMATS:
             raise unknown("format", each, FORMATS)
     from tpobench.records.results import load_results
-    from tpobench.records.store import PACKED, damaged_in
+    from tpobench.records.store import PACKED, damaged_in, uncollected
     from tpobench.report import FIGURE_FORMATS, Options, check, write_report
     from tpobench.report.files import require_folder
 
@@ -147,17 +147,18 @@ def report(
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
     require_folder(out)
     _require_outside(out, path)
-    results = load_results(path)
-    files: list[Path] = write_report(
-        results,
-        out,
-        chosen,
-        ci=how.ci,
-        paper_compat=how.paper_compat,
-        diverged=how.diverged,
-        figure_formats=pictures,
-        force=force,
-    )
+    with uncollected():
+        results = load_results(path)
+        files: list[Path] = write_report(
+            results,
+            out,
+            chosen,
+            ci=how.ci,
+            paper_compat=how.paper_compat,
+            diverged=how.diverged,
+            figure_formats=pictures,
+            force=force,
+        )
     if results.quarantined:
         say(set_aside(damaged_in(path)))
     if as_json:

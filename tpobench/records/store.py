@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import itertools
 import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -128,6 +129,18 @@ def _can_be_written(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for cycles, which would go through all records time and again: they hold none."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def read_record(path: Path) -> RunRecord:
@@ -270,6 +283,7 @@ class Store:
         """Write one record atomically."""
         write_atomically(self.path_of(record.id), record.to_line() + "\n")
 
+    @uncollected()
     def load(self, *, quarantine: bool = False) -> tuple[list[RunRecord], int]:
         """All records of the folder, sorted, and how many were damaged; `quarantine` moves those out of the way.
 
@@ -348,6 +362,7 @@ def _show(flat: Mapping[str, Any], key: str) -> str:
     return brief(canonical(flat[key])) if key in flat else "its default"
 
 
+@uncollected()
 def load_packed(path: Path) -> tuple[list[RunRecord], int]:
     """The records of a packed file and the number of damaged lines."""
     found = [record for _, record in packed_lines(path)]
