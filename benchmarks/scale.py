@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from documents import markdown
 
@@ -64,15 +64,21 @@ def main() -> None:
 
 
 def measure(root: Path, size: int, seeds: int, verbs: Sequence[str]) -> dict[str, str]:
-    """Each verb on `size` records: `1.2 s CPU, 1.3 s, 140 MB`."""
+    """What each verb takes on `size` records."""
+    folder = records_in(root, size, seeds)
+    for made in ("report", "report-packed", "merged.jsonl", "s.jsonl"):  # by an earlier call
+        shutil.rmtree(folder / made) if (folder / made).is_dir() else (folder / made).unlink(missing_ok=True)
+    return {verb: str(timed([word.format(at=folder) for word in VERBS[verb].split()])) for verb in verbs}
+
+
+def records_in(root: Path, size: int, seeds: int = 20) -> Path:
+    """The folder of `size` records, made where it is missing, by a process whose memory is not this one's."""
     folder = root / str(size)
     if not folder.is_dir():
         maker = multiprocessing.Process(target=make, args=(folder, size, seeds))
         maker.start()
         maker.join()
-    for made in ("report", "report-packed", "merged.jsonl", "s.jsonl"):  # by an earlier call
-        shutil.rmtree(folder / made) if (folder / made).is_dir() else (folder / made).unlink(missing_ok=True)
-    return {verb: timed([word.format(at=folder) for word in VERBS[verb].split()]) for verb in verbs}
+    return folder
 
 
 # {at}/s: the run directory; {at}/p.jsonl the same records packed; {at}/part*.jsonl in ten parts; {at}/base.jsonl others
@@ -88,7 +94,18 @@ VERBS = {
 }
 
 
-def timed(words: Sequence[str]) -> str:
+class Used(NamedTuple):
+    """What a command took: `1.2 s CPU, 1.3 s, 140 MB`."""
+
+    cpu: float  # seconds, of user and system
+    wall: float  # seconds
+    peak: float  # MB
+
+    def __str__(self) -> str:
+        return f"{self.cpu:.1f} s CPU, {self.wall:.1f} s, {self.peak:.0f} MB"
+
+
+def timed(words: Sequence[str]) -> Used:
     """Seconds and peak memory of one command in a process of its own."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "tpobench", *words]
@@ -98,7 +115,7 @@ def timed(words: Sequence[str]) -> str:
     wall = time.perf_counter() - start
     if child.returncode not in {0, 7, 8}:  # what lint and check found is no failure of theirs
         raise SystemExit(f"tpobench {' '.join(words)}: exit {child.returncode}")
-    return f"{used.ru_utime + used.ru_stime:.1f} s CPU, {wall:.1f} s, {used.ru_maxrss / 1024:.0f} MB"
+    return Used(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1024)
 
 
 def make(folder: Path, size: int, seeds: int) -> None:
