@@ -20,7 +20,7 @@ from tpobench.stats.estimate import (
 )
 
 SEED = 0  # of every resampling: the same records give the same bytes
-KEPT = 4096  # estimates remembered: tables and figures of one report ask for the same ones
+KEPT = 2**16  # estimates remembered: tables and figures of one report ask for the same ones, cell after cell
 
 rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
 
