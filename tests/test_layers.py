@@ -132,3 +132,10 @@ def test_old_names_of_what_became_a_package_stay():
         "sys.exit(judge is not now)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_here_uses_an_old_name():
+    """Every module of this package that a file names is there, in its place."""
+    files = [*MODULES, *Path(__file__).parent.glob("*.py"), *(PACKAGE.parent / "benchmarks").rglob("*.py")]
+    named = {(path.name, name) for path in files for name in imports(path) if name.startswith("tpobench.")}
+    assert {(file, name) for file, name in named if name not in NAMES} == set()
