@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.algorithms.contract import CONTRACT, LIMITS, Promise, examine
+from tpobench.algorithms.contract import CONTRACT, LIMITS, examine
+from tpobench.algorithms.promises import Promise
 from tpobench.algorithms.trial import B, Case, K, S, T, ask, sequences
 
 every_rule = pytest.mark.parametrize("rule", ALGORITHMS.values(), ids=ALGORITHMS)

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.contract import CONTRACT, LIMITS, examine, refusal
+from tpobench.algorithms.contract import CONTRACT, LIMITS, examine
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.algorithms.groups import CandidateGroups, standardize
+from tpobench.algorithms.promises import refusal
 
 FLAT = "zero_gradient_on_flat is as declared"
 PARTS = "credit is (S, B, K), loss (S, B)"

@@ -8,20 +8,17 @@ on, ratios at which it overflows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.promises import Breach, Broken, Finding, Promise, name_of, try_promises
 from tpobench.algorithms.trial import (
     PER_CANDIDATE,
     PER_CONTEXT,
     Answer,
-    Breach,
-    Broken,
     Case,
     K,
     S,
@@ -38,31 +35,6 @@ EXTREME = 200.0  # log-ratios that nobody should meet
 ROUNDING = 1e-12  # of float64 numbers near 1, summed in another order
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What became of one promise."""
-
-    promise: str
-    breaches: tuple[Breach, ...] = ()
-    reached: bool = True  # whether it could be tried
-    refuses: bool = True  # a broken promise; else a limit
-
-    @property
-    def state(self) -> str:
-        """Kept, broken or limited, or not reached."""
-        broken = "broken" if self.refuses else "limited"
-        return "not reached" if not self.reached else broken if self.breaches else "kept"
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One line of the contract, and the function that looks for breaches of it."""
-
-    text: str
-    breaches: Callable[[Algorithm], Iterable[Breach]] = field(repr=False)
-    refuses: bool = True
-
-
 def _answers(rule: Algorithm) -> Iterator[Breach]:
     for case in cases(rule):
         yield from _typed(ask(rule, case), case)
@@ -73,7 +45,7 @@ def _typed(answer: Answer, case: Case) -> Iterator[Breach]:
     dtype = case.logp.dtype
     for where, value in (("credit", answer.credit), ("fit", answer.loss)):
         if value.dtype != dtype:
-            what = f"gives {_name(value.dtype)} for groups of {_name(dtype)}"
+            what = f"gives {name_of(value.dtype)} for groups of {name_of(dtype)}"
             remedy = "stay in the groups' own type: .to(groups.reward.dtype), and torch.full_like for constants"
             raise Broken(Breach(where, what, remedy))
     if answer.credit.requires_grad:
@@ -361,7 +333,7 @@ def _extreme(rule: Algorithm) -> Iterator[Breach]:
             low = case.groups.old_logp.clone()
             low[..., 0], low[:, 1, 0] = -EXTREME, -EXTREME
             for old, logp in ((case.groups.old_logp, low), (low, case.groups.old_logp), (low, low)):
-                name = f"log-probs of {-EXTREME:g} in {_name(dtype)}"
+                name = f"log-probs of {-EXTREME:g} in {name_of(dtype)}"
                 extreme = dataclasses.replace(case.but(old_logp=old), logp=logp, name=name)
                 if breach := _nonfinite(rule, extreme):
                     yield breach
@@ -381,10 +353,6 @@ def _default_dtype(rule: Algorithm) -> Iterator[Breach]:
     for where, by in differences(double, single):
         what = f"rounds float64 groups to float32: it is off by {by:.2g}"
         yield Breach(where, what, "make constants of the groups' type: torch.full_like(x, 1.05), x.new_tensor(...)")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 ANSWERS = Promise("credit is (S, B, K), loss (S, B), both of the groups' type, and the loss has a gradient", _answers)
@@ -412,30 +380,6 @@ LIMITS = (
 )
 
 
-def examine(rule: Algorithm, promises: Iterable[Promise] = (*CONTRACT, *LIMITS)) -> list[Finding]:
+def examine(rule: Algorithm, promises: Iterable[Promise[Algorithm]] = (*CONTRACT, *LIMITS)) -> list[Finding]:
     """What becomes of every promise.  Without a finite answer of the right shape the others cannot be tried."""
-    findings = []
-    reached = True
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        for promise in promises:
-            breaches = tuple(_breaches(promise, rule)) if reached else ()
-            findings.append(Finding(promise.text, breaches, reached, promise.refuses))
-            reached = reached and not (promise in FIRST and breaches)
-    return findings
-
-
-def _breaches(promise: Promise, rule: Algorithm) -> Iterator[Breach]:
-    try:
-        yield from promise.breaches(rule)
-    except Broken as broken:
-        yield broken.breach
-
-
-def refusal(name: str, findings: Iterable[Finding]) -> list[str]:
-    """Why a rule is refused, a line for each breach; empty if it keeps its contract."""
-    return [f"rule '{name}': {breach}" for f in findings if f.refuses for breach in f.breaches]
-
-
-def finding_of(raw: Mapping[str, Any]) -> Finding:
-    """A finding from its fields as plain values."""
-    return Finding(**{**raw, "breaches": tuple(Breach(**breach) for breach in raw["breaches"])})
+    return try_promises(rule, promises, FIRST)

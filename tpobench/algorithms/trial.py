@@ -12,32 +12,13 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.groups import ON_REQUEST, CandidateGroups
+from tpobench.algorithms.promises import Breach, Broken, line_of
 from tpobench.errors import TpobenchError
 
 S, B, K, T = 3, 4, 6, 5
 PER_CANDIDATE = ("old_logp", "mask", "reward", "weight", "score", "token_reward", "ref_logp")
 PER_CONTEXT = ("label", "greedy_reward")
 NEAR, FAR = 0.2, 2.0  # log-ratios to the snapshot
-
-
-@dataclass(frozen=True)
-class Breach:
-    """What a rule did wrong, in which of its parts, and how to write it right."""
-
-    where: str  # credit | fit | keep
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.where} {self.what}; {self.remedy}"
-
-
-class Broken(Exception):
-    """A part of the rule raised, or gave what is no answer."""
-
-    def __init__(self, breach: Breach) -> None:
-        super().__init__(str(breach))
-        self.breach = breach
 
 
 @dataclass(frozen=True)
@@ -214,7 +195,7 @@ def ask(rule: Algorithm, case: Case) -> Answer:
     try:
         (gradient,) = torch.autograd.grad(loss.sum(), leaf)
     except RuntimeError as error:
-        what = f"cannot be differentiated: {_line(error)}"
+        what = f"cannot be differentiated: {line_of(error)}"
         raise Broken(Breach("fit", what, "write it in torch operations, none of them in place")) from error
     return Answer(credit, keep, loss.detach(), gradient)
 
@@ -236,7 +217,7 @@ def answer_of(rule: Algorithm, where: str, case: Case, call: Callable[[Algorithm
             fields = ", ".join(f"'{name}'" for name in undeclared)
             what = f"reads groups.{' and groups.'.join(undeclared)}, which the rule does not declare"
             raise Broken(Breach(where, what, f"write needs=frozenset({{{fields}}}) in Algorithm(...)")) from error
-        what = f"raises on {case.name}: {_line(error)}"
+        what = f"raises on {case.name}: {line_of(error)}"
         raise Broken(Breach(where, what, f"write it for logp of shape {tuple(case.logp.shape)}")) from error
 
 
@@ -257,11 +238,6 @@ def _undeclared(rule: Algorithm, call: Callable[[Algorithm], Tensor]) -> tuple[s
             continue
         return extra
     return ()
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def differences(

@@ -14,7 +14,7 @@ from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
 from tpobench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from tpobench.algorithms.contract import Finding
+    from tpobench.algorithms.promises import Finding
 
 BROKEN = 2  # exit code: a rule breaks its contract
 SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}

@@ -29,7 +29,7 @@ from tpobench.plugins.undisturbed import undisturbed
 from tpobench.units import duration, size
 
 if TYPE_CHECKING:
-    from tpobench.algorithms.contract import Finding
+    from tpobench.algorithms.promises import Finding
 
 START_S = 300.0  # importing torch from a cold network disk
 CHECK_S = 20.0  # loading the plugins and trying their rules, which takes a second
@@ -56,7 +56,7 @@ def require_contract(plugins: Sequence[Plugin]) -> None:
         UsageError: one cannot be loaded, or a rule breaks its contract.
         WorkersBroken: the child process cannot start.
     """
-    from tpobench.algorithms.contract import refusal  # noqa: PLC0415 - imports torch
+    from tpobench.algorithms.promises import refusal  # noqa: PLC0415 - imports torch
 
     untried = [p for p in plugins if (p.path, p.version) not in _passed]
     if not untried:
@@ -123,7 +123,7 @@ class _Child:
             UsageError: it says nothing in time, ends, or grows beyond its limit.
             WorkersBroken: it does so before it has started.
         """
-        from tpobench.algorithms.contract import finding_of  # noqa: PLC0415 - imports torch
+        from tpobench.algorithms.promises import finding_of  # noqa: PLC0415 - imports torch
 
         deadline = time.monotonic() + START_S
         while True:
