@@ -21,8 +21,8 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.data import files as data
 from tpobench.policies.mlp import Shape
 from tpobench.policies.noise import Noise
+from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.mnist import Inputs, MnistTask
-from tpobench.tasks.settings import MnistSettings
 from tpobench.tasks.task import Step
 from tpobench.training.loop import finite_seeds, loss_gradient, make_optimizer
 

@@ -20,8 +20,8 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.mlp import Layers, MLPPolicy
 from tpobench.policies.noise import Noise
 from tpobench.policies.optimizers import Adam
+from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.mnist import MnistTask
-from tpobench.tasks.settings import MnistSettings
 
 RULES = {"ce": "ce", "pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo_batch", "group_pg": "group_pg"}
 CHECKPOINTS = (1, 10, 200)

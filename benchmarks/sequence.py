@@ -23,9 +23,9 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import HIDDEN, LAYERS, MODEL
+from tpobench.tasks.catalog import SequenceSettings, TokensSettings
 from tpobench.tasks.rewards import target_tokens
 from tpobench.tasks.sequence import Inputs, SequenceTask
-from tpobench.tasks.settings import SequenceSettings, TokensSettings
 from tpobench.tasks.task import Rollout
 from tpobench.tasks.tokens import TokensTask
 from tpobench.training.loop import contributing_rows, make_optimizer

@@ -14,7 +14,7 @@ from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import BanditTask, ContextsTask, draw, misalignment
-from tpobench.tasks.settings import BanditSettings, ContextsSettings
+from tpobench.tasks.catalog import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step
 
 CURVES = np.load(Path(__file__).parent / "extracts" / "bandit_curves.npz")
@@ -118,15 +118,6 @@ def test_bandit_tallies_by_hand() -> None:
     assert rollout.interactions == 4
 
 
-def test_all_rules_see_the_same_uniforms() -> None:
-    """From the same policy, the draws of a step depend on the step alone."""
-    task = BanditTask(BanditSettings(), FakeNoise())
-    policy = task.make_policy()
-    first, again, later = task.rollout(policy, 0), task.rollout(policy, 0), task.rollout(policy, 1)
-    assert torch.equal(first.groups.weight, again.groups.weight)
-    assert not torch.equal(first.groups.weight, later.groups.weight)
-
-
 def test_initial_success_is_the_probability_of_the_right_arm() -> None:
     """1 in 100 for the bandit, the mean over contexts for many."""
     bandit = BanditTask(BanditSettings(), FakeNoise())
@@ -146,13 +137,6 @@ def test_contexts_are_exact() -> None:
     torch.testing.assert_close(rollout.groups.weight, policy.logits.detach().softmax(-1))
     assert rollout.groups.draws == float("inf")
     assert rollout.interactions == 7
-
-
-def test_chosen_contexts_are_scored() -> None:
-    """With `rows` a policy scores those contexts only."""
-    policy = ContextsTask(ContextsSettings(contexts=7, arms=3), FakeNoise()).make_policy()
-    rows = torch.tensor([1, 4])
-    torch.testing.assert_close(policy.logp(rows), policy.logp()[:, rows])
 
 
 def test_misalignment_by_hand() -> None:

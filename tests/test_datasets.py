@@ -254,7 +254,7 @@ def test_records_find_their_own_copy(tmp_path):
 def test_an_unknown_data_set_is_refused():
     """In records of another version, say."""
     with pytest.raises(UsageError, match="unknown data 'cifar'"):
-        paths_of([{"data": "cifar"}])
+        paths_of([{"kind": "mnist", "data": "cifar"}])
 
 
 # ---- reports

@@ -227,12 +227,12 @@ def test_divergence_is_a_result(tmp_path):
     assert execute(plan, tmp_path, executor=Inline()).ran == {}
 
 
-def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
-    """A metric that misses a point has a null there; one seen at step 0 only is no curve."""
+def test_metrics_that_are_facts_are_no_curves_and_columns_stay_aligned():
+    """A metric that misses a point has a null there; a declared fact is no curve."""
     (spec,) = plan_runs(suite(), ["tpo"], [0]).specs
     (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()
     rows = [
-        Row(0, 0, 0, "p0", (1 / 3,)),
+        Row(0, 0, 0, "initial_success", (1 / 3,)),
         Row(0, 0, 0, "error", (0.5,)),
         Row(0, 0, 0, "angle", (0.0,)),
         Row(2, 8, 2, "error", (0.25,)),
@@ -241,7 +241,7 @@ def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
     ]
     (record,) = assemble(job, rows, {})
     assert record.id == spec.run_id
-    assert record.facts == {"p0": 0.3333333}
+    assert record.facts == {"initial_success": 0.3333333}
     assert record.curve == {
         "step": [0, 2, 4],
         "interactions": [0, 8, 16],
@@ -256,12 +256,12 @@ def test_metrics_of_step_0_are_facts_and_columns_stay_aligned():
 def test_facts_are_facts_however_early_a_run_ends():
     """Diverged before the second point, p0 is still no curve; the error, seen once, still is one."""
     (job,) = plan_runs(suite(), ["tpo"], [0]).jobs()
-    rows = [Row(0, 0, 0, "p0", (0.25,)), Row(0, 0, 0, "error", (0.5,))]
+    rows = [Row(0, 0, 0, "initial_success", (0.25,)), Row(0, 0, 0, "error", (0.5,))]
     (record,) = assemble(job, rows, {})
-    assert record.facts == {"p0": 0.25}
-    assert (record.curve["error"], "p0" in record.curve) == ([0.5], False)
+    assert record.facts == {"initial_success": 0.25}
+    assert (record.curve["error"], "initial_success" in record.curve) == ([0.5], False)
     (record,) = assemble(job, [*rows, Row(2, 8, 2, "angle", (1.0,))], {})
-    assert (record.facts, record.curve["error"]) == ({"p0": 0.25}, [0.5, None])
+    assert (record.facts, record.curve["error"]) == ({"initial_success": 0.25}, [0.5, None])
 
 
 def test_what_is_measured_after_divergence_is_not_kept():
@@ -392,7 +392,7 @@ register(Algorithm("tpo", lambda groups: groups.reward, lambda logp, groups, cre
     ("code", "words"),
     [
         ("1 / 0", "ZeroDivisionError"),
-        ("x = 1", "registers no rule"),
+        ("x = 1", "registers neither a rule nor a task"),
         ("import nothing_of_that_name", "No module named"),
         (CLASH, "exists already"),
     ],

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tpobench.policies.noise import Noise
+from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
 from tpobench.tasks.sequence import SequenceTask
-from tpobench.tasks.settings import SequenceSettings
 
 
 @pytest.mark.parametrize(

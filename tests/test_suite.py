@@ -18,7 +18,7 @@ from tpobench.suites.load import (
     set_key,
 )
 from tpobench.suites.search import Search
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.catalog import TASKS
 
 
 def refusal(doc):
@@ -218,7 +218,7 @@ seed_batch = 10000
 """
 
 
-@pytest.mark.parametrize("settings", [*SETTINGS.values(), Training, Report, Search, Suite], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("settings", [*TASKS.values(), Training, Report, Search, Suite], ids=lambda c: c.__name__)
 def test_every_number_of_a_suite_has_bounds_that_hold(settings):
     """At both ends, declared at the field; none was forgotten."""
     hints = get_type_hints(settings, include_extras=True)

@@ -14,8 +14,8 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy
+from tpobench.tasks.catalog import SequenceSettings, TokensSettings
 from tpobench.tasks.rewards import target_tokens
-from tpobench.tasks.settings import SequenceSettings, TokensSettings
 from tpobench.tasks.tokens import TokensTask, next_token_rewards
 from tpobench.training.loop import contributing_rows, loss_gradient, make_task
 

@@ -10,8 +10,8 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
 from tpobench.policies.transformer import HEAD, HEADS, LAYERS, MODEL, TransformerPolicy, layout
+from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.sequence import Inputs, SequenceTask
-from tpobench.tasks.settings import SequenceSettings
 from tpobench.tasks.task import Rollout
 from tpobench.training.loop import loss_gradient, make_optimizer
 

@@ -12,16 +12,8 @@ from tpobench.algorithms.catalog import ALGORITHMS, register
 from tpobench.algorithms.fit import cross_entropy, policy_gradient
 from tpobench.algorithms.groups import CandidateGroups, standardize
 from tpobench.algorithms.softmax import log_softmax, softmax
-from tpobench.tasks.settings import SETTINGS
-from tpobench.training.loop import make_task
 
-SMALL = {
-    **TASKS,
-    "tokens": {**TASKS["sequence"], "kind": "tokens", "reward": "bag_of_tokens"},
-    "dense": {**TASKS["sequence"], "reward": "sequential"},
-    "sampled": {"kind": "sampled", "contexts": 6, "arms": 5, "candidates": 3},
-    "mnist": {"kind": "mnist", "data": "digits", "contexts": 20, "hidden": 4},
-}
+IMAGES = {"kind": "mnist", "data": "digits", "contexts": 20, "hidden": 4}
 
 
 def groups(**fields):
@@ -41,20 +33,6 @@ def groups(**fields):
         "ref_logp": torch.zeros(1, 1, 4, 1),
     }
     return CandidateGroups(**base | fields)
-
-
-@pytest.mark.parametrize("kind", SMALL)
-def test_undrawn_candidates_carry_no_reward(kind):
-    """In every task, whatever it knows of them; where all is exact nothing is undrawn."""
-    assert {task["kind"] for task in SMALL.values()} == set(SETTINGS)
-    task = make_task("test", SMALL[kind], (0, 1), dtype="float64", device="cpu")
-    g = task.rollout(task.make_policy(), 0).groups
-    undrawn = g.weight == 0
-    assert bool(undrawn.any()) == (kind in {"bandit", "mnist"})
-    assert (g.reward[undrawn] == 0).all()
-    assert (g.score[undrawn] == 0).all()
-    assert g.token_reward is None or (g.token_reward[undrawn] == 0).all()
-    assert g.reward.any()
 
 
 def test_a_task_cannot_hand_them_over():
@@ -90,7 +68,7 @@ def printed_tpo(groups):
 def test_a_rule_that_reads_rewards_of_undrawn_arms_is_no_oracle(kind, settings, margin, monkeypatch):
     """Were it told them, it would be the oracle to the last digit on the bandit, and close to it on images."""
     register(Algorithm("printed_tpo", printed_tpo, cross_entropy, compares="candidates"))
-    monkeypatch.setitem(TASKS, "mnist", SMALL["mnist"])
+    monkeypatch.setitem(TASKS, "mnist", IMAGES)
     error = {}
     for rule in ("printed_tpo", "ce"):
         error[rule] = curves(job(kind, rule, (0, 1, 2), every=settings["steps"], **settings))["error"][-1].mean()

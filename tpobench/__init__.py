@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from tpobench.planning.plan import plan_runs
     from tpobench.records.results import load_results
     from tpobench.suites.load import load_suite
+    from tpobench.tasks.catalog import TASKS, register_task
 
 __version__ = "0.1.0"
-__all__ = ["ALGORITHMS", "execute", "load_results", "load_suite", "plan_runs", "register"]
+__all__ = ["ALGORITHMS", "TASKS", "execute", "load_results", "load_suite", "plan_runs", "register", "register_task"]
 
 _HOME = {
     "load_suite": "tpobench.suites.load",
@@ -29,6 +30,8 @@ _HOME = {
     "load_results": "tpobench.records.results",
     "ALGORITHMS": "tpobench.algorithms.catalog",
     "register": "tpobench.algorithms.catalog",
+    "TASKS": "tpobench.tasks.catalog",
+    "register_task": "tpobench.tasks.catalog",
 }
 
 

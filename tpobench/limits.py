@@ -41,8 +41,15 @@ NUMBER = Within(-1e15, 1e15)  # of a setting that nothing else bounds
 Number = Annotated[float, NUMBER]
 
 
+def field_types(settings: type) -> dict[str, Any]:
+    """The type of every field of a settings class."""
+    hints = get_type_hints(settings)
+    return {f.name: hints[f.name] for f in dataclasses.fields(settings)}
+
+
 @lru_cache
-def _bounds(settings: type) -> tuple[tuple[str, Within], ...]:
+def bounds_of(settings: type) -> tuple[tuple[str, Within], ...]:
+    """The bounds that the fields of a settings class declare, by their names."""
     hints = get_type_hints(settings, include_extras=True)
     fields = [f.name for f in dataclasses.fields(settings)]
     return tuple((n, b) for n in fields for b in getattr(hints[n], "__metadata__", ()) if isinstance(b, Within))
@@ -55,7 +62,7 @@ def require_within(settings: Any) -> None:
         ValueError: one does not.
     """
     cls: Any = type(settings)  # which a type checker takes for unhashable
-    for name, bounds in _bounds(cls):
+    for name, bounds in bounds_of(cls):
         if not bounds.holds(getattr(settings, name)):
             msg = f"{name} must be {bounds}"
             raise ValueError(msg)

@@ -15,7 +15,7 @@ from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
-from tpobench.tasks.settings import task_settings
+from tpobench.tasks.catalog import task_settings
 
 ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", re.IGNORECASE)
 

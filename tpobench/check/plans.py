@@ -12,10 +12,10 @@ from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
 from tpobench.identity import canonical, neutral_defaults
-from tpobench.planning.plan import Plan, RunSpec, plan_runs
+from tpobench.planning.plan import PACKAGED, Plan, RunSpec, plan_runs, task_version_of
 from tpobench.records.store import RunRecord
 from tpobench.suites.load import Report, Suite, Training, build_suite
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.catalog import declared
 
 TRAINING = {f.name for f in dataclasses.fields(Training)}
 
@@ -25,17 +25,19 @@ def rules_here() -> dict[str, str]:
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
     from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - as above
 
-    return {name: VERSIONS.get(name, "1") for name in ALGORITHMS}
+    return {name: VERSIONS.get(name, PACKAGED) for name in ALGORITHMS}
 
 
 def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, str], dict[Arm, str]]:
-    """Arms without a rule here, and arms whose runs are described in a way that this version cannot read; with why."""
+    """Arms without a rule or a task here, and arms whose runs are described as this version cannot read; with why."""
     missing, different = {}, {}
     for arm, records in baseline.arms.items():
         spec = next(iter(records.values())).spec
         odd = ({f.name for f in dataclasses.fields(RunSpec)} ^ spec.keys()) - neutral_defaults(RunSpec).keys()
         if arm.rule not in rules:
             missing[arm] = f"no rule '{arm.rule}' here; name its file with --plugin"
+        elif declared(spec["task"]) is None:
+            missing[arm] = f"no task kind '{spec['task']['kind']}' here; name its file with --plugin"
         elif odd:
             fields = ", ".join(sorted(odd))
             different[arm] = f"made by another version of tpobench, whose runs are described differently ({fields})"
@@ -93,7 +95,8 @@ def due(
         for seed in wanted:
             if seed in held or seed not in baseline.arms[arm]:
                 continue
-            spec = {**baseline.arms[arm][seed].spec, "algorithm_version": rules[arm.rule]}
+            spec = dict(baseline.arms[arm][seed].spec)
+            spec |= {"algorithm_version": rules[arm.rule], "task_version": task_version_of(str(spec["task"]["kind"]))}
             found.setdefault(arm.suite, []).append(RunSpec(**spec))
     return found
 
@@ -147,7 +150,7 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
 
 def _fields(task: Mapping[str, Any]) -> set[str]:
     """The settings of a task, those that are off too."""
-    settings = SETTINGS.get(str(task.get("kind")))
+    settings = declared(task)
     return {*task, *(f.name for f in dataclasses.fields(settings))} if settings else set(task)
 
 

@@ -46,11 +46,16 @@ def show_suite(
     set_: SetOption = None,
     scale: ScaleOption = "paper",
     smoke: SmokeOption = False,
+    plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a suite with every default but of what is off, and how it differs from what was published."""
     from tpobench.suites.load import load_suite, scale_changes
 
+    if plugin:
+        from tpobench.plugins.load import load_plugins
+
+        load_plugins(plugin)
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = scale_changes(suite) if scale == "quick" else ()
     if as_json:

@@ -124,9 +124,10 @@ def _bundled() -> dict[str, Any]:
 
 def data_override(suite: str, data: str | None) -> list[str]:
     """`--data digits` as the override `task.data=digits`, for the suites that read data; nothing for the others."""
+    from tpobench.planning.datasets import need_of
     from tpobench.suites.load import load_suite
 
-    return [f"task.data={data}"] if data is not None and "data" in load_suite(suite).task else []
+    return [f"task.data={data}"] if data is not None and need_of(load_suite(suite).task) else []
 
 
 def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
@@ -135,7 +136,9 @@ def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
     Raises:
         UsageError: none of the suites reads data.
     """
-    if data is not None and not any("data" in suite.task for suite in suites):
+    from tpobench.planning.datasets import need_of
+
+    if data is not None and not any(need_of(suite.task) for suite in suites):
         names = ", ".join(suite.name for suite in suites)
         msg = f"--data {data}: no task of {names} reads data; leave it out, or name a suite such as mnist"
         raise UsageError(msg)

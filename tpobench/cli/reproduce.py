@@ -171,6 +171,7 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, data: str | None
         UsageError: a suite, scale or seed that is not valid, or a folder whose seeds follow an adaptive plan.
     """
     from tpobench.paper.design import plan_items
+    from tpobench.planning.datasets import need_of
     from tpobench.planning.looks import is_adaptive, require_no_plan
     from tpobench.planning.plan import parse_seeds
     from tpobench.suites.load import load_suite
@@ -180,7 +181,7 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, data: str | None
         raise UsageError(msg)
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
     suites = {name: load_suite(name, data_override(name, data), scale=scale) for name in names}
-    if data is not None and not any("data" in suite.task for suite in suites.values()):
+    if data is not None and not any(need_of(suite.task) for suite in suites.values()):
         msg = f"--data {data}: none of {', '.join(item.name for item in items)} reads data; leave it out"
         raise UsageError(msg)
     work = _Work(out, plan_items(items, suites, None if seeds is None else parse_seeds(seeds), device))

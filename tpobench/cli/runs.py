@@ -263,12 +263,12 @@ def _plans(
         msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
         raise UsageError(msg)
     wanted = None if seeds is None else list(seeds_of(seeds)) if is_adaptive(seeds) else parse_seeds(seeds)
+    if plugins:  # a suite may be of a task of theirs
+        load_plugins(plugins)
     loaded = [load_suite(n, [*(overrides or []), *data_override(n, data)], smoke=smoke, scale=scale) for n in names]
     require_reader(data, loaded)
     require_plain_seeds(loaded, seeds)
     _, devices = parse_device(device)
-    if plugins:
-        load_plugins(plugins)
     folders = [name or (f"{s.name}-smoke" if smoke else s.name) for s in loaded]
     chosen = split(algos) or None
     ends = [s.search.ends if s.search else None for s in loaded]  # a search plans its other levels when it wants them

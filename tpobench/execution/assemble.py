@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tpobench.limits import LARGEST
 from tpobench.planning.plan import Job, RunSpec
 from tpobench.records.store import RunRecord
-from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS, recorded_metrics
+from tpobench.tasks.catalog import task_settings
+from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS
 
 if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
@@ -31,9 +32,7 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
         raise ValueError(msg)
     parts = [row for row in rows if row.metric == NONFINITE_PART]
     rows = [row for row in rows if row.metric != NONFINITE_PART]
-    of_curves = recorded_metrics(job.specs[0].task, diagnostics=True)
-    later = {row.metric for row in rows if row.step > 0}
-    facts = {row.metric for row in rows} - later - set(of_curves)  # measured once, of the untrained policy
+    facts = {fact.name for fact in task_settings(job.specs[0].task).facts}
     return [
         _record(spec, job.position(spec), rows, facts, reporting, _culprit(parts, job.position(spec)))
         for spec in job.specs

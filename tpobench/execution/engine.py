@@ -110,7 +110,7 @@ def execute(
     if not plan.data and reads_data(plan) and due(plan, store.known()[0], options)[0]:
         (plan,) = with_data([plan])
     read = load_plugins(plugins)
-    _require_reachable_rules(plan, executor, read)
+    _require_reachable(plan, executor, read)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
     require_affordable([(plan, known)], options)
@@ -247,26 +247,26 @@ def require_affordable(work: Iterable[tuple[Plan, dict[str, RunRecord]]], option
         raise UsageError(msg)
 
 
-def _require_reachable_rules(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
-    """A child process knows the catalogue, or the one plugin of its rule; this process knows all that ran in it."""
+def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
+    """A child process knows the package, and the plugins of its rule and task; this one knows all that ran in it."""
     from tpobench.algorithms.catalog import BUILT_IN  # noqa: PLC0415 - imports torch
+    from tpobench.tasks.catalog import PACKAGED_KINDS  # noqa: PLC0415 - beside the rules
 
-    read = {plugin.version for plugin in plugins}
-    elsewhere = sorted({s.algorithm for s in plan.specs if s.algorithm_version not in read})
+    read = frozenset(plugin.version for plugin in plugins)
     if isinstance(executor, Inline):
-        if read and (elsewhere or len(read) > 1):
+        elsewhere = sorted({s.algorithm for s in plan.specs if s.origins != read})
+        if read and elsewhere:
             msg = (
                 "the inline executor trains in this process, where plugins may change what other rules compute; train "
-                f"rules of one plugin with no other plugin and no other rule ({', '.join(elsewhere) or 'two plugins'} "
-                "here), or leave inline out"
+                f"rules of one plugin with no other plugin and no other rule ({', '.join(elsewhere)} here), or leave "
+                "inline out"
             )
             raise UsageError(msg)
         return
-    own = [name for name in elsewhere if name not in BUILT_IN]
-    if own:
-        msg = (
-            f"rule '{own[0]}' is registered in this process only; use executor=Inline(), or name its file with plugins"
-        )
+    rules = sorted({s.algorithm for s in plan.specs if s.algorithm_version not in read} - BUILT_IN)
+    kinds = sorted({str(s.task["kind"]) for s in plan.specs if s.task_version not in read} - PACKAGED_KINDS)
+    for what in (*(f"rule '{name}'" for name in rules), *(f"task kind '{kind}'" for kind in kinds)):
+        msg = f"{what} is registered in this process only; use executor=Inline(), or name its file with plugins"
         raise UsageError(msg)
 
 

@@ -36,7 +36,7 @@ class Message:
 
     job: Job
     reporting: dict[str, Any]
-    plugins: tuple[Plugin, ...] = field(default=())  # those that the job's rule needs; see `plugins_for`
+    plugins: tuple[Plugin, ...] = field(default=())  # those that the job needs; see `plugins_for`
     data: Mapping[str, str] = field(default_factory=dict)  # data file -> path on the machine that planned
     watched: bool = False  # the child tells every update before it begins
 
@@ -69,8 +69,8 @@ class Message:
 
 
 def plugins_for(job: Job, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
-    """The plugin that a job's rule comes from.  No other runs in the process that trains it, or it could meddle."""
-    return tuple(plugin for plugin in plugins if plugin.version == job.specs[0].algorithm_version)
+    """Those that a job's rule and task come from.  No other runs in the process that trains it, or it could meddle."""
+    return tuple(plugin for plugin in plugins if plugin.version in job.specs[0].origins)
 
 
 def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) -> list[RunRecord]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tpobench.planning.datasets import need_of
 from tpobench.planning.plan import RunSpec
 
 
@@ -30,9 +31,9 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     """What this process read for the run: file -> {sha256, verified}."""
     from tpobench.data.images import sources  # noqa: PLC0415 - reads numpy only where it must
 
-    if "data" not in spec.task:
+    if (need := need_of(spec.task)) is None:
         return {}
-    read = sources(str(spec.task["data"]), str(spec.task.get("data_sha256", "")))
+    read = sources(*need)
     return {"data": {name: dict(file) for name, file in read.items()}} if read else {}
 
 

@@ -50,7 +50,7 @@ def train_remotely(text: str, timeout_s: float, memory_limit: int | None, token:
         return canonical({"refused": f"Dask worker {worker.address} has {versions(describe())}"})
     message = Message.from_json(text)
     spec = message.job.specs[0]
-    setting = Setting(token, spec.threads, spec.device, memory_limit or _share(worker), spec.algorithm_version)
+    setting = Setting(token, spec.threads, spec.device, memory_limit or _share(worker), spec.origins)
     try:
         with _slots.lent(setting, _wanted(worker, str(worker.get_current_task()))) as pool:
             records = [] if pool is None else train_isolated(pool, message, timeout_s)
@@ -76,14 +76,14 @@ def versions(description: str) -> str:
 class Setting:
     """What jobs must have in common to share a child.  Commands share none: their plugins may clash.
 
-    version: of the rules: one for the catalogue, one for each plugin.
+    origins: the plugins that have run in it, by their versions.
     """
 
     token: str
     threads: int
     device: str
     memory_limit: int
-    version: str = "1"
+    origins: frozenset[str] = frozenset()
 
 
 @dataclass

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tpobench.planning.plan import Job, RunSpec, aligned_block, version_of
+from tpobench.identity import neutral_defaults
+from tpobench.planning.plan import PACKAGED, Job, RunSpec, aligned_block, task_version_of, version_of
 from tpobench.records.difference import BITS, Difference, difference, other_origin
 from tpobench.records.store import FINISHED, RunRecord
+from tpobench.tasks.catalog import TASKS
 
 Trainer = Callable[[Job, dict[str, Any]], Sequence[RunRecord]]  # (job, reporting) -> one record per wanted seed
 
@@ -73,13 +75,17 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
     try:
         spec = RunSpec(**record.spec)
     except TypeError:
-        names = {f.name for f in dataclasses.fields(RunSpec)}
+        names = {f.name for f in dataclasses.fields(RunSpec)} - neutral_defaults(RunSpec).keys()
         odd = ", ".join(sorted(names ^ record.spec.keys()))
         return None, f"made by another version of tpobench, whose runs are described differently ({odd})"
-    if spec.algorithm not in ALGORITHMS:
-        return None, f"no rule '{spec.algorithm}' here; name its file with --plugin"
-    if (version := version_of(spec.algorithm)) != spec.algorithm_version:
-        return None, f"made with version {spec.algorithm_version} of {spec.algorithm}, here is version {version}"
+    rule, kind = spec.algorithm, str(spec.task["kind"])
+    if rule not in ALGORITHMS or kind not in TASKS:
+        absent = f"rule '{rule}'" if rule not in ALGORITHMS else f"task kind '{kind}'"
+        return None, f"no {absent} here; name its file with --plugin"
+    origins = {rule: (spec.algorithm_version, version_of(rule)), kind: (spec.task_version, task_version_of(kind))}
+    for name, (made, here) in origins.items():
+        if made != here:
+            return None, f"made with version {made or PACKAGED} of {name}, here is version {here or PACKAGED}"
     if not has_device(spec.device):
         return None, f"made on device {spec.device}, which this machine does not have"
     return spec, ""

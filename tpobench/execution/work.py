@@ -58,10 +58,10 @@ class Work:
         timeout_s: float | None = None,
     ) -> None:
         self.costs = Costs(plan.suite, known, "wall_s")
-        versions = sorted({job.specs[0].algorithm_version for job in jobs}, key=lambda v: (len(v), v))  # "1" first
+        origins = sorted({tuple(sorted(job.specs[0].origins)) for job in jobs})  # those without plugins first
 
         def turn(job: Job) -> tuple[int, int, float]:
-            place = versions.index(job.specs[0].algorithm_version)
+            place = origins.index(tuple(sorted(job.specs[0].origins)))
             return job.round, place if job.round % 2 == 0 else -place, -(self.costs.of(job) or 0.0)
 
         self.jobs = sorted(jobs, key=turn)

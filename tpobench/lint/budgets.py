@@ -12,6 +12,7 @@ from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet
 from tpobench.records.store import RunRecord
 from tpobench.scores.text import seed_ranges
+from tpobench.tasks.catalog import declared, streams
 from tpobench.tasks.settings import streams
 
 OWN = {"hyper", "learning_rate", "epochs"}  # what differs between rules by definition
@@ -26,13 +27,18 @@ def unequal(cell: CellRuns) -> Iterator[Finding]:
         return
     samples = {n: _spent(runs, "interactions") for n, runs in cell.ok.items()}
     if _differ(samples):
-        tokens = [n for n, runs in cell.ok.items() if runs[0].spec["task"].get("kind") == "tokens"]
+        tokens = [n for n, runs in cell.ok.items() if _unit(runs[0]) == "token"]
         declared = cell.matching == "prompts" or not _differ({n: v for n, v in samples.items() if n not in tokens})
         one = f" ({', '.join(tokens)}: one rollout per prompt under every matching)" if tokens else ""
         yield cell.found("L021" if declared else "L020", f"samples differ: {_listed(samples)}{one}", samples)
     gradients = {n: _spent(runs, "gradient_steps") for n, runs in cell.ok.items()}
     if _differ(gradients):
         yield cell.found("L022", f"gradient steps differ: {_listed(gradients)}", gradients)
+
+
+def _unit(record: RunRecord) -> str:
+    task = declared(record.spec["task"])
+    return "" if task is None else task.unit
 
 
 def _spent(runs: Sequence[RunRecord], axis: str) -> tuple[int, ...]:
@@ -104,7 +110,7 @@ def setting_of(record: RunRecord) -> dict[str, Any]:
     """Everything that was chosen for a run except its seed and where it ran."""
     spec = record.spec
     flat = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in spec.get(part, {}).items()}
-    return {**flat, "algorithm_version": spec.get("algorithm_version"), "dtype": spec.get("dtype")}
+    return {**flat, **{k: spec.get(k) for k in ("algorithm_version", "task_version", "dtype")}}
 
 
 def _difference(ways: Sequence[Mapping[str, Any]]) -> str:

@@ -16,6 +16,7 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import ContextsTask
+from tpobench.tasks.catalog import ContextsSettings
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import expected_update
 from tpobench.tasks.settings import ContextsSettings

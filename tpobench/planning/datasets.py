@@ -18,6 +18,8 @@ from tpobench.errors import DataUnavailable, unknown
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import printable
 from tpobench.suites.load import Suite
+from tpobench.tasks.catalog import declared
+from tpobench.tasks.settings import DataSettings
 
 BUNDLED = "digits"
 ALLOW = "--allow-unverified-data: runs on this copy get ids of their own, and every report says so"
@@ -60,12 +62,15 @@ def with_data(
 
 def reads_data(plan: Plan) -> bool:
     """Whether any run of a plan does."""
-    return any("data" in spec.task for spec in plan.specs)
+    return any(need_of(spec.task) for spec in plan.specs)
 
 
 def need_of(task: Mapping[str, Any]) -> Need | None:
     """What the runs of a task read, None for those that read nothing."""
-    return (str(task["data"]), str(task.get("data_sha256", ""))) if "data" in task else None
+    settings = declared(task)
+    if settings is None or not issubclass(settings, DataSettings):
+        return None
+    return str(task.get("data", settings.data)), str(task.get("data_sha256", settings.data_sha256))
 
 
 def locate(

@@ -13,16 +13,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import UsageError, brief, unknown
-from tpobench.identity import canonical, chosen, spec_id
+from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import Cell, Suite, Value
+from tpobench.tasks.catalog import recorded_metrics, task_settings
 from tpobench.tasks.settings import recorded_metrics, task_settings
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
+    from tpobench.tasks.settings import TaskSettings
 
 SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
 ANY_MATCHING = "any"
+PACKAGED = "1"  # the version of every rule of the catalogue
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
 STACK_SHARE = 0.6  # of a device's memory for the seeds of one job; the rest is for kernels and fragmentation
@@ -47,6 +50,7 @@ class RunSpec:
     device: str
     dtype: str
     schema: int = SCHEMA
+    task_version: str = field(default="", metadata=NEUTRAL)  # the hash of its file for a plugin's kind of task
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""
@@ -58,6 +62,11 @@ class RunSpec:
     def run_id(self) -> str:
         """Content address: the same settings have the same id on every machine."""
         return spec_id(self.as_dict())
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The versions of the plugins that the run's rule and task come from; none for those of the package."""
+        return frozenset({self.algorithm_version, self.task_version} - {PACKAGED, ""})
 
     @property
     def group(self) -> str:
@@ -185,7 +194,7 @@ def plan_runs(
     resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
     skipped: dict[str, Skipped] = {}
     for cell, rule in itertools.product(part.cells if wanted else (), rules):
-        reason = why_not(rule, cell)
+        reason = cell.task.why_not(rule)
         spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory)
         if reason:
             skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
@@ -248,33 +257,6 @@ def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
     return rule.with_hyper(**hyper) if hyper else rule
 
 
-def why_not(rule: Algorithm, cell: Cell) -> str:
-    """Why the cell's task cannot serve the rule, empty when it can."""
-    offers = cell.task.offers
-    if other := _other_unit(rule, cell.task):
-        return other
-    if rule.compares != "nothing" and rule.compares not in offers:
-        return f"compares {rule.compares}, which task '{cell.task.kind}' does not offer"
-    missing = sorted(rule.needs - offers)
-    if missing:
-        return f"needs {', '.join(missing)}, which task '{cell.task.kind}' does not offer"
-    if rule.compares != "nothing" and getattr(cell.task, "candidates", 2) < 2:
-        return "compares candidates, and task.candidates is 1"
-    return ""
-
-
-def _other_unit(rule: Algorithm, task: Any) -> str:
-    """Why the task has no candidates of the rule's unit, empty when it has."""
-    if rule.unit == "sequence":
-        whole = "needs whole answers; on task 'sequence' it runs beside the rules that compare next tokens"
-        return whole if task.kind == "tokens" else ""
-    if task.kind not in {"sequence", "tokens"}:
-        return f"compares next tokens, which task '{task.kind}' does not offer"
-    if task.reward == "terminal":
-        return "compares next tokens, which need a reward for every token; task.reward is terminal"
-    return ""
-
-
 def resolve(
     suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
 ) -> RunSpec:
@@ -283,15 +265,11 @@ def resolve(
     On a device with memory of its own, seeds are stacked as wide as that allows.
     """
     rule = _in_cell(rule, cell)
-    task = {"kind": cell.task.kind, **chosen(dataclasses.asdict(cell.task), cell.task)}
+    settings, rate, matching = _served(cell, rule)
+    task = {"kind": settings.kind, **chosen(dataclasses.asdict(settings), settings)}
     training = chosen(dataclasses.asdict(cell.training), cell.training)
     training = {k: v for k, v in training.items() if k not in SPEC_KEYS}
-    matching = ANY_MATCHING
-    if task["kind"] == "sequence" and rule.unit == "token" and task["reward"] != "terminal":
-        task["kind"] = "tokens"  # one rollout per prompt however rules are matched
-    elif task["kind"] == "sequence" and rule.unit != "token" and rule.compares == "nothing":
-        matching = cell.training.matching
-        task, training = match_budget(task, training, matching)
+    training["learning_rate"] *= rate
     training["epochs"] = suite.hyper.get(rule.name, {}).get(
         "epochs", min(cell.training.epochs, rule.max_epochs or cell.training.epochs)
     )
@@ -310,7 +288,18 @@ def resolve(
         threads=cell.training.threads,
         device=device,
         dtype=cell.training.dtype,
+        task_version=task_version_of(settings.kind),
     )
+
+
+def _served(cell: Cell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
+    """The task of a rule's runs in a cell, what its learning rate is times, and the matching that decides both."""
+    try:
+        task = cell.task.serving(rule.unit)
+    except ValueError:  # the run is skipped
+        return cell.task, 1.0, ANY_MATCHING
+    budget = task.budget(cell.training.matching) if rule.compares == "nothing" else None
+    return (task, 1.0, ANY_MATCHING) if budget is None else (*budget, cell.training.matching)
 
 
 def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:
@@ -318,26 +307,18 @@ def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> in
     return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // task_settings(task).bytes_per_seed))
 
 
-def match_budget(
-    task: dict[str, Any], training: dict[str, Any], matching: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a rule that uses one rollout per prompt gets where others draw K of each of B prompts.
-
-    prompts:       B prompts, 1 rollout each
-    interactions:  B K prompts, 1 rollout each, learning rate times sqrt(K) for the K times larger batch
-    """
-    K = task["candidates"]
-    if matching == "prompts":
-        return {**task, "candidates": 1}, training
-    rate = training["learning_rate"] * math.sqrt(K)
-    return {**task, "prompts": task["prompts"] * K, "candidates": 1}, {**training, "learning_rate": rate}
-
-
-def version_of(name: str) -> str:
+def version_of(rule: str) -> str:
     """1 for the catalogue, the hash of its file for a plugin's rule."""
     from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - keeps the import order one-way
 
-    return VERSIONS.get(name, "1")
+    return VERSIONS.get(rule, PACKAGED)
+
+
+def task_version_of(kind: str) -> str:
+    """Empty for the kinds of the package, the hash of its file for a plugin's."""
+    from tpobench.plugins.load import TASK_VERSIONS  # noqa: PLC0415 - as above
+
+    return TASK_VERSIONS.get(kind, "")
 
 
 def _like_defaults(rule: Algorithm) -> dict[str, Value]:

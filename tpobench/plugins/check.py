@@ -238,7 +238,7 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     try:
         say(f"plugin {plugin.path}: while it is loaded")
         with undisturbed():
-            rules = load_plugin(plugin)
+            rules = load_plugin(plugin).rules
         if left := _left_running():
             msg = f"plugin {plugin.path}: it leaves a {left} running when it is loaded; end it, or start it in the rule"
             raise UsageError(msg)

@@ -1,4 +1,4 @@
-"""A user's own rules: Python files that the user names with --plugin, run before planning and in every worker.
+"""A user's own rules and tasks: Python files named with --plugin, run before planning and in every worker.
 
 The text travels with each job, and that of the files beside it that it imports, so every process runs the files as
 they were when the command started, on any machine.
@@ -9,23 +9,36 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import TpobenchError, UsageError
 from tpobench.identity import canonical
 from tpobench.plugins import beside
 from tpobench.plugins.undisturbed import undisturbed
+from tpobench.tasks import catalog as tasks
+from tpobench.tasks.catalog import TASKS
+from tpobench.tasks.settings import TaskSettings
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
 
+
+class Added(NamedTuple):
+    """What a plugin registered: names of rules, and kinds of tasks."""
+
+    rules: frozenset[str]
+    kinds: frozenset[str]
+
+
+NOTHING = Added(frozenset(), frozenset())
 VERSIONS: dict[str, str] = {}  # rule -> version, for rules that came from a plugin
-_loaded: dict[str, tuple[str, frozenset[str]]] = {}  # path -> version and rules
+TASK_VERSIONS: dict[str, str] = {}  # kind -> version, for tasks that came from a plugin
+_loaded: dict[str, tuple[str, Added]] = {}  # path -> version, and what it registered
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Plugin:
 
     @property
     def version(self) -> str:
-        """The version of its rules: results of an edited file do not mix with those before."""
+        """The version of its rules and tasks: results of an edited file do not mix with those before."""
         text = canonical([self.source, dict(self.beside)]) if self.beside else self.source
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
@@ -51,7 +64,7 @@ def read_plugin(path: str | Path) -> Plugin:
     """
     path = Path(path)
     if not path.is_file():
-        msg = f"no plugin at {path}; give a Python file that calls tpobench.register(...)"
+        msg = f"no plugin at {path}; give a Python file that calls tpobench.register or register_task"
         raise UsageError(msg)
     if path.suffix != ".py":
         msg = f"plugin {path}: not a Python file; its name must end in .py"
@@ -61,10 +74,10 @@ def read_plugin(path: str | Path) -> Plugin:
 
 
 def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
-    """Read and run plugin files, each once per process, and hold their rules to the contract.
+    """Read and run plugin files, each once per process, and hold what they register to its contract.
 
     Raises:
-        UsageError: no such file, an error in it, or a rule that breaks its contract.
+        UsageError: no such file, an error in it, or a rule or a task that breaks its contract.
     """
     from tpobench.plugins.check import require_contract  # noqa: PLC0415 - it loads plugins in turn
 
@@ -77,76 +90,122 @@ def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
     return plugins
 
 
-def load_plugin(plugin: Plugin) -> frozenset[str]:
-    """Run a plugin, which calls `tpobench.register(...)`; gives the names of its rules.
+def load_plugin(plugin: Plugin) -> Added:
+    """Run a plugin, which calls `tpobench.register(...)` or `tpobench.register_task(...)`; gives what it registered.
 
-    An edited one replaces the rules it had registered before.  A plugin that fails leaves no rule behind.
+    An edited one replaces what it had registered before.  A plugin that fails leaves nothing behind.
 
     Raises:
-        UsageError: an error in it, it registers nothing, it replaces a rule that is not its own, or names one as no
-            suite could hold it.
+        UsageError: an error in it, it registers nothing, it replaces what is not its own, or gives it a name that no
+            suite could hold.
     """
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
 
-    version, rules = _loaded.get(plugin.path, ("", frozenset()))
+    version, added = _loaded.get(plugin.path, ("", NOTHING))
     if version == plugin.version:
-        return rules
-    for name in rules:
-        ALGORITHMS.pop(name, None)
-        VERSIONS.pop(name, None)
+        return added
+    registries: tuple[tuple[dict[str, Any], dict[str, str]], ...] = ((ALGORITHMS, VERSIONS), (TASKS, TASK_VERSIONS))
+    for old, (registry, versions) in zip(added, registries, strict=True):
+        for name in old:
+            registry.pop(name, None)
+            versions.pop(name, None)
     _loaded.pop(plugin.path, None)
     module = ModuleType(f"tpobench_plugin_{plugin.version}")
     names = beside.begin(module, plugin.path, plugin.beside)
-    before = set(ALGORITHMS)
+    before = [set(registry) for registry, _ in registries]
     try:
         with catalogue_kept(plugin):
             beside.run(plugin.source, plugin.path, module, names)
     except UsageError:
         beside.forget(module)
         raise
-    added = frozenset(ALGORITHMS) - before
-    if not added:
-        msg = f"plugin {plugin.path} registers no rule; call tpobench.register(Algorithm(...)) in it"
+    added = Added(*(frozenset(registry) - known for (registry, _), known in zip(registries, before, strict=True)))
+    if not any(added):
+        msg = (
+            f"plugin {plugin.path} registers neither a rule nor a task; call tpobench.register(Algorithm(...)) or "
+            "tpobench.register_task(Settings) in it"
+        )
         raise UsageError(msg)
-    VERSIONS.update(dict.fromkeys(added, plugin.version))
+    for new, (_, versions) in zip(added, registries, strict=True):
+        versions.update(dict.fromkeys(new, plugin.version))
     _loaded[plugin.path] = plugin.version, added
     return added
 
 
+class _Kept:
+    """A registry as it was: what each entry is made of."""
+
+    def __init__(self, home: Any, name: str, noun: str, contents: Callable[[Any], dict[str, Any]]) -> None:
+        self.home, self.name, self.noun, self.contents = home, name, noun, contents
+        self.registry: dict[str, Any] = getattr(home, name)
+        self.entries = {key: (entry, contents(entry)) for key, entry in self.registry.items()}
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """The entries that are new.
+
+        Raises:
+            UsageError: another one was replaced or changed.
+        """
+        changed = [
+            f"the {self.noun} '{key}'"
+            for key, (entry, old) in self.entries.items()
+            if self.registry.get(key) is not entry or self.contents(entry) != old
+        ]
+        if changed or getattr(self.home, self.name) is not self.registry:
+            which = (changed or ["the catalogue"])[0]
+            msg = f"it replaces or changes {which}, which is not its own; register yours under another name"
+            raise UsageError(msg)
+        return {key: entry for key, entry in self.registry.items() if key not in self.entries}
+
+    def restore(self) -> None:
+        """Put everything back."""
+        setattr(self.home, self.name, self.registry)
+        self.registry.clear()
+        for key, (entry, old) in self.entries.items():
+            self.registry[key] = entry
+            self._refill(entry, old)
+
+    @staticmethod
+    def _refill(entry: Any, old: Mapping[str, Any]) -> None:
+        if isinstance(entry, type):
+            for key in _class_contents(entry).keys() - old.keys():
+                delattr(entry, key)
+            for key, value in old.items():
+                if vars(entry).get(key) is not value:
+                    setattr(entry, key, value)
+        else:
+            vars(entry).clear()  # with what it has cached of credit and fit
+            vars(entry).update(old)
+
+
 @contextmanager
 def catalogue_kept(plugin: Plugin) -> Iterator[None]:
-    """Code of a plugin may add rules, and must leave all others as they are; if it fails, they are put back.
+    """Code of a plugin may add rules and tasks, and must leave all others as they are; if it fails, they are put back.
 
     Raises:
-        UsageError: the code raised, changed a rule that was there before, or added one that no suite could name.
+        UsageError: the code raised, changed one that was there before, or added one that no suite could name.
     """
-    from tpobench.algorithms import catalog  # noqa: PLC0415 - imports torch
+    from tpobench.algorithms import catalog as rules  # noqa: PLC0415 - imports torch
     from tpobench.algorithms.algorithm import Algorithm  # noqa: PLC0415 - imports torch
     from tpobench.suites.reading import check_id  # noqa: PLC0415 - reads settings of tasks
 
-    registry = catalog.ALGORITHMS
-    before = {name: (rule, _fields(rule)) for name, rule in registry.items()}
+    algorithms, kinds = _Kept(rules, "ALGORITHMS", "rule", _fields), _Kept(tasks, "TASKS", "task kind", _class_contents)
     try:
         yield
-        changed = [n for n, (rule, old) in before.items() if registry.get(n) is not rule or _fields(rule) != old]
-        if changed or catalog.ALGORITHMS is not registry:
-            which = f"the rule '{changed[0]}'" if changed else "the catalogue"
-            msg = f"it replaces or changes {which}, which is not its own; register yours under another name"
-            raise UsageError(msg)
-        for name, rule in registry.items():
-            if name in before:
-                continue
+        for name, rule in algorithms.added.items():
             if not isinstance(rule, Algorithm) or rule.name != name:
                 msg = f"what it puts into ALGORITHMS as '{name}' is no Algorithm of that name; call tpobench.register"
                 raise UsageError(msg)
             check_id(name, "name", "a rule's name")
+        for kind, settings in kinds.added.items():
+            if not (isinstance(settings, type) and issubclass(settings, TaskSettings)) or settings.kind != kind:
+                msg = f"what it puts into TASKS as '{kind}' is no TaskSettings of it; call tpobench.register_task"
+                raise UsageError(msg)
+            check_id(kind, "kind", "a task")
     except (Exception, SystemExit) as error:
-        catalog.ALGORITHMS = registry
-        registry.clear()
-        for name, (rule, fields) in before.items():
-            registry[name] = rule
-            vars(rule).clear()  # with what it has cached of credit and fit
-            vars(rule).update(fields)
+        algorithms.restore()
+        kinds.restore()
         msg = f"plugin {plugin.path}{_line_of(error, plugin)}: {_words(error)}"
         raise UsageError(msg) from error
 
@@ -154,6 +213,10 @@ def catalogue_kept(plugin: Plugin) -> Iterator[None]:
 def _fields(rule: Algorithm) -> dict[str, Any]:
     values = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
     return {**values, "hyper": dict(rule.hyper)}
+
+
+def _class_contents(settings: type) -> dict[str, Any]:
+    return {k: v for k, v in vars(settings).items() if not k.startswith("__annot")}  # which Python fills when asked
 
 
 def _line_of(error: BaseException, plugin: Plugin) -> str:

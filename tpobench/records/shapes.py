@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from operator import le, lt
 from reprlib import repr as shown
-from typing import Any, get_type_hints
+from typing import Any
 
 from tpobench.errors import brief
-from tpobench.limits import LARGEST, LONGEST, require_plain
+from tpobench.limits import LARGEST, LONGEST, bounds_of, field_types, require_plain
 from tpobench.suites.model import MOST_POINTS
 from tpobench.suites.search import Search
-from tpobench.tasks.settings import BUDGET_KEYS, SETTINGS
+from tpobench.tasks.catalog import declared
+from tpobench.tasks.settings import TaskSettings
 
 AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
@@ -125,11 +126,27 @@ def _is_search(items: tuple[tuple[str, Any], ...]) -> bool:
     return True
 
 
-def _task_fields() -> dict[str, Check]:
-    """Every setting of any task by its type: a record may lack some, and have others."""
-    checks: dict[Any, Check] = {int: whole(1), float: number, str: text, bool: lambda value: type(value) is bool}
-    hints = {f.name: get_type_hints(task)[f.name] for task in SETTINGS.values() for f in fields(task)}
-    return {key: checks.get(hint, scalar) for key, hint in hints.items()}
+class _Task(Table):
+    """A kind, and its settings by their types: a record may lack some, and have others."""
+
+    def fault(self, value: Any, path: str = "") -> str:
+        """The first setting that is not what it must be."""
+        return super().fault(value, path) or _settings(declared(value)).fault(value, path)
+
+
+@cache
+def _settings(task: type[TaskSettings] | None) -> Table:
+    """The settings of a kind, with those that say what a step draws; of one that is not known here, anything plain."""
+    if task is None:
+        return Table(others=scalar)
+    least = {name: math.ceil(bounds.low) for name, bounds in bounds_of(task)}
+    checks: dict[Any, Check] = {float: number, str: text, bool: lambda value: type(value) is bool}
+    checked = {
+        name: whole(least.get(name, -MOST)) if hint is int else checks.get(hint, scalar)
+        for name, hint in field_types(task).items()
+    }
+    needs = {name: check for name, check in checked.items() if name in task.counted}
+    return Table(needs, checked, others=scalar)
 
 
 SPEC = Table(
@@ -138,7 +155,7 @@ SPEC = Table(
         "suite_version": whole(1),
         "cell": Table(keys=name, others=scalar),
         "matching": name,
-        "task": Table(needs={"kind": name}, may=_task_fields(), others=scalar),
+        "task": _Task(needs={"kind": name}, others=scalar),
         "training": Table(
             needs={"steps": whole(1)},
             may={"epochs": whole(1), "record_every": whole(1), "learning_rate": number, "optimizer": text},
@@ -149,7 +166,7 @@ SPEC = Table(
     },
     may={
         "algorithm_version": text, "hyper": Table(others=scalar), "seed_batch": whole(1, 10**5), "threads": whole(1),
-        "device": text, "dtype": text, "schema": whole(1),
+        "device": text, "dtype": text, "schema": whole(1), "task_version": text,
     },
 )  # fmt: skip
 SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": listed(number), "worst": number}
@@ -177,7 +194,6 @@ RECORD = Table(
         "schema": whole(1),
     }
 )
-DRAWS = {"sequence": BUDGET_KEYS, "tokens": BUDGET_KEYS, "sampled": ("contexts", "candidates")}  # in a step, by kind
 REPORTING = Table(needs=SCORED, may=REPORTED)  # of a run with a result
 LOG_ENTRY = Table(
     may={
@@ -206,10 +222,6 @@ def fault_of(raw: Mapping[str, Any], *, result: bool) -> str:
     """What makes a decoded record none, empty for a sound one; a `result` has a curve and says how it is scored."""
     if fault := RECORD.fault(raw) or _fault_of_curve(raw["curve"]):
         return fault
-    task = raw["spec"]["task"]
-    for key in DRAWS.get(task["kind"], ()):
-        if key not in task:
-            return f"spec.task.{key} is missing"
     return _fault_of_result(raw) if result else ""
 
 

@@ -234,7 +234,7 @@ def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
 def _trained(record: Record) -> dict[str, str]:
     """What is trained, not where: threads, device and how many seeds lie side by side are left out."""
     parts = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in record.spec.get(part, {}).items()}
-    parts |= {k: record.spec[k] for k in ("algorithm_version", "dtype") if k in record.spec}
+    parts |= {k: record.spec[k] for k in ("algorithm_version", "task_version", "dtype") if k in record.spec}
     return {k: canonical(v) for k, v in parts.items()}
 
 

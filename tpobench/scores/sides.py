@@ -10,6 +10,7 @@ from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.scores.cells import Arm, Cell, Reporting, read_cells, rule_order
+from tpobench.tasks.catalog import streams
 from tpobench.tasks.settings import streams
 
 SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds")
@@ -194,7 +195,7 @@ def _settings(entry: Entry) -> dict[str, set[str]]:
             for name, value in spec.get(part, {}).items():
                 where = f"{part}.{spec['algorithm']}.{name}" if part == "hyper" else f"{part}.{name}"
                 found.setdefault(where, set()).add(canonical(value))
-        for name in ("algorithm_version", "device", "dtype"):
+        for name in ("algorithm_version", "task_version", "device", "dtype"):
             if name in spec:
                 found.setdefault(name, set()).add(str(spec[name]))
     return found

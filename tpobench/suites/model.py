@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar
 from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import NUMBER, Number, Within, require_within
 from tpobench.suites.search import Search
-from tpobench.tasks.settings import OPTIMIZERS, SETTINGS
+from tpobench.tasks.catalog import TASKS
+from tpobench.tasks.settings import OPTIMIZERS, TaskSettings
 
 Value = str | int | float | bool
 
@@ -92,7 +93,7 @@ class Cell:
     """One point of the grid with everything it decides."""
 
     axes: Mapping[str, Value]  # the grid axes' values, without matching
-    task: Any  # one of tpobench.tasks.settings
+    task: TaskSettings
     training: Training
     hyper: Mapping[str, Value] = field(default_factory=dict)  # of every rule; each is one of the axes too
 
@@ -129,7 +130,7 @@ class Suite:
         return list(self._cells())
 
     def _cells(self) -> Iterator[Cell]:
-        settings = SETTINGS[str(self.task["kind"])]
+        settings = TASKS[str(self.task["kind"])]
         base = {k: v for k, v in self.task.items() if k != "kind"}
         in_task, in_training = ({f.name for f in dataclasses.fields(cls)} for cls in (settings, Training))
         for values in itertools.product(*self.grid.values()):

@@ -7,14 +7,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from tpobench.errors import UsageError, brief, unknown
 from tpobench.identity import chosen
-from tpobench.limits import NUMBER, load_toml, require_within
+from tpobench.limits import NUMBER, field_types, load_toml, require_within
 from tpobench.suites.model import EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
 from tpobench.suites.search import Search, require_axis
-from tpobench.tasks.settings import SETTINGS
+from tpobench.tasks.catalog import TASKS, unknown_kind
 
 Document = dict[str, Any]
 
@@ -65,10 +65,10 @@ def set_key(document: Document, key: str, value: Any, where: str) -> None:
 
 
 def _full_key(document: Document, key: str, where: str) -> str:
-    task, training = set(_task_types(document)), set(_types(Training))
-    report = {f"report.{n}" for n in _types(Report)}
+    task, training = set(_task_types(document)), set(field_types(Training))
+    report = {f"report.{n}" for n in field_types(Report)}
     own = {"seeds", "algorithms", *(f"task.{n}" for n in task), *(f"training.{n}" for n in training), *report}
-    own |= {f"search.{n}" for n in _types(Search)} if "search" in document else set()
+    own |= {f"search.{n}" for n in field_types(Search)} if "search" in document else set()
     if key in own or key in {f"grid.{n}" for n in task | training}:
         return key
     if re.fullmatch(r"(grid\.)?hyper\.[^.]+|hyper\.[^.]+\.[^.]+|cost\.ms_per_step\.[^.]+", key):
@@ -113,7 +113,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     for rule in plain["algorithms"]:
         check_id(rule, "algorithms", where)
     types = _task_types(document, where)
-    task_type = SETTINGS[document["task"]["kind"]]
+    task_type = TASKS[document["task"]["kind"]]
     settings = _construct(task_type, {k: v for k, v in document["task"].items() if k != "kind"}, "task", where)
     training = _construct(Training, document["training"], "training", where)
     search = _search(document, types, where)
@@ -121,7 +121,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         name=name,
         task={"kind": task_type.kind, **chosen(dataclasses.asdict(settings), settings)},
         training=training,
-        grid=_grid(document.get("grid", {}), types | _types(Training), where)
+        grid=_grid(document.get("grid", {}), types | field_types(Training), where)
         | ({search.axis: search.ladder} if search else {}),
         search=search,
         hyper=_hyper(document.get("hyper", {}), where),
@@ -140,7 +140,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         msg = f"{where}: search.learned must be below report.worst, which is {suite.report.worst:g}"
         raise UsageError(msg)
     for swept in suite.swept:
-        _require_free(swept, [*types, *_types(Training)], suite.hyper, where)
+        _require_free(swept, [*types, *field_types(Training)], suite.hyper, where)
     if (count := math.prod(map(len, suite.grid.values()))) > MOST_CELLS:
         msg = f"{where}: [grid]: {count:,} cells, at most {MOST_CELLS:,}; shorten an axis, or leave one out"
         raise UsageError(msg)
@@ -162,20 +162,15 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     return suite
 
 
-def _types(settings: type) -> dict[str, Any]:
-    hints = get_type_hints(settings)
-    return {f.name: hints[f.name] for f in dataclasses.fields(settings)}
-
-
 def _task_types(document: Document, where: str = "the suite") -> dict[str, Any]:
     task = document.get("task")
     kind = task.get("kind") if isinstance(task, dict) else None
     if not isinstance(kind, str):
-        msg = f"{where}: 'task.kind' is missing or not a text; give one of: {', '.join(sorted(SETTINGS))}"
+        msg = f"{where}: 'task.kind' is missing or not a text; give one of: {', '.join(sorted(TASKS))}"
         raise UsageError(msg)
-    if kind not in SETTINGS:
-        raise unknown("task.kind", kind, SETTINGS, where)
-    return _types(SETTINGS[kind])
+    if kind not in TASKS:
+        raise unknown_kind(kind, where)
+    return field_types(TASKS[kind])
 
 
 def _known(table: Mapping[str, Any], valid: Iterable[str], prefix: str, where: str) -> None:
@@ -209,7 +204,7 @@ def _wrong(value: Any, needed: str, key: str, where: str) -> UsageError:
 
 
 def _construct(cls: Any, table: Mapping[str, Any], prefix: str, where: str) -> Any:
-    types = _types(cls)
+    types = field_types(cls)
     _known(table, [*types, "kind"] if prefix == "task" else types, f"{prefix}.", where)
     for f in dataclasses.fields(cls):
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in table:

@@ -17,7 +17,7 @@ from torch import Tensor
 from tpobench.algorithms.groups import CandidateGroups
 from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
-from tpobench.tasks.settings import BanditSettings, ContextsSettings
+from tpobench.tasks.catalog import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step
 
 

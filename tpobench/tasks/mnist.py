@@ -20,9 +20,9 @@ from tpobench.data.images import Images, load_images
 from tpobench.policies.bags import Bags, SparseImages, bright_pixels
 from tpobench.policies.mlp import MLPPolicy, Shape
 from tpobench.policies.noise import Noise
+from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import mechanism
-from tpobench.tasks.settings import MnistSettings
 from tpobench.tasks.task import Rollout, Step
 
 BLOCK = 64

@@ -16,7 +16,7 @@ from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import draw, misalignment
-from tpobench.tasks.settings import SampledSettings
+from tpobench.tasks.catalog import SampledSettings
 from tpobench.tasks.task import Rollout, Step
 
 

@@ -12,8 +12,8 @@ from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import PackedTree, Paths, build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy
+from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
-from tpobench.tasks.settings import SequenceSettings
 from tpobench.tasks.task import Rollout, Step
 
 PROBES = 256

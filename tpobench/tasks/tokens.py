@@ -12,9 +12,9 @@ from torch import Tensor
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.prefix_tree import Ints, PackedTree, Paths, build_paths, pack
 from tpobench.policies.transformer import TransformerPolicy, inverse_cdf
+from tpobench.tasks.catalog import TokensSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
 from tpobench.tasks.sequence import SequenceTask
-from tpobench.tasks.settings import TokensSettings
 from tpobench.tasks.task import Rollout
 
 

@@ -15,25 +15,12 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.optimizers import Adam, Muon, NormalizedStep, Optimizer
-from tpobench.tasks.bandit import BanditTask, ContextsTask
-from tpobench.tasks.mnist import MnistTask
-from tpobench.tasks.sampled import SampledTask
-from tpobench.tasks.sequence import SequenceTask
+from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, PARTS, streams, task_settings
 from tpobench.tasks.task import Policy, Step, Task
-from tpobench.tasks.tokens import TokensTask
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Job
-
-TASKS: dict[str, Any] = {
-    "bandit": BanditTask,
-    "contexts": ContextsTask,
-    "sequence": SequenceTask,
-    "tokens": TokensTask,
-    "sampled": SampledTask,
-    "mnist": MnistTask,
-}
 
 
 class Measurement(NamedTuple):
@@ -206,10 +193,9 @@ def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snaps
 
 def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
-    settings = task_settings(task)
     cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
-    return TASKS[settings.kind](settings, noise)
+    return task_settings(task).make(noise)
 
 
 def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:

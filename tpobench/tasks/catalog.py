@@ -1,0 +1,357 @@
+"""Every kind of task: its settings, what is known of it, and the class that is trained.
+
+A new kind is a class here and a task beside it; a user's own takes one call of `register_task` in a plugin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from tpobench.errors import UsageError, unknown
+from tpobench.identity import chosen
+from tpobench.limits import Number, Within
+from tpobench.tasks.settings import (
+    ERROR,
+    GRADIENT_NORM,
+    MISALIGNMENT,
+    OPTIMIZERS,
+    POSITIVE,
+    SHARE,
+    Arms,
+    Batch,
+    Candidates,
+    DataSettings,
+    GroupSettings,
+    Metric,
+    TaskSettings,
+    require,
+)
+
+if TYPE_CHECKING:
+    from tpobench.algorithms.algorithm import Unit
+
+TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
+REWARDS = ("bag_of_tokens", "sequential", "terminal")
+
+
+@dataclass(frozen=True)
+class BanditSettings(TaskSettings):
+    """One context, `arms` arms, `samples` tallied draws a step; arm 0 pays 1 (TPO section 3.1)."""
+
+    kind: ClassVar[str] = "bandit"
+    task: ClassVar[str] = "tpobench.tasks.bandit:BanditTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
+    tiny: ClassVar[Mapping[str, Any]] = {"arms": 7, "samples": 9}
+
+    arms: Arms = 100
+    samples: Annotated[int, Within(2, 10**8)] = 100
+    baseline: Number = 0.5
+
+    @property
+    def interactions_per_step(self) -> int:
+        """Every draw."""
+        return self.samples
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: logits, their gradient, and the draws."""
+        return 64 * (self.arms + self.samples)
+
+
+@dataclass(frozen=True)
+class ContextsSettings(TaskSettings):
+    """`contexts` contexts of `arms` arms with N(0, 1) logits and exact population updates (TPO section 3.2)."""
+
+    kind: ClassVar[str] = "contexts"
+    task: ClassVar[str] = "tpobench.tasks.bandit:ContextsTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
+    tiny: ClassVar[Mapping[str, Any]] = {"contexts": 5, "arms": 4}
+
+    contexts: Batch = 100
+    arms: Arms = 10
+
+    @property
+    def interactions_per_step(self) -> int:
+        """One per context."""
+        return self.contexts
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: a dozen tensors of the logits' shape."""
+        return 128 * self.contexts * self.arms
+
+
+@dataclass(frozen=True)
+class SequenceSettings(GroupSettings):
+    """A transformer answers a prompt of `length` tokens with its `target` transform (TPO sections 3.4 to 3.7).
+
+    `prompts` B contexts a step, `candidates` K rollouts of each.
+    """
+
+    kind: ClassVar[str] = "sequence"
+    task: ClassVar[str] = "tpobench.tasks.sequence:SequenceTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
+    diagnostics: ClassVar[tuple[Metric, ...]] = (
+        Metric("all_fail", within=SHARE),
+        Metric("some_success", within=SHARE),
+        Metric("weight_failure", within=POSITIVE),
+        Metric("weight_success", within=POSITIVE),
+    )
+    optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
+    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+    unstreamed: ClassVar[frozenset[str]] = frozenset(counted)  # the budget depends on the rule, the prompts do not
+    tiny: ClassVar[Mapping[str, Any]] = {"length": 2, "prompts": 6, "candidates": 4}
+
+    vocabulary: Annotated[int, Within(2, 2**16)] = 2
+    length: Annotated[int, Within(1, 64)] = 10
+    target: str = "reverse_copy"
+    reward: str = "terminal"
+    prompts: Batch = 100
+    candidates: Candidates = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.target in TARGETS, f"target must be one of {', '.join(TARGETS)}")
+        require(self.reward in REWARDS, f"reward must be one of {', '.join(REWARDS)}")
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K rollouts of each prompt."""
+        return self.prompts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> int:
+        """Those of the step."""
+        return self.interactions_per_step
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound.
+
+        20 KB per token of the undeduplicated batch is what the transformer's activations take where prefixes differ
+        most (measured 4 to 19.6 KB in float32).
+        """
+        return 20_000 * self.prompts * self.length * (1 + self.candidates)
+
+    def serving(self, unit: Unit) -> TaskSettings:
+        """Next tokens are candidates where every token has a reward: there, the task of the kind `tokens`.
+
+        Raises:
+            ValueError: a reward for the whole answer.
+        """
+        if unit == self.unit:
+            return self
+        terminal = "compares next tokens, which need a reward for every token; task.reward is terminal"
+        require(self.reward != "terminal", terminal)
+        return task_settings({**dataclasses.asdict(self), "kind": TokensSettings.kind})
+
+    def budget(self, matching: str) -> tuple[TaskSettings, float] | None:
+        """One rollout per prompt, where others draw K of each of B prompts.
+
+        prompts:       B prompts
+        interactions:  B K prompts, learning rate times sqrt(K) for the K times larger batch
+        """
+        if matching == "prompts":
+            return dataclasses.replace(self, candidates=1), 1.0
+        K = self.candidates
+        return dataclasses.replace(self, prompts=self.prompts * K, candidates=1), math.sqrt(K)
+
+
+@dataclass(frozen=True)
+class TokensSettings(SequenceSettings):
+    """The same task under a reward for every token, with K next tokens in each state of one rollout (TPO section 3.4).
+
+    `prompts` B rollouts a step, `candidates` K tokens in each of the `length` states that a rollout passes.
+    """
+
+    kind: ClassVar[str] = "tokens"
+    task: ClassVar[str] = "tpobench.tasks.tokens:TokensTask"
+    unit: ClassVar[str] = "token"
+    streams_of: ClassVar[str] = SequenceSettings.kind  # rules of both units see the same prompts
+
+    reward: str = "bag_of_tokens"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.reward != "terminal", "reward must be bag_of_tokens or sequential: next tokens are scored alone")
+
+    @property
+    def interactions_per_step(self) -> int:
+        """One rollout of each prompt, however many next tokens are drawn beside it."""
+        return self.prompts
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: one rollout per prompt, and the groups."""
+        groups = 64 * self.prompts * self.length * (self.candidates + self.vocabulary)
+        return 20_000 * self.prompts * self.length * 2 + groups
+
+    def serving(self, unit: Unit) -> TaskSettings:
+        """Rules of whole answers have the task `sequence`.
+
+        Raises:
+            ValueError: they are asked for here.
+        """
+        whole = "needs whole answers; on task 'sequence' it runs beside the rules that compare next tokens"
+        require(unit == self.unit, whole)
+        return self
+
+    def budget(self, matching: str) -> None:  # noqa: ARG002 - the same under both
+        """One rollout per prompt however rules are matched."""
+        return
+
+
+@dataclass(frozen=True)
+class SampledSettings(GroupSettings):
+    """`contexts` contexts of `arms` arms, `candidates` K draws with replacement in each (not in the TPO paper).
+
+    Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
+    likely the right one is from context to context; handicap makes the right arm alone unlikely in all of them.
+    """
+
+    kind: ClassVar[str] = "sampled"
+    task: ClassVar[str] = "tpobench.tasks.sampled:SampledTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
+    counted: ClassVar[tuple[str, ...]] = ("contexts", "candidates")
+    unstreamed: ClassVar[frozenset[str]] = frozenset({"candidates"})
+    tiny: ClassVar[Mapping[str, Any]] = {"contexts": 6, "arms": 5, "candidates": 4}
+
+    contexts: Batch = 100
+    arms: Arms = 10
+    candidates: Candidates = 8
+    skew: Annotated[float, Within(0, 10)] = 1.0
+    handicap: Annotated[float, Within(0, 20)] = 0.0
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K draws in each context."""
+        return self.contexts * self.candidates
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: a dozen tensors of logits and of draws."""
+        return 128 * self.contexts * (self.arms + 2 * self.candidates)
+
+
+@dataclass(frozen=True)
+class MnistSettings(DataSettings):
+    """A network of two hidden layers names the class of an image; one class is drawn for each (TPO section 3.3).
+
+    `contexts` images a step, drawn with replacement; `hidden` units in each hidden layer.
+    """
+
+    kind: ClassVar[str] = "mnist"
+    task: ClassVar[str] = "tpobench.tasks.mnist:MnistTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "candidates"})  # one draw an image: no draws to compare
+    metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
+    diagnostics: ClassVar[tuple[Metric, ...]] = tuple(
+        Metric(f"{name}{i}") for name in ("count", "gain_sum", "scalar_sum", "surplus_sum") for i in range(4)
+    )
+    tiny: ClassVar[Mapping[str, Any]] = {"data": "digits", "contexts": 30, "hidden": 8}
+
+    contexts: Batch = 100
+    hidden: Annotated[int, Within(1, 10**5)] = 50
+
+    @property
+    def interactions_per_step(self) -> int:
+        """One class for each image."""
+        return self.contexts
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound.
+
+        Parameters, gradient and moments, a batch of images with its activations, and the log-probs of all test images.
+        """
+        pixels = 784
+        parameters = self.hidden * (pixels + self.hidden + 16)
+        return 4 * (8 * parameters + 4 * self.contexts * (pixels + 4 * self.hidden)) + 10_000_000
+
+
+TASKS: dict[str, type[TaskSettings]] = {
+    s.kind: s
+    for s in (BanditSettings, ContextsSettings, SequenceSettings, TokensSettings, SampledSettings, MnistSettings)
+}
+PACKAGED_KINDS = frozenset(TASKS)
+
+
+def register_task(settings: type[TaskSettings]) -> type[TaskSettings]:
+    """Add a kind of task to TASKS, by the class of its settings.
+
+    Raises:
+        UsageError: it is no such class, names no kind, or another one has its name.
+    """
+    kind = getattr(settings, "kind", None)
+    if not (isinstance(settings, type) and issubclass(settings, TaskSettings) and isinstance(kind, str)):
+        msg = (
+            f"register_task({settings!r}): give the class of the settings, a dataclass that extends TaskSettings and "
+            'says kind: ClassVar[str] = "..."'
+        )
+        raise UsageError(msg)
+    if TASKS.get(kind, settings) is not settings:
+        msg = f"task kind '{kind}' exists already; give yours another name"
+        raise UsageError(msg)
+    TASKS[kind] = settings
+    return settings
+
+
+def declared(task: Mapping[str, Any]) -> type[TaskSettings] | None:
+    """What is known of the kind of a recorded task; None where it came with a plugin that is not here."""
+    return TASKS.get(str(task.get("kind")))
+
+
+def task_settings(task: Mapping[str, Any], where: str = "the run") -> TaskSettings:
+    """The settings in a run's spec.
+
+    Raises:
+        UsageError: of a kind, or with settings, that are not known here.
+    """
+    values = {k: v for k, v in task.items() if k != "kind"}
+    if (settings := declared(task)) is None:
+        raise unknown_kind(task.get("kind"), where)
+    names = [f.name for f in dataclasses.fields(settings)]
+    for name in values.keys() - names:
+        raise unknown("key", f"task.{name}", [f"task.{n}" for n in names], where)
+    try:
+        return settings(**values)
+    except (TypeError, ValueError) as error:
+        msg = f"{where}: task.{error}"
+        raise UsageError(msg) from error
+
+
+def unknown_kind(kind: object, where: str) -> UsageError:
+    """A kind of task that is not here; one of a plugin is where its file is named."""
+    error = unknown("task.kind", str(kind), TASKS, where)
+    return UsageError(f"{error}; a kind of your own comes with --plugin FILE")
+
+
+def recorded_metrics(task: Mapping[str, Any], *, diagnostics: bool = False) -> tuple[str, ...]:
+    """The names of the metrics in the curve of a run with these settings."""
+    return tuple(metric.name for metric in task_settings(task).recorded(diagnostics=diagnostics))
+
+
+def chosen_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's kind and settings without neutral ones that are off."""
+    settings = declared(task)
+    return dict(task) if settings is None else chosen(task, settings)
+
+
+def streams(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a task's random numbers depend on.
+
+    Not the budget, and not whether candidates are answers or next tokens: both depend on the rule, and rules see the
+    same random numbers.  Nor which copy of the data is read.
+    """
+    settings, kept = declared(task), chosen_task(task)
+    if settings is None:
+        return kept
+    own = {k: v for k, v in kept.items() if k not in settings.unstreamed}
+    return {**own, "kind": settings.streams_of or settings.kind}
