@@ -20,7 +20,6 @@ from tpobench.policies.noise import Noise
 from tpobench.records.store import RunRecord, Store, other_settings
 from tpobench.suites.load import Report, Training, build_suite, load_suite
 from tpobench.tasks.catalog import TASKS, streams
-from tpobench.tasks.settings import streams
 from tpobench.training.loop import make_task, train
 
 ROOT = Path(__file__).parent.parent

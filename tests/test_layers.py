@@ -31,7 +31,7 @@ ROOMS = {
     "data": "",
     "tasks": "identity limits policies algorithms data",
     "suites": "identity limits printable tasks",
-    "plugins": "children identity units algorithms suites",
+    "plugins": "children identity units algorithms tasks suites",
     "records": "identity limits stats tasks suites",
     "planning": "identity printable stats algorithms data tasks suites plugins records",
     "training": "policies algorithms tasks planning",
@@ -44,8 +44,8 @@ ROOMS = {
     "comparison": "stats records execution scores",
     "check": "identity limits printable stats algorithms tasks suites plugins records planning execution report",
     "paper": "identity stats policies algorithms tasks suites records planning training execution scores report",
-    "cli": "limits printable units stats algorithms data suites plugins records planning execution scores lint report "
-    "audit comparison check paper",
+    "cli": "limits printable units stats algorithms data tasks suites plugins records planning execution scores lint "
+    "report audit comparison check paper",
     "__main__": "cli",
 }
 # Only these write files or print: the command line, records, reports, runs, downloads, and children (to their pipes).

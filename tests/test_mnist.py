@@ -21,7 +21,6 @@ from tpobench.suites.load import load_suite
 from tpobench.tasks.catalog import MnistSettings, streams
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mnist import BLOCK, MnistTask
-from tpobench.tasks.settings import MnistSettings, streams
 from tpobench.training.loop import finite_seeds, loss_gradient, train
 
 Array = NDArray[np.float64]

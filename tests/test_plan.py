@@ -15,7 +15,6 @@ from tpobench.planning.plan import interactions_of, parse_seeds, plan_runs
 from tpobench.records.store import RunRecord
 from tpobench.suites.load import build_suite
 from tpobench.tasks.catalog import recorded_metrics
-from tpobench.tasks.settings import recorded_metrics
 from tpobench.training.loop import train
 
 

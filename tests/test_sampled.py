@@ -17,7 +17,6 @@ from tpobench.policies.tables import TablePolicy
 from tpobench.suites.load import build_suite, load_suite
 from tpobench.tasks.catalog import SampledSettings
 from tpobench.tasks.sampled import SampledTask
-from tpobench.tasks.settings import SampledSettings
 from tpobench.training.loop import contributing_rows, make_task, train
 
 DOUBLE = torch.float64

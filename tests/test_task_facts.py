@@ -12,7 +12,7 @@ from tpobench.errors import UsageError
 from tpobench.planning.plan import interactions_of, plan_runs
 from tpobench.suites.load import build_suite
 from tpobench.tasks.catalog import task_settings
-from tpobench.tasks.settings import TaskSettings, task_settings
+from tpobench.tasks.settings import TaskSettings
 
 PER_STEP = {  # at the default settings, counted by hand
     "bandit": (100, None), "contexts": (100, None), "sequence": (800, 800), "tokens": (100, 100),

@@ -24,7 +24,6 @@ from tpobench.lint.model import CellRuns
 from tpobench.planning.plan import interactions_of, plan_runs
 from tpobench.suites.load import build_suite
 from tpobench.tasks.catalog import TokensSettings
-from tpobench.tasks.settings import TokensSettings
 from tpobench.training.loop import train
 
 

@@ -1,4 +1,4 @@
-"""`validate`: whether a rule keeps its contract, promise by promise."""
+"""`validate`: whether a rule or a task keeps its contract, promise by promise."""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -16,53 +16,62 @@ from tpobench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from tpobench.algorithms.promises import Finding
 
-BROKEN = 2  # exit code: a rule breaks its contract
+BROKEN = 2  # exit code: a contract is broken
 SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}
 
 
 @app.command("validate")
 def validate_(
     *,
-    rules: Annotated[list[str] | None, typer.Argument(help="Rules; default: those of the plugins.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Rules and tasks; default: those of the plugins.")] = None,
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try rules on tiny groups and print their whole contract: each promise, kept or broken, and what to do."""
+    """Try rules and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
+    from tpobench.algorithms import contract as of_rules
     from tpobench.algorithms.catalog import ALGORITHMS
-    from tpobench.algorithms.contract import examine
     from tpobench.plugins.check import examine_plugins
     from tpobench.plugins.load import read_plugin
+    from tpobench.tasks import contract as of_tasks
+    from tpobench.tasks.catalog import TASKS
 
     examined = examine_plugins([read_plugin(path) for path in plugin]) if plugin else []
     for each in examined:
         if each.error:
             raise UsageError(each.error)
-    findings = {name: each.rules[name] for each in examined for name in each.rules}
-    origins = {name: each.path for each in examined for name in each.rules}
-    wanted = split(rules) or list(findings)
+    rules = {name: findings for each in examined for name, findings in each.rules.items()}
+    tasks = {name: findings for each in examined for name, findings in each.tasks.items()}
+    origins = {name: each.path for each in examined for name in (*each.rules, *each.tasks)}
+    wanted = split(names) or [*rules, *tasks]
     if not wanted:
-        msg = "validate what? name a rule, or a file with --plugin"
+        msg = "validate what? name a rule or a task, or a file with --plugin"
         raise UsageError(msg)
     for name in wanted:
-        if name not in findings:
-            if name not in ALGORITHMS:
-                raise unknown("rule", name, {*ALGORITHMS, *findings})
-            findings[name] = tuple(examine(ALGORITHMS[name]))
+        if name in ALGORITHMS and name not in rules:
+            rules[name] = tuple(of_rules.examine(ALGORITHMS[name]))
+        if name in TASKS and name not in tasks:
+            tasks[name] = tuple(of_tasks.examine(TASKS[name]))
+        if name not in rules and name not in tasks:
+            raise unknown("rule or task", name, {*ALGORITHMS, *TASKS, *rules, *tasks})
+    chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", rules), ("task", tasks)) if n in of]
     if as_json:
-        answer(json.dumps({"rules": [_as_dict(name, origins.get(name), findings[name]) for name in wanted]}))
+        found: dict[str, list[object]] = {"rules": [], "tasks": []}
+        for what, name, findings in chosen:
+            found[f"{what}s"].append(_as_dict(what, name, origins.get(name), findings))
+        answer(json.dumps(found))
     else:
-        answer("\n\n".join("\n".join(_lines(name, findings[name])) for name in wanted))
-    if any(f.state in {"broken", "not reached"} for name in wanted for f in findings[name]):
+        answer("\n\n".join("\n".join(_lines(name, findings)) for _, name, findings in chosen))
+    if any(f.state in {"broken", "not reached"} for _, _, findings in chosen for f in findings):
         raise typer.Exit(BROKEN)
 
 
-def _as_dict(name: str, origin: str | None, findings: Sequence[Finding]) -> dict[str, object]:
+def _as_dict(what: str, name: str, origin: str | None, findings: Sequence[Finding]) -> dict[str, object]:
     promises = [
         {"promise": f.promise, "state": f.state, "breaches": [dataclasses.asdict(b) for b in f.breaches]}
         for f in findings
     ]
     broken = any(f.state == "broken" for f in findings)
-    return {"rule": name, "plugin": origin, "kept": not broken, "promises": promises}
+    return {what: name, "plugin": origin, "kept": not broken, "promises": promises}
 
 
 def _lines(name: str, findings: Sequence[Finding]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from tpobench.lint.model import CellRuns, Finding, ResultSet
 from tpobench.records.store import RunRecord
 from tpobench.scores.text import seed_ranges
 from tpobench.tasks.catalog import declared, streams
-from tpobench.tasks.settings import streams
 
 OWN = {"hyper", "learning_rate", "epochs"}  # what differs between rules by definition
 METRIC = ("metric", "window", "persist", "worst", "solved", "thresholds")

@@ -19,7 +19,6 @@ from tpobench.tasks.bandit import ContextsTask
 from tpobench.tasks.catalog import ContextsSettings
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import expected_update
-from tpobench.tasks.settings import ContextsSettings
 from tpobench.training.loop import loss_gradient
 
 ACTIONS = 10

@@ -17,7 +17,6 @@ from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import Cell, Suite, Value
 from tpobench.tasks.catalog import recorded_metrics, task_settings
-from tpobench.tasks.settings import recorded_metrics, task_settings
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm

@@ -1,6 +1,6 @@
-"""A plugin is first loaded and its rules tried in a child process, so that what it does there costs one line.
+"""A plugin is first loaded and what it registers tried in a child process, so that what it does there costs one line.
 
-A plugin that hangs, takes gigabytes, kills its process or prints does so in the child; only one whose rules keep their
+A plugin that hangs, takes gigabytes, kills its process or prints does so in the child; only one that keeps its
 contract is loaded by whoever asked.
 """
 
@@ -26,13 +26,14 @@ from tpobench.errors import UsageError, WorkersBroken
 from tpobench.identity import canonical
 from tpobench.plugins.load import Plugin, catalogue_kept, load_plugin
 from tpobench.plugins.undisturbed import undisturbed
+from tpobench.tasks.catalog import TASKS
 from tpobench.units import duration, size
 
 if TYPE_CHECKING:
     from tpobench.algorithms.promises import Finding
 
 START_S = 300.0  # importing torch from a cold network disk
-CHECK_S = 20.0  # loading the plugins and trying their rules, which takes a second
+CHECK_S = 20.0  # loading the plugins and trying what they register, which takes a second
 MEMORY_BYTES = 4 * 2**30
 POLL_S = 0.05
 LAST_S = 1.0  # for processes and words that are about to end
@@ -42,18 +43,19 @@ _passed: set[tuple[str, str]] = set()  # path and version of plugins that were t
 
 @dataclass(frozen=True)
 class Examined:
-    """What became of a plugin in the child: why it cannot be loaded, or the findings on each of its rules."""
+    """What became of a plugin in the child: why it cannot be loaded, or the findings on its rules and tasks by name."""
 
     path: str
     error: str = ""
     rules: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    tasks: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def require_contract(plugins: Sequence[Plugin]) -> None:
-    """Load plugins in a child process first, and try their rules there.
+    """Load plugins in a child process first, and try their rules and tasks there.
 
     Raises:
-        UsageError: one cannot be loaded, or a rule breaks its contract.
+        UsageError: one cannot be loaded, or what it registers breaks its contract.
         WorkersBroken: the child process cannot start.
     """
     from tpobench.algorithms.promises import refusal  # noqa: PLC0415 - imports torch
@@ -64,18 +66,17 @@ def require_contract(plugins: Sequence[Plugin]) -> None:
     for examined in examine_plugins(untried):
         if examined.error:
             raise UsageError(examined.error)
-        lines = [line for name, findings in examined.rules.items() for line in refusal(name, findings)]
-        if lines:
-            msg = (
-                f"plugin {examined.path} breaks the contract of a rule (`tpobench validate --plugin` shows all of it): "
-                + "; ".join(lines)
-            )
-            raise UsageError(msg)
+        for what, registered in (("rule", examined.rules), ("task", examined.tasks)):
+            lines = [line for name, findings in registered.items() for line in refusal(name, findings, what)]
+            if lines:
+                shown = "`tpobench validate --plugin` shows all of it"
+                msg = f"plugin {examined.path} breaks the contract of a {what} ({shown}): {'; '.join(lines)}"
+                raise UsageError(msg)
     _passed.update((p.path, p.version) for p in untried)
 
 
 def examine_plugins(plugins: Sequence[Plugin]) -> list[Examined]:
-    """Load plugins in a child process and try their rules there.
+    """Load plugins in a child process and try what they register there.
 
     Raises:
         UsageError: one of them hangs, ends the process, or takes too much memory.
@@ -125,6 +126,9 @@ class _Child:
         """
         from tpobench.algorithms.promises import finding_of  # noqa: PLC0415 - imports torch
 
+        def findings(raw: Mapping[str, Any]) -> dict[str, tuple[Finding, ...]]:
+            return {name: tuple(map(finding_of, each)) for name, each in raw.items()}
+
         deadline = time.monotonic() + START_S
         while True:
             dead = self._process.poll() is not None
@@ -135,7 +139,7 @@ class _Child:
                 self._require_alive(dead, deadline)
             elif "done" in message:
                 return [
-                    Examined(raw["path"], raw["error"], {n: tuple(map(finding_of, f)) for n, f in raw["rules"].items()})
+                    Examined(raw["path"], raw["error"], findings(raw["rules"]), findings(raw["tasks"]))
                     for raw in message["done"]
                 ]
             else:
@@ -205,7 +209,7 @@ def _end(code: int) -> str:
 
 
 def main() -> None:
-    """The child: load plugins, try their rules, tell."""
+    """The child: load plugins, try what they register, tell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(os.getppid())
     requests, answers = private_pipes()
@@ -233,19 +237,25 @@ def _left_running() -> str:
 def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
     from tpobench.algorithms.contract import examine  # noqa: PLC0415 - imports torch
+    from tpobench.tasks.contract import examine as examine_task  # noqa: PLC0415 - imports torch
 
-    found: dict[str, Any] = {"path": plugin.path, "error": "", "rules": {}}
+    found: dict[str, Any] = {"path": plugin.path, "error": "", "rules": {}, "tasks": {}}
     try:
         say(f"plugin {plugin.path}: while it is loaded")
         with undisturbed():
-            rules = load_plugin(plugin).rules
+            added = load_plugin(plugin)
         if left := _left_running():
-            msg = f"plugin {plugin.path}: it leaves a {left} running when it is loaded; end it, or start it in the rule"
+            remedy = "end it, or start it where it is used"
+            msg = f"plugin {plugin.path}: it leaves a {left} running when it is loaded; {remedy}"
             raise UsageError(msg)
-        for name in sorted(rules):
+        for name in sorted(added.rules):
             say(f"plugin {plugin.path}: while rule '{name}' is tried on tiny groups")
             with catalogue_kept(plugin):
                 found["rules"][name] = [dataclasses.asdict(f) for f in examine(ALGORITHMS[name])]
+        for kind in sorted(added.kinds):
+            say(f"plugin {plugin.path}: while task '{kind}' is tried")
+            with catalogue_kept(plugin):
+                found["tasks"][kind] = [dataclasses.asdict(f) for f in examine_task(TASKS[kind])]
     except UsageError as error:
         found["error"] = str(error)
     except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: it comes from the plugin

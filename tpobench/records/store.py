@@ -338,7 +338,6 @@ def other_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str,
 def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
     from tpobench.suites.model import Training  # noqa: PLC0415 - reading records needs no suites
     from tpobench.tasks.catalog import chosen_task  # noqa: PLC0415 - as above
-    from tpobench.tasks.settings import chosen_task  # noqa: PLC0415 - as above
 
     grid = found if isinstance(found := suite.get("grid"), dict) else {}
     fixed = {

@@ -11,7 +11,6 @@ from tpobench.identity import canonical
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.scores.cells import Arm, Cell, Reporting, read_cells, rule_order
 from tpobench.tasks.catalog import streams
-from tpobench.tasks.settings import streams
 
 SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds")
 ANY = "any"

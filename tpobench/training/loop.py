@@ -16,7 +16,7 @@ from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_rewar
 from tpobench.policies.noise import Noise
 from tpobench.policies.optimizers import Adam, Muon, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
-from tpobench.tasks.settings import NONFINITE_PART, PARTS, streams, task_settings
+from tpobench.tasks.settings import NONFINITE_PART, PARTS
 from tpobench.tasks.task import Policy, Step, Task
 
 if TYPE_CHECKING:
