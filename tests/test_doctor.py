@@ -14,6 +14,7 @@ from tpobench.errors import WorkersBroken
 from tpobench.execution import doctor
 from tpobench.execution.requirements import Requirement, is_older, parse_requirement, requirements
 from tpobench.planning.devices import Devices
+from tpobench.policies.native.transformer import native_kernel
 
 GIB = 2**30
 
@@ -88,6 +89,19 @@ def test_the_torch_here_works():
     assert section.values["version"] in section.text
     assert problems(section) == []
     assert problems(doctor.worker_section()) == []
+
+
+@pytest.mark.slow
+def test_whether_the_kernel_compiles_here(monkeypatch, tmp_path):
+    """Its compiler is named; without one, `--kernel` is told to stay plain."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    section = doctor.kernel_section()
+    assert section.text == f"compiled by {native_kernel().origin}"
+    assert problems(section) == []
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ((severity, text, remedy),) = problems(doctor.kernel_section())
+    assert (severity, text) == ("optional", "no native kernel: no C compiler; install one of cc, gcc, clang")
+    assert "--kernel" in remedy
 
 
 def test_without_torch_the_rest_of_the_page_is_there(broken_torch, monkeypatch, capsys, tmp_path):

@@ -48,8 +48,17 @@ ROOMS = {
     "report audit comparison check paper",
     "__main__": "cli",
 }
-# Only these write files or print: the command line, records, reports, runs, downloads, and children (to their pipes).
-WRITERS = ("cli", "records", "report", "execution", "plugins/check.py", "data/download.py", "children.py")
+# Only these write files or print: the command line, records, reports, runs, downloads, children (to their pipes), a compiler.
+WRITERS = (
+    "cli",
+    "records",
+    "report",
+    "execution",
+    "plugins/check.py",
+    "data/download.py",
+    "children.py",
+    "policies/native/build.py",
+)
 
 
 def imports(path):

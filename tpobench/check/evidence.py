@@ -213,7 +213,7 @@ def resolution(record: RunRecord) -> float:
 
 
 def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:
-    """What last bits depend on: torch, architecture, threads, device, and how many seeds are stacked."""
+    """What last bits depend on: torch, architecture, threads, device, stacked seeds, and a kernel that is not plain."""
     return {platform_of(r) for r in records.values()}
 
 
@@ -223,6 +223,7 @@ def platform_of(record: RunRecord) -> tuple[str, ...]:
     machine = found[0].lower() if found else "unknown"
     spec = record.spec
     free = [str(spec.get(k)) for k in ("threads", "device", "seed_batch")]
+    free += [str(kernel)] if (kernel := record.provenance.get("kernel", spec.get("kernel"))) else []
     return str(record.provenance.get("torch")), machine, *free
 
 

@@ -24,6 +24,7 @@ from tpobench.cli.base import (
     table,
 )
 from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located
+from tpobench.cli.kernel import KernelOption, settled
 from tpobench.cli.runs import (
     AttemptsOption,
     BudgetOption,
@@ -116,6 +117,7 @@ def reproduce(
     data_dir: DataDirOption = None,
     allow_unverified_data: AllowUnverifiedOption = False,
     device: DeviceOption = "cpu",
+    kernel: KernelOption = "plain",
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
     time_budget: BudgetOption = None,
@@ -147,7 +149,7 @@ def reproduce(
     options = options_for(time_budget, max_cost, run_timeout, max_attempts, retry_failed=retry_failed)
     memory = None if memory_limit is None else parse_bytes(memory_limit, "--memory-limit")
     make, processes = executor_for(executor, scheduler, jobs, memory, parse_device(device)[1])
-    work = _work(wanted, scale, seeds, data, device, out)
+    work = _work(wanted, scale, seeds, data, device, kernel, out)
     answers: list[dict[str, Any]] = []
     if work.plans and not no_run:
         _locate(work, options, data_dir, allow_unverified=allow_unverified_data)
@@ -164,7 +166,9 @@ def reproduce(
     work.require_runs()
 
 
-def _work(items: Sequence[Item], scale: str, seeds: str | None, data: str | None, device: str, out: Path) -> _Work:
+def _work(
+    items: Sequence[Item], scale: str, seeds: str | None, data: str | None, device: str, kernel: str, out: Path
+) -> _Work:
     """The plans of all suites behind the items, made before the first run, so mistakes cost nothing.
 
     Raises:
@@ -184,7 +188,8 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, data: str | None
     if data is not None and not any(need_of(suite.task) for suite in suites.values()):
         msg = f"--data {data}: none of {', '.join(item.name for item in items)} reads data; leave it out"
         raise UsageError(msg)
-    work = _Work(out, plan_items(items, suites, None if seeds is None else parse_seeds(seeds), device))
+    wanted = None if seeds is None else parse_seeds(seeds)
+    work = _Work(out, plan_items(items, suites, wanted, device, settled(kernel, suites.values(), device)))
     for name in work.plans:
         require_no_plan(work.folder(name))
     return work

@@ -35,6 +35,7 @@ from tpobench.cli.base import (
     table,
 )
 from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located, require_reader
+from tpobench.cli.kernel import KernelOption, settled
 from tpobench.errors import NothingToDo, RunsFailed, Stopped, TpobenchError, UsageError, unknown
 from tpobench.printable import printable
 from tpobench.units import duration, parse_bytes, parse_duration
@@ -92,6 +93,7 @@ def run(
     name: NameOption = None,
     plugin: PluginOption = None,
     device: DeviceOption = "cpu",
+    kernel: KernelOption = "plain",
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
     shard: ShardOption = None,
@@ -118,6 +120,7 @@ def run(
         overrides=set_,
         plugins=plugin,
         device=device,
+        kernel=kernel,
         out=out,
         name=name,
         scale=scale,
@@ -238,6 +241,7 @@ def _plans(
     overrides: Sequence[str] | None,
     plugins: Sequence[str] | None,
     device: str,
+    kernel: str,
     out: Path,
     name: str | None,
     scale: str,
@@ -272,7 +276,8 @@ def _plans(
     folders = [name or (f"{s.name}-smoke" if smoke else s.name) for s in loaded]
     chosen = split(algos) or None
     ends = [s.search.ends if s.search else None for s in loaded]  # a search plans its other levels when it wants them
-    made = [plan_runs(s, chosen, wanted, device, levels=e) for s, e in zip(loaded, ends, strict=True)]
+    kernel = settled(kernel, loaded, device)
+    made = [plan_runs(s, chosen, wanted, device, levels=e, kernel=kernel) for s, e in zip(loaded, ends, strict=True)]
     plans = [(out / folder, plan) for folder, plan in zip(folders, made, strict=True)]
     if not is_adaptive(seeds):
         for folder, _ in plans:

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tpobench import data
+from tpobench.children import child_command
 from tpobench.data import files as data
 from tpobench.execution.requirements import Requirement, installed, is_older, requirements
 
@@ -34,6 +36,16 @@ x = torch.ones(8, 8, requires_grad=True)
 (x @ x).sum().backward()
 print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads(),
                   "interop": torch.get_num_interop_threads(), "works": bool((x.grad == 16).all())}))
+"""
+KERNEL_CHECK = """
+from tpobench.policies.native.build import NoKernel
+from tpobench.policies.native.transformer import native_kernel
+def main():
+    try:
+        print("compiled by " + native_kernel().origin)
+    except NoKernel as error:
+        print(error)
+main()
 """
 EXTRAS = {"distributed": "`run --executor dask`"}  # package -> what needs it
 
@@ -58,13 +70,13 @@ class Section:
 
 
 def examine(out: Path = Path("results"), data_dir: Path | None = None) -> list[Section]:
-    """Look at everything; takes as long as importing torch a few times.  Leaves nothing behind."""
+    """Look at everything; takes as long as importing torch a few times.  Leaves a compiled kernel at most."""
     torch = guarded("torch", torch_section)
     works = not any(p.severity == FATAL for p in torch.problems)
     sections = [
         guarded("tpobench", tpobench_section),
         torch,
-        *([guarded("worker", worker_section), guarded("gpu", gpu_section)] if works else []),
+        *([guarded("worker", worker_section), guarded("gpu", gpu_section), guarded("kernel", kernel_section)] * works),
         guarded("packages", packages_section),
         guarded("extras", extras_section),
         guarded("cores", cores_section),
@@ -150,6 +162,23 @@ def gpu_section() -> Section:
         return Section("gpu", "none", {"devices": [], "reason": found.reason}, (problem,))
     text = ", ".join(f"cuda:{d['index']} {d['name']} ({d['memory_bytes'] / GIB:.0f} GiB)" for d in found.devices)
     return Section("gpu", text, {"devices": list(found.devices)})
+
+
+def kernel_section() -> Section:
+    """Whether `--kernel native` can be had: compiled, and held to the plain path, in a child."""
+    done = subprocess.run(  # noqa: S603 - this interpreter and fixed words
+        child_command("import json, sys; sys.path[:] = json.loads(sys.argv[1])" + KERNEL_CHECK),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=CHILD_S,
+        check=False,
+    )
+    said = (done.stdout.strip().splitlines() or [f"the check ended with code {done.returncode} and no message"])[-1]
+    works = said.startswith("compiled by ")
+    remedy = "install a C compiler, or leave --kernel at plain"
+    problems = () if works else (Problem(OPTIONAL, f"no native kernel: {said}", remedy),)
+    return Section("kernel", said if works else "plain only", {"native": works, "origin": said * works}, problems)
 
 
 def cores_section() -> Section:

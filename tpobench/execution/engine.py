@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Protocol
 
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
-from tpobench.execution.estimate import Costs, Key, key_of
+from tpobench.execution.estimate import Costs, key_of
 from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Held, Taken, Work, shard_of
-from tpobench.identity import canonical
+from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.datasets import reads_data, with_data
-from tpobench.planning.plan import Job, Plan
+from tpobench.planning.plan import Job, Plan, RunSpec
 from tpobench.plugins.load import Plugin, load_plugins
 from tpobench.records.store import BROKEN, FINISHED, RunRecord, Store, unwritable
 from tpobench.units import duration
@@ -275,9 +275,10 @@ def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
 
     Failures and skips of an earlier definition are dropped; results of one are not, so they refuse the new.
     """
-    planned: dict[Key, dict[str, object]] = {key_of(s.as_dict()): s.as_dict() for s in plan.specs}
+    defaults = neutral_defaults(RunSpec)
+    planned = {key_of(s.as_dict()): {**defaults, **s.as_dict()} for s in plan.specs}
     for record in known.values():
-        old = record.spec
+        old = {**defaults, **record.spec}
         new = planned.get(key_of(old))
         changed = [] if new is None else [k for k in new if k != "seed" and canonical(new[k]) != canonical(old.get(k))]
         if new is None or not changed:

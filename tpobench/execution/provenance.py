@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.planning.datasets import need_of
-from tpobench.planning.plan import RunSpec
+from tpobench.planning.plan import PLAIN_KERNEL, RunSpec
 
 
 def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
@@ -23,8 +23,22 @@ def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
         "device": spec.device,
         "started_utc": started_utc,
         "seed_scheme": SEED_SCHEME,
+        **_kernel(spec),
         **_data(spec),
     }
+
+
+def _kernel(spec: RunSpec) -> dict[str, Any]:
+    """What the native kernel was compiled with."""
+    if spec.kernel == PLAIN_KERNEL:
+        return {}
+    from tpobench.policies.native.build import NoKernel  # noqa: PLC0415 - as below
+    from tpobench.policies.native.transformer import native_kernel  # noqa: PLC0415 - imports torch
+
+    try:
+        return {"kernel": native_kernel().origin}
+    except NoKernel:  # which the record says in its reason
+        return {}
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:

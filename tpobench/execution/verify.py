@@ -35,7 +35,7 @@ class Verdict:
         if self.outcome != DIFFERS:
             return self.reason
         changed = ", ".join(f"{k} {then} then, {now} now" for k, (then, now) in self.origin.items())
-        if self.origin.keys() & {*BITS, "device", "seed_scheme"}:
+        if self.origin.keys() & {*BITS, "device", "kernel", "seed_scheme"}:
             return f"{self.difference}; {changed}, which explains it"
         known = f" ({changed})" if changed else ""
         if not self.record.provenance.keys() >= set(BITS):
@@ -75,8 +75,8 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
     try:
         spec = RunSpec(**record.spec)
     except TypeError:
-        names = {f.name for f in dataclasses.fields(RunSpec)} - neutral_defaults(RunSpec).keys()
-        odd = ", ".join(sorted(names ^ record.spec.keys()))
+        names = {f.name for f in dataclasses.fields(RunSpec)}
+        odd = ", ".join(sorted((names ^ record.spec.keys()) - neutral_defaults(RunSpec).keys()))
         return None, f"made by another version of tpobench, whose runs are described differently ({odd})"
     rule, kind = spec.algorithm, str(spec.task["kind"])
     if rule not in ALGORITHMS or kind not in TASKS:

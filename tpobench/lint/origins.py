@@ -8,14 +8,16 @@ from datetime import datetime
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tpobench.identity import canonical
+from tpobench.identity import canonical, neutral_defaults
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet, seeds_of
+from tpobench.planning.plan import RunSpec
 from tpobench.records.store import FINISHED, RunRecord
 from tpobench.scores.text import seed_ranges
 from tpobench.scores.unverified import unverified
 
-ORIGIN = ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device")
+ORIGIN = ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "kernel")
+_DEFAULTS = neutral_defaults(RunSpec)
 PAUSE = 60.0  # seconds without any run: long enough to look at the results
 
 
@@ -42,7 +44,7 @@ def mixed(cell: CellRuns) -> Iterator[Finding]:
 
 
 def _origin(record: RunRecord, key: str) -> str:
-    value = record.provenance.get(key, record.spec.get(key))
+    value = record.provenance.get(key, record.spec.get(key, _DEFAULTS.get(key)))
     return "" if value is None else str(value)
 
 

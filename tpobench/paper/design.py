@@ -10,7 +10,7 @@ from typing import Any
 from tpobench.identity import canonical
 from tpobench.paper.claim import RELATIVE, Pick
 from tpobench.paper.items import Item, Part
-from tpobench.planning.plan import Plan, RunSpec, Skipped, plan_runs
+from tpobench.planning.plan import PLAIN_KERNEL, Plan, RunSpec, Skipped, plan_runs
 from tpobench.suites.load import Suite, Value
 from tpobench.suites.model import HYPER
 
@@ -53,15 +53,21 @@ def next_value(values: Sequence[Value], value: Value) -> Value | None:
     return larger[0] if larger else None
 
 
-def plan_part(suite: Suite, part: Part, seeds: Sequence[int] | None, device: str = "cpu") -> Plan:
+def plan_part(
+    suite: Suite, part: Part, seeds: Sequence[int] | None, device: str = "cpu", kernel: str = PLAIN_KERNEL
+) -> Plan:
     """The runs of a part, as far as the suite has its rules at this scale."""
     rules = [rule for rule in part.rules or suite.algorithms if rule in suite.algorithms]
     grid = {axis: picked(values, part.cells.get(axis.removeprefix(HYPER)), axis) for axis, values in suite.grid.items()}
-    return plan_runs(dataclasses.replace(suite, grid=grid), rules, seeds, device)
+    return plan_runs(dataclasses.replace(suite, grid=grid), rules, seeds, device, kernel=kernel)
 
 
 def plan_items(
-    items: Iterable[Item], suites: Mapping[str, Suite], seeds: Sequence[int] | None, device: str = "cpu"
+    items: Iterable[Item],
+    suites: Mapping[str, Suite],
+    seeds: Sequence[int] | None,
+    device: str = "cpu",
+    kernel: str = PLAIN_KERNEL,
 ) -> dict[str, Plan]:
     """One plan per suite with the runs of all items, in the order of the first item that needs it.
 
@@ -70,7 +76,7 @@ def plan_items(
     specs: dict[str, dict[str, RunSpec]] = {}
     skipped: dict[str, dict[str, Skipped]] = {}
     for part in (p for item in items for p in item.parts if p.suite in suites):
-        plan = plan_part(suites[part.suite], part, seeds, device)
+        plan = plan_part(suites[part.suite], part, seeds, device, kernel)
         specs.setdefault(part.suite, {}).update({s.run_id: s for s in plan.specs})
         skipped.setdefault(part.suite, {}).update({s.spec.run_id: s for s in plan.skipped})
     return {

@@ -16,7 +16,7 @@ from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.scores.sides import ANY, Entry, Key, set_side
 from tpobench.scores.unverified import Unverified, unverified
 
-MACHINE = ("seed_batch", "threads", "device", "schema")  # of a spec: where it was trained, not what
+MACHINE = ("seed_batch", "threads", "device", "kernel", "schema")  # of a spec: where it was trained, not what
 
 
 class NotRun(Exception):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
 ANY_MATCHING = "any"
 PACKAGED = "1"  # the version of every rule of the catalogue
+PLAIN_KERNEL, NATIVE_KERNEL = "plain", "native"
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
 STACK_SHARE = 0.6  # of a device's memory for the seeds of one job; the rest is for kernels and fragmentation
@@ -50,6 +51,7 @@ class RunSpec:
     dtype: str
     schema: int = SCHEMA
     task_version: str = field(default="", metadata=NEUTRAL)  # the hash of its file for a plugin's kind of task
+    kernel: str = field(default=PLAIN_KERNEL, metadata=NEUTRAL)  # of the transformer: plain | native
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""
@@ -170,10 +172,12 @@ def plan_runs(
     device: str = "cpu",
     *,
     levels: Collection[int] | None = None,
+    kernel: str = PLAIN_KERNEL,
 ) -> Plan:
     """Every (cell, algorithm, seed) of a suite, seed-major, so that a plan cut short is still balanced.
 
     levels: of a suite that searches, all by default; `Plan.at` makes the plan of others.
+    kernel: what trains the cells that can have it, `native` or `plain`; see `tpobench.kernels`.
 
     Raises:
         UsageError: unknown rule, hyperparameter or device, no such device here, or a metric that is not recorded.
@@ -194,7 +198,7 @@ def plan_runs(
     skipped: dict[str, Skipped] = {}
     for cell, rule in itertools.product(part.cells if wanted else (), rules):
         reason = cell.task.why_not(rule)
-        spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory)
+        spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory, kernel)
         if reason:
             skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
         else:
@@ -205,14 +209,19 @@ def plan_runs(
         for spec in resolved:
             run = dataclasses.replace(spec, seed=seed)
             specs.setdefault(run.run_id, run)
-    at = functools.partial(_at_levels, suite, algorithms, seeds, device)
+    at = functools.partial(_at_levels, suite, algorithms, seeds, device, kernel)
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
 
 
 def _at_levels(
-    suite: Suite, algorithms: Sequence[str] | None, seeds: Sequence[int] | None, device: str, levels: Collection[int]
+    suite: Suite,
+    algorithms: Sequence[str] | None,
+    seeds: Sequence[int] | None,
+    device: str,
+    kernel: str,
+    levels: Collection[int],
 ) -> Plan:
-    return plan_runs(suite, algorithms, seeds, device, levels=levels)
+    return plan_runs(suite, algorithms, seeds, device, levels=levels, kernel=kernel)
 
 
 def _require_recorded(metric: str, spec: RunSpec) -> None:
@@ -257,7 +266,13 @@ def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
 
 
 def resolve(
-    suite: Suite, cell: Cell, rule: Algorithm, seed: int, device: str = "cpu", memory_bytes: int | None = None
+    suite: Suite,
+    cell: Cell,
+    rule: Algorithm,
+    seed: int,
+    device: str = "cpu",
+    memory_bytes: int | None = None,
+    kernel: str = PLAIN_KERNEL,
 ) -> RunSpec:
     """The run of one rule and one seed in one cell, every default written out but those of neutral settings.
 
@@ -288,6 +303,7 @@ def resolve(
         device=device,
         dtype=cell.training.dtype,
         task_version=task_version_of(settings.kind),
+        kernel=PLAIN_KERNEL if why_not_native(cell, device) else kernel,
     )
 
 
@@ -299,6 +315,15 @@ def _served(cell: Cell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
         return cell.task, 1.0, ANY_MATCHING
     budget = task.budget(cell.training.matching) if rule.compares == "nothing" else None
     return (task, 1.0, ANY_MATCHING) if budget is None else (*budget, cell.training.matching)
+
+
+def why_not_native(cell: Cell, device: str) -> str:
+    """Why the native kernel cannot train a cell on a kind of device; empty where it can."""
+    if device != "cpu":
+        return f"the native kernel runs on CPUs, not on {device}"
+    if cell.training.dtype != "float32":
+        return f"the native kernel computes in float32, and training.dtype is {cell.training.dtype}"
+    return cell.task.why_not_native
 
 
 def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:

@@ -9,6 +9,7 @@ exactly, duplicates included, since candidates gather theirs by index.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,22 @@ from torch import Tensor
 Ints = npt.NDArray[np.int64]
 ROW_OVERHEAD = 400
 """Cost of one more bucket, in tokens: a forward and backward pass has a fixed cost per operation."""
+
+
+class Packing(Protocol):
+    """The inputs of a batch as a policy takes them, and where each candidate's log-probs stand in its table."""
+
+    @property
+    def index(self) -> Tensor:
+        """(S, B * K * T) into the (S, nodes * V) table."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(S, B, K, T)."""
+
+    @property
+    def tokens(self) -> int:
+        """Positions that a forward pass computes."""
 
 
 @dataclass(frozen=True)

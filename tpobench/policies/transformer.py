@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor
 from tpobench.policies.initial import truncated_lecun
 from tpobench.policies.noise import Noise
 from tpobench.policies.optimizers import Block, muon_scale
-from tpobench.policies.prefix_tree import PackedRows, PackedTree, distinct_prompts
+from tpobench.policies.prefix_tree import Ints, PackedRows, Packing, build_paths, distinct_prompts, pack
 
 LAYERS, HEADS, MODEL, HIDDEN = 2, 2, 64, 256
 HEAD = MODEL // HEADS
@@ -103,7 +104,16 @@ class TransformerPolicy:
         parts = [_initial(p, noise) for p in layout(vocabulary, length)]
         return cls(torch.cat(parts, dim=1).contiguous(), vocabulary, length)
 
-    def log_prob_table(self, tree: PackedTree) -> Tensor:
+    def paths(self, prompts: Tensor, tokens: Tensor) -> Any:
+        """What a batch of prompts (S, B, H) and tokens (S, B, K, T) is packed from."""
+        return build_paths(prompts.cpu().numpy(), tokens.cpu().numpy(), self.vocabulary)
+
+    def pack(self, paths: Any, *, keep: Ints | None = None, reach: Ints | None = None) -> Packing:
+        """The inputs of all contexts, or of `keep` (b,) as far as `reach` (b,); see `prefix_tree.pack`."""
+        dtype, device = self.theta.dtype, str(self.theta.device)
+        return pack(paths, self.vocabulary, keep=keep, reach=reach, dtype=dtype, device=device)
+
+    def log_prob_table(self, tree: Any) -> Tensor:
         """log pi of every token after every predicting node, buckets concatenated: (S, nodes * V)."""
         tables = [self._forward(rows).flatten(1) for rows in tree.buckets]
         return tables[0] if len(tables) == 1 else torch.cat(tables, dim=1)

@@ -9,7 +9,9 @@ from typing import Any
 from tpobench.identity import canonical
 from tpobench.records.store import RunRecord
 
-ORIGIN = ("torch", "cpu", "threads", "device", "seed_scheme", "numpy", "python", "platform", "tpobench", "git")
+ORIGIN = (
+    "torch", "cpu", "threads", "device", "kernel", "seed_scheme", "numpy", "python", "platform", "tpobench", "git",
+)  # fmt: skip
 BITS = ("torch", "cpu", "threads")  # what is known to change the last bits of a sum
 
 

@@ -166,7 +166,7 @@ SPEC = Table(
     },
     may={
         "algorithm_version": text, "hyper": Table(others=scalar), "seed_batch": whole(1, 10**5), "threads": whole(1),
-        "device": text, "dtype": text, "schema": whole(1), "task_version": text,
+        "device": text, "dtype": text, "schema": whole(1), "task_version": text, "kernel": text,
     },
 )  # fmt: skip
 SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": listed(number), "worst": number}
@@ -175,7 +175,7 @@ REPORTED: dict[str, Check | Table] = {
 }  # fmt: skip
 ORIGIN = dict.fromkeys(
     ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "seed_scheme",
-     "started_utc"), optional(scalar),
+     "kernel", "started_utc"), optional(scalar),
 )  # fmt: skip
 RECORD = Table(
     needs={

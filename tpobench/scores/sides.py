@@ -194,7 +194,7 @@ def _settings(entry: Entry) -> dict[str, set[str]]:
             for name, value in spec.get(part, {}).items():
                 where = f"{part}.{spec['algorithm']}.{name}" if part == "hyper" else f"{part}.{name}"
                 found.setdefault(where, set()).add(canonical(value))
-        for name in ("algorithm_version", "task_version", "device", "dtype"):
+        for name in ("algorithm_version", "task_version", "device", "dtype", "kernel"):
             if name in spec:
                 found.setdefault(name, set()).add(str(spec[name]))
     return found

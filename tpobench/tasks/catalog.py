@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
+NATIVE_TOKENS = 254  # a byte less the mark of an end; with the longest prompts, 24 MB of tables
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,13 @@ class SequenceSettings(GroupSettings):
     def interactions_per_step(self) -> int:
         """K rollouts of each prompt."""
         return self.prompts * self.candidates
+
+    @property
+    def why_not_native(self) -> str:
+        """The kernel sorts tokens as bytes, and tabulates them by position."""
+        if self.vocabulary > NATIVE_TOKENS:
+            return f"the native kernel takes a vocabulary of at most {NATIVE_TOKENS} tokens"
+        return ""
 
     @property
     def scored_rollouts(self) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.policies.native.transformer import NativeTransformer
 from tpobench.policies.noise import Noise
-from tpobench.policies.prefix_tree import PackedTree, Paths, build_paths, pack
+from tpobench.policies.prefix_tree import Packing
 from tpobench.policies.transformer import TransformerPolicy
 from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
@@ -18,14 +20,15 @@ from tpobench.tasks.task import Rollout, Step
 
 PROBES = 256
 """Prompts over which the initial success probability is averaged."""
+POLICIES: dict[str, type[TransformerPolicy]] = {"plain": TransformerPolicy, "native": NativeTransformer}
 
 
 @dataclass
 class Inputs:
     """The rollout's prefix tree, and its packings for the sets of contexts that epochs have asked for."""
 
-    paths: Paths
-    trees: dict[bytes | None, PackedTree] = field(default_factory=dict)
+    paths: Any  # of the policy
+    trees: dict[bytes | None, Packing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,18 @@ class SequenceTask:
 
     settings: SequenceSettings
     noise: Noise
+    kernel: str = "plain"
 
     def make_policy(self) -> TransformerPolicy:
         """The untrained transformer of every seed."""
-        return TransformerPolicy.initial(self.noise, self.settings.vocabulary, self.settings.length)
+        return POLICIES[self.kernel].initial(self.noise, self.settings.vocabulary, self.settings.length)
 
     def facts(self, policy: TransformerPolicy) -> Mapping[str, Tensor]:
         """initial_success = E_x pi(y | x) over probe prompts: chance that an untrained rollout is fully rewarded."""
         s = self.settings
         prompts = self.noise.integers("probe", 0, s.vocabulary, (PROBES, s.length))
         answer = target_tokens(prompts, s.target, s.vocabulary).unsqueeze(2)
-        inputs = Inputs(build_paths(prompts.cpu().numpy(), answer.cpu().numpy(), s.vocabulary))
+        inputs = Inputs(policy.paths(prompts, answer))
         with torch.no_grad():
             return {"initial_success": self._logp(policy, inputs, None).sum(-1).exp().mean((1, 2))}
 
@@ -54,8 +58,8 @@ class SequenceTask:
         B, K, T = s.prompts, s.candidates, s.length
         prompts = self.noise.integers("prompt", step, s.vocabulary, (B, T))
         tokens, logp = policy.sample(prompts, self.noise.uniform("action", step, (B, K, T)))
-        paths = build_paths(prompts.cpu().numpy(), tokens.cpu().numpy(), s.vocabulary)
-        return Rollout(self.score(prompts, tokens, logp), Inputs(paths), interactions=B * K)
+        inputs = Inputs(policy.paths(prompts, tokens))
+        return Rollout(self.score(prompts, tokens, logp), inputs, interactions=B * K)
 
     def score(self, prompts: Tensor, tokens: Tensor, logp: Tensor) -> CandidateGroups:
         """Candidate groups of given answers; the baseline is the batch mean, per position where rewards are."""
@@ -85,8 +89,7 @@ class SequenceTask:
         key = None if keep is None else keep.tobytes()
         tree = inputs.trees.get(key)
         if tree is None:
-            dtype, device = policy.theta.dtype, str(policy.theta.device)
-            tree = pack(inputs.paths, self.settings.vocabulary, keep=keep, dtype=dtype, device=device)
+            tree = policy.pack(inputs.paths, keep=keep)
             inputs.trees[key] = tree
         return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
 

@@ -99,6 +99,11 @@ class TaskSettings(ABC):
         """Memory that one more seed in a stack takes, as an upper bound."""
 
     @property
+    def why_not_native(self) -> str:
+        """Why the native kernel cannot train it; empty where it can."""
+        return f"there is no native kernel for task '{self.kind}'"
+
+    @property
     def scored_rollouts(self) -> int | None:
         """N_eval, the rollouts whose mean the first metric is, so 1 / N_eval resolves it; None where it is exact."""
         return None

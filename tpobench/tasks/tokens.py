@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
-from tpobench.policies.prefix_tree import Ints, PackedTree, Paths, build_paths, pack
+from tpobench.policies.prefix_tree import Ints, Packing
 from tpobench.policies.transformer import TransformerPolicy, inverse_cdf
 from tpobench.tasks.catalog import TokensSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
@@ -22,9 +23,9 @@ from tpobench.tasks.task import Rollout
 class TokenInputs:
     """The rollouts' prefix tree, the K tokens of every state, and where their log-probs stand for sets of contexts."""
 
-    paths: Paths  # of one rollout per prompt
+    paths: Any  # of the policy, of one rollout per prompt
     tokens: Tensor  # (S, B * T, K)
-    places: dict[bytes | None, tuple[PackedTree, Tensor]] = field(default_factory=dict)  # index (S, b * K)
+    places: dict[bytes | None, tuple[Packing, Tensor]] = field(default_factory=dict)  # index (S, b * K)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class TokensTask(SequenceTask):
         tokens, log_pi = policy.walk(prompts, self.noise.uniform("action", step, (B, 1, T)))
         beside = self.noise.uniform("token", step, (B, K - 1, T))
         tokens = torch.cat([tokens, inverse_cdf(log_pi.expand(-1, -1, K - 1, -1, -1), beside)], dim=2)  # (S, B, K, T)
-        paths = build_paths(prompts.cpu().numpy(), tokens[:, :, :1].cpu().numpy(), s.vocabulary)
+        paths = policy.paths(prompts, tokens[:, :, :1])
         logp = log_pi.squeeze(2).gather(-1, tokens.mT)  # (S, B, T, K)
         inputs = TokenInputs(paths, by_state(tokens))
         return Rollout(self.score(prompts, tokens, by_state(logp.mT).unsqueeze(-1)), inputs, interactions=B)
@@ -82,18 +83,18 @@ class TokensTask(SequenceTask):
         tree, index = inputs.places[key]
         return policy.log_prob_table(tree).gather(1, index).view(len(index), -1, self.settings.candidates, 1)
 
-    def _places(self, policy: TransformerPolicy, inputs: TokenInputs, rows: Ints | None) -> tuple[PackedTree, Tensor]:
+    def _places(self, policy: TransformerPolicy, inputs: TokenInputs, rows: Ints | None) -> tuple[Packing, Tensor]:
         """The packed rollouts as far as the contexts `rows` (b,) need them, and each candidate's place (S, b * K)."""
         T, V = self.settings.length, self.settings.vocabulary
         device = policy.theta.device
         if rows is None:
-            tree = pack(inputs.paths, V, dtype=policy.theta.dtype, device=str(device))
+            tree = policy.pack(inputs.paths)
             state, tokens = tree.index.view(len(tree.index), -1) // V, inputs.tokens
         else:
             keep, of = np.unique(rows // T, return_inverse=True)
             reach = np.zeros(len(keep), dtype=np.int64)
             np.maximum.at(reach, of, rows % T)
-            tree = pack(inputs.paths, V, keep=keep, reach=reach, dtype=policy.theta.dtype, device=str(device))
+            tree = policy.pack(inputs.paths, keep=keep, reach=reach)
             at, chosen = (torch.from_numpy(x).to(device) for x in (of * T + rows % T, rows))
             state = tree.index.index_select(1, at) // V
             tokens = inputs.tokens.index_select(1, chosen)

@@ -41,7 +41,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     """
     spec = job.specs[0]
     stack = job.stack(0)
-    task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
+    task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
     policy = task.make_policy()
     theta = policy.theta
@@ -71,7 +71,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
         if job.left and job.stack(step) != stack:
             places = [stack.index(seed) for seed in job.stack(step)]
             stack = job.stack(step)
-            task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device)
+            task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
             with torch.no_grad():
                 theta.copy_(theta[places])
             optimizer.take(places)
@@ -191,11 +191,14 @@ def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snaps
     return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
 
 
-def make_task(suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str) -> Any:
+def make_task(
+    suite: str, task: Mapping[str, Any], seeds: tuple[int, ...], *, dtype: str, device: str, kernel: str = "plain"
+) -> Any:
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
     cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
-    return task_settings(task).make(noise)
+    made = task_settings(task).make(noise)
+    return made if kernel == "plain" else dataclasses.replace(made, kernel=kernel)
 
 
 def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
