@@ -16,7 +16,7 @@ from tpobench.policies.native.forest import Sequences, grow, pack
 from tpobench.policies.native.kernel import Kernel, defines
 from tpobench.policies.native.transformer import NativeTransformer, require_same
 from tpobench.policies.noise import Noise
-from tpobench.policies.transformer import TransformerPolicy
+from tpobench.policies.transformer import MODEL, TransformerPolicy
 
 SHAPES = [  # S, V, H, K, B: one tile and several, one token and many, stacked seeds
     (1, 2, 10, 8, 40),
@@ -170,12 +170,12 @@ def test_a_graph_is_taken_once_and_with_the_parameters_it_was_made_with():
         torch.autograd.grad(logp.sum(), native.parameters)
 
 
-@pytest.mark.parametrize("name", ["token", "qkv0", "norm_scale1", "up1", "head"])
+@pytest.mark.parametrize("name", ["token", "qkv0", "qkv1", "norm_scale1", "up1", "head"])
 def test_nan_is_not_lost(name):
-    """A parameter that is not a number gives log-probs that are none, of its own seed only."""
+    """Parameters that are not numbers (of queries: those alone) give log-probs that are none, of their own seed only."""
     *_, native = policies(2, 2, 4)
     with torch.no_grad():
-        native.at[name][1] = torch.nan
+        native.at[name][1][..., :MODEL] = torch.nan
     logp = log_probs(native, *batch(2, 2, 4, 2, 5)).detach()
     assert logp[1].isnan().all()
     assert logp[0].isfinite().all()
