@@ -172,7 +172,7 @@ def test_a_graph_is_taken_once_and_with_the_parameters_it_was_made_with():
 
 @pytest.mark.parametrize("name", ["token", "qkv0", "qkv1", "norm_scale1", "up1", "head"])
 def test_nan_is_not_lost(name):
-    """Parameters that are not numbers (of queries: those alone) give log-probs that are none, of their own seed only."""
+    """Parameters that are not numbers (queries alone, of qkv) give log-probs that are none, of their own seed only."""
     *_, native = policies(2, 2, 4)
     with torch.no_grad():
         native.at[name][1][..., :MODEL] = torch.nan

@@ -57,7 +57,7 @@ INLINE vec exp_(vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.f;
-  return pick(x == x, (vec)((ivec)p + (((ivec)t) << 23)), x);
+  return (vec)((ivec)p + (((ivec)t) << 23));
 }
 
 /* ---- products of matrices */
