@@ -14,9 +14,11 @@ from tpobench.policies.native import build
 from tpobench.policies.native.build import FLAGS, NoKernel, load
 from tpobench.policies.native.forest import Sequences, grow, pack
 from tpobench.policies.native.kernel import Kernel, defines
-from tpobench.policies.native.transformer import NativeTransformer, require_same
+from tpobench.policies.native.optimizers import NativeAdam, NativeMuon
+from tpobench.policies.native.transformer import NativeTransformer, native_kernel, require_same
 from tpobench.policies.noise import Noise
-from tpobench.policies.transformer import MODEL, TransformerPolicy
+from tpobench.policies.optimizers import Adam, Muon
+from tpobench.policies.transformer import MODEL, TransformerPolicy, muon_blocks
 
 SHAPES = [  # S, V, H, K, B: one tile and several, one token and many, stacked seeds
     (1, 2, 10, 8, 40),
@@ -187,6 +189,54 @@ def test_equal_calls_give_equal_bytes():
     sizes = [batch(1, 2, 6, 4, B) for B in (30, 5, 30)]
     first, _, again = (gradients(native, log_probs(native, *each), torch.ones(())) for each in sizes)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def moved(make, theta, gradients):
+    """What an optimiser makes of parameters; its seeds change places on the way."""
+    theta, optimizer = theta.clone(), None
+    for i, gradient in enumerate(gradients):
+        optimizer = optimizer or make(theta)
+        if i == 2:
+            theta, gradients = theta[[1, 0]], [g[[1, 0]] for g in gradients]
+            optimizer.take([1, 0])
+        optimizer.step(theta, gradient.to(theta.dtype))
+    return theta
+
+
+@pytest.mark.parametrize("name", ["adam", "nesterov", "muon"])
+@pytest.mark.parametrize(("V", "H"), [(2, 10), (16, 3), (70, 40)])
+def test_optimisers_are_no_less_exact_than_the_plain_ones(name, V, H):
+    """After four steps the distance moved errs at most 3 times as much as plain float32's, by seed and by part."""
+    kernel, blocks = native_kernel(), muon_blocks(V, H)
+    noise = Noise("native", "", (0, 1), dtype=torch.float64)
+    theta = TransformerPolicy.initial(noise, V, H).theta
+    gradients = [noise.normal("gradient", step, (theta.shape[1],)) for step in range(4)]
+    nesterov = name == "nesterov"
+    plain = (lambda x: Muon(0.1, blocks, x)) if name == "muon" else (lambda _: Adam(0.1, nesterov=nesterov))
+    native = (
+        (lambda x: NativeMuon(kernel, 0.1, blocks, x))
+        if name == "muon"
+        else (lambda _: NativeAdam(kernel, 0.1, nesterov=nesterov))
+    )
+    exact = moved(plain, theta, gradients)
+    both = [moved(make, theta.float(), gradients) for make in (plain, native)]
+    edge = sum(block.size for block in blocks)
+    for part in (slice(0, edge), slice(edge, None)):
+        start = theta[[1, 0], part]
+        goal = exact[:, part] - start
+        apart = [float((x[:, part].double() - start.float().double() - goal).norm() / goal.norm()) for x in both]
+        assert apart[1] <= 3 * max(apart[0], ROUNDING)
+
+
+def test_a_zero_gradient_moves_nothing_and_nan_is_not_lost_by_muon():
+    """Of a matrix without gradient nothing can be orthogonal; one that is not a number takes its matrix along."""
+    blocks, theta = muon_blocks(2, 3), torch.ones(2, sum(block.size for block in muon_blocks(2, 3)) + 5)
+    gradient = torch.zeros_like(theta)
+    gradient[1, 7] = torch.nan
+    NativeMuon(native_kernel(), 0.1, blocks, theta).step(theta, gradient)
+    assert (theta[0] == 1).all()
+    assert theta[1, : 64 * 256].isnan().all()
+    assert (theta[1, 64 * 256 :] == 1).all()
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

@@ -63,7 +63,8 @@ class Adam:
         t, b1, b2 = self.count, self.b1, self.b2
         self.mean.lerp_(gradient, 1 - b1)
         self.square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        direction = torch.add(self.mean * (b1 / (1 - b1 ** (t + 1))), gradient, alpha=(1 - b1) / (1 - b1**t))
+        own, fresh = nesterov_factors(b1, t)
+        direction = torch.add(self.mean * own, gradient, alpha=fresh)
         scale = (self.square / (1 - b2**t)).sqrt_().add_(1e-8)
         theta.addcdiv_(direction, scale, value=-self.learning_rate)
 
@@ -136,7 +137,8 @@ class Muon:
         t, beta, S = self.count, self.beta, theta.shape[0]
         g = gradient[:, : self.matrices]
         self.momentum.lerp_(g, 1 - beta)
-        m_hat = torch.add(self.momentum * (beta / (1 - beta ** (t + 1))), g, alpha=(1 - beta) / (1 - beta**t))
+        own, fresh = nesterov_factors(beta, t)
+        m_hat = torch.add(self.momentum * own, g, alpha=fresh)
         first = self.blocks[0]
         large = orthogonalize(m_hat[:, : first.size].view(S, first.count, first.rows, first.columns))
         theta[:, : first.size].sub_((large * (self.learning_rate * self._large_scale)).view(S, -1))
@@ -164,6 +166,11 @@ def orthogonalize(x: Tensor) -> Tensor:
         B = torch.baddbmm(A, A, A, beta=b, alpha=c)
         X = torch.baddbmm(X, B, X, beta=a)
     return (X.mT if transposed else X).reshape(shape)
+
+
+def nesterov_factors(beta: float, t: int) -> tuple[float, float]:
+    """What m_t and g are multiplied with in m_hat: beta / (1 - beta^(t+1)) and (1 - beta) / (1 - beta^t)."""
+    return beta / (1 - beta ** (t + 1)), (1 - beta) / (1 - beta**t)
 
 
 def muon_scale(fan_in: int, fan_out: int) -> float:

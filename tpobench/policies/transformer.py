@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tpobench.policies.initial import truncated_lecun
 from tpobench.policies.noise import Noise
-from tpobench.policies.optimizers import Block, muon_scale
+from tpobench.policies.optimizers import Block, Muon, muon_scale
 from tpobench.policies.prefix_tree import Ints, PackedRows, Packing, build_paths, distinct_prompts, pack
 
 LAYERS, HEADS, MODEL, HIDDEN = 2, 2, 64, 256
@@ -97,6 +97,10 @@ class TransformerPolicy:
     def muon_blocks(self) -> tuple[Block, ...]:
         """The leading matrices of theta, which Muon updates."""
         return muon_blocks(self.vocabulary, self.length)
+
+    def muon(self, learning_rate: float) -> Muon:
+        """The optimiser that knows which parameters are matrices."""
+        return Muon(learning_rate, self.muon_blocks, self.theta)
 
     @classmethod
     def initial(cls, noise: Noise, vocabulary: int, length: int) -> TransformerPolicy:

@@ -14,7 +14,7 @@ from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
-from tpobench.policies.optimizers import Adam, Muon, NormalizedStep, Optimizer
+from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, PARTS
 from tpobench.tasks.task import Policy, Step, Task
@@ -207,4 +207,5 @@ def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
         return NormalizedStep(learning_rate)
     if name == "adam":
         return Adam(learning_rate)
-    return Muon(learning_rate, policy.muon_blocks, policy.theta)
+    muon: Optimizer = policy.muon(learning_rate)
+    return muon

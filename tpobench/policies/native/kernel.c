@@ -477,3 +477,57 @@ void backward(const float *theta, const int64_t *offset, int64_t N, int64_t V, i
       add_to(g.position + cell % T * MODEL + j, d);
     }
 }
+
+/* ---- optimisers */
+
+/* m += c1 (g - m), v += c2 (g^2 - v), theta -= rate (own m + fresh g) / (sqrt(v / seen) + 1e-8), n numbers; c1 and c2
+ * are 1 - b1 and 1 - b2, which float32 cannot take from each other without loss */
+void adam(float *restrict theta, const float *restrict g, float *restrict m, float *restrict v, int64_t n, float c1,
+          float c2, float own, float fresh, float seen, float rate) {
+  for (int64_t i = 0; i < n; i++) {
+    m[i] += c1 * (g[i] - m[i]);
+    v[i] += c2 * (g[i] * g[i] - v[i]);
+    theta[i] -= rate * (own * m[i] + fresh * g[i]) / (sqrtf(v[i] / seen) + 1e-8f);
+  }
+}
+
+enum { SHORT = 64, LONG = 256, STEPS = 5 };
+static const float NEWTON_SCHULZ[3] = {3.4445f, -4.7750f, 2.0315f};
+
+/* Five steps Y <- Y (a I + b A + c A^2), A = Y^T Y, of Y (rows, columns <= SHORT), by rows of SHORT; where Y is then. */
+static float *orthogonalize(int64_t rows, int64_t columns, float *y, float *next, float *A, float *B) {
+  for (int step = 0; step < STEPS; step++) {
+    product(columns, SHORT, rows, y, 1, SHORT, y, SHORT, A, SHORT, 0, 0);
+    product(columns, SHORT, columns, A, SHORT, 1, A, SHORT, B, SHORT, 0, 0);
+    for (int64_t i = 0; i < columns * SHORT; i++) B[i] = NEWTON_SCHULZ[1] * A[i] + NEWTON_SCHULZ[2] * B[i];
+    for (int64_t i = 0; i < columns; i++) B[i * SHORT + i] += NEWTON_SCHULZ[0];
+    product(rows, SHORT, columns, y, SHORT, 1, B, SHORT, next, SHORT, 0, 0);
+    float *last = y;
+    y = next, next = last;
+  }
+  return y;
+}
+/* m += c (g - m) and theta -= rate scale orthogonal(own m + fresh g), for `count` matrices that lie one after
+ * the other: rows, columns of each in `shape`, one side at most SHORT and the other at most LONG */
+void muon(float *theta, const float *g, float *m, int64_t count, const int64_t *shape, const float *scale, float c,
+          float own, float fresh, float rate) {
+  float first[LONG * SHORT], second[LONG * SHORT], A[SHORT * SHORT], B[SHORT * SHORT];
+  for (int64_t each = 0; each < count; each++) {
+    int64_t rows = shape[2 * each], columns = shape[2 * each + 1], n = rows * columns;
+    int64_t tall = rows > columns ? rows : columns, wide = rows + columns - tall, padded = tall * SHORT;
+    int64_t down = rows > columns ? SHORT : 1, across = rows > columns ? 1 : SHORT; /* the long side goes down */
+    memset(first, 0, padded * 4);
+    vec squares = {0};
+    for (int64_t i = 0; i < n; i++) m[i] += c * (g[i] - m[i]);
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < columns; j++)
+        first[i * down + j * across] = own * m[i * columns + j] + fresh * g[i * columns + j];
+    for (int64_t i = 0; i < padded; i += W) squares += ld(first + i) * ld(first + i);
+    float inverse = 1 / (sqrtf(total(squares)) + 1e-8f);
+    for (int64_t i = 0; i < padded; i += W) st(first + i, ld(first + i) * inverse);
+    const float *y = orthogonalize(tall, wide, first, second, A, B);
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < columns; j++) theta[i * columns + j] -= rate * scale[each] * y[i * down + j * across];
+    theta += n, g += n, m += n;
+  }
+}

@@ -24,7 +24,7 @@ def defines() -> tuple[str, ...]:
 
 
 class Kernel:
-    """Forward and backward pass of the decoder over a forest."""
+    """The functions of a library: the decoder over a forest, and the optimisers."""
 
     def __init__(self, library: Library) -> None:
         self.origin = library.origin
@@ -35,7 +35,11 @@ class Kernel:
             *[_POINTER] * 2, *[_COUNT] * 3, _POINTER, *[_COUNT] * 3, *[_POINTER] * 2, ctypes.c_int,
         ]  # fmt: skip
         self.backward.argtypes = [*[_POINTER] * 2, *[_COUNT] * 3, _POINTER, _COUNT, *[_POINTER] * 3]
-        self.forward.restype = self.backward.restype = None
+        self.adam, self.muon = library.functions.adam, library.functions.muon
+        self.adam.argtypes = [*[_POINTER] * 4, _COUNT, *[ctypes.c_float] * 6]
+        self.muon.argtypes = [*[_POINTER] * 3, _COUNT, *[_POINTER] * 2, *[ctypes.c_float] * 4]
+        for function in (self.forward, self.backward, self.adam, self.muon):
+            function.restype = None
 
     @classmethod
     def compiled(cls, compiler: str | None = None, flags: tuple[str, ...] = FLAGS) -> Kernel:

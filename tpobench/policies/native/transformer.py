@@ -14,6 +14,7 @@ from torch import Tensor
 from tpobench.policies.native.build import NoKernel
 from tpobench.policies.native.forest import Forest, PackedForest, Sequences, grow, pack
 from tpobench.policies.native.kernel import Decoder, Kernel
+from tpobench.policies.native.optimizers import NativeMuon
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import Ints
 from tpobench.policies.transformer import TransformerPolicy, inverse_cdf
@@ -40,6 +41,10 @@ class NativeTransformer(TransformerPolicy):
             msg = "the native kernel takes contiguous float32 on a CPU"
             raise ValueError(msg)
         self._decoder = Decoder(self.kernel or native_kernel(), self.vocabulary, self.length)
+
+    def muon(self, learning_rate: float) -> NativeMuon:
+        """The optimiser behind the same kernel."""
+        return NativeMuon(self._decoder.kernel, learning_rate, self.muon_blocks, self.theta)
 
     def paths(self, prompts: Tensor, tokens: Tensor) -> Sequences:
         """Prompts (S, B, H) and tokens (S, B, K, T), to be packed."""
@@ -155,15 +160,20 @@ def require_same(kernel: Kernel) -> None:
     theta = theta + 0.05 * noise.normal("theta", 0, (theta.shape[1],))
     prompts, tokens = noise.integers("prompt", 0, V, (B, H)), noise.integers("token", 0, V, (B, K, H))
     weight = noise.normal("weight", 0, (B * K * H,))
-    results = []
-    for policy in (TransformerPolicy(theta, V, H), NativeTransformer(theta, V, H, kernel)):
+    results: list[tuple[Tensor, ...]] = []
+    for policy in (TransformerPolicy(theta.clone(), V, H), NativeTransformer(theta, V, H, kernel)):
         with torch.enable_grad():
             tree = policy.pack(policy.paths(prompts, tokens))
             logp = policy.log_prob_table(tree).gather(1, tree.index)
             gradient = torch.autograd.grad((logp * weight).sum(), policy.parameters)
         drawn = policy.walk(prompts, noise.uniform("action", 0, (B, K, H)))[1][..., 0, :]
-        results.append((logp.detach(), torch.cat([g.flatten() for g in gradient]), drawn))
-    for name, plain, native in zip(("log-probs", "gradients", "samples"), *results, strict=True):
+        flat = torch.cat([g.flatten(1) for g in gradient], dim=1)
+        with torch.no_grad():
+            optimizer, before = policy.muon(0.1), policy.theta.clone()
+            for _ in range(2):  # with one gradient for both: that of keys' biases is nothing but rounding
+                optimizer.step(policy.theta, results[0][1] if results else flat)
+        results.append((logp.detach(), flat, drawn, policy.theta - before))
+    for name, plain, native in zip(("log-probs", "gradients", "samples", "steps"), *results, strict=True):
         distance = float((native - plain).norm() / plain.norm())
         if not distance < TOLERANCE:
             msg = f"what {kernel.origin} makes of the kernel computes other {name}: {distance:.1e} from the plain path"
