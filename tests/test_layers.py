@@ -26,9 +26,9 @@ ROOMS = {
     "printable": "",
     "units": "",
     "stats": "",
-    "policies": "",
-    "algorithms": "",
     "data": "",
+    "policies": "data",
+    "algorithms": "",
     "tasks": "identity limits policies algorithms data",
     "suites": "identity limits printable tasks",
     "plugins": "children identity units algorithms tasks suites",
@@ -38,17 +38,17 @@ ROOMS = {
     "execution": "children identity limits printable units policies algorithms data tasks suites plugins records "
     "planning training",
     "scores": "identity stats data tasks records",
-    "lint": "identity stats tasks records scores",
+    "lint": "identity stats tasks records planning scores",
     "report": "identity limits printable stats tasks suites records scores",
     "audit": "stats records scores lint report",
     "comparison": "stats records execution scores",
     "check": "identity limits printable stats algorithms tasks suites plugins records planning execution report",
     "paper": "identity stats policies algorithms tasks suites records planning training execution scores report",
-    "cli": "limits printable units stats algorithms data tasks suites plugins records planning execution scores lint "
-    "report audit comparison check paper",
+    "cli": "limits printable units stats data policies algorithms tasks suites plugins records planning execution "
+    "scores lint report audit comparison check paper",
     "__main__": "cli",
 }
-# Only these write files or print: the command line, records, reports, runs, downloads, children (to their pipes), a compiler.
+# Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.
 WRITERS = (
     "cli",
     "records",

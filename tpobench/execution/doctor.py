@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tpobench import data
 from tpobench.children import child_command
 from tpobench.data import files as data
 from tpobench.execution.requirements import Requirement, installed, is_older, requirements

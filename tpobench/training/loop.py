@@ -197,7 +197,7 @@ def make_task(
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
     cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
-    made = task_settings(task).make(noise)
+    made: Any = task_settings(task).make(noise)
     return made if kernel == "plain" else dataclasses.replace(made, kernel=kernel)
 
 
