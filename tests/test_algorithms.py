@@ -165,7 +165,7 @@ def test_hyperparameters_reach_credit_and_fit() -> None:
     ("hyper", "message"),
     [
         ({"etaa": 1.0}, "unknown hyperparameter 'etaa' in rule 'tpo'; did you mean 'eta'? valid: anchor, eta"),
-        ({"eta": 0.0}, "rule 'tpo': hyperparameter 'eta' is 0.0; give a positive number (it is a temperature)"),
+        ({"eta": 0.0}, "rule 'tpo': hyperparameter 'eta' is 0.0; give a number of at least 0.001 and at most 1e+06"),
         ({"eta": True}, "rule 'tpo': hyperparameter 'eta' is True; give a finite number"),
         ({"eta": math.nan}, "rule 'tpo': hyperparameter 'eta' is nan; give a finite number"),
         ({"eta": "hot"}, "rule 'tpo': hyperparameter 'eta' is 'hot'; give a finite number"),

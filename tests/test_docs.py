@@ -28,6 +28,13 @@ def test_every_rule_is_in_the_readme(rule):
     assert f"`{rule}`" in README
 
 
+def test_the_tables_of_algorithms_are_the_catalogues():
+    """`python tests/make_algorithm_tables.py` writes them."""
+    from make_algorithm_tables import MARK, PAGE, tables
+
+    assert PAGE.read_text(encoding="utf-8").partition(MARK)[2] == tables()
+
+
 @pytest.mark.parametrize("suite", suite_names())
 def test_every_suite_is_in_the_readme(suite):
     """Named in code font."""

@@ -11,6 +11,7 @@ import pytest
 from paper_simulated import SHIPPED, everything, runs
 from simulated import REPORTING, record
 
+from tpobench.algorithms.families import NAMES
 from tpobench.errors import UsageError
 from tpobench.paper.figures import ITEMS, SAME, paper_captions, paper_pictures
 from tpobench.paper.figures import runs as paper_runs
@@ -20,7 +21,6 @@ from tpobench.records.results import Results
 from tpobench.report import Options
 from tpobench.report.figures import save
 from tpobench.report.figures.style import RC, ramp, style_of
-from tpobench.scores.cells import KNOWN_RULES
 
 
 @pytest.fixture(scope="module")
@@ -482,4 +482,4 @@ def test_an_ordered_quantity_goes_from_light_to_dark():
 
 def test_every_rule_of_the_figures_has_a_fixed_style():
     """None is left to its hash."""
-    assert {rule for rules, _ in SHIPPED.values() for rule in rules} <= set(KNOWN_RULES)
+    assert {rule for rules, _ in SHIPPED.values() for rule in rules} <= set(NAMES)

@@ -93,7 +93,7 @@ def test_an_axis_that_a_rule_does_not_have_is_refused():
     """Before the first run, with what the rule does have; and a value that the rule refuses is refused here too."""
     with pytest.raises(UsageError, match=r"hyper\.eta, which rule 'grpo' does not have \(it has clip, epsilon, kl"):
         plan_runs(suite(grid={"hyper.eta": [0.5, 1.0]}), ["tpo", "grpo"])
-    with pytest.raises(UsageError, match=r"rule 'tpo': hyperparameter 'eta' is -1\.0; give a positive number"):
+    with pytest.raises(UsageError, match=r"rule 'tpo': hyperparameter 'eta' is -1\.0; give a number of at least 0.001"):
         plan_runs(suite(grid={"hyper.eta": [1.0, -1.0]}), ["tpo"])
 
 

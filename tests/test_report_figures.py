@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from simulated import grid, record
 
+from tpobench.algorithms.families import NAMES
 from tpobench.records.results import Results
 from tpobench.report import Options
 from tpobench.report.figures import pictures_of, save
@@ -18,7 +19,7 @@ from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
 from tpobench.report.figures.style import RC
-from tpobench.scores.cells import KNOWN_RULES, read_cells
+from tpobench.scores.cells import read_cells
 
 
 def flat(algorithm, errors, **kwargs):
@@ -226,7 +227,7 @@ def test_single_panels_are_one_column_wide_and_texts_at_least_seven_points():
 
 def test_many_rules_still_fit():
     """Ten rules in one panel and in three: every text inside its figure, no label over a legend."""
-    found = grid(list(KNOWN_RULES[:10]), lengths=(4, 6, 8), seeds=2)
+    found = grid(list(NAMES[:10]), lengths=(4, 6, 8), seeds=2)
     drawn = {p.name.removeprefix("simulated-"): p.figure for p in pictures_of("simulated", cells_of(found))}
     assert [n for n in drawn if "improvement" in n] == [f"improvement-{i}" for i in (1, 2, 3)]
     for name in ("final", "improvement-1", "curves", "length"):

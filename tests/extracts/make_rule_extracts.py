@@ -23,9 +23,7 @@ FUNCTIONS = {
 }  # fmt: skip
 KEPT_OUTPUTS = {"loss", "q", "skill"}
 LARGEST = 200  # numbers in one array of a case
-RULES = (
-    "reinforce", "ppo", "grpo_paper", "grpo_no_kl", "dg", "tpo", "tpo_no_anchor", "group_pg",
-)  # fmt: skip
+INPUTS = ("logp", "old_logp", "ref_logp", "rollout_logp", "mask", "rewards", "rewards_multi", "greedy_reward")
 BETAS = ("ce", "pg", "dg", "grpo", "group_pg", "tpo")
 SEEDS = 3
 
@@ -62,16 +60,13 @@ def formulas(source: Path) -> None:
     vectors = json.loads((source / "algorithm_vectors.json").read_text())
     betas = json.loads((source / "beta_closed_forms.json").read_text())["population"]
     kept = {
-        "inputs": {
-            name: {k: v for k, v in case.items() if k in {"logp", "old_logp", "mask", "rewards"}}
-            for name, case in vectors["inputs"].items()
-        },
+        "inputs": {name: {k: v for k, v in case.items() if k in INPUTS} for name, case in vectors["inputs"].items()},
         "rules": {
-            rule: {
-                name: {k: case[k] for k in ("loss", "grad")} for name, case in vectors["rules"][rule]["vectors"].items()
-            }
-            for rule in RULES
+            rule: {name: {k: case[k] for k in ("loss", "grad")} for name, case in entry["vectors"].items()}
+            for rule, entry in vectors["rules"].items()
         },
+        "trust_region": vectors["trpo_mdpo_tabular"],
+        "task_weights": vectors["mt_grpo_iwu"],
         "beta": {rule: [[row["p"], row["closed"]] for row in betas[rule]] for rule in BETAS},
     }
     (HERE / "rule_formulas.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")

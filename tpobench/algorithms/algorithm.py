@@ -9,20 +9,23 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from tpobench.algorithms.groups import OPTIONAL, CandidateGroups
 from tpobench.errors import UsageError, unknown
+from tpobench.limits import Within
 
-Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K) or (S, B, K, T)
+Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K), (S, B, K, T), or (S, B, K, K) over pairs
 Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)
 Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
 Value = float | bool | str | None  # None: off
 Compares = Literal["nothing", "candidates", "draws"]
 Unit = Literal["sequence", "token"]
+CreditOver = Literal["candidates", "pairs"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
 NO_DEFAULT: Any = inspect.Parameter.empty
 ARGUMENTS = {"credit": ("groups",), "fit": ("logp", "groups", "credit"), "keep": ("groups",)}
@@ -44,18 +47,21 @@ class Algorithm:
     fit: Fit = field(hash=False)
     compares: Compares = "nothing"  # what a context must offer: one draw, scored candidates, or i.i.d. draws
     unit: Unit = "sequence"  # what a candidate is: a whole answer, or the next token in a state
+    credit_over: CreditOver = "candidates"  # what has a share of the credit: a candidate, or (i over j)
     keep: Keep | None = None  # contexts that count, (S, B)
     max_epochs: int | None = None
     needs: frozenset[str] = frozenset()  # optional fields of CandidateGroups
     zero_gradient_on_flat: ZeroGradient = "never"  # on a group of equal rewards and equal scores
     hyper: Mapping[str, Value] = field(default_factory=dict, hash=False)  # what differs from the functions' defaults
     paper: str = ""  # arXiv id and equation
+    default_of: str = ""  # the library that runs it where nothing is chosen
 
     def __post_init__(self) -> None:
         where = f"rule '{self.name}'"
         for name, choice, valid in (
             ("compares", self.compares, get_args(Compares)),
             ("unit", self.unit, get_args(Unit)),
+            ("credit_over", self.credit_over, get_args(CreditOver)),
             ("zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
         ):
             if choice not in valid:
@@ -82,7 +88,8 @@ class Algorithm:
         for name, value in self.hyper.items():
             if name not in credit and name not in fit:
                 raise unknown("hyperparameter", name, credit | fit, where)
-            _check_value(f"{where}: hyperparameter '{name}'", value, self.kinds[name], off=(credit | fit)[name] is None)
+            off = (credit | fit)[name] is None
+            _check_value(f"{where}: hyperparameter '{name}'", value, self.kinds[name], self.ranges.get(name), off=off)
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
@@ -94,12 +101,17 @@ class Algorithm:
         """What each hyperparameter is: of its default's type, or of its annotation's where that is None (off)."""
         return {k: _kind(f, k, v) for f in (self.credit, self.fit) for k, v in _keyword_only(f).items()}
 
+    @cached_property
+    def ranges(self) -> dict[str, Within]:
+        """The range of each hyperparameter that declares one."""
+        return {k: r for f in (self.credit, self.fit) for k in _keyword_only(f) if (r := _range(f, k))}
+
     def with_hyper(self, **overrides: Value) -> Algorithm:
         """The same rule with other hyperparameters."""
         return dataclasses.replace(self, hyper={**self.hyper, **overrides})
 
     def credit_for(self, groups: CandidateGroups) -> Tensor:
-        """Credit of every candidate, without gradient: (S, B, K), or (S, B, K, T) where it differs by token.
+        """Credit of every candidate, without gradient: (S, B, K), (S, B, K, T) by token, or (S, B, K, K) over pairs.
 
         Raises:
             UsageError: the groups lack what the rule needs, or the credit is of another shape.
@@ -110,7 +122,10 @@ class Algorithm:
                 raise UsageError(msg)
         with torch.no_grad():
             credit = self._credit(groups.with_only(self.needs))
-        _check_shape(f"rule '{self.name}': credit", credit, groups.old_logp.shape[:3], groups.old_logp.shape)
+        candidates, tokens = groups.old_logp.shape[:3], groups.old_logp.shape
+        pairs = torch.Size((*candidates, candidates[-1]))
+        shapes = (pairs,) if self.credit_over == "pairs" else (candidates, tokens)
+        _check_shape(f"rule '{self.name}': credit", credit, *shapes)
         return credit
 
     def loss(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
@@ -187,11 +202,23 @@ def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Any]:
 def _kind(function: Callable[..., Tensor], name: str, default: Value) -> type:
     if default is not None:
         return type(default)
+    inside = {part for each in _alternatives(function, name) for part in (each, *get_args(each))}
+    return next((kind for kind in (bool, str, float, int) if kind in inside), float)
+
+
+def _range(function: Callable[..., Tensor], name: str) -> Within | None:
+    """What stands at the parameter, `eta: Annotated[float, Within(0, 1)]`, also where None is an alternative."""
+    parts = (part for each in _alternatives(function, name) for part in getattr(each, "__metadata__", ()))
+    return next((part for part in parts if isinstance(part, Within)), None)
+
+
+def _alternatives(function: Callable[..., Tensor], name: str) -> tuple[Any, ...]:
+    """The annotation of a parameter, taken apart where it is a union."""
     try:
-        hint = get_type_hints(function).get(name)
+        hint = get_type_hints(function, include_extras=True).get(name)
     except Exception:  # noqa: BLE001 - a plug-in may annotate with names that only a type checker knows
-        return float
-    return next((kind for kind in (bool, str, float, int) if kind in (hint, *get_args(hint))), float)
+        return ()
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
 
 
 def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callable[..., Tensor]:
@@ -209,8 +236,8 @@ def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callab
     return call
 
 
-def _check_value(what: str, value: Value, kind: type, *, off: bool) -> None:
-    """A value is of its default's kind: true or false, text, or a finite number; temperatures eta are positive."""
+def _check_value(what: str, value: Value, kind: type, within: Within | None, *, off: bool) -> None:
+    """A value is of its default's kind: true or false, text, or a finite number of the parameter's range."""
     if value is None and off:
         return
     if kind in {bool, str}:
@@ -221,6 +248,6 @@ def _check_value(what: str, value: Value, kind: type, *, off: bool) -> None:
     if value is None or isinstance(value, bool | str) or not math.isfinite(value):
         msg = f"{what} is {value!r}; give a finite number"
         raise UsageError(msg)
-    if what.endswith("'eta'") and value <= 0:
-        msg = f"{what} is {value!r}; give a positive number (it is a temperature)"
+    if within is not None and not within.holds(value):
+        msg = f"{what} is {value!r}; give a number of {within}"
         raise UsageError(msg)

@@ -1,4 +1,6 @@
-"""Every named rule, one entry each, its paper beside it.  A user's own rule takes one call of `register`.
+"""Every named algorithm, one entry each, its source beside it.  A user's own takes one call of `register`.
+
+Where a paper, its code and the libraries that took it up differ, the entry says which of them it is.
 
 def advantage_over_best(groups):                         # which candidates gain mass
     return groups.reward - groups.reward.amax(-1, keepdim=True)
@@ -8,6 +10,26 @@ register(Algorithm("mine", credit=advantage_over_best, fit=policy_gradient, comp
 
 from __future__ import annotations
 
+from functools import partial
+
+from tpobench.algorithms.advantages import (
+    accepted_minus_rejected,
+    batch_scaled_reward,
+    centered_reward,
+    failures,
+    greedy_advantage,
+    leave_one_out_advantage,
+    length_weighted_advantage,
+    mean_scaled_reward,
+    mixed_successes_and_failures,
+    pass_at_k_advantage,
+    sample_standardized_reward,
+    successes,
+    successes_and_failures,
+    whitened_centered_reward,
+    whitened_return,
+)
+from tpobench.algorithms.aggregation import constant_mean, informative_token_mean, sequence_mean, token_mean
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.credit import (
     baseline_advantage,
@@ -17,17 +39,54 @@ from tpobench.algorithms.credit import (
     standardized_score,
     tilted_target,
 )
+from tpobench.algorithms.densities import (
+    exponential_weight,
+    length_mean_target,
+    listwise_density,
+    relative_entropy_density,
+    tilted_density,
+    top_half_density,
+)
 from tpobench.algorithms.fit import (
     clipped_sequence_ratio,
     clipped_token_ratio,
     cross_entropy,
     delightful_gradient,
+    length_mean_cross_entropy,
     policy_gradient,
 )
 from tpobench.algorithms.groups import has_reward_variance
+from tpobench.algorithms.ratios import (
+    capped_weight,
+    clipped_geometric_ratio,
+    clipped_mean_ratio,
+    clipped_with_reference_kl,
+    gamma_weight,
+    soft_gate,
+    tapered_weight,
+    trust_masked_weight,
+)
+from tpobench.algorithms.regressions import (
+    desirable_or_not,
+    likelihood_and_kl,
+    list_divergence,
+    mean_regression,
+    mirror_descent,
+    preferred,
+    prospect,
+    quadratic_trust,
+    reward_regression,
+    sigmoid_preference,
+    squared_preference,
+)
 from tpobench.errors import UsageError
 
 TPO = "arXiv 2604.06159"
+NEEDS_REF = frozenset({"ref_logp"})
+Group = partial(Algorithm, compares="draws")  # of several draws in a context
+Centered = partial(Group, zero_gradient_on_flat="always")  # and groups of equal rewards say nothing, wherever pi is
+Anchored = partial(Group, zero_gradient_on_flat="at_snapshot")  # nor do they at the snapshot
+OnPolicy = partial(Centered, fit=policy_gradient, max_epochs=1)  # no ratio: a batch is used once
 
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
@@ -125,6 +184,232 @@ ALGORITHMS: dict[str, Algorithm] = {
             compares="candidates",
             needs=frozenset({"label"}),
             paper=f"{TPO}, section 3.2: the supervised oracle",
+        ),
+        Algorithm(
+            "tpo_length_norm",
+            length_mean_target,
+            length_mean_cross_entropy,
+            compares="candidates",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"{TPO}, the author's TRL branch: mean token log-probs in target and policy",
+        ),
+        Anchored("lpo_fwd", listwise_density, list_divergence, paper="arXiv 2605.06139, forward KL, tau = group std"),
+        Anchored(
+            "lpo_rev",
+            listwise_density,
+            list_divergence,
+            hyper={"reverse": True},
+            paper="arXiv 2605.06139, reverse KL, tau = group std",
+        ),
+        Centered(
+            "grpo_token_ratio",
+            sequence_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            paper="arXiv 2402.03300, eq. 3 with beta = 0: token ratio, mean over the tokens of an answer",
+        ),
+        Centered(
+            "grpo_trl",
+            token_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            paper="arXiv 2402.03300 as TRL runs it: sample std, mean over the batch's tokens, no KL",
+            default_of="TRL 1.16",
+        ),
+        Centered(
+            "grpo_verl",
+            token_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            hyper={"epsilon": 1e-6, "dual_clip": 3.0},
+            paper="arXiv 2402.03300 as verl runs it (HybridFlow, arXiv 2409.19256): as grpo_trl, with a dual clip",
+            default_of="verl 0.9",
+        ),
+        Group(
+            "grpo_deepseek",
+            sample_standardized_reward,
+            clipped_with_reference_kl,
+            needs=NEEDS_REF,
+            paper="arXiv 2402.03300, eq. 3: token ratio, KL .04 to the untrained policy",
+        ),
+        Centered(
+            "dr_grpo",
+            constant_mean(centered_reward),
+            clipped_token_ratio,
+            paper="arXiv 2503.20783: no std, and a constant length",
+        ),
+        Centered(
+            "dapo",
+            informative_token_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            hyper={"clip_high": 0.28},
+            paper="arXiv 2503.14476, groups of equal rewards left out and not drawn again",
+        ),
+        Centered("lite_ppo", token_mean(batch_scaled_reward), clipped_token_ratio, paper="arXiv 2508.08221"),
+        Centered(
+            "rloo_clipped",
+            leave_one_out_advantage,
+            clipped_sequence_ratio,
+            hyper={"kl": 0.0},
+            paper="arXiv 2402.14740 as TRL's RLOOTrainer: ratio of whole answers, clipped",
+        ),
+        Centered("gspo", sample_standardized_reward, clipped_mean_ratio, paper="arXiv 2507.18071"),
+        Centered(
+            "luspo",
+            sample_standardized_reward,
+            clipped_mean_ratio,
+            hyper={"clip": 0.1, "clip_high": 0.15, "by_length": True},
+            paper="arXiv 2602.05261: gspo times the length",
+        ),
+        Centered("gmpo", sample_standardized_reward, clipped_geometric_ratio, paper="arXiv 2507.20673"),
+        Centered(
+            "cispo",
+            token_mean(sample_standardized_reward),
+            capped_weight,
+            paper="arXiv 2506.13585, the cap an absolute ratio as in TRL",
+        ),
+        Centered(
+            "cispo_scalerl",
+            sequence_mean(batch_scaled_reward),
+            capped_weight,
+            paper="arXiv 2510.13786: cispo with the batch's std and the mean over each answer",
+        ),
+        Centered("sapo", sequence_mean(sample_standardized_reward), soft_gate, paper="arXiv 2511.20347"),
+        Centered(
+            "vespo",
+            token_mean(sample_standardized_reward),
+            gamma_weight,
+            paper="arXiv 2602.10693 with the defaults of its code",
+        ),
+        Centered(
+            "dppo_tv",
+            token_mean(sample_standardized_reward),
+            trust_masked_weight,
+            paper="arXiv 2602.04879, total variation",
+        ),
+        Anchored(
+            "prime_rl",
+            token_mean(centered_reward),
+            trust_masked_weight,
+            hyper={"k2": 1e-3, "cap": 1e6},
+            paper="arXiv 2602.04879 as prime-rl runs it: no std, squared log-ratio .001",
+            default_of="prime-rl",
+        ),
+        Group("topr", successes_and_failures, tapered_weight, paper="arXiv 2503.14286"),
+        Algorithm(
+            "reinforce_pp",
+            token_mean(whitened_return),
+            clipped_token_ratio,
+            needs=NEEDS_REF,
+            paper="arXiv 2501.03262: KL .01 to the untrained policy in the reward, advantages over the batch",
+        ),
+        Group(
+            "reinforce_pp_baseline",
+            token_mean(whitened_centered_reward),
+            clipped_token_ratio,
+            paper="arXiv 2501.03262: group mean first, without its KL",
+        ),
+        Centered(
+            "dg_group",
+            sample_standardized_reward,
+            delightful_gradient,
+            max_epochs=1,
+            paper="arXiv 2603.14608, the gate on group z-scores",
+        ),
+        OnPolicy("rloo", leave_one_out_advantage, paper="arXiv 2402.14740"),
+        Algorithm(
+            "remax",
+            token_mean(greedy_advantage),
+            policy_gradient,
+            max_epochs=1,
+            needs=frozenset({"greedy_reward"}),
+            paper="arXiv 2310.10505, without a KL; the greedy answer is one more interaction",
+        ),
+        OnPolicy("opo", length_weighted_advantage, paper="arXiv 2505.23585"),
+        OnPolicy("maxrl", mean_scaled_reward, paper="arXiv 2602.02710 with its control variate"),
+        OnPolicy("grpo_passk", pass_at_k_advantage, paper="arXiv 2503.19595 as verl's grpo_passk"),
+        Group(
+            "raft",
+            successes,
+            policy_gradient,
+            max_epochs=1,
+            paper="arXiv 2304.06767, successes as in 2504.11343, averaged over all draws",
+        ),
+        OnPolicy("reinforce_rej", mixed_successes_and_failures, paper="arXiv 2504.11343"),
+        Group("nsr", failures, policy_gradient, max_epochs=1, paper="arXiv 2506.01347, failures only"),
+        Group(
+            "w_reinforce",
+            successes_and_failures,
+            policy_gradient,
+            max_epochs=1,
+            hyper={"positive": 0.1},
+            paper="arXiv 2506.01347, successes weighted by .1",
+        ),
+        Anchored("mdpo", centered_reward, mirror_descent, paper="arXiv 2005.09814, the KL sampled from the snapshot"),
+        Anchored(
+            "rebel",
+            centered_reward,
+            reward_regression,
+            paper="arXiv 2404.16767 over all pairs of a group, eta = 1",
+        ),
+        Anchored(
+            "gvpo",
+            centered_reward,
+            reward_regression,
+            hyper={"beta": 0.1, "scale": 0.5},
+            paper="arXiv 2504.19599",
+        ),
+        Anchored(
+            "pmd_mean",
+            centered_reward,
+            mean_regression,
+            paper="arXiv 2501.12599 (Kimi k1.5), over the length",
+        ),
+        Anchored(
+            "dro",
+            sequence_mean(centered_reward),
+            quadratic_trust,
+            paper="arXiv 2405.19107 as verl runs it",
+        ),
+        Group(
+            "awr",
+            exponential_weight,
+            policy_gradient,
+            paper="arXiv 1910.00177, the group mean in place of the critic, advantages standardised over the batch",
+        ),
+        Group("mpo", tilted_density, policy_gradient, paper="arXiv 1806.06920, E-step over draws, eta fixed"),
+        Group("vmpo", top_half_density, policy_gradient, paper="arXiv 1909.12238, eta fixed, no critic"),
+        Group(
+            "reps",
+            relative_entropy_density,
+            policy_gradient,
+            paper="Peters 2010, AAAI 24, group mean in place of the critic",
+        ),
+        Group(
+            "pmpo",
+            accepted_minus_rejected,
+            likelihood_and_kl,
+            paper="arXiv 2410.04166, KL to the snapshot",
+        ),
+        Centered(
+            "dpo_online",
+            preferred,
+            sigmoid_preference,
+            credit_over="pairs",
+            needs=NEEDS_REF,
+            paper="arXiv 2305.18290, all pairs of a group, mean over the contexts that have pairs",
+        ),
+        Centered(
+            "ipo_online",
+            preferred,
+            squared_preference,
+            credit_over="pairs",
+            needs=NEEDS_REF,
+            paper="arXiv 2310.12036, pairs as in dpo_online",
+        ),
+        Centered(
+            "kto_online",
+            desirable_or_not,
+            prospect,
+            needs=NEEDS_REF,
+            paper="arXiv 2402.01306, above the group mean desirable, z fixed",
         ),
     )
 }

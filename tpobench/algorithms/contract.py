@@ -142,7 +142,8 @@ def _candidates(rule: Algorithm) -> Iterator[Breach]:
         permuted = permuted.but(label=order.argsort()[permuted.groups.label])
 
         def reordered(x: Tensor, o: Tensor = order) -> Tensor:
-            return x[:, :, o] if x.dim() > 2 else x
+            x = x[:, :, o] if x.dim() > 2 else x
+            return x[..., o] if over_pairs(rule, x) else x
 
         for where, by in differences(ask(rule, case), ask(rule, permuted), reordered, tolerance=ROUNDING):
             what = f"depends on the order of the candidates: it changes by {by:.2g} when they are permuted"
@@ -154,6 +155,11 @@ def _candidates(rule: Algorithm) -> Iterator[Breach]:
 
 
 ORDER = "treat all alike; argmax, sort and topk take the first of equal ones: write x == x.amax(-1, keepdim=True)"
+
+
+def over_pairs(rule: Algorithm, x: Tensor) -> bool:
+    """Whether it is a credit (S, B, K, K); trial groups have other numbers of tokens than of candidates."""
+    return rule.credit_over == "pairs" and x.dim() == 4 and x.shape[2] == x.shape[3]
 
 
 def _contexts(rule: Algorithm) -> Iterator[Breach]:
@@ -177,7 +183,7 @@ def _masked(rule: Algorithm) -> Iterator[Breach]:
         one, other = ask(rule, case), ask(rule, refilled)
 
         def real(x: Tensor, mask: Tensor = groups.mask) -> Tensor:
-            return x * mask if x.dim() == 4 else x
+            return x * mask if x.dim() == 4 and not over_pairs(rule, x) else x
 
         for where, by in differences(one, other, real, real):
             yield Breach(where, f"counts masked tokens: it changes by {by:.2g} when log-probs of padding do", MASK)

@@ -11,42 +11,58 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.groups import CandidateGroups, sequence_logp
+from tpobench.algorithms.measure import average, bounded, length, log_ratio, per_token
+from tpobench.algorithms.ranges import Cap, Clip, ClipHigh, Coefficient, Temperature
 from tpobench.algorithms.softmax import log_softmax
 
 
 def policy_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
     """L = -sum_k w_k sum_t A_kt log pi_kt."""
-    return -_average(_per_token(credit) * logp, groups)
+    return -average(per_token(credit) * logp, groups)
 
 
-def delightful_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, eta: float = 1.0) -> Tensor:
+def delightful_gradient(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, eta: Temperature = 1.0) -> Tensor:
     """L = -sum_k w_k sum_t sg[sigma(A_kt (-log pi_kt) / eta)] A_kt log pi_kt, gated token by token."""
-    A = _per_token(credit)
+    A = per_token(credit)
     gate = torch.sigmoid(A * -logp.detach() / eta)
-    return -_average(gate * A * logp, groups)
+    return -average(gate * A * logp, groups)
 
 
-def clipped_token_ratio(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, clip: float = 0.2) -> Tensor:
-    """L = -sum_k w_k sum_t min(rho_kt A_kt, clip(rho_kt, 1 - clip, 1 + clip) A_kt), rho_kt = pi_kt / pi_old_kt."""
+def clipped_token_ratio(
+    logp: Tensor,
+    groups: CandidateGroups,
+    credit: Tensor,
+    *,
+    clip: Clip = 0.2,
+    clip_high: ClipHigh | None = None,
+    dual_clip: Cap | None = None,
+) -> Tensor:
+    """L = -sum_k w_k sum_t min(rho_kt A_kt, clip(rho_kt, 1 - clip, 1 + clip) A_kt), rho_kt = pi_kt / pi_old_kt.
+
+    clip_high replaces clip above 1; with dual_clip no failure counts more than dual_clip |A|.
+    """
     # PPO has no bound on the ratio; this one only keeps exp and its gradient finite (e^44 in float32, e^354 in float64)
     bound = math.log(torch.finfo(logp.dtype).max) / 2
     ratio = (logp - groups.old_logp).clamp(-bound, bound).exp()
-    A = _per_token(credit)
-    return -_average(torch.minimum(ratio * A, ratio.clamp(1 - clip, 1 + clip) * A), groups)
+    A = per_token(credit)
+    gain = torch.minimum(ratio * A, ratio.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high)) * A)
+    if dual_clip is not None:
+        gain = torch.where(A < 0, torch.maximum(gain, dual_clip * A), gain)
+    return -average(gain, groups)
 
 
 def clipped_sequence_ratio(
-    logp: Tensor, groups: CandidateGroups, credit: Tensor, *, clip: float = 0.2, kl: float = 0.04
+    logp: Tensor, groups: CandidateGroups, credit: Tensor, *, clip: Clip = 0.2, kl: Coefficient = 0.04
 ) -> Tensor:
     """L = -sum_k w_k [min(rho_k A_k, clip(rho_k) A_k) - kl (exp(-d_k) + d_k - 1)], d_k = log rho_k within +-20.
 
     rho_k = prod_t pi_kt / pi_old_kt is the ratio of whole candidates, and the KL term is k3 to the snapshot.
     """
-    log_ratio = sequence_logp(logp - groups.old_logp, groups.mask).clamp(-20, 20)
-    ratio = log_ratio.exp()
+    d = bounded(log_ratio(logp, groups))
+    ratio = d.exp()
     loss = -torch.minimum(ratio * credit, ratio.clamp(1 - clip, 1 + clip) * credit)
     if kl:
-        loss = loss + kl * ((-log_ratio).exp() + log_ratio - 1)
+        loss = loss + kl * ((-d).exp() + d - 1)
     return (groups.weight * loss).sum(-1)
 
 
@@ -55,11 +71,6 @@ def cross_entropy(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tens
     return -(credit * log_softmax(sequence_logp(logp, groups.mask))).sum(-1)
 
 
-def _per_token(credit: Tensor) -> Tensor:
-    """(S, B, K) -> (S, B, K, 1); (S, B, K, T) as it is."""
-    return credit if credit.dim() == 4 else credit.unsqueeze(-1)
-
-
-def _average(x: Tensor, groups: CandidateGroups) -> Tensor:
-    """sum_k w_k sum_t mask_kt x_kt: (S, B, K, T) -> (S, B)."""
-    return (groups.weight * (x * groups.mask).sum(-1)).sum(-1)
+def length_mean_cross_entropy(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+    """L = -sum_k q_k log p_k, with p = softmax of the candidates' mean token log-probs."""
+    return -(credit * log_softmax(sequence_logp(logp, groups.mask) / length(groups))).sum(-1)

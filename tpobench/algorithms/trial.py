@@ -149,7 +149,7 @@ def _case(
     assert reward is not None  # noqa: S101 - the same
     assert weight is not None  # noqa: S101 - the same
     fields["ref_logp"] = old_logp - 0.1
-    fields["greedy_reward"] = (weight * reward).sum(-1)
+    fields["greedy_reward"] = 0.5 * (weight * reward).sum(-1)
     typed = {name: None if x is None else x.to(dtype) for name, x in fields.items()}
     label = torch.randint(reward.shape[-1], reward.shape[:2], generator=rng)
     groups = CandidateGroups(**typed, draws=draws, label=label)  # type: ignore[arg-type]

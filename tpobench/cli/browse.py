@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpobench.algorithms.families import family_of
 from tpobench.cli.base import JsonOption, PluginOption, ScaleOption, SetOption, SmokeOption, answer, app, table
 from tpobench.errors import unknown
+
+if TYPE_CHECKING:
+    from tpobench.algorithms.algorithm import Algorithm
 
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
 app.add_typer(show_app, name="show")
@@ -20,11 +25,12 @@ app.add_typer(show_app, name="show")
 @app.command("list")
 def list_(
     *,
-    what: Annotated[str, typer.Argument(help="suites, algorithms or all.")] = "all",
+    what: Annotated[str, typer.Argument(help="suites, algorithms (or algos), or all.")] = "all",
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the suites and the rules."""
+    """List the suites and the algorithms."""
+    what = "algorithms" if what == "algos" else what
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
     found: dict[str, list[dict[str, Any]]] = {}
@@ -35,8 +41,10 @@ def list_(
     if as_json:
         answer(json.dumps(found))
         return
-    for rows in found.values():
-        answer(table(list(rows[0]), [list(row.values()) for row in rows]) + "\n")
+    if "suites" in found:
+        answer(table(list(found["suites"][0]), [list(row.values()) for row in found["suites"]]) + "\n")
+    if "algorithms" in found:
+        answer(_algorithms_by_family(found["algorithms"]) + "\n")
 
 
 @show_app.command("suite")
@@ -98,17 +106,45 @@ def _list_suites() -> list[dict[str, Any]]:
 
 
 def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
+    """Every algorithm, by family in the order of the catalogue, what users registered last."""
     from tpobench.algorithms.catalog import ALGORITHMS
+    from tpobench.algorithms.families import NAMES
     from tpobench.plugins.load import load_plugins
 
     load_plugins(plugins)
-    return [
-        {
-            "algorithm": a.name,
-            "compares": a.compares,
-            "hyperparameters": " ".join(f"{k}={'off' if v is None else v}" for k, v in a.hyperparameters.items())
-            or "-",
-            "paper": a.paper,
-        }
-        for a in ALGORITHMS.values()
-    ]
+    return [describe(ALGORITHMS[name]) for name in (*NAMES, *sorted(ALGORITHMS.keys() - set(NAMES)))]
+
+
+def describe(algorithm: Algorithm) -> dict[str, Any]:
+    """What one is, in words: its equations as its functions state them."""
+    return {
+        "family": family_of(algorithm.name),
+        "algorithm": algorithm.name,
+        "credit": _equation(algorithm.credit),
+        "fit": _equation(algorithm.fit),
+        "compares": algorithm.compares,
+        "needs": " ".join(sorted(algorithm.needs)) or "-",
+        "hyperparameters": " ".join(f"{k}={'off' if v is None else v}" for k, v in algorithm.hyperparameters.items())
+        or "-",
+        "default_of": algorithm.default_of or "-",
+        "paper": algorithm.paper,
+    }
+
+
+def _equation(function: Callable[..., Any]) -> str:
+    lines = (inspect.getdoc(function) or "-").splitlines()
+    return lines[0].removesuffix(".")
+
+
+LISTED = ("algorithm", "compares", "needs", "hyperparameters", "default_of", "paper")
+
+
+def _algorithms_by_family(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A block of lines for each family; the equations are in --json and in docs/algorithms.md."""
+    lines = table(LISTED, [[row[k] for k in LISTED] for row in rows]).splitlines()
+    out = lines[:1]
+    for i, (row, line) in enumerate(zip(rows, lines[1:], strict=True)):
+        if i == 0 or rows[i - 1]["family"] != row["family"]:
+            out += ["", f"{row['family']}:"]
+        out.append(line)
+    return "\n".join(out)

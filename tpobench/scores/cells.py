@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tpobench.algorithms.families import NAMES, base
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical
 from tpobench.records.results import by_matching
@@ -315,12 +316,6 @@ def _padded(values: Sequence[Any], length: int) -> Floats:
     return row
 
 
-KNOWN_RULES = (
-    "tpo", "tpo_token", "tpo_no_anchor", "group_pg", "grpo", "grpo_token", "grpo_batch", "grpo_no_kl", "grpo_masked",
-    "ppo", "dg", "dg_multi_epoch", "reinforce", "ce",
-)  # fmt: skip
-
-
 def rule_order(name: str) -> tuple[int, str]:
-    """TPO and its ablations first, then the baselines, then everything else by name."""
-    return (KNOWN_RULES.index(name) if name in KNOWN_RULES else len(KNOWN_RULES)), name
+    """The catalogue's families in their order, TPO's first, then everything else by name."""
+    return (NAMES.index(base(name)) if base(name) in NAMES else len(NAMES)), name

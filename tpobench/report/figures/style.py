@@ -1,21 +1,33 @@
-"""The only place with colours: one fixed style per rule, the same in every figure."""
+"""The only place with colours: one fixed style per algorithm, the same in every figure.
+
+The fourteen of the TPO paper are told apart by colour; of all others the family decides the colour, and the place in it
+line and marker.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.colors import to_hex
 
+from tpobench.algorithms.families import NAMES, base, family_of
+
 # Okabe-Ito without its yellow, which is too light on white: told apart under every common colour blindness.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
+WINE, OLIVE = "#882255", "#7A7A1F"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+FAMILY_COLOURS = {
+    "target": BLUE, "grpo": VERMILLION, "ratio": ORANGE, "ppo": GREEN, "dg": PURPLE, "reinforce": BLACK,
+    "regression": SKY, "weighted": WINE, "preference": OLIVE, "oracle": BLACK,
+}  # fmt: skip
 LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "d", "h", "8", "*", "H")
+THIN = ("x", "+", "1", "2", "3", "4")  # of modified algorithms, which keep colour and line of what they modify
 GREY = "#8a8a8a"
 
 
@@ -28,7 +40,7 @@ class Style:
     marker: str
 
 
-STYLES = {
+PAPER = {
     "tpo": Style(BLUE, "-", "o"),
     "tpo_token": Style(BLUE, "--", "d"),
     "tpo_no_anchor": Style(SKY, "--", "v"),
@@ -44,6 +56,21 @@ STYLES = {
     "reinforce": Style(BLACK, ":", "p"),
     "ce": Style(BLACK, "--", ">"),
 }
+
+
+def _styles() -> dict[str, Style]:
+    """The paper's; for every other name what none of its family, and none of its colour, has."""
+    styles = dict(PAPER)
+    for name in (name for name in NAMES if name not in PAPER):
+        family = family_of(name)
+        colour = FAMILY_COLOURS[family]
+        taken = {(s.line, s.marker) for n, s in styles.items() if s.colour == colour or family_of(n) == family}
+        pairs = ((LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]) for i in range(len(LINES) * len(MARKERS)))
+        styles[name] = Style(colour, *next(pair for pair in pairs if pair not in taken))
+    return styles
+
+
+STYLES = _styles()
 ONE_EPOCH = Style(SKY, "-.", "v")  # TPO with one epoch, beside TPO with several
 HATCHES = ("", "////", "....", "xxxx")  # bars side by side, told apart without colour
 RC: Any = {
@@ -56,10 +83,12 @@ RC: Any = {
 
 
 def style_of(rule: str) -> Style:
-    """The fixed style of a catalogue rule; of any other, one that its name alone decides."""
+    """The fixed style of an algorithm of the catalogue, modified or not; of any other, one that its name decides."""
     if rule in STYLES:
         return STYLES[rule]
     digest = hashlib.sha256(rule.encode()).digest()
+    if base(rule) in STYLES:
+        return replace(STYLES[base(rule)], marker=THIN[digest[2] % len(THIN)])
     return Style(COLOURS[digest[0] % len(COLOURS)], LINES[digest[1] % 4], MARKERS[digest[2] % len(MARKERS)])
 
 
