@@ -16,6 +16,7 @@ from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import BanditTask, ContextsTask, draw, misalignment
 from tpobench.tasks.catalog import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step
+from tpobench.training.loop import prepared, reference_policy
 
 CURVES = np.load(Path(__file__).parent / "extracts" / "bandit_curves.npz")
 RULES = {"pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo", "ce": "ce"}
@@ -156,8 +157,11 @@ def test_misalignment_by_hand() -> None:
 @pytest.mark.parametrize("rule", ALGORITHMS.values(), ids=ALGORITHMS)
 def test_every_rule_learns(task: BanditTask | ContextsTask, rule: Algorithm) -> None:
     """Sixty steps of any rule lower the error of every seed."""
-    policy = task.make_policy()
+    if not rule.needs <= task.settings.offered:
+        return
+    policy, reference = task.make_policy(), reference_policy(task, rule)
     before = task.evaluate(policy, task.rollout(policy, 0))["error"]
     for step in range(60):
-        update(task, policy, rule, task.rollout(policy, step))
+        rollout = prepared(task, policy, rule, task.rollout(policy, step), reference, {}, progress=step / 60)
+        update(task, policy, rule, rollout)
     assert (task.evaluate(policy, task.rollout(policy, 60))["error"] < before).all()

@@ -47,7 +47,7 @@ def test_credit_is_per_token_for_advantages_of_token_rewards_only(rule: Algorith
     tokens = 1 if rule.unit == "token" else T
     per_token = rule.name in {"reinforce", "ppo", "dg", "dg_multi_epoch", "reinforce_pp", "reinforce_pp_baseline"}
     credit = ask(rule, sequences(rule, dense=True)).credit
-    shape = (S, B, K, K) if rule.credit_over == "pairs" else (S, B, K, tokens) if per_token else (S, B, K)
+    shape = (S, B, K, K) if rule.credit_is == "pairs" else (S, B, K, tokens) if per_token else (S, B, K)
     assert credit.shape == shape
 
 

@@ -65,6 +65,7 @@ POPULATION: dict[str, tuple[Tensor, dict[str, float]]] = {
     "kto_online": (0.05 * P, {}),
     "dpo_online": (0.05 / (1 - P), {}),
     "ipo_online": (10 / (1 - P), {}),
+    "grpo_passk": (Z, {"epsilon": 0.0}),
     "awr": (P * ((AWR * (1 - P)).exp().clamp(max=20) - (-AWR * P).exp()), {}),
 }
 
@@ -83,6 +84,7 @@ def one_token(logp: Tensor, reward: Tensor, weight: Tensor, draws: float) -> Can
         label=nothing[..., 0].long(),
         greedy_reward=nothing[..., 0],
         ref_logp=logp.detach().unsqueeze(-1),
+        progress=0.0,
     )
 
 

@@ -16,6 +16,7 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.credit import batch_standardized_reward, standardized_score
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups
+from tpobench.algorithms.modifiers import task_logits
 
 EXTRACTS = Path(__file__).parent / "extracts"
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
@@ -188,11 +189,12 @@ def test_grouped_sequences(name: str) -> None:
 
 NAMED = {  # vectors of another name than the catalogue's
     "grpo_paper": "grpo", "grpo_token": "grpo_deepseek", "rloo_trl": "rloo_clipped", "mpo_estep": "mpo",
+    "gdpo_grpo": "gdpo", "icepop_grpo": "grpo_token_ratio+icepop", "tis_grpo": "grpo_token_ratio+tis",
 }  # fmt: skip
 WITH = {  # hyperparameters that the vectors do not have at the published value
     "cispo": {"cap": 1.2}, "mdpo": {"t": 0.5}, "pmd_mean": {"tau": 0.5}, "kto_online": {"z": 0.05},
 }  # fmt: skip
-LATER = {"gdpo_grpo", "icepop_grpo", "tis_grpo", "ppo_gae"}
+LATER = {"ppo_gae"}
 SUMMED = {"grpo_paper", "grpo_no_kl", "group_pg"}  # over K, where the catalogue averages
 
 
@@ -206,6 +208,9 @@ def vector_groups(given: dict[str, Tensor], **fields: Tensor) -> CandidateGroups
         baseline=given["rewards"].mean().reshape(1, 1, 1),
         greedy_reward=given["greedy_reward"][None],
         ref_logp=given["ref_logp"].reshape(1, *shape),
+        rollout_logp=given["rollout_logp"].reshape(1, *shape),
+        rewards=given["rewards_multi"][None],
+        progress=0.0,
         **fields,
     )
 
@@ -220,12 +225,20 @@ def test_formula_vectors(rule: str, vector: str) -> None:
     if rule == "gspo" and vector.startswith("S3"):  # whose ratios are all beyond the published bounds
         hyper = {"clip": 0.1, "clip_high": 0.15}
     algorithm, leaf = ALGORITHMS[NAMED.get(rule, rule)].with_hyper(**hyper), given["logp"].requires_grad_()
-    groups = vector_groups(given)
+    groups = algorithm.prepare(vector_groups(given), {})
     factor = given["rewards"].shape[1] if rule in SUMMED else 1
     value = loss(algorithm, leaf.reshape(groups.mask.shape[1:]), groups) * factor
     (gradient,) = torch.autograd.grad(value, leaf)
-    torch.testing.assert_close(value.detach(), expected["loss"], **EXACT)
+    if not algorithm.modifiers:  # whose weights act on the gradient and leave the value
+        torch.testing.assert_close(value.detach(), expected["loss"], **EXACT)
     torch.testing.assert_close(gradient, expected["grad"], **EXACT)
+
+
+@pytest.mark.parametrize("case", FORMULAS["task_weights"])
+def test_weights_of_tasks(case: dict) -> None:
+    """One step of MT-GRPO's logits equals the recorded one."""
+    given = [torch.tensor([case[k]], dtype=torch.float64) for k in ("logits", "improvement", "reward", "logits_next")]
+    torch.testing.assert_close(task_logits(*given[:3], case["lam"], case["step"]), given[3], **EXACT)
 
 
 @pytest.mark.parametrize("rule", FORMULAS["beta"])

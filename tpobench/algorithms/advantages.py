@@ -40,6 +40,18 @@ def mean_scaled_reward(groups: CandidateGroups, *, epsilon: Floor = 1e-6) -> Ten
     return torch.where(average > 0, (groups.reward - average) / (average.clamp_min(0) + epsilon), 0.0)
 
 
+def decoupled_advantage(groups: CandidateGroups, *, epsilon: Floor = 1e-4) -> Tensor:
+    """A = z over the batch of sum_m z(r_m) over the group, both by sample standard deviation + epsilon."""
+    assert groups.rewards is not None  # noqa: S101 - Algorithm.needs has refused tasks without
+    root = math.sqrt(bessel(groups))
+    weight = groups.weight.unsqueeze(-2)
+    A = (standardize(groups.rewards.mT, weight, epsilon=epsilon / root) / root).sum(-2)
+    A = A - batch_mean(A, groups)
+    n = groups.draws * A.shape[1]
+    std = (batch_mean(A.square(), groups) * (n / (n - 1) if math.isfinite(n) and n > 1 else 1.0)).sqrt()
+    return torch.where(std > 0, A / (std + epsilon), 0.0)
+
+
 def length_weighted_advantage(groups: CandidateGroups) -> Tensor:
     """A = r - sum L r / sum L, the least-variance baseline if the gradient of every token has one norm."""
     L = length(groups)
@@ -114,12 +126,15 @@ def mixed_successes_and_failures(groups: CandidateGroups) -> Tensor:
 
 
 def pass_at_k_advantage(groups: CandidateGroups, *, epsilon: Floor = 1e-6) -> Tensor:
-    """A = (r - r of the second best draw) / (s + epsilon) on the best draw, 0 on all others."""
+    """A = (r - r of the second best draw) / (s + epsilon) on the best draw, 0 on all others.
+
+    Of exact groups, where nothing is drawn, every candidate is one.
+    """
     drawn = groups.weight > 0
     reward = torch.where(drawn, groups.reward, -torch.inf)
     best, index = reward.topk(2, -1)
-    often = (groups.weight * groups.draws > 1.5).gather(-1, index[..., :1])  # an arm drawn twice is its own second
-    alone = best[..., 1:].isfinite() & ~often
+    often = math.isfinite(groups.draws) & (groups.weight * groups.draws > 1.5)  # drawn twice, it is its own second
+    alone = best[..., 1:].isfinite() & ~often.gather(-1, index[..., :1])
     gap = torch.where(alone, best[..., :1] - best[..., 1:], 0.0)
     A = torch.where(gap > 0, gap / (sample_variance(groups.reward, groups).sqrt() + epsilon), 0.0)
     return torch.zeros_like(groups.reward).scatter(-1, index[..., :1], A)

@@ -22,13 +22,39 @@ from tpobench.limits import Within
 Credit = Callable[..., Tensor]  # (groups, *, hyperparameters) -> (S, B, K), (S, B, K, T), or (S, B, K, K) over pairs
 Fit = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B)
 Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
+Memory = dict[str, Tensor]  # (S, ...) each: what modifiers keep from step to step of a run
+Prepare = Callable[..., CandidateGroups]  # (groups, memory, *, hyperparameters) -> groups
+Gate = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B, K, T | 1)
 Value = float | bool | str | None  # None: off
 Compares = Literal["nothing", "candidates", "draws"]
 Unit = Literal["sequence", "token"]
-CreditOver = Literal["candidates", "pairs"]
+CreditIs = Literal["advantage", "density", "target", "pairs"]
 ZeroGradient = Literal["never", "at_snapshot", "always"]
 NO_DEFAULT: Any = inspect.Parameter.empty
-ARGUMENTS = {"credit": ("groups",), "fit": ("logp", "groups", "credit"), "keep": ("groups",)}
+ARGUMENTS = {
+    "credit": ("groups",), "fit": ("logp", "groups", "credit"), "keep": ("groups",), "prepare": ("groups", "memory"),
+    "gate": ("logp", "groups", "credit"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Modifier:
+    """What stands before or beside any algorithm, as in `tpo+icepop`; at its neutral setting it changes no bit.
+
+    `prepare` changes the groups once per batch, before credit: their rewards, or `token_weight`.  `gate` gives a factor
+    of each token's gradient in every epoch, from an advantage.
+    """
+
+    name: str
+    prepare: Prepare | None = field(default=None, hash=False)
+    gate: Gate | None = field(default=None, hash=False)
+    needs: frozenset[str] = frozenset()
+    paper: str = ""
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """Its parts."""
+        return {k: f for k, f in (("prepare", self.prepare), ("gate", self.gate)) if f is not None}
 
 
 @dataclass(frozen=True)
@@ -47,8 +73,9 @@ class Algorithm:
     fit: Fit = field(hash=False)
     compares: Compares = "nothing"  # what a context must offer: one draw, scored candidates, or i.i.d. draws
     unit: Unit = "sequence"  # what a candidate is: a whole answer, or the next token in a state
-    credit_over: CreditOver = "candidates"  # what has a share of the credit: a candidate, or (i over j)
+    credit_is: CreditIs = "advantage"  # signed; or a density q / w, a distribution q, or a share of each (i over j)
     keep: Keep | None = None  # contexts that count, (S, B)
+    modifiers: tuple[Modifier, ...] = ()  # applied in this order
     max_epochs: int | None = None
     needs: frozenset[str] = frozenset()  # optional fields of CandidateGroups
     zero_gradient_on_flat: ZeroGradient = "never"  # on a group of equal rewards and equal scores
@@ -61,7 +88,7 @@ class Algorithm:
         for name, choice, valid in (
             ("compares", self.compares, get_args(Compares)),
             ("unit", self.unit, get_args(Unit)),
-            ("credit_over", self.credit_over, get_args(CreditOver)),
+            ("credit_is", self.credit_is, get_args(CreditIs)),
             ("zero_gradient_on_flat", self.zero_gradient_on_flat, get_args(ZeroGradient)),
         ):
             if choice not in valid:
@@ -71,44 +98,96 @@ class Algorithm:
         for name in sorted(self.needs):
             if name not in OPTIONAL:
                 raise unknown("optional field", name, OPTIONAL, where)
-        for part, arguments in ARGUMENTS.items():
-            if part != "keep" or self.keep is not None:
-                _check_arguments(f"{where}: {part}", getattr(self, part), arguments)
-        credit, fit = _keyword_only(self.credit), _keyword_only(self.fit)
-        for name in sorted(credit.keys() & fit.keys()):
-            msg = f"{where}: both credit and fit take '{name}'; rename one of them"
-            raise UsageError(msg)
-        for name, default in (credit | fit).items():
-            if default is NO_DEFAULT:
-                msg = f"{where}: hyperparameter '{name}' has no default; give it the published value"
-                raise UsageError(msg)
-            if default is not None and not isinstance(default, bool | int | float | str):
-                msg = f"{where}: hyperparameter '{name}' is {default!r}; give a number, true or false, or a text"
-                raise UsageError(msg)
+        for part in ("credit", "fit", *(("keep",) if self.keep is not None else ())):
+            _check_arguments(f"{where}: {part}", getattr(self, part), ARGUMENTS[part])
+        for modifier in self.modifiers:
+            for part, function in modifier.functions.items():
+                _check_arguments(f"{where}: {modifier.name}", function, ARGUMENTS[part])
+        defaults = self._defaults(where)
         for name, value in self.hyper.items():
-            if name not in credit and name not in fit:
-                raise unknown("hyperparameter", name, credit | fit, where)
-            off = (credit | fit)[name] is None
-            _check_value(f"{where}: hyperparameter '{name}'", value, self.kinds[name], self.ranges.get(name), off=off)
+            if name not in defaults:
+                raise unknown("hyperparameter", name, defaults, where)
+            what, off = f"{where}: hyperparameter '{name}'", defaults[name] is None
+            _check_value(what, value, self.kinds[name], self.ranges.get(name), off=off)
+
+    def _defaults(self, where: str) -> dict[str, Value]:
+        """Hyperparameters with their defaults, each of one function only."""
+        defaults: dict[str, Value] = {}
+        takers: dict[str, str] = {}
+        for taker, function in self._parts:
+            for name, default in _keyword_only(function).items():
+                if name in takers:
+                    msg = f"{where}: both {takers[name]} and {taker} take '{name}'; rename one of them"
+                    raise UsageError(msg)
+                if default is NO_DEFAULT:
+                    msg = f"{where}: hyperparameter '{name}' has no default; give it the published value"
+                    raise UsageError(msg)
+                if default is not None and not isinstance(default, bool | int | float | str):
+                    msg = f"{where}: hyperparameter '{name}' is {default!r}; give a number, true or false, or a text"
+                    raise UsageError(msg)
+                takers[name], defaults[name] = taker, default
+        return defaults
+
+    @property
+    def _parts(self) -> tuple[tuple[str, Callable[..., Any]], ...]:
+        """The functions that take hyperparameters, each with the name of whose it is."""
+        parts = tuple((m.name, f) for m in self.modifiers for f in m.functions.values())
+        return (("credit", self.credit), ("fit", self.fit), *parts)
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
         """Every hyperparameter of the rule with its value."""
-        return {**_keyword_only(self.credit), **_keyword_only(self.fit), **self.hyper}
+        return {**{k: v for _, f in self._parts for k, v in _keyword_only(f).items()}, **self.hyper}
 
     @cached_property
     def kinds(self) -> dict[str, type]:
         """What each hyperparameter is: of its default's type, or of its annotation's where that is None (off)."""
-        return {k: _kind(f, k, v) for f in (self.credit, self.fit) for k, v in _keyword_only(f).items()}
+        return {k: _kind(f, k, v) for _, f in self._parts for k, v in _keyword_only(f).items()}
 
     @cached_property
     def ranges(self) -> dict[str, Within]:
         """The range of each hyperparameter that declares one."""
-        return {k: r for f in (self.credit, self.fit) for k in _keyword_only(f) if (r := _range(f, k))}
+        return {k: r for _, f in self._parts for k in _keyword_only(f) if (r := _range(f, k))}
 
     def with_hyper(self, **overrides: Value) -> Algorithm:
         """The same rule with other hyperparameters."""
         return dataclasses.replace(self, hyper={**self.hyper, **overrides})
+
+    def modified(self, *modifiers: Modifier) -> Algorithm:
+        """`tpo` with `icepop` is `tpo+icepop`.
+
+        Raises:
+            UsageError: a gate where credit is no advantage, or one hyperparameter of both.
+        """
+        for modifier in modifiers:
+            if modifier.gate is not None and self.credit_is != "advantage":
+                msg = f"'{self.name}' does not admit '{modifier.name}', which reads an advantage; its credit is a "
+                raise UsageError(msg + {"pairs": "share of each pair"}.get(self.credit_is, self.credit_is))
+        return dataclasses.replace(
+            self,
+            name="+".join((self.name, *(m.name for m in modifiers))),
+            modifiers=(*self.modifiers, *modifiers),
+            needs=self.needs.union(*(m.needs for m in modifiers)),
+            paper="; ".join((self.paper, *(f"{m.name}: {m.paper}" for m in modifiers))),
+        )
+
+    def prepare(self, groups: CandidateGroups, memory: Memory) -> CandidateGroups:
+        """The groups as the modifiers leave them, once per batch; what they keep for the next goes into `memory`."""
+        self._require_fields(groups)
+        if not self.modifiers:
+            return groups
+        groups = groups.with_only(self.needs)
+        with torch.no_grad():
+            for modifier in self.modifiers:
+                if modifier.prepare is not None:
+                    groups = _bind(modifier.prepare, self.hyper)(groups, memory)
+        return groups
+
+    def _require_fields(self, groups: CandidateGroups) -> None:
+        for name in sorted(self.needs):
+            if getattr(groups, name, None) is None:
+                msg = f"rule '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
+                raise UsageError(msg)
 
     def credit_for(self, groups: CandidateGroups) -> Tensor:
         """Credit of every candidate, without gradient: (S, B, K), (S, B, K, T) by token, or (S, B, K, K) over pairs.
@@ -116,15 +195,12 @@ class Algorithm:
         Raises:
             UsageError: the groups lack what the rule needs, or the credit is of another shape.
         """
-        for name in sorted(self.needs):
-            if getattr(groups, name, None) is None:
-                msg = f"rule '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
-                raise UsageError(msg)
+        self._require_fields(groups)
         with torch.no_grad():
             credit = self._credit(groups.with_only(self.needs))
         candidates, tokens = groups.old_logp.shape[:3], groups.old_logp.shape
         pairs = torch.Size((*candidates, candidates[-1]))
-        shapes = (pairs,) if self.credit_over == "pairs" else (candidates, tokens)
+        shapes = (pairs,) if self.credit_is == "pairs" else (candidates, tokens)
         _check_shape(f"rule '{self.name}': credit", credit, *shapes)
         return credit
 
@@ -135,7 +211,9 @@ class Algorithm:
             UsageError: fit or keep gives anything but one number for each context.
         """
         groups = groups.with_only(self.needs)
-        loss = self._fit(logp, groups, credit)
+        if (weight := self._token_weight(logp, groups, credit)) is not None:
+            logp = logp.detach() + weight * (logp - logp.detach())  # the value as it is, the gradient times the weight
+        loss: Tensor = self._fit(logp, groups, credit)
         _check_shape(f"rule '{self.name}': fit", loss, logp.shape[:2])
         return loss if self.keep is None else loss * self.keep_for(groups)
 
@@ -147,9 +225,22 @@ class Algorithm:
         """
         if self.keep is None:
             return torch.ones_like(groups.reward[..., 0])
-        keep = _bind(self.keep, {})(groups.with_only(self.needs))
+        keep: Tensor = _bind(self.keep, {})(groups.with_only(self.needs))
         _check_shape(f"rule '{self.name}': keep", keep, groups.reward.shape[:2])
         return keep
+
+    def _token_weight(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor | None:
+        """The factor of each token's gradient: what modifiers set, times their gates."""
+        weight = groups.token_weight
+        with torch.no_grad():
+            for gate in self._gates:
+                factor = gate(logp.detach(), groups, credit)
+                weight = factor if weight is None else weight * factor
+        return weight
+
+    @cached_property
+    def _gates(self) -> tuple[Gate, ...]:
+        return tuple(_bind(m.gate, self.hyper) for m in self.modifiers if m.gate is not None)
 
     @cached_property
     def _credit(self) -> Credit:
@@ -194,25 +285,25 @@ def _check_arguments(what: str, function: Any, arguments: tuple[str, ...]) -> No
         raise UsageError(msg) from error
 
 
-def _keyword_only(function: Callable[..., Tensor]) -> dict[str, Any]:
+def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def _kind(function: Callable[..., Tensor], name: str, default: Value) -> type:
+def _kind(function: Callable[..., Any], name: str, default: Value) -> type:
     if default is not None:
         return type(default)
     inside = {part for each in _alternatives(function, name) for part in (each, *get_args(each))}
     return next((kind for kind in (bool, str, float, int) if kind in inside), float)
 
 
-def _range(function: Callable[..., Tensor], name: str) -> Within | None:
+def _range(function: Callable[..., Any], name: str) -> Within | None:
     """What stands at the parameter, `eta: Annotated[float, Within(0, 1)]`, also where None is an alternative."""
     parts = (part for each in _alternatives(function, name) for part in getattr(each, "__metadata__", ()))
     return next((part for part in parts if isinstance(part, Within)), None)
 
 
-def _alternatives(function: Callable[..., Tensor], name: str) -> tuple[Any, ...]:
+def _alternatives(function: Callable[..., Any], name: str) -> tuple[Any, ...]:
     """The annotation of a parameter, taken apart where it is a union."""
     try:
         hint = get_type_hints(function, include_extras=True).get(name)
@@ -221,11 +312,11 @@ def _alternatives(function: Callable[..., Tensor], name: str) -> tuple[Any, ...]
     return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
 
 
-def _bind(function: Callable[..., Tensor], hyper: Mapping[str, Value]) -> Callable[..., Tensor]:
+def _bind(function: Callable[..., Any], hyper: Mapping[str, Value]) -> Callable[..., Any]:
     names = _keyword_only(function)
     bound = partial(function, **{k: v for k, v in hyper.items() if k in names})
 
-    def call(*arguments: Any) -> Tensor:
+    def call(*arguments: Any) -> Any:
         process = os.getpid()
         try:
             return bound(*arguments)

@@ -16,6 +16,7 @@ from tpobench.algorithms.advantages import (
     accepted_minus_rejected,
     batch_scaled_reward,
     centered_reward,
+    decoupled_advantage,
     failures,
     greedy_advantage,
     leave_one_out_advantage,
@@ -47,6 +48,7 @@ from tpobench.algorithms.densities import (
     tilted_density,
     top_half_density,
 )
+from tpobench.algorithms.families import base
 from tpobench.algorithms.fit import (
     clipped_sequence_ratio,
     clipped_token_ratio,
@@ -56,6 +58,7 @@ from tpobench.algorithms.fit import (
     policy_gradient,
 )
 from tpobench.algorithms.groups import has_reward_variance
+from tpobench.algorithms.modifiers import MODIFIERS
 from tpobench.algorithms.ratios import (
     capped_weight,
     clipped_geometric_ratio,
@@ -79,7 +82,7 @@ from tpobench.algorithms.regressions import (
     sigmoid_preference,
     squared_preference,
 )
-from tpobench.errors import UsageError
+from tpobench.errors import UsageError, unknown
 
 TPO = "arXiv 2604.06159"
 NEEDS_REF = frozenset({"ref_logp"})
@@ -88,11 +91,30 @@ Centered = partial(Group, zero_gradient_on_flat="always")  # and groups of equal
 Anchored = partial(Group, zero_gradient_on_flat="at_snapshot")  # nor do they at the snapshot
 OnPolicy = partial(Centered, fit=policy_gradient, max_epochs=1)  # no ratio: a batch is used once
 
-ALGORITHMS: dict[str, Algorithm] = {
-    a.name: a
+
+class Catalog(dict[str, Algorithm]):
+    """Algorithms by name; `tpo+icepop` is made when it is asked for, and is not among the names."""
+
+    def __missing__(self, name: str) -> Algorithm:
+        plain, *modifiers = name.split("+")
+        if not modifiers or plain not in self or not MODIFIERS.keys() >= set(modifiers):
+            raise KeyError(name)
+        return self[plain].modified(*(MODIFIERS[m] for m in modifiers))
+
+    def __contains__(self, name: object) -> bool:
+        plain, *modifiers = str(name).split("+")
+        return super().__contains__(plain) and MODIFIERS.keys() >= set(modifiers)
+
+
+ALGORITHMS: dict[str, Algorithm] = Catalog(
+    (a.name, a)
     for a in (
         Algorithm(
-            "reinforce", baseline_advantage, policy_gradient, max_epochs=1, paper="Williams 1992, Machine Learning 8"
+            "reinforce",
+            baseline_advantage,
+            policy_gradient,
+            max_epochs=1,
+            paper="Williams 1992, Machine Learning 8",
         ),
         Algorithm("ppo", baseline_advantage, clipped_token_ratio, paper="arXiv 1707.06347, eq. 7, without a critic"),
         Algorithm("dg", baseline_advantage, delightful_gradient, max_epochs=1, paper="arXiv 2603.14608"),
@@ -150,6 +172,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             cross_entropy,
             compares="candidates",
             zero_gradient_on_flat="at_snapshot",
+            credit_is="target",
             paper=f"{TPO}, section 2",
         ),
         Algorithm(
@@ -159,6 +182,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             compares="candidates",
             unit="token",
             zero_gradient_on_flat="at_snapshot",
+            credit_is="target",
             paper=f"{TPO}, section 3.4: groups of next tokens",
         ),
         Algorithm(
@@ -167,6 +191,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             cross_entropy,
             compares="candidates",
             hyper={"anchor": False},
+            credit_is="target",
             paper=f"{TPO}, section 3.6: target without p_old",
         ),
         Algorithm(
@@ -183,6 +208,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             cross_entropy,
             compares="candidates",
             needs=frozenset({"label"}),
+            credit_is="target",
             paper=f"{TPO}, section 3.2: the supervised oracle",
         ),
         Algorithm(
@@ -191,14 +217,22 @@ ALGORITHMS: dict[str, Algorithm] = {
             length_mean_cross_entropy,
             compares="candidates",
             zero_gradient_on_flat="at_snapshot",
+            credit_is="target",
             paper=f"{TPO}, the author's TRL branch: mean token log-probs in target and policy",
         ),
-        Anchored("lpo_fwd", listwise_density, list_divergence, paper="arXiv 2605.06139, forward KL, tau = group std"),
+        Anchored(
+            "lpo_fwd",
+            listwise_density,
+            list_divergence,
+            credit_is="density",
+            paper="arXiv 2605.06139, forward KL, tau = group std",
+        ),
         Anchored(
             "lpo_rev",
             listwise_density,
             list_divergence,
             hyper={"reverse": True},
+            credit_is="density",
             paper="arXiv 2605.06139, reverse KL, tau = group std",
         ),
         Centered(
@@ -249,6 +283,21 @@ ALGORITHMS: dict[str, Algorithm] = {
             clipped_sequence_ratio,
             hyper={"kl": 0.0},
             paper="arXiv 2402.14740 as TRL's RLOOTrainer: ratio of whole answers, clipped",
+        ),
+        Group(
+            "gdpo",
+            sequence_mean(decoupled_advantage),
+            clipped_token_ratio,
+            needs=frozenset({"rewards"}),
+            paper="arXiv 2601.05242: rewards standardised one by one, their sum over the batch",
+        ),
+        Centered(
+            "mt_grpo",
+            sequence_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            modifiers=(MODIFIERS["tasks"],),
+            needs=frozenset({"task_index"}),
+            paper="arXiv 2602.05547: weights of tasks from their improvement, without its sampler",
         ),
         Centered("gspo", sample_standardized_reward, clipped_mean_ratio, paper="arXiv 2507.18071"),
         Centered(
@@ -342,7 +391,13 @@ ALGORITHMS: dict[str, Algorithm] = {
             hyper={"positive": 0.1},
             paper="arXiv 2506.01347, successes weighted by .1",
         ),
-        Anchored("mdpo", centered_reward, mirror_descent, paper="arXiv 2005.09814, the KL sampled from the snapshot"),
+        Anchored(
+            "mdpo",
+            centered_reward,
+            mirror_descent,
+            needs=frozenset({"progress"}),
+            paper="arXiv 2005.09814, the KL sampled from the snapshot, t annealed from 1 to 0",
+        ),
         Anchored(
             "rebel",
             centered_reward,
@@ -372,14 +427,28 @@ ALGORITHMS: dict[str, Algorithm] = {
             "awr",
             exponential_weight,
             policy_gradient,
+            credit_is="density",
             paper="arXiv 1910.00177, the group mean in place of the critic, advantages standardised over the batch",
         ),
-        Group("mpo", tilted_density, policy_gradient, paper="arXiv 1806.06920, E-step over draws, eta fixed"),
-        Group("vmpo", top_half_density, policy_gradient, paper="arXiv 1909.12238, eta fixed, no critic"),
+        Group(
+            "mpo",
+            tilted_density,
+            policy_gradient,
+            credit_is="density",
+            paper="arXiv 1806.06920, E-step over draws, eta fixed",
+        ),
+        Group(
+            "vmpo",
+            top_half_density,
+            policy_gradient,
+            credit_is="density",
+            paper="arXiv 1909.12238, eta fixed, no critic",
+        ),
         Group(
             "reps",
             relative_entropy_density,
             policy_gradient,
+            credit_is="density",
             paper="Peters 2010, AAAI 24, group mean in place of the critic",
         ),
         Group(
@@ -392,7 +461,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "dpo_online",
             preferred,
             sigmoid_preference,
-            credit_over="pairs",
+            credit_is="pairs",
             needs=NEEDS_REF,
             paper="arXiv 2305.18290, all pairs of a group, mean over the contexts that have pairs",
         ),
@@ -400,7 +469,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "ipo_online",
             preferred,
             squared_preference,
-            credit_over="pairs",
+            credit_is="pairs",
             needs=NEEDS_REF,
             paper="arXiv 2310.12036, pairs as in dpo_online",
         ),
@@ -412,17 +481,35 @@ ALGORITHMS: dict[str, Algorithm] = {
             paper="arXiv 2402.01306, above the group mean desirable, z fixed",
         ),
     )
-}
+)
 
 BUILT_IN = frozenset(ALGORITHMS)
+
+
+def require_algorithm(name: str, where: str) -> Algorithm:
+    """The algorithm of a name, modified or not.
+
+    Raises:
+        UsageError: there is none, or it does not admit its modifiers.
+    """
+    plain, *modifiers = name.split("+")
+    if plain not in ALGORITHMS:
+        raise unknown("rule", plain, ALGORITHMS, where)
+    for modifier in modifiers:
+        if modifier not in MODIFIERS:
+            raise unknown("modifier", modifier, MODIFIERS, where)
+    return ALGORITHMS[name]
 
 
 def register(algorithm: Algorithm) -> Algorithm:
     """Add a rule to ALGORITHMS.
 
     Raises:
-        UsageError: another rule has this name.
+        UsageError: another rule has this name, or it is that of a modified one.
     """
+    if "+" in algorithm.name and base(algorithm.name) in ALGORITHMS:
+        msg = f"rule '{algorithm.name}': a + puts modifiers on an algorithm; give yours a name without it"
+        raise UsageError(msg)
     if ALGORITHMS.get(algorithm.name, algorithm) is not algorithm:
         msg = f"rule '{algorithm.name}' exists already; give yours another name"
         raise UsageError(msg)

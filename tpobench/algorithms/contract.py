@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.algorithms.promises import Breach, Broken, Finding, Promise, name_of, try_promises
 from tpobench.algorithms.trial import (
     PER_CANDIDATE,
     PER_CONTEXT,
+    PER_TOKEN,
     Answer,
     Case,
     K,
@@ -26,6 +28,7 @@ from tpobench.algorithms.trial import (
     ask,
     cases,
     differences,
+    prepared,
     sequences,
     tallied,
     with_token_rewards,
@@ -159,7 +162,7 @@ ORDER = "treat all alike; argmax, sort and topk take the first of equal ones: wr
 
 def over_pairs(rule: Algorithm, x: Tensor) -> bool:
     """Whether it is a credit (S, B, K, K); trial groups have other numbers of tokens than of candidates."""
-    return rule.credit_over == "pairs" and x.dim() == 4 and x.shape[2] == x.shape[3]
+    return rule.credit_is == "pairs" and x.dim() == 4 and x.shape[2] == x.shape[3]
 
 
 def _contexts(rule: Algorithm) -> Iterator[Breach]:
@@ -179,7 +182,7 @@ def _contexts(rule: Algorithm) -> Iterator[Breach]:
 def _masked(rule: Algorithm) -> Iterator[Breach]:
     for case, _ in _kinds(rule):
         groups, padding = case.groups, case.groups.mask == 0
-        refilled = case.each(lambda x, p=padding: torch.where(p, -3.0, x.double()), ("old_logp", "ref_logp"))  # type: ignore[misc]
+        refilled = case.each(lambda x, p=padding: torch.where(p, -3.0, x.double()), PER_TOKEN)  # type: ignore[misc]
         one, other = ask(rule, case), ask(rule, refilled)
 
         def real(x: Tensor, mask: Tensor = groups.mask) -> Tensor:
@@ -216,6 +219,10 @@ def _in_place(rule: Algorithm) -> Iterator[Breach]:
         fields = {f.name: getattr(groups, f.name) for f in dataclasses.fields(groups)}
         watched = {f"groups.{name}": x for name, x in fields.items() if isinstance(x, Tensor)}
         originals = {name: x.clone() for name, x in watched.items()}
+        groups = prepared(rule, case).groups
+        if breach := _written("prepare", watched, originals):
+            yield breach
+            return
         credit = rule.credit_for(groups)
         if breach := _written("credit", watched, originals):
             yield breach
@@ -255,7 +262,7 @@ def _deterministic(rule: Algorithm) -> Iterator[Breach]:
 def _rows(rule: Algorithm) -> Iterator[Breach]:
     """Contexts are skipped, and batches cut, with the credit of the whole batch: fit and keep see a part of it."""
     rows = torch.tensor([0, 2])
-    for case, _ in _kinds(rule):
+    for case in (prepared(rule, case) for case, _ in _kinds(rule)):
         credit = rule.credit_for(case.groups)
         part = dataclasses.replace(case, groups=case.groups.rows(rows), logp=case.logp[:, rows])
         if rule.keep is not None:
@@ -280,7 +287,7 @@ ROWS = "fit and keep may be given a part of a batch: what spans the batch belong
 
 def _micro_batches(rule: Algorithm) -> Iterator[Breach]:
     """With g = dL/dlogp taken once, back-propagating (logp_b g_b).sum() context by context is the whole gradient."""
-    for case, _ in _kinds(rule):
+    for case in (prepared(rule, case) for case, _ in _kinds(rule)):
         rng = torch.Generator().manual_seed(4)
         shape = case.logp.shape
         x = torch.randn(*shape, 7, generator=rng, dtype=torch.float64)
@@ -307,9 +314,11 @@ def _flat(rule: Algorithm) -> Iterator[Breach]:
     if rule.zero_gradient_on_flat == "never":
         return
     for case in (sequences(rule), sequences(rule, flat=0.0), sequences(rule, flat=1.0)):
-        rows = slice(0, 1) if case.name.startswith("mixed") else slice(None)
-        here = ask(rule, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[:, rows].abs().max()
-        away = ask(rule, case).gradient[:, rows].abs().max()
+        flat = _says_nothing(prepared(rule, case).groups)
+        if not bool(flat.any()):
+            continue
+        here = ask(rule, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[flat].abs().max()
+        away = ask(rule, case).gradient[flat].abs().max()
         declared = f'and zero_gradient_on_flat is declared "{rule.zero_gradient_on_flat}"'
         remedy = 'declare zero_gradient_on_flat="never", or give such groups a credit of exactly 0'
         if here > ROUNDING:
@@ -320,6 +329,12 @@ def _flat(rule: Algorithm) -> Iterator[Breach]:
             what = f"has a gradient of {float(away):.2g} on {_flat_name(case)} away from the snapshot"
             yield Breach("fit", f"{what}, {declared}", remedy)
             return
+
+
+def _says_nothing(groups: CandidateGroups) -> Tensor:
+    """Contexts of equal rewards and equal scores: (S, B)."""
+    scores_differ = groups.score.std(-1, correction=0) > ZERO_VARIANCE
+    return ~(scores_differ | (has_reward_variance(groups) > 0))
 
 
 def _flat_name(case: Case) -> str:

@@ -9,7 +9,8 @@ FAMILIES = {
     "target": ("tpo", "tpo_token", "tpo_no_anchor", "group_pg", "tpo_length_norm", "lpo_fwd", "lpo_rev"),
     "grpo": (
         "grpo", "grpo_token", "grpo_batch", "grpo_no_kl", "grpo_masked", "grpo_token_ratio", "grpo_trl", "grpo_verl",
-        "grpo_deepseek", "dr_grpo", "dapo", "lite_ppo", "rloo_clipped",
+        "grpo_deepseek", "dr_grpo", "dapo", "lite_ppo", "rloo_clipped", "gdpo",
+        "mt_grpo",
     ),
     "ratio": (
         "gspo", "luspo", "gmpo", "cispo", "cispo_scalerl", "sapo", "vespo", "dppo_tv", "prime_rl", "topr",

@@ -19,7 +19,7 @@ from torch import Tensor
 ZERO_VARIANCE = 1e-6
 """A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
 
-ON_REQUEST = ("label", "greedy_reward", "ref_logp")
+ON_REQUEST = ("label", "greedy_reward", "ref_logp", "rollout_logp", "rewards", "value", "task_index", "progress")
 """Fields that a rule sees only if it declares that it needs them."""
 OPTIONAL = (*ON_REQUEST, "token_reward")
 
@@ -43,6 +43,12 @@ class CandidateGroups:
     greedy_reward: Tensor | None = None  # (S, B) reward of the greedy rollout
     ref_logp: Tensor | None = None  # (S, B, K, T) log-probs of a fixed reference policy
     token_reward: Tensor | None = None  # (S, B, K, T) where rewards are per token
+    rollout_logp: Tensor | None = None  # (S, B, K, T) log-probs under what drew the candidates, where it is not pi_old
+    rewards: Tensor | None = None  # (S, B, K, M) where a task has several rewards, of which `reward` is the mean
+    value: Tensor | None = None  # (S, B, K, T) a critic's value of the state before each token
+    task_index: Tensor | None = None  # (S, B) which of several tasks a context belongs to
+    progress: float | None = None  # the share of the training that is done
+    token_weight: Tensor | None = None  # (S, B | 1, K | 1, T | 1) factor of each token's gradient, which modifiers set
 
     def __post_init__(self) -> None:
         S, B, K, T = self.old_logp.shape
@@ -55,8 +61,9 @@ class CandidateGroups:
             undrawn = self.weight == 0
             for name in ("reward", "score"):  # by `where`, which keeps the order in memory
                 object.__setattr__(self, name, torch.where(undrawn, 0, getattr(self, name)))
-            if self.token_reward is not None:
-                object.__setattr__(self, "token_reward", torch.where(undrawn.unsqueeze(-1), 0, self.token_reward))
+            for name in ("token_reward", "rewards"):
+                if (x := getattr(self, name)) is not None:
+                    object.__setattr__(self, name, torch.where(undrawn.unsqueeze(-1), 0, x))
 
     def with_only(self, needs: Collection[str]) -> CandidateGroups:
         """What a rule sees that declares `needs`: fields ON_REQUEST that are not among them are None."""

@@ -13,8 +13,13 @@ from tpobench.algorithms.ranges import Coefficient, Temperature
 from tpobench.algorithms.softmax import softmax
 
 
-def mirror_descent(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, t: Temperature = 1.0) -> Tensor:
-    """L = sum_k w_k [-rho_k A_k + (rho_k log rho_k - rho_k + 1) / t], the last an unbiased KL(pi || pi_old)."""
+def mirror_descent(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, t: Temperature | None = None) -> Tensor:
+    """L = sum_k w_k [-rho_k A_k + (rho_k log rho_k - rho_k + 1) / t], the last an unbiased KL(pi || pi_old).
+
+    t falls from 1 to 0 over the training where it is not set.
+    """
+    assert groups.progress is not None  # noqa: S101 - Algorithm.needs has refused tasks without
+    t = max(1 - groups.progress, 1e-3) if t is None else t
     d = bounded(log_ratio(logp, groups))
     rho = d.exp()
     return (groups.weight * (-rho * credit + (rho * d - rho + 1) / t)).sum(-1)

@@ -16,8 +16,9 @@ from tpobench.algorithms.promises import Breach, Broken, line_of
 from tpobench.errors import TpobenchError
 
 S, B, K, T = 3, 4, 6, 5
-PER_CANDIDATE = ("old_logp", "mask", "reward", "weight", "score", "token_reward", "ref_logp")
-PER_CONTEXT = ("label", "greedy_reward")
+PER_TOKEN = ("old_logp", "ref_logp", "rollout_logp", "value")
+PER_CANDIDATE = (*PER_TOKEN, "mask", "reward", "weight", "score", "token_reward", "rewards")
+PER_CONTEXT = ("label", "greedy_reward", "task_index")
 NEAR, FAR = 0.2, 2.0  # log-ratios to the snapshot
 
 
@@ -149,10 +150,14 @@ def _case(
     assert reward is not None  # noqa: S101 - the same
     assert weight is not None  # noqa: S101 - the same
     fields["ref_logp"] = old_logp - 0.1
+    fields["rollout_logp"] = old_logp + 0.3 * old_logp.cos()  # of a sampler that has not pi_old's probabilities
+    fields["value"] = 0.5 + 0.4 * old_logp.sin()
+    fields["rewards"] = torch.stack([reward, reward.square() - 0.2 * old_logp[..., 0].sin()], -1)
     fields["greedy_reward"] = 0.5 * (weight * reward).sum(-1)
     typed = {name: None if x is None else x.to(dtype) for name, x in fields.items()}
     label = torch.randint(reward.shape[-1], reward.shape[:2], generator=rng)
-    groups = CandidateGroups(**typed, draws=draws, label=label)  # type: ignore[arg-type]
+    task_index = torch.arange(reward.shape[1]).expand(S, -1) % 3
+    groups = CandidateGroups(**typed, draws=draws, label=label, task_index=task_index, progress=0.25)  # type: ignore[arg-type]
     return Case(name, groups, logp.to(dtype))
 
 
@@ -176,13 +181,18 @@ def with_token_rewards(rule: Algorithm) -> Iterator[Case]:
         yield sequences(rule, dense=True, flat=flat, candidates=1 if rule.compares == "nothing" else K)
 
 
+def prepared(rule: Algorithm, case: Case) -> Case:
+    """The case as the modifiers of a rule leave it."""
+    return dataclasses.replace(case, groups=rule.prepare(case.groups, {})) if rule.modifiers else case
+
+
 def ask(rule: Algorithm, case: Case) -> Answer:
     """The rule's answer to a case.
 
     Raises:
         Broken: a part raised, or gave no tensor of its shape.
     """
-    groups = case.groups
+    groups = prepared(rule, case).groups
     credit = answer_of(rule, "credit", case, lambda r: r.credit_for(groups))
     keep = None
     if rule.keep is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from tpobench.algorithms.families import base
 from tpobench.check.arms import Arm, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
@@ -34,7 +35,7 @@ def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, 
     for arm, records in baseline.arms.items():
         spec = next(iter(records.values())).spec
         odd = ({f.name for f in dataclasses.fields(RunSpec)} ^ spec.keys()) - neutral_defaults(RunSpec).keys()
-        if arm.rule not in rules:
+        if base(arm.rule) not in rules:
             missing[arm] = f"no rule '{arm.rule}' here; name its file with --plugin"
         elif declared(spec["task"]) is None:
             missing[arm] = f"no task kind '{spec['task']['kind']}' here; name its file with --plugin"
@@ -96,7 +97,8 @@ def due(
             if seed in held or seed not in baseline.arms[arm]:
                 continue
             spec = dict(baseline.arms[arm][seed].spec)
-            spec |= {"algorithm_version": rules[arm.rule], "task_version": task_version_of(str(spec["task"]["kind"]))}
+            versions = {"task_version": task_version_of(str(spec["task"]["kind"]))}
+            spec |= {"algorithm_version": rules[base(arm.rule)], **versions}
             found.setdefault(arm.suite, []).append(RunSpec(**spec))
     return found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
-from tpobench.errors import UsageError, unknown
+from tpobench.errors import UsageError
 
 if TYPE_CHECKING:
     from tpobench.algorithms.promises import Finding
@@ -29,7 +29,7 @@ def validate_(
 ) -> None:
     """Try rules and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
     from tpobench.algorithms import contract as of_rules
-    from tpobench.algorithms.catalog import ALGORITHMS
+    from tpobench.algorithms.catalog import require_algorithm
     from tpobench.plugins.check import examine_plugins
     from tpobench.plugins.load import read_plugin
     from tpobench.tasks import contract as of_tasks
@@ -47,12 +47,10 @@ def validate_(
         msg = "validate what? name a rule or a task, or a file with --plugin"
         raise UsageError(msg)
     for name in wanted:
-        if name in ALGORITHMS and name not in rules:
-            rules[name] = tuple(of_rules.examine(ALGORITHMS[name]))
         if name in TASKS and name not in tasks:
             tasks[name] = tuple(of_tasks.examine(TASKS[name]))
         if name not in rules and name not in tasks:
-            raise unknown("rule or task", name, {*ALGORITHMS, *TASKS, *rules, *tasks})
+            rules[name] = tuple(of_rules.examine(require_algorithm(name, "validate")))
     chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", rules), ("task", tasks)) if n in of]
     if as_json:
         found: dict[str, list[object]] = {"rules": [], "tasks": []}

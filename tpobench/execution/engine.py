@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tpobench.algorithms.families import base
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.estimate import Costs, key_of
 from tpobench.execution.inline import Inline
@@ -263,7 +264,9 @@ def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]
             )
             raise UsageError(msg)
         return
-    rules = sorted({s.algorithm for s in plan.specs if s.algorithm_version not in read} - BUILT_IN)
+    rules = sorted(
+        {s.algorithm for s in plan.specs if s.algorithm_version not in read and base(s.algorithm) not in BUILT_IN}
+    )
     kinds = sorted({str(s.task["kind"]) for s in plan.specs if s.task_version not in read} - PACKAGED_KINDS)
     for what in (*(f"rule '{name}'" for name in rules), *(f"task kind '{kind}'" for kind in kinds)):
         msg = f"{what} is registered in this process only; use executor=Inline(), or name its file with plugins"

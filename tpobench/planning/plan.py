@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.errors import UsageError, brief, unknown
+from tpobench.algorithms.families import base
+from tpobench.errors import UsageError, brief
 from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import Cell, Suite, Value
@@ -197,7 +198,7 @@ def plan_runs(
     resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
     skipped: dict[str, Skipped] = {}
     for cell, rule in itertools.product(part.cells if wanted else (), rules):
-        reason = cell.task.why_not(rule)
+        reason = cell.task.why_not(rule, diagnostics=cell.training.diagnostics)
         spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory, kernel)
         if reason:
             skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
@@ -239,15 +240,14 @@ def _require_recorded(metric: str, spec: RunSpec) -> None:
 
 
 def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
-    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
+    from tpobench.algorithms.catalog import require_algorithm  # noqa: PLC0415 - imports torch
 
     for name in (*names, *suite.hyper):
-        if name not in ALGORITHMS:
-            raise unknown("rule", name, ALGORITHMS, f"suite '{suite.name}'")
+        require_algorithm(name, f"suite '{suite.name}'")
     rules = []
     for name in dict.fromkeys(names):
         hyper = {k: v for k, v in suite.hyper.get(name, {}).items() if k != "epochs"}
-        rules.append(ALGORITHMS[name].with_hyper(**hyper))
+        rules.append(require_algorithm(name, f"suite '{suite.name}'").with_hyper(**hyper))
         for key in (key for key in suite.swept if key not in rules[-1].hyperparameters):
             own = ", ".join(sorted(rules[-1].hyperparameters)) or "none"
             msg = (
@@ -335,7 +335,7 @@ def version_of(rule: str) -> str:
     """1 for the catalogue, the hash of its file for a plugin's rule."""
     from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - keeps the import order one-way
 
-    return VERSIONS.get(rule, PACKAGED)
+    return VERSIONS.get(base(rule), PACKAGED)
 
 
 def task_version_of(kind: str) -> str:

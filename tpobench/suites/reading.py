@@ -111,7 +111,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
             raise UsageError(msg)
     plain = {k: _typed(document[k], t, k, where) for k, t in scalars.items() if k in document}
     for rule in plain["algorithms"]:
-        check_id(rule, "algorithms", where)
+        check_algorithm(rule, "algorithms", where)
     types = _task_types(document, where)
     task_type = TASKS[document["task"]["kind"]]
     settings = _construct(task_type, {k: v for k, v in document["task"].items() if k != "kind"}, "task", where)
@@ -271,7 +271,7 @@ def _require_free(name: str, settings: Iterable[str], hyper: Mapping[str, Any], 
 
 def _hyper(table: Mapping[str, Any], where: str) -> dict[str, dict[str, Value]]:
     for rule, values in table.items():
-        check_id(rule, "hyper", where)
+        check_algorithm(rule, "hyper", where)
         if not isinstance(values, dict):
             msg = f"{where}: 'hyper.{rule}' must be a table of hyperparameters, written [hyper.{rule}]"
             raise UsageError(msg)
@@ -295,6 +295,16 @@ def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
     for rule in (rule for rule, ms in typed.items() if ms < 0):
         raise _wrong(typed[rule], "at least 0", f"cost.ms_per_step.{rule}", where)
     return {"ms_per_step": typed}
+
+
+def check_algorithm(name: str, key: str, where: str) -> None:
+    """The name of an algorithm, perhaps with modifiers: `tpo+icepop`.
+
+    Raises:
+        UsageError: it may not stand in a suite.
+    """
+    for part in name.split("+"):
+        check_id(part, key, where)
 
 
 def check_id(name: str, key: str, where: str) -> None:

@@ -52,6 +52,10 @@ class _TableTask:
         """Log pi of every arm, with graph: (S, B, K, 1)."""
         return policy.logp(rows)
 
+    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
+        """1 where the most probable arm is the right one: (S, B)."""
+        return greedy_success(policy)
+
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Error = 1 - mean_b pi_old(right arm), exact."""
         return {"error": 1 - _success(rollout.groups.old_logp)}
@@ -163,6 +167,12 @@ def misalignment(direction: Tensor, oracle: Tensor) -> Tensor:
     """
     norms = (direction.square().sum((1, 2)) + 1e-12).sqrt() * (oracle.square().sum((1, 2)) + 1e-12).sqrt()
     return 1 - (direction * oracle).sum((1, 2)) / norms
+
+
+def greedy_success(policy: TablePolicy) -> Tensor:
+    """1 in contexts whose most probable arm, the first of equal ones, is arm 0: (S, B)."""
+    log_pi = policy.snapshot().squeeze(-1)
+    return (log_pi.argmax(-1) == 0).to(log_pi.dtype)
 
 
 def _success(old_logp: Tensor) -> Tensor:

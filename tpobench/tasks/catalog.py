@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tpobench.errors import UsageError, unknown
-from tpobench.identity import chosen
+from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import Number, Within
 from tpobench.tasks.settings import (
     ERROR,
@@ -45,7 +45,7 @@ class BanditSettings(TaskSettings):
 
     kind: ClassVar[str] = "bandit"
     task: ClassVar[str] = "tpobench.tasks.bandit:BanditTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"arms": 7, "samples": 9}
 
@@ -70,7 +70,7 @@ class ContextsSettings(TaskSettings):
 
     kind: ClassVar[str] = "contexts"
     task: ClassVar[str] = "tpobench.tasks.bandit:ContextsTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"contexts": 5, "arms": 4}
 
@@ -97,7 +97,7 @@ class SequenceSettings(GroupSettings):
 
     kind: ClassVar[str] = "sequence"
     task: ClassVar[str] = "tpobench.tasks.sequence:SequenceTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
     diagnostics: ClassVar[tuple[Metric, ...]] = (
         Metric("all_fail", within=SHARE),
@@ -121,6 +121,11 @@ class SequenceSettings(GroupSettings):
         super().__post_init__()
         require(self.target in TARGETS, f"target must be one of {', '.join(TARGETS)}")
         require(self.reward in REWARDS, f"reward must be one of {', '.join(REWARDS)}")
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Where every token has a reward, each position's is one of several rewards."""
+        return super().offered | ({"rewards"} if self.reward != "terminal" else frozenset())
 
     @property
     def interactions_per_step(self) -> int:
@@ -222,11 +227,12 @@ class SampledSettings(GroupSettings):
 
     Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
     likely the right one is from context to context; handicap makes the right arm alone unlikely in all of them.
+    Draws come from pi^(1 / sampler_temperature), normalised: what corrections of the sampler are for.
     """
 
     kind: ClassVar[str] = "sampled"
     task: ClassVar[str] = "tpobench.tasks.sampled:SampledTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "task_index"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     counted: ClassVar[tuple[str, ...]] = ("contexts", "candidates")
     unstreamed: ClassVar[frozenset[str]] = frozenset({"candidates"})
@@ -237,6 +243,12 @@ class SampledSettings(GroupSettings):
     candidates: Candidates = 8
     skew: Annotated[float, Within(0, 10)] = 1.0
     handicap: Annotated[float, Within(0, 20)] = 0.0
+    sampler_temperature: Annotated[float, Within(0.1, 10)] = field(default=1.0, metadata=NEUTRAL)
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Where draws come from another policy than the one that is trained, its log-probs too."""
+        return super().offered | ({"rollout_logp"} if self.sampler_temperature != 1 else frozenset())
 
     @property
     def interactions_per_step(self) -> int:
@@ -258,7 +270,7 @@ class MnistSettings(DataSettings):
 
     kind: ClassVar[str] = "mnist"
     task: ClassVar[str] = "tpobench.tasks.mnist:MnistTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "candidates"})  # one draw an image: no draws to compare
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "candidates", "greedy_reward"})  # one draw an image
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
     diagnostics: ClassVar[tuple[Metric, ...]] = tuple(
         Metric(f"{name}{i}") for name in ("count", "gain_sum", "scalar_sum", "surplus_sum") for i in range(4)
@@ -267,6 +279,11 @@ class MnistSettings(DataSettings):
 
     contexts: Batch = 100
     hidden: Annotated[int, Within(1, 10**5)] = 50
+
+    @property
+    def undiagnosed(self) -> frozenset[str]:
+        """The gains on test images are those of an update from labels and probabilities alone."""
+        return frozenset({"greedy_reward", "ref_logp", "progress"})
 
     @property
     def interactions_per_step(self) -> int:

@@ -36,6 +36,7 @@ class Inputs:
     images: Bags
     transposed: Bags
     log_probs: Tensor  # (S, K, B) with graph, which serves one backward pass
+    theta: Tensor  # that log_probs was taken from
     version: int  # of theta, when log_probs was taken
     used: int = 0
     test_log_probs: Tensor | None = None  # (S, K, M)
@@ -70,7 +71,7 @@ class MnistTask:
         images, transposed = self._train.bags(index, policy.shape.rows)
         with torch.enable_grad():
             log_probs = policy.log_probs(images, transposed)
-        return Inputs(images, transposed, log_probs, policy.theta._version)  # noqa: SLF001 - see logp
+        return Inputs(images, transposed, log_probs, policy.theta, policy.theta._version)  # noqa: SLF001 - see logp
 
     @staticmethod
     def draw(log_pi: Tensor, uniform: Tensor) -> Tensor:
@@ -89,11 +90,20 @@ class MnistTask:
         The forward pass that the classes were drawn from serves the first update, which finds theta as it was.
         """
         inputs: Inputs = rollout.inputs
-        log_probs, inputs.used = inputs.log_probs, inputs.used + 1
-        if inputs.used > 1 or inputs.version != policy.theta._version:  # noqa: SLF001 - what autograd itself checks
+        log_probs, drew = inputs.log_probs, inputs.theta is policy.theta
+        inputs.used += drew
+        if not drew or inputs.used > 1 or inputs.version != policy.theta._version:  # noqa: SLF001 - as autograd checks
             log_probs = policy.log_probs(inputs.images, inputs.transposed)
         chosen = log_probs if rows is None else log_probs.index_select(2, rows)
         return chosen.mT.unsqueeze(-1)
+
+    def greedy_reward(self, policy: MLPPolicy, rollout: Rollout) -> Tensor:
+        """1 where the most probable class is right: (S, B)."""
+        del policy  # the forward pass that drew is its
+        groups = rollout.groups
+        best = groups.old_logp.squeeze(-1).argmax(-1)
+        assert groups.label is not None  # noqa: S101 - for the type checker
+        return torch.eq(best, groups.label).to(groups.reward.dtype)
 
     def evaluate(self, policy: MLPPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """Error = share of all test images whose most probable class is wrong."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
-from tpobench.tasks.bandit import draw, misalignment
+from tpobench.tasks.bandit import draw, greedy_success, misalignment
 from tpobench.tasks.catalog import SampledSettings
 from tpobench.tasks.task import Rollout, Step
 
@@ -40,14 +40,15 @@ class SampledTask:
 
     def rollout(self, policy: TablePolicy, step: int) -> Rollout:
         """Draw K arms in every context by inverting its distribution function at shared uniforms."""
-        every = policy.snapshot()
+        every, temperature = policy.snapshot(), self.settings.sampler_temperature
         uniform = self.noise.uniform("action", step, (self.settings.contexts, self.settings.candidates))
-        return self.score(every, draw(every.squeeze(-1).exp(), uniform))
+        sampler = every if temperature == 1 else (every / temperature).log_softmax(2)
+        return self.score(every, draw(sampler.squeeze(-1).exp(), uniform), None if sampler is every else sampler)
 
-    def score(self, every: Tensor, actions: Tensor) -> Rollout:
+    def score(self, every: Tensor, actions: Tensor, sampler: Tensor | None = None) -> Rollout:
         """The rollout of given draws `actions` (S, B, K) from a policy with log-probs `every` (S, B, A, 1) of all arms.
 
-        The baseline is the batch mean of the reward.
+        The baseline is the batch mean of the reward; `sampler` has the log-probs of what drew, where that is not it.
         """
         chosen = actions.mT.contiguous()  # in memory as the policy's logits: mixed orders are slow
         old_logp = every.squeeze(-1).gather(2, actions).mT.contiguous().mT.unsqueeze(-1)
@@ -60,6 +61,8 @@ class SampledTask:
             weight=torch.full_like(reward, 1 / reward.shape[2]),
             score=reward,
             draws=reward.shape[2],
+            rollout_logp=None if sampler is None else sampler.squeeze(-1).gather(2, actions).unsqueeze(-1),
+            task_index=torch.arange(reward.shape[1], device=reward.device).expand(len(reward), -1),
         )
         return Rollout(groups, chosen, interactions=reward.shape[1] * reward.shape[2])
 
@@ -69,6 +72,10 @@ class SampledTask:
         if rows is not None:
             theta, chosen = theta.index_select(2, rows), chosen.index_select(2, rows)
         return theta.log_softmax(1).gather(1, chosen).mT.unsqueeze(-1)
+
+    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
+        """1 where the most probable arm is the right one: (S, B)."""
+        return greedy_success(policy)
 
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean_b pi(right arm), exact; informative = share of contexts whose draws differ in reward."""

@@ -29,6 +29,7 @@ class Inputs:
 
     paths: Any  # of the policy
     trees: dict[bytes | None, Packing] = field(default_factory=dict)
+    prompts: Tensor | None = None  # (S, B, T) of a rollout
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class SequenceTask:
         B, K, T = s.prompts, s.candidates, s.length
         prompts = self.noise.integers("prompt", step, s.vocabulary, (B, T))
         tokens, logp = policy.sample(prompts, self.noise.uniform("action", step, (B, K, T)))
-        inputs = Inputs(policy.paths(prompts, tokens))
+        inputs = Inputs(policy.paths(prompts, tokens), prompts=prompts)
         return Rollout(self.score(prompts, tokens, logp), inputs, interactions=B * K)
 
     def score(self, prompts: Tensor, tokens: Tensor, logp: Tensor) -> CandidateGroups:
@@ -93,6 +94,12 @@ class SequenceTask:
             inputs.trees[key] = tree
         return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape)
 
+    def greedy_reward(self, policy: TransformerPolicy, rollout: Rollout) -> Tensor:
+        """Reward of the answers made of the most probable token after each: (S, B)."""
+        prompts = rollout.inputs.prompts
+        tokens, logp = greedy_answer(policy, prompts, self.settings.length)
+        return self.score(prompts, tokens, logp).reward.squeeze(-1)
+
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean reward of the rollouts; informative = share of groups whose rewards differ."""
         del policy  # the rollouts are the evaluation
@@ -124,6 +131,20 @@ class SequenceTask:
             "weight_success": _mean_where(success, weight),
             "weight_failure": _mean_where(~success, weight),
         }
+
+
+def greedy_answer(policy: TransformerPolicy, prompts: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The most probable token after each token, from prompts (S, B, H): tokens and log-probs, (S, B, 1, length).
+
+    It is sampled, at uniforms in the middle of the interval of the token that is wanted.
+    """
+    uniform = torch.zeros(*prompts.shape[:2], 1, length, dtype=policy.theta.dtype, device=prompts.device)
+    for t in range(length):
+        _, log_pi = policy.walk(prompts, uniform[..., : t + 1])
+        pi = log_pi[..., t, :].exp()
+        best = pi.argmax(-1, keepdim=True)
+        uniform[..., t] = ((pi.cumsum(-1) - pi / 2).gather(-1, best)).squeeze(-1)
+    return policy.sample(prompts, uniform)
 
 
 def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:

@@ -89,6 +89,16 @@ class TaskSettings(ABC):
         require_within(self)
 
     @property
+    def offered(self) -> frozenset[str]:
+        """What an algorithm may need with these settings, and what the training loop gives on every task."""
+        return self.offers | {"ref_logp", "progress"}
+
+    @property
+    def undiagnosed(self) -> frozenset[str]:
+        """What an algorithm must not need where `training.diagnostics` are taken."""
+        return frozenset()
+
+    @property
     @abstractmethod
     def interactions_per_step(self) -> int:
         """Rollouts that one update draws; exact updates count one per context."""
@@ -121,16 +131,18 @@ class TaskSettings(ABC):
         require(unit == self.unit, f"compares {UNITS[unit]}, which task '{self.kind}' does not offer")
         return self
 
-    def why_not(self, rule: Algorithm) -> str:
+    def why_not(self, rule: Algorithm, *, diagnostics: bool = False) -> str:
         """Why the task cannot serve a rule, empty when it can."""
         try:
             self.serving(rule.unit)
         except ValueError as error:
             return str(error)
-        if rule.compares != "nothing" and rule.compares not in self.offers:
+        if rule.compares != "nothing" and rule.compares not in self.offered:
             return f"compares {rule.compares}, which task '{self.kind}' does not offer"
-        missing = ", ".join(sorted(rule.needs - self.offers))
-        return f"needs {missing}, which task '{self.kind}' does not offer" if missing else ""
+        if missing := ", ".join(sorted(rule.needs - self.offered)):
+            return f"needs {missing}, which task '{self.kind}' does not offer"
+        odd = ", ".join(sorted(rule.needs & self.undiagnosed)) if diagnostics else ""
+        return f"needs {odd}, which the diagnostics of task '{self.kind}' do not have" if odd else ""
 
     def budget(self, matching: str) -> tuple[TaskSettings, float] | None:  # noqa: ARG002 - the same under both here
         """What a rule that looks at single rollouts gets under a matching, and what its learning rate is times.
@@ -159,10 +171,10 @@ class GroupSettings(TaskSettings):
         grouped = (INFORMATIVE,) if self.candidates > 1 else ()
         return (*self.metrics, *grouped, *(self.diagnostics if diagnostics else ()))
 
-    def why_not(self, rule: Algorithm) -> str:
+    def why_not(self, rule: Algorithm, *, diagnostics: bool = False) -> str:
         """A group of one has nothing to compare."""
         alone = rule.compares != "nothing" and self.candidates < 2
-        return super().why_not(rule) or "compares candidates, and task.candidates is 1" * alone
+        return super().why_not(rule, diagnostics=diagnostics) or "compares candidates, and task.candidates is 1" * alone
 
 
 @dataclass(frozen=True)

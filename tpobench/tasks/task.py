@@ -59,6 +59,10 @@ class Task(Protocol):
         """Log-probs of the rollout's tokens under `policy`, with graph: (S, B, K, T), or (S, b, K, T) for `rows`."""
         ...
 
+    def greedy_reward(self, policy: Any, rollout: Rollout) -> Tensor:
+        """Reward of the most probable answer in every context, where `greedy_reward` is offered: (S, B)."""
+        ...
+
     def evaluate(self, policy: Any, rollout: Rollout) -> Mapping[str, Tensor]:
         """Metrics of the policy that drew `rollout`, before any update on it: name -> (S,)."""
         ...

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tpobench.algorithms.algorithm import Algorithm
+from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, PARTS
-from tpobench.tasks.task import Policy, Step, Task
+from tpobench.tasks.task import Policy, Rollout, Step, Task
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Job
@@ -39,16 +39,15 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
     begin: called with each step before anything of it is done.
     """
-    spec = job.specs[0]
-    stack = job.stack(0)
+    spec, stack = job.specs[0], job.stack(0)
     task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
-    policy = task.make_policy()
+    policy, reference = task.make_policy(), reference_policy(task, algorithm)
     theta = policy.theta
     optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
-    interactions = gradient_steps = 0
+    interactions, gradient_steps, memory = 0, 0, dict[str, Tensor]()
     alive = [True] * len(job.seeds)
     update: Update | None = None
 
@@ -65,27 +64,29 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
         begin(step)
         before, alive = alive, finite_seeds(theta).tolist()
         if update is not None and alive != before:
-            parts = nonfinite_part(algorithm, update)
-            value = tuple(float(part) * (was and not now) for part, was, now in zip(parts, before, alive, strict=True))
+            parts = zip(nonfinite_part(algorithm, update), before, alive, strict=True)
+            value = tuple(float(part) * (was and not now) for part, was, now in parts)
             yield Measurement(step - 1, interactions, gradient_steps, NONFINITE_PART, value)
         if job.left and job.stack(step) != stack:
-            places = [stack.index(seed) for seed in job.stack(step)]
-            stack = job.stack(step)
+            places, stack = [stack.index(seed) for seed in job.stack(step)], job.stack(step)
             task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
             with torch.no_grad():
                 theta.copy_(theta[places])
             optimizer.take(places)
+            memory = {name: value[places] for name, value in memory.items()}
+            reference = reference_policy(task, algorithm)
         rollout = task.rollout(policy, step)
         record = step % every == 0 or step == steps
         if record:
             yield from measure(step, task.evaluate(policy, rollout))
         if step == steps or not any(alive):
             return
-        credit = algorithm.credit_for(rollout.groups)
-        update = Update(rollout.groups, credit, [])
+        given = prepared(task, policy, algorithm, rollout, reference, memory, progress=step / steps)
+        credit = algorithm.credit_for(given.groups)
+        update = Update(given.groups, credit, [])
         for epoch in range(epochs):
             gradient = loss_gradient(
-                task, policy, algorithm, rollout, credit, at_snapshot=epoch == 0, passes=update.passes
+                task, policy, algorithm, given, credit, at_snapshot=epoch == 0, passes=update.passes
             )
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
@@ -95,7 +96,40 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
                 optimizer.step(theta.flatten(1), flat)
         if record:
             yield from measure(step, diagnosis)
-        interactions, gradient_steps = interactions + rollout.interactions, gradient_steps + epochs
+        interactions, gradient_steps = interactions + given.interactions, gradient_steps + epochs
+
+
+def reference_policy(task: Task, algorithm: Algorithm) -> Policy | None:
+    """The untrained policy, where an algorithm asks for its log-probs."""
+    return task.make_policy() if "ref_logp" in algorithm.needs else None
+
+
+def prepared(
+    task: Task,
+    policy: Policy,
+    algorithm: Algorithm,
+    rollout: Rollout,
+    reference: Policy | None,
+    memory: Memory,
+    *,
+    progress: float,
+) -> Rollout:
+    """The rollout with what the algorithm needs beyond it, as its modifiers leave it.
+
+    reference: the untrained policy, for `ref_logp`.  progress: the share of the training that is done.  A greedy answer
+    is scored, so it is an interaction.
+    """
+    fields: dict[str, Any] = {"progress": progress} if "progress" in algorithm.needs else {}
+    if reference is not None:
+        with torch.no_grad():
+            fields["ref_logp"] = task.logp(reference, rollout, None)
+    if "rewards" in algorithm.needs:
+        fields["rewards"] = rollout.groups.token_reward
+    if greedy := "greedy_reward" in algorithm.needs:
+        fields["greedy_reward"] = task.greedy_reward(policy, rollout)
+    groups = dataclasses.replace(rollout.groups, **fields) if fields else rollout.groups
+    scored = rollout.interactions + greedy * groups.reward.shape[1]
+    return Rollout(algorithm.prepare(groups, memory), rollout.inputs, scored)
 
 
 def finite_seeds(theta: Tensor) -> Tensor:
