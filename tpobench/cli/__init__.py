@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tpobench import __version__
-from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored, validate
+from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored, validate, verify
 from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
@@ -30,6 +30,7 @@ __all__ = [
     "runs",
     "stored",
     "validate",
+    "verify",
 ]
 
 INTERNAL_ERROR = 70

@@ -1,4 +1,4 @@
-"""`status`, `report`, `pack`, `merge` and `verify`: what to do with finished runs, packed or not."""
+"""`status`, `report`, `pack` and `merge`: what to do with finished runs, packed or not."""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tpobench.cli.base import (
-    DataDirOption,
     ForceOption,
     JsonOption,
     PathArgument,
-    PluginOption,
     answer,
     app,
-    cell_text,
     failure,
     one_per_line,
     say,
@@ -28,11 +25,9 @@ from tpobench.cli.base import (
     split,
     table,
 )
-from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, unknown
-from tpobench.printable import printable
+from tpobench.errors import NothingToDo, StorageFull, UsageError, unknown
 
 if TYPE_CHECKING:
-    from tpobench.execution.verify import Verdict
     from tpobench.records.merge import Merged
     from tpobench.records.store import RunRecord
 
@@ -271,74 +266,3 @@ def _merged(merged: Merged) -> dict[str, Any]:
             {"path": str(s.path), "records": len(s.located), "damaged": list(s.damaged)} for s in merged.sources
         ],
     }
-
-
-@app.command("verify")
-def verify_(
-    *,
-    path: PathArgument = Path("results"),
-    runs: Annotated[int, typer.Option("--runs", min=1, help="How many finished runs to train again.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw: other seeds take other runs.")] = 0,
-    plugin: PluginOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a few finished runs again, drawn at random, and compare every number."""
-    from tpobench.execution.isolate import train_isolated
-    from tpobench.execution.job import Message, plugins_for
-    from tpobench.execution.slots import SlotPool
-    from tpobench.execution.verify import IMPOSSIBLE, choose, verify
-    from tpobench.planning.datasets import paths_of
-    from tpobench.planning.devices import probe
-    from tpobench.plugins.load import load_plugins
-    from tpobench.records.results import load_results
-
-    chosen = choose(load_results(path).records, runs, seed)
-    if not chosen:
-        msg = f"no run in {path} has a result to verify; see: tpobench status {path}"
-        raise NothingToDo(msg)
-    paths = paths_of((r.spec["task"] for r in chosen), data_dir)
-    say(f"training {len(chosen)} runs again")
-    loaded = load_plugins(plugin or [])
-    with SlotPool(size=1) as pool:
-        verdicts = verify(
-            chosen,
-            lambda job, reporting: train_isolated(pool, Message(job, reporting, plugins_for(job, loaded), paths)),
-            lambda device: device == "cpu" or bool(probe().devices),
-        )
-    if as_json:
-        answer(json.dumps({"runs": [_verdict(v) for v in verdicts]}))
-    else:
-        for v in verdicts:
-            r = v.record
-            where = " ".join(t for t in (r.spec["suite"], r.spec["algorithm"], cell_text(r.spec["cell"])) if t != "-")
-            text = f": {v.text}" if v.text else ""
-            answer(printable(f"{v.outcome}: {where} seed {r.spec['seed']} ({r.id}){text}"))
-    _conclude(verdicts)
-    if all(v.outcome == IMPOSSIBLE for v in verdicts):
-        msg = f"none of the {len(verdicts)} runs drawn can be verified here; --seed draws others"
-        raise NothingToDo(msg)
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    spec = verdict.record.spec
-    return {
-        "id": verdict.record.id,
-        "suite": spec["suite"],
-        "cell": spec["cell"],
-        "algorithm": spec["algorithm"],
-        "seed": spec["seed"],
-        "outcome": verdict.outcome,
-        "text": verdict.text,
-        "difference": None if verdict.difference is None else vars(verdict.difference),
-        "origin": {k: {"then": then, "now": now} for k, (then, now) in verdict.origin.items()},
-    }
-
-
-def _conclude(verdicts: Sequence[Verdict]) -> None:
-    from tpobench.execution.verify import DIFFERS
-
-    bad = [v for v in verdicts if v.outcome == DIFFERS]
-    if bad:
-        msg = f"{len(bad)} of {len(verdicts)} runs differ from their records, the first: {bad[0].record.id}"
-        raise CorruptResults(msg)
