@@ -43,6 +43,18 @@ def suite(**changes):
     return build_suite("tiny", document(**changes), "tiny.toml")
 
 
+def toml(value):
+    """A value as TOML, tables inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def write_suite(path, text):
+    """A suite file of a document."""
+    path.write_text("".join(f"{k} = {toml(v)}\n" for k, v in text.items()), encoding="utf-8")
+
+
 def recorded_and_planned(path):
     """The ids in a packed file, and those that its suites plan today for the same rules and seeds."""
     recorded, planned = set(), set()

@@ -7,11 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
-from harness_helpers import Row, document, noted_runs, suite
+from harness_helpers import Row, document, noted_runs, suite, write_suite
 
 from tpobench.errors import CorruptResults, UsageError
 from tpobench.execution import Inline, execute
-from tpobench.planning.looks import decision_rows, make_plan, next_runs, seeds_of, states
+from tpobench.planning.looks import make_plan, seeds_of
 from tpobench.planning.plan import plan_runs
 from tpobench.records.store import Store, read_plan
 
@@ -44,18 +44,15 @@ def plan(text="adaptive:8x3", rules=("tpo", "dg", "reinforce"), **changes):
 def look(adaptive, folder):
     """Run the next look and read what is decided."""
     store = Store(folder)
-    execute(next_runs(adaptive, states(adaptive, store.known()[0])), store, executor=Inline())
-    return states(adaptive, store.known()[0])
+    (todo,) = adaptive.replay(store.known()[0]).next(()).plans
+    execute(todo, store, executor=Inline())
+    return adaptive.replay(store.known()[0])
 
 
 @pytest.fixture
 def tpobench(command_line, tmp_path):
     """The command line on a suite of three rules and two cells, trained in this process."""
-    text = {**document(algorithms=["tpo", "dg", "reinforce"]), "grid": {"arms": [5, 6]}}
-    lines = [f"{k} = {json.dumps(v)}" for k, v in text.items() if not isinstance(v, dict)]
-    for name, table in ((k, v) for k, v in text.items() if isinstance(v, dict)):
-        lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
-    (tmp_path / "tiny.toml").write_text("\n".join(lines), encoding="utf-8")
+    write_suite(tmp_path / "tiny.toml", document(algorithms=["tpo", "dg", "reinforce"], grid={"arms": [5, 6]}))
 
     def call(verb, *words):
         fixed = ["--suite", "tiny.toml"] + (["--executor", "inline"] if verb == "run" else [])
@@ -67,17 +64,18 @@ def tpobench(command_line, tmp_path):
 def test_a_rule_that_is_clearly_worse_drops_out_after_the_first_look(tmp_path, trained):
     """Reinforce takes 8 seeds; tpo and dg, which nobody can tell apart, take all 24."""
     adaptive = plan()
-    (first,) = look(adaptive, tmp_path)
+    (first,) = look(adaptive, tmp_path).cells
     assert (first.look, first.active) == (1, ("tpo", "dg"))
     assert first.result.decisions["tpo", "reinforce"].status == "better"
     assert first.result.decisions["tpo", "dg"].status == "open"
     look(adaptive, tmp_path)
-    (last,) = look(adaptive, tmp_path)
+    end = look(adaptive, tmp_path)
+    (last,) = end.cells
     assert (last.look, last.done, last.active) == (3, True, ())
     assert last.result.decisions["tpo", "dg"].status == "not distinguishable"
     assert {rule: sum(r == rule for r, _, _ in trained) for rule in LEVEL} == {"tpo": 24, "dg": 24, "reinforce": 8}
-    assert next_runs(adaptive, (last,)).specs == ()
-    rows = {(r["a"], r["b"]): (r["status"], r["look"], r["seeds"]) for r in decision_rows([last])}
+    assert (end.next(()), end.waiting, end.used) == (None, (), 24 + 24 + 8)
+    rows = {(r["a"], r["b"]): (r["status"], r["look"], r["seeds"]) for r in end.rows()}
     assert rows == {
         ("tpo", "dg"): ("not distinguishable", 3, 24),
         ("tpo", "reinforce"): ("better", 1, 8),
@@ -93,18 +91,18 @@ def test_a_look_that_is_not_complete_decides_nothing(tmp_path):
     lost = adaptive.cells[0].specs["dg"][7].run_id
     kept = store.path_of(lost).read_bytes()
     store.path_of(lost).unlink()
-    (held,) = states(adaptive, store.known()[0])
+    (held,) = adaptive.replay(store.known()[0]).cells
     assert (held.look, held.result, held.active) == (0, None, ("tpo", "dg", "reinforce"))
     store.path_of(lost).write_bytes(kept)
-    assert states(adaptive, store.known()[0])[0].look == 1
+    assert adaptive.replay(store.known()[0]).look == 1
 
 
 def test_seeds_beyond_a_drop_out_change_no_decision(tmp_path):
     """Sixteen more seeds of the rule that dropped out are not looked at."""
     adaptive = plan()
-    (first,) = look(adaptive, tmp_path)
-    execute(plan_runs(adaptive.most.suite, ["reinforce"], range(24)), tmp_path, executor=Inline())
-    assert states(adaptive, Store(tmp_path).known()[0]) == (first,)
+    first = look(adaptive, tmp_path)
+    execute(plan_runs(adaptive.plan.suite, ["reinforce"], range(24)), tmp_path, executor=Inline())
+    assert adaptive.replay(Store(tmp_path).known()[0]) == first
 
 
 def test_alpha_is_shared_by_all_cells_and_a_rule_may_leave_one_of_them():
@@ -292,7 +290,7 @@ def test_a_folder_keeps_its_plan(tpobench, tmp_path):
         (["--seeds", "adaptive:2x2"], "no look can ever decide; take more seeds per look"),
         (["--seeds", "adaptive:8x3", "--algos", "tpo"], "no cell of tiny has two rules to compare"),
         (["--seeds", "adaptive:8x3", "--shard", "1/2"], "adaptive seeds cannot be sharded"),
-        (["--seeds", "adaptive:8x3", "--max-cost", "1h"], "--max-cost 1 h 00 min: the suite says nothing of the cost"),
+        (["--seeds", "adaptive:8x3", "--max-cost", "1h"], "--max-cost 1 h 00 min: the cost of 144 jobs is unknown"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(tpobench, tmp_path, words, said):

@@ -1,6 +1,7 @@
 """The regression gate end to end: verdicts and exit codes."""
 
 import json
+import signal
 
 import pytest
 from check_helpers import bench_fixture  # noqa: F401 - a fixture
@@ -626,6 +627,28 @@ def test_a_flipped_sign_in_a_plugin_is_found_in_child_processes(bench, monkeypat
     plugin.write_text(PLUGIN.format(sign=""), encoding="utf-8")
     code, out, _ = bench(*check)
     assert (code, json.loads(out)["candidate"]["made_now"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("jobs", "kept"), [(1, 10), (3, 30)])
+def test_a_check_that_is_stopped_goes_on_where_it_was(bench, jobs, kept):
+    """Ctrl-C within the screen, or within the confirmation: 130; the next check makes the rest and says the same."""
+    bench.baseline()
+
+    def stopped(_):
+        if len(bench.trained) == jobs and not asked:
+            asked.append(signal.raise_signal(signal.SIGINT))
+        return 0.3
+
+    asked = []
+    bench.quality = dict.fromkeys(("tpo", "reinforce"), stopped)
+    code, out, err = bench.check()
+    assert (code, out) == (130, "")
+    assert "the same command goes on from there" in err
+    assert sum(len(seeds) for _, seeds in bench.trained) == kept
+    bench.trained.clear()
+    code, answer = judged(bench)
+    assert (code, answer["candidate"]["made_now"]) == (1, 40 - kept)
+    assert len(bench.trained) == 4 - jobs
 
 
 def test_a_run_folder_or_a_folder_of_several_can_be_the_candidate(bench):

@@ -9,7 +9,7 @@ import pytest
 from harness_helpers import document, fake_train, suite
 
 from tpobench.execution import Inline, Options, execute
-from tpobench.execution.engine import due
+from tpobench.execution.due import due
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Held, Taken, Work, shard_of
 from tpobench.planning.plan import plan_runs

@@ -6,12 +6,15 @@ object.  Nothing heavy is imported before a verb needs it.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -52,6 +55,39 @@ ForceOption = Annotated[
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
 
 
+def spread(function: Callable[..., None], **fixed: object) -> Callable[..., None]:
+    """A verb as its command line: groups of options (dataclasses) spelt out, and those that are `fixed` gone."""
+    signature = inspect.signature(function, eval_str=True)
+    groups: dict[str, Any] = {
+        p.name: p.annotation for p in signature.parameters.values() if dataclasses.is_dataclass(p.annotation)
+    }
+
+    @functools.wraps(function)
+    def verb(**words: Any) -> None:
+        made = {name: group(**{f.name: words.pop(f.name) for f in dataclasses.fields(group)})
+                for name, group in groups.items()}  # fmt: skip
+        function(**words, **made, **fixed)
+
+    options = [o for p in signature.parameters.values() if p.name not in fixed
+               for o in (_options_of(p.annotation) if p.name in groups else [p])]  # fmt: skip
+    verb.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    verb.__annotations__ = {o.name: o.annotation for o in options}
+    return verb
+
+
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if f.default is dataclasses.MISSING else f.default,
+            annotation=hints[f.name],
+        )
+        for f in dataclasses.fields(group)
+    ]
+
+
 def answer(text: str) -> None:
     """Say to standard output what was asked for.
 
@@ -73,6 +109,21 @@ def say(text: str) -> None:
     """Say to standard error what people want to know.  Work goes on when nobody can hear it."""
     with suppress(OSError):
         print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that was asked for.
+
+    Raises:
+        StorageFull: it cannot be written.
+    """
+    from tpobench.records.store import write_atomically  # noqa: PLC0415 - `--help` must not wait for records
+
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise StorageFull(msg) from error
 
 
 def one_per_line(texts: Iterable[object]) -> str:
@@ -140,7 +191,7 @@ def _entry(value: object) -> str:
     return shortened(printable(text), WIDEST)
 
 
-def summary(plan: Plan, known: dict[str, RunRecord]) -> list[dict[str, Any]]:
+def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
     from tpobench.records.results import final_value  # noqa: PLC0415 - `--help` must not wait for records
     from tpobench.records.store import STATUSES  # noqa: PLC0415 - see above

@@ -15,7 +15,7 @@ from tpobench.errors import DataUnavailable, UsageError, unknown
 
 if TYPE_CHECKING:
     from tpobench.data.files import Found, Missing
-    from tpobench.execution.engine import Options
+    from tpobench.execution.due import Options
     from tpobench.planning.plan import Plan
     from tpobench.suites.load import Suite
 
@@ -157,7 +157,7 @@ def located(
     Raises:
         DataUnavailable: it is not here, or not the published; `only_warn` says so and goes on.
     """
-    from tpobench.execution.engine import due
+    from tpobench.execution.due import due
     from tpobench.planning.datasets import reads_data, with_data
     from tpobench.records.store import Store
 

@@ -11,45 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import (
-    NOTICE,
-    DataDirOption,
-    ForceOption,
-    JsonOption,
-    ScaleOption,
-    answer,
-    app,
-    say,
-    split,
-    table,
-)
-from tpobench.cli.data import AllowUnverifiedOption, DataOption, data_override, located
-from tpobench.cli.kernel import KernelOption, settled
-from tpobench.cli.runs import (
-    AttemptsOption,
-    BudgetOption,
-    DeviceOption,
-    ExecutorOption,
-    JobsOption,
-    MaxCostOption,
-    MemoryOption,
-    OutOption,
-    RetryOption,
-    SchedulerOption,
-    TimeoutOption,
-    executor_for,
-    options_for,
-    require_not_stopped,
-    require_results,
-    run_all,
-    warn_of_threads,
-)
+from tpobench.cli.base import ForceOption, JsonOption, ScaleOption, answer, app, say, split, spread, table
+from tpobench.cli.data import data_override, located
+from tpobench.cli.kernel import settled
+from tpobench.cli.runs import require_results, run_all
+from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
-from tpobench.units import duration, parse_bytes
+from tpobench.units import duration
 
 if TYPE_CHECKING:
-    from tpobench.execution.engine import Executor, Options
-    from tpobench.execution.stop import Stop
+    from tpobench.execution.due import Options
+    from tpobench.execution.rounds import Machinery
     from tpobench.paper.evidence import Evidence
     from tpobench.paper.items import Item
     from tpobench.paper.scorecard import Scorecard
@@ -100,39 +72,23 @@ class _Work:
                 raise kind(msg)
 
 
-@app.command()
 def reproduce(
     *,
     items: ItemsArgument = None,
     list_: ListOption = False,
     scale: ScaleOption = "paper",
     seeds: SeedsOption = None,
-    jobs: JobsOption = None,
     out: OutOption = Path("results"),
     no_run: NoRunOption = False,
+    training: Training,
     format_: FormatOption = None,
     figures: FiguresOption = "png",
     as_json: JsonOption = False,
-    data: DataOption = None,
-    data_dir: DataDirOption = None,
-    allow_unverified_data: AllowUnverifiedOption = False,
-    device: DeviceOption = "cpu",
-    kernel: KernelOption = "plain",
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    time_budget: BudgetOption = None,
-    max_cost: MaxCostOption = None,
-    run_timeout: TimeoutOption = None,
-    memory_limit: MemoryOption = None,
-    max_attempts: AttemptsOption = 3,
-    retry_failed: RetryOption = False,
     force: ForceOption = False,
 ) -> None:
     """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
-    from tpobench.execution.stop import Stop, stopping
     from tpobench.paper.items import chosen
     from tpobench.paper.scorecards import require_formats
-    from tpobench.planning.devices import parse_device
     from tpobench.scores.options import FIGURE_FORMATS, check
 
     if list_:
@@ -146,18 +102,15 @@ def reproduce(
     require_formats(formats)
     for ending in endings:
         check(ending, FIGURE_FORMATS, "figure format")
-    options = options_for(time_budget, max_cost, run_timeout, max_attempts, retry_failed=retry_failed)
-    memory = None if memory_limit is None else parse_bytes(memory_limit, "--memory-limit")
-    make, processes = executor_for(executor, scheduler, jobs, memory, parse_device(device)[1])
-    work = _work(wanted, scale, seeds, data, device, kernel, out)
+    options, workers = training.options(), training.workers()
+    work = _work(wanted, scale, seeds, training, out)
     answers: list[dict[str, Any]] = []
     if work.plans and not no_run:
-        _locate(work, options, data_dir, allow_unverified=allow_unverified_data)
-        plans = {work.folder(name): plan for name, plan in work.plans.items() if name not in work.unavailable}
-        warn_of_threads(plans.items(), processes)
-        with stopping(Stop(), NOTICE) as stop:
-            answers = _run(work, plans, make(), options, stop)
-            require_not_stopped([a["folder"] for a in answers], stop)
+        _locate(work, options, training)
+        warn_of_threads((plan for name, plan in work.plans.items() if name not in work.unavailable), workers.processes)
+        with workers.begin(options) as by:
+            answers = _run(work, by)
+        require_not_stopped([a["folder"] for a in answers], by.stop)
     _require_something(work, wanted)
     cards = _scored(work, wanted, scale)
     written = _written(work, cards, formats, endings, force=force)
@@ -166,21 +119,23 @@ def reproduce(
     work.require_runs()
 
 
-def _work(
-    items: Sequence[Item], scale: str, seeds: str | None, data: str | None, device: str, kernel: str, out: Path
-) -> _Work:
+app.command("reproduce")(spread(reproduce))
+
+
+def _work(items: Sequence[Item], scale: str, seeds: str | None, training: Training, out: Path) -> _Work:
     """The plans of all suites behind the items, made before the first run, so mistakes cost nothing.
 
     Raises:
         UsageError: a suite, scale or seed that is not valid, or a folder whose seeds follow an adaptive plan.
     """
     from tpobench.paper.design import plan_items
+    from tpobench.planning.choice import parse_choice
     from tpobench.planning.datasets import need_of
-    from tpobench.planning.looks import is_adaptive, require_no_plan
-    from tpobench.planning.plan import parse_seeds
+    from tpobench.planning.design import require_no_plan
     from tpobench.suites.load import load_suite
 
-    if is_adaptive(seeds):
+    choice, data = parse_choice(seeds), training.data
+    if choice.looks:
         msg = f"--seeds {seeds}: the paper's numbers are compared at fixed seeds; give a count, a range or a list"
         raise UsageError(msg)
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
@@ -188,36 +143,33 @@ def _work(
     if data is not None and not any(need_of(suite.task) for suite in suites.values()):
         msg = f"--data {data}: none of {', '.join(item.name for item in items)} reads data; leave it out"
         raise UsageError(msg)
-    wanted = None if seeds is None else parse_seeds(seeds)
-    work = _Work(out, plan_items(items, suites, wanted, device, settled(kernel, suites.values(), device)))
+    kernel = settled(training.kernel, suites.values(), training.device)
+    work = _Work(out, plan_items(items, suites, choice.seeds, training.device, kernel))
     for name in work.plans:
         require_no_plan(work.folder(name))
     return work
 
 
-def _locate(work: _Work, options: Options, data_dir: Path | None, *, allow_unverified: bool) -> None:
+def _locate(work: _Work, options: Options, training: Training) -> None:
     """Plans that know where their data lies; a suite without its data is left out and says so."""
     for name, plan in work.plans.items():
-        pair = (work.folder(name), plan)
+        pair, allow = (work.folder(name), plan), training.allow_unverified_data
         try:
             ((_, work.plans[name]),) = located(
-                [pair], options, data_dir, allow_unverified=allow_unverified, only_warn=False
+                [pair], options, training.data_dir, allow_unverified=allow, only_warn=False
             )
         except DataUnavailable as error:
             work.lose(name, error)
 
 
-def _run(
-    work: _Work, plans: Mapping[Path, Plan], executor: Executor, options: Options, stop: Stop
-) -> list[dict[str, Any]]:
+def _run(work: _Work, by: Machinery) -> list[dict[str, Any]]:
     """What is missing of all suites, in one budget of time and cost."""
-    try:
-        answers, refused = run_all(plans.items(), executor, options, (), stop, None, forgiven=FORGIVEN)
-    finally:
-        executor.close()
+    from tpobench.planning.design import Fixed
+
+    folders = {work.folder(name): name for name in work.plans if name not in work.unavailable}
+    answers, refused = run_all([(f, Fixed(work.plans[name])) for f, name in folders.items()], by, forgiven=FORGIVEN)
     for folder, error in refused.items():
-        name = next(n for n in work.plans if work.folder(n) == folder)
-        work.lose(name, error)
+        work.lose(folders[folder], error)
     return answers
 
 

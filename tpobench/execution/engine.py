@@ -13,18 +13,19 @@ from typing import Protocol
 
 from tpobench.algorithms.families import base
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
-from tpobench.execution.estimate import Costs, key_of
+from tpobench.execution.due import Options, due, require_affordable
+from tpobench.execution.estimate import key_of
 from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
 from tpobench.execution.stop import Stop
-from tpobench.execution.work import Held, Taken, Work, shard_of
+from tpobench.execution.work import Held, Taken, Work
 from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.datasets import reads_data, with_data
+from tpobench.planning.design import Fixed, finished
 from tpobench.planning.plan import Job, Plan, RunSpec
 from tpobench.plugins.load import Plugin, load_plugins
-from tpobench.records.store import BROKEN, FINISHED, RunRecord, Store, unwritable
-from tpobench.units import duration
+from tpobench.records.store import FINISHED, RunRecord, Store, unwritable
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
 Trained = tuple[Taken, list[RunRecord]]
@@ -45,18 +46,6 @@ class Executor(Protocol):
         self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
     ) -> Generator[Trained | Held | TpobenchError]:
         """Take each job from `work` and train it.  Yields every job that ended, and those held by others."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How far an invocation goes."""
-
-    time_budget_s: float | None = None  # start no round of seeds that would end later
-    max_cost_s: float | None = None  # refuse to start when the runs due are estimated to take more CPU time
-    timeout_s: float | None = None  # of one job; default: ten times its estimate, at least ten minutes
-    max_attempts: int = 3  # at a run that ends without a result, over all invocations
-    retry_failed: bool = False  # however many attempts there were
-    shard: tuple[int, int] | None = None  # k of N
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ def execute(
     plugins: Sequence[str | Path] = (),
     *,
     executor: Executor | None = None,
-    options: Options = Options(),
+    options: Options = Options(),  # noqa: B008 - frozen
     stop: Stop | None = None,
 ) -> Outcome:
     """Run what is missing.  Every record is written the moment its run ends; what broke is due again.
@@ -114,7 +103,7 @@ def execute(
     _require_reachable(plan, executor, read)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
-    require_affordable([(plan, known)], options)
+    require_affordable([(Fixed(plan).replay(known), known)], options)
     work = Work(
         plan,
         store,
@@ -132,7 +121,7 @@ def execute(
         msg = f"{left} runs ended without a record; finished runs are kept, the same command goes on with the others"
         raise WorkersBroken(msg)
     return Outcome(
-        already=sum(s.run_id in known and known[s.run_id].status in FINISHED for s in plan.specs),
+        already=sum(finished(s, known) for s in plan.specs),
         ran=ran,
         elsewhere={i: r.status for i, r in work.found.items() if i not in ran},
         left=left,
@@ -140,18 +129,6 @@ def execute(
         timed_out=work.timed_out,
         quarantined=quarantined,
     )
-
-
-def due(plan: Plan, known: dict[str, RunRecord], options: Options) -> tuple[list[Job], int]:
-    """The jobs of this shard that have no result yet, and the number of runs that are given up."""
-    done = {i for i, r in known.items() if r.status in FINISHED}
-    tried = {i for i, r in known.items() if r.status in BROKEN and r.attempts >= options.max_attempts}
-    given_up = set() if options.retry_failed else tried
-    jobs = plan.jobs(done | given_up)
-    if options.shard is not None:
-        k, shards = options.shard
-        jobs = [job for job in jobs if shard_of(job, shards) == k]
-    return jobs, sum(s.run_id in given_up for s in plan.specs)
 
 
 def _prepare(plan: Plan, store: Store) -> tuple[dict[str, RunRecord], int]:
@@ -224,28 +201,6 @@ def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord])
     finally:
         work.done(taken, numbered)
     return {r.id: r.status for r in numbered}
-
-
-def require_affordable(work: Iterable[tuple[Plan, dict[str, RunRecord]]], options: Options) -> None:
-    """Refuse plans, with what is known of them, that take more CPU time together than `options` allow.
-
-    Raises:
-        UsageError: they do, or nobody knows.
-    """
-    if options.max_cost_s is None:
-        return
-    costs: list[float | None] = []
-    for plan, known in work:
-        estimate = Costs(plan.suite, known, "cpu_s")
-        costs += [estimate.of(job) for job in due(plan, known, options)[0]]
-    limit = duration(options.max_cost_s)
-    if None in costs:
-        msg = f"--max-cost {limit}: the cost of {costs.count(None)} jobs is unknown; run one seed before"
-        raise UsageError(msg)
-    total = sum(c for c in costs if c is not None)
-    if total > options.max_cost_s:
-        msg = f"--max-cost {limit}: the runs due take about {duration(total)} of CPU time; take fewer seeds or cells"
-        raise UsageError(msg)
 
 
 def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:

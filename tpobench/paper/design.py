@@ -10,6 +10,7 @@ from typing import Any
 from tpobench.identity import canonical
 from tpobench.paper.claim import RELATIVE, Pick
 from tpobench.paper.items import Item, Part
+from tpobench.planning.design import Fixed
 from tpobench.planning.plan import PLAIN_KERNEL, Plan, RunSpec, Skipped, plan_runs
 from tpobench.suites.load import Suite, Value
 from tpobench.suites.model import HYPER
@@ -101,14 +102,11 @@ class Cost:
 
 def cost_of(plans: Iterable[Plan]) -> Cost:
     """Of all runs of the plans, none of them done."""
-    from tpobench.execution.estimate import Costs, total  # noqa: PLC0415 - one-way imports at the top
+    from tpobench.execution.due import Options, forecast  # noqa: PLC0415 - one-way imports at the top
+    from tpobench.execution.estimate import total  # noqa: PLC0415 - as above
 
-    runs, seconds = 0, list[float | None]()
-    for plan in plans:
-        costs = Costs(plan.suite, {}, "cpu_s")
-        runs += len(plan.specs)
-        seconds += [costs.of(job) for job in plan.jobs()]
-    return Cost(runs, total(seconds))
+    costs = [forecast(Fixed(plan).replay({}), {}, Options()) for plan in plans]
+    return Cost(sum(c.most_runs for c in costs), total([c.most_cpu_s for c in costs]))
 
 
 def lookup(spec: RunSpec, path: str) -> Any:

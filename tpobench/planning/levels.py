@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from tpobench.errors import UsageError
 from tpobench.identity import canonical
+from tpobench.planning.design import Cost, Known, Round, all_tried, require_no_plan
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.results import final_value
-from tpobench.records.store import FINISHED, RunRecord
+from tpobench.records.store import FINISHED, RunRecord, Store
 from tpobench.stats.curves import below_threshold
 from tpobench.suites.search import Search, Walk, walk
 
-Cost = Callable[[Sequence[RunSpec]], float]
 SCORING = ("metric", "window", "worst")  # of [report]: what the final value of a seed is
 
 
@@ -61,6 +61,98 @@ class TrackState:
     recorded: tuple[int, ...]
     outcomes: Mapping[int, Outcome]
     walk: Walk
+
+    @property
+    def standing(self) -> str:
+        """`tpo 91..152`, `grpo holds at 4096`, `dg breaks at 2`; a track of several axes with its place."""
+        place = " ".join(f"{k}={v}" for k, v in self.track.axes.items())
+        where = self.track.algorithm + (f" ({place})" if place else "")
+        walk = self.walk
+        if walk.held is not None and walk.broke is not None:
+            return f"{where} {walk.held}..{walk.broke}" + " done" * walk.done
+        if not walk.done:
+            return f"{where} at its ends"
+        return f"{where} holds at {walk.held}" if walk.held is not None else f"{where} breaks at {self.track.ladder[0]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "cell": dict(self.track.axes), "matching": self.track.matching, "algorithm": self.track.algorithm,
+            "visited": list(self.walk.visited), "wanted": list(self.walk.wanted), "held": self.walk.held,
+            "broke": self.walk.broke, "done": self.walk.done,
+            "outcomes": [{"level": v, "learned": self.outcomes[v].learned, "runs": self.outcomes[v].runs}
+                         for v in self.walk.visited],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Every search of a suite; `plan` holds the ends of the ladder, the other levels are planned as they are wanted."""
+
+    plan: Plan
+
+    @functools.cached_property
+    def tracks(self) -> tuple[Track, ...]:
+        """One search for every rule, matching and point of the other axes."""
+        return tracks_of(self.plan)
+
+    def require(self, store: Store, *, sharded: bool) -> None:
+        """A search needs all results of a level, under one definition of learning.
+
+        Raises:
+            UsageError: shards, or a folder with a plan of looks or with results of another search.
+        """
+        if sharded:
+            msg = "--shard: the next level depends on all results of the last, so a search cannot be sharded"
+            raise UsageError(f"{msg}; leave it out")
+        require_no_plan(store.folder)
+        require_same_search(self.plan, store.known()[0])
+
+    def begin(self, store: Store) -> str:  # noqa: ARG002 - the suite says it all
+        """Nothing."""
+        return ""
+
+    def replay(self, known: Known) -> LevelsState:
+        """Every search as far as its records go."""
+        return LevelsState(self.plan, states(self.tracks, known))
+
+
+@dataclass(frozen=True)
+class LevelsState:
+    """How far every search has come."""
+
+    plan: Plan
+    tracks: tuple[TrackState, ...]
+
+    @property
+    def runs(self) -> Plan:
+        """The levels that were visited or are wanted next."""
+        return _only(self.plan, [(s.track, v) for s in self.tracks for v in (*s.walk.visited, *s.walk.wanted)])
+
+    def next(self, tried: Collection[str]) -> Round | None:
+        """The levels that every open search wants; one whose level still lacks results waits."""
+        able = [s for s in self.tracks if not any(all_tried(s.track.runs_at(v), tried) for v in s.walk.wanted)]
+        wanted = [(s.track, v) for s in able for v in s.walk.wanted]
+        title = "levels " + ", ".join(map(str, sorted({v for _, v in wanted})))
+        return Round((_only(self.plan, wanted),), title) if wanted else None
+
+    @property
+    def waiting(self) -> tuple[Plan, ...]:
+        """The levels that each open search wants."""
+        return tuple(_only(self.plan, [(s.track, v) for v in s.walk.wanted]) for s in self.tracks if not s.walk.done)
+
+    def bounds(self, cost: Cost) -> tuple[float, float]:
+        """Over everything that the missing levels may turn out."""
+        each = [least_and_most(state, cost) for state in self.tracks]
+        return sum(least for least, _ in each), sum(most for _, most in each)
+
+    def progress(self, before: Self, number: int) -> str:  # noqa: ARG002 - where they stand says it
+        """Where each rule stands."""
+        return f"round {number}: " + "; ".join(state.standing for state in self.tracks)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per search: its levels, what became of them, and what they enclose."""
+        return [state.as_dict() for state in self.tracks]
 
 
 def tracks_of(plan: Plan) -> tuple[Track, ...]:
@@ -159,16 +251,6 @@ def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:
 def _criterion(reporting: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides whether a seed learned, and which levels are asked."""
     return {**(reporting.get("search") or {}), **{f"report.{k}": reporting[k] for k in SCORING if k in reporting}}
-
-
-def next_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
-    """The runs of the levels that every open search wants next; seed-major like every plan."""
-    return _only(plan, [(state.track, v) for state in now for v in state.walk.wanted])
-
-
-def visited_runs(plan: Plan, now: Iterable[TrackState]) -> Plan:
-    """The runs of all levels that the searches have visited or want next."""
-    return _only(plan, [(state.track, v) for state in now for v in (*state.walk.visited, *state.walk.wanted)])
 
 
 def _only(plan: Plan, places: Sequence[tuple[Track, int]]) -> Plan:

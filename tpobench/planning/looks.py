@@ -10,32 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tpobench.errors import UsageError, brief
 from tpobench.identity import canonical
+from tpobench.planning.design import Cost, Known, Round, all_tried
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.results import by_matching, final_value
-from tpobench.records.store import (
-    FINISHED,
-    PLAN_FILE,
-    PLAN_SCHEMA,
-    RunRecord,
-    Store,
-    read_plan,
-    write_plan,
-)
+from tpobench.records.store import FINISHED, PLAN_FILE, PLAN_SCHEMA, RunRecord, Store, read_plan
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
 
 MOST_SEEDS = 1000
-
-
-def is_adaptive(seeds: str | None) -> bool:
-    """Whether `--seeds` asks for a plan."""
-    return seeds is not None and seeds.strip().startswith("adaptive")
 
 
 @dataclass(frozen=True)
@@ -49,11 +36,11 @@ class AdaptiveCell:
 
 
 @dataclass(frozen=True)
-class AdaptivePlan:
-    """All cells of a suite; `most` is what runs if nothing is decided early."""
+class Looks:
+    """All cells of a suite; `plan` is what runs if nothing is decided early."""
 
     seeds: str  # adaptive:5x4
-    most: Plan
+    plan: Plan
     cells: tuple[AdaptiveCell, ...]
 
     @property
@@ -63,7 +50,7 @@ class AdaptivePlan:
 
     def as_dict(self) -> dict[str, Any]:
         """What plan.json holds: everything that decides which seeds run and what is concluded from them."""
-        suite, first = self.most.suite, self.cells[0].plan
+        suite, first = self.plan.suite, self.cells[0].plan
         return {
             "schema": PLAN_SCHEMA,
             "seeds": self.seeds,
@@ -84,6 +71,71 @@ class AdaptivePlan:
             ],
         }  # fmt: skip
 
+    def is_recorded(self, store: Store) -> bool:
+        """Whether the folder follows this plan already; where it does not, it may.
+
+        Raises:
+            UsageError: the folder follows another plan, or holds results from before any plan.
+        """
+        existing, wanted = read_plan(store.folder), self.as_dict()
+        if existing is not None:
+            changed = [k for k in wanted if canonical(existing.get(k)) != canonical(wanted[k])]
+            if changed:
+                old = existing.get("text") or existing.get("seeds")
+                msg = (
+                    f"{store.folder / PLAN_FILE} records another plan ({old}; {changed[0]} differs), and a plan never "
+                    "changes after its first run; start anew with --name NAME"
+                )
+                raise UsageError(msg)
+            return True
+        results = sum(r.status in FINISHED for r in store.known()[0].values())
+        if results:
+            msg = (
+                f"{store.folder} holds {results} results from before any plan, and a plan made after looking guards "
+                "nothing; keep them apart with --name NAME"
+            )
+            raise UsageError(msg)
+        return False
+
+    def require(self, store: Store, *, sharded: bool) -> None:
+        """The folder follows this plan or may begin to, and a look has all of its runs.
+
+        Raises:
+            UsageError: shards, or a folder with another plan or with earlier results.
+        """
+        if sharded:
+            msg = "--shard: a look needs all of its runs, so adaptive seeds cannot be sharded; leave one of the two out"
+            raise UsageError(msg)
+        self.is_recorded(store)
+
+    def begin(self, store: Store) -> str:
+        """Write plan.json, where it is not there.
+
+        Raises:
+            UsageError: a folder with another plan, with earlier results, or of other settings.
+            StorageFull: it cannot be written.
+        """
+        file = store.folder / PLAN_FILE
+        if self.is_recorded(store):
+            return f"{self.text}, as recorded in {file}"
+        store.bind(self.plan.suite.as_dict(), self.as_dict())
+        return f"{self.text}, recorded in {file}"
+
+    def replay(self, known: Known) -> LooksState:
+        """Every cell look by look, as far as its records go; seeds beyond a rule's drop-out are not looked at."""
+        return LooksState(self, tuple(_replayed(cell, known, self.plan.suite.report.worst) for cell in self.cells))
+
+    @property
+    def cut_stacks(self) -> str:
+        """Seeds are trained in aligned stacks: looks that cut them train some seeds twice; empty where none do."""
+        width = max((s.seed_batch for s in self.plan.specs), default=1)
+        per_look = self.cells[0].plan.per_look
+        if per_look % width == 0:
+            return ""
+        return (
+            f"seeds are trained {width} at a time: looks of {per_look} cut such stacks, looks of {width} waste nothing"
+        )
+
 
 @dataclass(frozen=True)
 class CellState:
@@ -102,6 +154,87 @@ class CellState:
     def done(self) -> bool:
         """Whether every pair is decided, or the last look taken."""
         return self.result is not None and self.result.done
+
+    def runs(self, looks: int) -> list[RunSpec]:
+        """The runs up to a look of the rules that still need one."""
+        seeds = looks * self.cell.plan.per_look
+        return [] if self.done else [spec for name in self.active for spec in self.cell.specs[name][:seeds]]
+
+    def seen(self, name: str) -> int:
+        """Seeds of a rule that were looked at: up to the look that decided its last pair."""
+        if self.result is None:
+            return 0
+        return max(d.runs for pair, d in self.result.decisions.items() if name in pair)
+
+
+@dataclass(frozen=True)
+class LooksState:
+    """How far the looks have come, in every cell."""
+
+    design: Looks
+    cells: tuple[CellState, ...]
+
+    @property
+    def runs(self) -> Plan:
+        """All that may be looked at."""
+        return self.design.plan
+
+    @property
+    def look(self) -> int:
+        """The looks that the furthest cell has taken."""
+        return max(cell.look for cell in self.cells)
+
+    @property
+    def used(self) -> int:
+        """Runs that the decisions rest on."""
+        return len({
+            spec.run_id
+            for state in self.cells
+            for name, specs in state.cell.specs.items()
+            for spec in specs[: state.seen(name)]
+        })  # fmt: skip
+
+    def next(self, tried: Collection[str]) -> Round | None:
+        """The next look of the cells that have taken the fewest: they move on together, so that a cut is balanced."""
+        able = [s for s in self.cells if not s.done and not all_tried(s.runs(s.look + 1), tried)]
+        if not able:
+            return None
+        look = min(s.look for s in able) + 1
+        return Round((self._only(s.runs(look) for s in able if s.look == look - 1),), f"look {look}")
+
+    @property
+    def waiting(self) -> tuple[Plan, ...]:
+        """The next look of every cell that is still open."""
+        return tuple(self._only([s.runs(s.look + 1)]) for s in self.cells if not s.done)
+
+    def bounds(self, cost: Cost) -> tuple[float, float]:
+        """If every cell is decided at the first look that can decide; if nothing more is before the last."""
+        first = {id(s): first_decisive_look(s.cell.plan) or s.cell.plan.looks for s in self.cells}
+        least = self._only(s.runs(max(s.look + 1, first[id(s)])) for s in self.cells)
+        most = self._only(s.runs(s.cell.plan.looks) for s in self.cells)
+        return cost(least.specs), cost(most.specs)
+
+    def progress(self, before: Self, number: int) -> str:  # noqa: ARG002 - looks have numbers of their own
+        """Pairs decided, cells that are done, rules that dropped out."""
+        moved = [s for s, old in zip(self.cells, before.cells, strict=True) if s.look > old.look]
+        if not moved:
+            return ""
+        pairs = [(s, d) for s in moved if s.result is not None for d in s.result.decisions.values()]
+        decided = sum(d.status in {"better", "worse"} and d.look == s.look for s, d in pairs)
+        out = sum(len(s.cell.plan.algorithms) - len(s.active) for s in moved)
+        return (
+            f"look {max(s.look for s in moved)}: {decided} of {len(pairs)} pairs decided now, "
+            f"{sum(s.done for s in moved)} of {len(moved)} cells done, {out} rules out of their cells"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per cell and pair."""
+        return decision_rows(self.cells)
+
+    def _only(self, wanted: Iterable[Iterable[RunSpec]]) -> Plan:
+        """These runs, seed-major like every plan."""
+        ids = {spec.run_id for runs in wanted for spec in runs}
+        return dataclasses.replace(self.runs, specs=tuple(s for s in self.runs.specs if s.run_id in ids))
 
 
 class _Planned:
@@ -125,8 +258,8 @@ def seeds_of(text: str) -> range:
     return range(most)
 
 
-def make_plan(text: str, most: Plan) -> AdaptivePlan:
-    """The adaptive plan over the runs of `most`, which has all seeds of all looks.
+def make_plan(text: str, most: Plan) -> Looks:
+    """The looks at the runs of `most`, which has all seeds of all looks.
 
     Raises:
         UsageError: no cell has two rules to compare, or no look could ever decide.
@@ -148,59 +281,7 @@ def make_plan(text: str, most: Plan) -> AdaptivePlan:
             raise UsageError(msg) from error
         axes = next(iter(rules.values()))[0].cell
         cells.append(AdaptiveCell(axes, matching, plan, {name: tuple(specs) for name, specs in rules.items()}))
-    return AdaptivePlan(text.strip(), most, tuple(cells))
-
-
-def is_recorded(plan: AdaptivePlan, store: Store) -> bool:
-    """Whether the folder follows this plan already; where it does not, it may.
-
-    Raises:
-        UsageError: the folder follows another plan, or holds results from before any plan.
-    """
-    existing, wanted = read_plan(store.folder), plan.as_dict()
-    if existing is not None:
-        changed = [k for k in wanted if canonical(existing.get(k)) != canonical(wanted[k])]
-        if changed:
-            old = existing.get("text") or existing.get("seeds")
-            msg = (
-                f"{store.folder / PLAN_FILE} records another plan ({old}; {changed[0]} differs), and a plan never "
-                "changes after its first run; start anew with --name NAME"
-            )
-            raise UsageError(msg)
-        return True
-    results = sum(r.status in FINISHED for r in store.known()[0].values())
-    if results:
-        msg = (
-            f"{store.folder} holds {results} results from before any plan, and a plan made after looking guards "
-            "nothing; keep them apart with --name NAME"
-        )
-        raise UsageError(msg)
-    return False
-
-
-def record(plan: AdaptivePlan, store: Store) -> None:
-    """Write plan.json, once `is_recorded` has found that there is none."""
-    write_plan(store.folder / PLAN_FILE, plan.as_dict(), force=False)
-
-
-def require_no_plan(folder: Path) -> None:
-    """Seeds outside a recorded plan would be seeds added after looking.
-
-    Raises:
-        UsageError: the folder follows a plan.
-    """
-    existing = read_plan(folder)
-    if existing is not None:
-        msg = (
-            f"{folder} follows the plan {existing['seeds']}; go on with --seeds {existing['seeds']}, or keep other "
-            "runs apart with --name NAME"
-        )
-        raise UsageError(msg)
-
-
-def states(plan: AdaptivePlan, known: Mapping[str, RunRecord]) -> tuple[CellState, ...]:
-    """Every cell replayed look by look, as far as its records go; seeds beyond a rule's drop-out are not looked at."""
-    return tuple(_replayed(cell, known, plan.most.suite.report.worst) for cell in plan.cells)
+    return Looks(text.strip(), most, tuple(cells))
 
 
 def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord], worst: float) -> CellState:
@@ -216,33 +297,6 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord], worst: float) 
             values[name] += finite
         state = CellState(cell, state.look + 1, look_at(cell.plan, values, worst=worst))
     return state
-
-
-def next_runs(plan: AdaptivePlan, now: Sequence[CellState]) -> Plan:
-    """The runs up to and including the next look, of the rules that still need it; seed-major like every plan."""
-    return _up_to(plan, {id(s.cell): s.look + 1 for s in now}, now)
-
-
-def least_runs(plan: AdaptivePlan, now: Sequence[CellState]) -> Plan:
-    """The runs if every cell is decided at the first look that can decide."""
-    looks = {id(s.cell): max(s.look + 1, first_decisive_look(s.cell.plan) or s.cell.plan.looks) for s in now}
-    return _up_to(plan, looks, now)
-
-
-def _up_to(plan: AdaptivePlan, looks: Mapping[int, int], now: Sequence[CellState]) -> Plan:
-    wanted = {
-        spec.run_id
-        for state in now
-        if not state.done
-        for name in state.active
-        for spec in state.cell.specs[name][: looks[id(state.cell)] * state.cell.plan.per_look]
-    }
-    return dataclasses.replace(plan.most, specs=tuple(s for s in plan.most.specs if s.run_id in wanted))
-
-
-def most_runs(plan: AdaptivePlan, now: Sequence[CellState]) -> Plan:
-    """The runs if nothing more is decided before the last look."""
-    return _up_to(plan, {id(s.cell): s.cell.plan.looks for s in now}, now)
 
 
 def decision_rows(now: Iterable[CellState]) -> list[dict[str, Any]]:

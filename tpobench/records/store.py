@@ -245,6 +245,21 @@ class Store:
                 set_aside(path)
             write_atomically(path, text)
 
+    def bind(self, suite: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+        """Make the folder ready for runs of this suite that follow a plan, which is there before the first of them.
+
+        Raises:
+            UsageError: it holds runs under other settings, or another plan.
+            CorruptResults: it was made by a newer tpobench.
+            StorageFull: it cannot be written.
+        """
+        try:
+            self.open(suite)  # refuses other settings before a plan binds the folder
+            write_plan(self.folder / PLAN_FILE, plan, force=False)
+        except OSError as error:
+            msg = f"cannot record the plan in {self.folder}: {error.strerror or error}; nothing was run"
+            raise StorageFull(msg) from error
+
     def meta(self) -> dict[str, Any] | None:
         """The contents of meta.json, None where there is none or it is damaged."""
         try:
