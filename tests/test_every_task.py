@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -127,6 +128,12 @@ def test_what_rests_on_a_broken_promise_is_not_reached() -> None:
     """One mistake is one line."""
     findings = examine(coin("score=reward,", "score=reward[0],"))
     assert [f.state for f in findings] == ["kept", "kept", "broken", *["not reached"] * (len(findings) - 3)]
+
+
+def test_what_is_declared_is_read_without_torch() -> None:
+    """Suites are listed and records reported in a process that does not wait for it."""
+    code = "import sys, tpobench.suite, tpobench.results; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_what_to_declare_and_what_is_promised_is_documented() -> None:

@@ -45,7 +45,7 @@ def with_key(section, key, value, base=document):
         (document(algorithms="tpo"), ("'algorithms' is 'tpo'", "a list")),
         (document(algorithms=["../tpo"]), ("'../tpo'", "a-z")),
         (document(task={"kind": "bandid"}), ("'bandid'", "did you mean 'bandit'")),
-        (document(task={"arms": 3}), ("task.kind", "bandit, contexts")),
+        (document(task={"arms": 3}), ("task.kind", "one of: bandit, ")),
         (document(training=[]), ("'training'", "[training]")),
         (with_key("task", "armz", 3), ("'task.armz'", "did you mean 'task.arms'")),
         (with_key("task", "arms", 1), ("task.arms", "at least 2")),

@@ -19,6 +19,7 @@ from tpobench.scores.options import Options
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import Bools
 from tpobench.stats.estimate import Floats, area_under_curve, final_window
+from tpobench.tasks.settings import INITIAL_SUCCESS
 
 FINISHED = ("ok", "diverged")
 AXES = ("step", "interactions", "gradient_steps")
@@ -240,7 +241,7 @@ def _trained(record: Record) -> dict[str, str]:
 
 
 def _success(members: list[Record]) -> float | None:
-    found = {int(r.spec["seed"]): r.facts.get("initial_success") for r in members}
+    found = {int(r.spec["seed"]): r.facts.get(INITIAL_SUCCESS.name) for r in members}
     values = [float(v) for v in found.values() if v is not None and math.isfinite(v)]
     if not values:
         return None
