@@ -131,22 +131,21 @@ class _Task(Table):
 
     def fault(self, value: Any, path: str = "") -> str:
         """The first setting that is not what it must be."""
-        return super().fault(value, path) or _settings(declared(value)).fault(value, path)
+        return _settings(declared(value) if type(value) is dict else None).fault(value, path)
 
 
 @cache
 def _settings(task: type[TaskSettings] | None) -> Table:
     """The settings of a kind, with those that say what a step draws; of one that is not known here, anything plain."""
     if task is None:
-        return Table(others=scalar)
-    least = {name: math.ceil(bounds.low) for name, bounds in bounds_of(task)}
+        return Table(needs={"kind": name}, others=scalar)
+    least = {key: math.ceil(bounds.low) for key, bounds in bounds_of(task)}
     checks: dict[Any, Check] = {float: number, str: text, bool: lambda value: type(value) is bool}
     checked = {
-        name: whole(least.get(name, -MOST)) if hint is int else checks.get(hint, scalar)
-        for name, hint in field_types(task).items()
+        key: whole(least.get(key, -MOST)) if hint is int else checks.get(hint, scalar)
+        for key, hint in field_types(task).items()
     }
-    needs = {name: check for name, check in checked.items() if name in task.counted}
-    return Table(needs, checked, others=scalar)
+    return Table({"kind": name, **{k: checked[k] for k in task.counted}}, checked, others=scalar)
 
 
 SPEC = Table(
@@ -155,7 +154,7 @@ SPEC = Table(
         "suite_version": whole(1),
         "cell": Table(keys=name, others=scalar),
         "matching": name,
-        "task": _Task(needs={"kind": name}, others=scalar),
+        "task": _Task(),
         "training": Table(
             needs={"steps": whole(1)},
             may={"epochs": whole(1), "record_every": whole(1), "learning_rate": number, "optimizer": text},
