@@ -14,7 +14,7 @@ from tpobench.errors import WorkersBroken
 from tpobench.execution import doctor
 from tpobench.execution.requirements import Requirement, is_older, parse_requirement, requirements
 from tpobench.planning.devices import Devices
-from tpobench.policies.native.transformer import native_kernel
+from tpobench.policies.native.machine import native_kernel
 
 GIB = 2**30
 

@@ -9,7 +9,7 @@ from harness_helpers import sequence_document, suite
 from tpobench.execution import execute
 from tpobench.execution.inline import Inline
 from tpobench.planning.plan import plan_runs
-from tpobench.policies.native.transformer import native_kernel
+from tpobench.policies.native.machine import native_kernel
 from tpobench.records.store import Store
 from tpobench.suites.load import build_suite
 from tpobench.training.loop import train

@@ -30,7 +30,7 @@ def settled(kernel: str, suites: Iterable[Suite], device: str) -> str:
     from tpobench.planning.devices import parse_device
     from tpobench.planning.plan import NATIVE_KERNEL, PLAIN_KERNEL, why_not_native
     from tpobench.policies.native.build import NoKernel
-    from tpobench.policies.native.transformer import native_kernel
+    from tpobench.policies.native.machine import native_kernel
 
     if kernel not in KERNELS:
         raise unknown("kernel", kernel, KERNELS)

@@ -38,7 +38,7 @@ print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads
 """
 KERNEL_CHECK = """
 from tpobench.policies.native.build import NoKernel
-from tpobench.policies.native.transformer import native_kernel
+from tpobench.policies.native.machine import native_kernel
 def main():
     try:
         print("compiled by " + native_kernel().origin)

@@ -33,7 +33,7 @@ def _kernel(spec: RunSpec) -> dict[str, Any]:
     if spec.kernel == PLAIN_KERNEL:
         return {}
     from tpobench.policies.native.build import NoKernel  # noqa: PLC0415 - as below
-    from tpobench.policies.native.transformer import native_kernel  # noqa: PLC0415 - imports torch
+    from tpobench.policies.native.machine import native_kernel  # noqa: PLC0415 - imports torch
 
     try:
         return {"kernel": native_kernel().origin}

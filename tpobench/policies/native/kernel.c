@@ -480,14 +480,14 @@ void backward(const float *theta, const int64_t *offset, int64_t N, int64_t V, i
 
 /* ---- optimisers */
 
-/* m += c1 (g - m), v += c2 (g^2 - v), theta -= rate (own m + fresh g) / (sqrt(v / seen) + 1e-8), n numbers; c1 and c2
- * are 1 - b1 and 1 - b2, which float32 cannot take from each other without loss */
+/* m += c1 (g - m), v += c2 (g^2 - v), theta -= rate (own m + fresh g) / (sqrt(v whole) + 1e-8), n numbers; c1 and c2
+ * are 1 - b1 and 1 - b2, which float32 cannot take from each other without loss, and whole is 1 / (1 - b2^t) */
 void adam(float *restrict theta, const float *restrict g, float *restrict m, float *restrict v, int64_t n, float c1,
-          float c2, float own, float fresh, float seen, float rate) {
+          float c2, float own, float fresh, float whole, float rate) {
   for (int64_t i = 0; i < n; i++) {
     m[i] += c1 * (g[i] - m[i]);
     v[i] += c2 * (g[i] * g[i] - v[i]);
-    theta[i] -= rate * (own * m[i] + fresh * g[i]) / (sqrtf(v[i] / seen) + 1e-8f);
+    theta[i] -= rate * (own * m[i] + fresh * g[i]) / (sqrtf(v[i] * whole) + 1e-8f);
   }
 }
 

@@ -70,7 +70,7 @@ class Decoder:
         return torch.empty(size + size // 4)
 
     def release(self, memory: Tensor) -> None:
-        """Memory that no graph needs any more."""
+        """No graph needs it any more; its pages are there already for the next."""
         self._spare.append(memory)
 
     def forward(

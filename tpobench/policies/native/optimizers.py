@@ -11,10 +11,10 @@ from tpobench.policies.optimizers import Adam, Block, Muon, nesterov_factors
 
 
 class NativeAdam(Adam):
-    """`Adam` of float32 on a CPU."""
+    """`Adam` with Nesterov momentum, of float32 on a CPU."""
 
-    def __init__(self, kernel: Kernel, learning_rate: float, *, nesterov: bool = False) -> None:
-        super().__init__(learning_rate, nesterov=nesterov)
+    def __init__(self, kernel: Kernel, learning_rate: float) -> None:
+        super().__init__(learning_rate, nesterov=True)
         self.kernel = kernel
 
     def step(self, theta: Tensor, gradient: Tensor) -> None:
@@ -23,11 +23,11 @@ class NativeAdam(Adam):
             self.mean, self.square = (torch.zeros(gradient.shape) for _ in range(2))
         self.count += 1
         t, b1, b2 = self.count, self.b1, self.b2
-        own, fresh = nesterov_factors(b1, t) if self.nesterov else (1 / (1 - b1**t), 0.0)
+        own, fresh = nesterov_factors(b1, t)
         for x, g, mean, square in zip(theta, gradient, self.mean, self.square, strict=True):
             self.kernel.adam(
                 x.data_ptr(), g.data_ptr(), mean.data_ptr(), square.data_ptr(), len(x), 1 - b1, 1 - b2, own, fresh,
-                1 - b2**t, self.learning_rate,
+                1 / (1 - b2**t), self.learning_rate,
             )  # fmt: skip
         torch.autograd.graph.increment_version(theta)  # of which torch has seen nothing
 
@@ -37,7 +37,7 @@ class NativeMuon(Muon):
 
     def __init__(self, kernel: Kernel, learning_rate: float, blocks: tuple[Block, ...], theta: Tensor) -> None:
         super().__init__(learning_rate, blocks, theta)
-        self.kernel, self.adam = kernel, NativeAdam(kernel, learning_rate, nesterov=True)
+        self.kernel, self.adam = kernel, NativeAdam(kernel, learning_rate)
         shapes = [(block.rows, block.columns) for block in blocks for _ in range(block.count)]
         self._shapes = np.array(shapes, dtype=np.int64)
         self._scales = np.array([scale for block in blocks for scale in block.scale], dtype=np.float32)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tpobench.policies.native.build import NoKernel
 from tpobench.policies.native.forest import Forest, PackedForest, Sequences, grow, pack
 from tpobench.policies.native.kernel import Decoder, Kernel
+from tpobench.policies.native.machine import native_kernel
 from tpobench.policies.native.optimizers import NativeMuon
-from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import Ints
 from tpobench.policies.transformer import TransformerPolicy, inverse_cdf
-
-TOLERANCE = 1e-3
-"""Largest relative distance from the plain path that passes the self-test; float32 leaves about 1e-6."""
 
 
 @dataclass
@@ -33,18 +28,18 @@ class NativeTransformer(TransformerPolicy):
         NoKernel: there is no kernel on this machine.
     """
 
-    kernel: Kernel | None = None  # default: the machine's
+    kernel: Kernel = field(default_factory=native_kernel)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.theta.dtype != torch.float32 or self.theta.device.type != "cpu" or not self.theta.is_contiguous():
             msg = "the native kernel takes contiguous float32 on a CPU"
             raise ValueError(msg)
-        self._decoder = Decoder(self.kernel or native_kernel(), self.vocabulary, self.length)
+        self._decoder = Decoder(self.kernel, self.vocabulary, self.length)
 
     def muon(self, learning_rate: float) -> NativeMuon:
         """The optimiser behind the same kernel."""
-        return NativeMuon(self._decoder.kernel, learning_rate, self.muon_blocks, self.theta)
+        return NativeMuon(self.kernel, learning_rate, self.muon_blocks, self.theta)
 
     def paths(self, prompts: Tensor, tokens: Tensor) -> Sequences:
         """Prompts (S, B, H) and tokens (S, B, K, T), to be packed."""
@@ -134,47 +129,3 @@ class _Logits(torch.autograd.Function):
         sizes = [shape[1:].numel() for shape in ctx.shapes]
         parts = (part.reshape(shape) for part, shape in zip(torch.split(gradient, sizes, 1), ctx.shapes, strict=True))
         return (None, None, None, None, *parts)
-
-
-@lru_cache(maxsize=1)
-def native_kernel() -> Kernel:
-    """The machine's kernel, compiled and held to the plain path.
-
-    Raises:
-        NoKernel: no compiler, or it fails, or what it makes computes something else.
-    """
-    kernel = Kernel.compiled()
-    require_same(kernel)
-    return kernel
-
-
-def require_same(kernel: Kernel) -> None:
-    """The kernel gives the plain path's log-probs and gradients on a small batch.
-
-    Raises:
-        NoKernel: it does not.
-    """
-    V, H, K, B = 3, 4, 3, 40  # more rows than a tile holds
-    noise = Noise("kernel", "", (0,))
-    theta = TransformerPolicy.initial(noise, V, H).theta
-    theta = theta + 0.05 * noise.normal("theta", 0, (theta.shape[1],))
-    prompts, tokens = noise.integers("prompt", 0, V, (B, H)), noise.integers("token", 0, V, (B, K, H))
-    weight = noise.normal("weight", 0, (B * K * H,))
-    results: list[tuple[Tensor, ...]] = []
-    for policy in (TransformerPolicy(theta.clone(), V, H), NativeTransformer(theta, V, H, kernel)):
-        with torch.enable_grad():
-            tree = policy.pack(policy.paths(prompts, tokens))
-            logp = policy.log_prob_table(tree).gather(1, tree.index)
-            gradient = torch.autograd.grad((logp * weight).sum(), policy.parameters)
-        drawn = policy.walk(prompts, noise.uniform("action", 0, (B, K, H)))[1][..., 0, :]
-        flat = torch.cat([g.flatten(1) for g in gradient], dim=1)
-        with torch.no_grad():
-            optimizer, before = policy.muon(0.1), policy.theta.clone()
-            for _ in range(2):  # with one gradient for both: that of keys' biases is nothing but rounding
-                optimizer.step(policy.theta, results[0][1] if results else flat)
-        results.append((logp.detach(), flat, drawn, policy.theta - before))
-    for name, plain, native in zip(("log-probs", "gradients", "samples", "steps"), *results, strict=True):
-        distance = float((native - plain).norm() / plain.norm())
-        if not distance < TOLERANCE:
-            msg = f"what {kernel.origin} makes of the kernel computes other {name}: {distance:.1e} from the plain path"
-            raise NoKernel(msg)
