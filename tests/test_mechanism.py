@@ -19,7 +19,11 @@ from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import concentration, expected_update, gains, mechanism
 
 RULES = {"pg": "reinforce", "group_pg": "group_pg", "dg": "dg", "tpo": "tpo"}
-SERVED = [name for name, rule in ALGORITHMS.items() if rule.compares != "draws" and rule.unit != "token"]
+SERVED = [
+    name
+    for name, rule in ALGORITHMS.items()
+    if rule.compares != "draws" and rule.unit != "token" and rule.needs <= {"label"}
+]
 LAMBDA = math.exp(10 / 3)
 CASES = recorded_cases("mnist_cases.npz")
 

@@ -25,6 +25,7 @@ Keep = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B)
 Memory = dict[str, Tensor]  # (S, ...) each: what modifiers keep from step to step of a run
 Prepare = Callable[..., CandidateGroups]  # (groups, memory, *, hyperparameters) -> groups
 Gate = Callable[..., Tensor]  # (logp, groups, credit, *, hyperparameters) -> (S, B, K, T | 1)
+StepRule = Callable[..., None]  # (theta, parameters, gradient, logp, loss, groups, *, hyperparameters)
 Value = float | bool | str | None  # None: off
 Compares = Literal["nothing", "candidates", "draws"]
 Unit = Literal["sequence", "token"]
@@ -33,7 +34,7 @@ ZeroGradient = Literal["never", "at_snapshot", "always"]
 NO_DEFAULT: Any = inspect.Parameter.empty
 ARGUMENTS = {
     "credit": ("groups",), "fit": ("logp", "groups", "credit"), "keep": ("groups",), "prepare": ("groups", "memory"),
-    "gate": ("logp", "groups", "credit"),
+    "gate": ("logp", "groups", "credit"), "step": ("theta", "parameters", "gradient", "logp", "loss", "groups"),
 }  # fmt: skip
 
 
@@ -76,6 +77,7 @@ class Algorithm:
     credit_is: CreditIs = "advantage"  # signed; or a density q / w, a distribution q, or a share of each (i over j)
     keep: Keep | None = None  # contexts that count, (S, B)
     modifiers: tuple[Modifier, ...] = ()  # applied in this order
+    step: StepRule | None = field(default=None, hash=False)  # its own, in place of the task's optimizer
     max_epochs: int | None = None
     needs: frozenset[str] = frozenset()  # optional fields of CandidateGroups
     zero_gradient_on_flat: ZeroGradient = "never"  # on a group of equal rewards and equal scores
@@ -98,7 +100,7 @@ class Algorithm:
         for name in sorted(self.needs):
             if name not in OPTIONAL:
                 raise unknown("optional field", name, OPTIONAL, where)
-        for part in ("credit", "fit", *(("keep",) if self.keep is not None else ())):
+        for part in ("credit", "fit", *(name for name in ("keep", "step") if getattr(self, name) is not None)):
             _check_arguments(f"{where}: {part}", getattr(self, part), ARGUMENTS[part])
         for modifier in self.modifiers:
             for part, function in modifier.functions.items():
@@ -132,7 +134,7 @@ class Algorithm:
     def _parts(self) -> tuple[tuple[str, Callable[..., Any]], ...]:
         """The functions that take hyperparameters, each with the name of whose it is."""
         parts = tuple((m.name, f) for m in self.modifiers for f in m.functions.values())
-        return (("credit", self.credit), ("fit", self.fit), *parts)
+        return (("credit", self.credit), ("fit", self.fit), *((("step", self.step),) if self.step else ()), *parts)
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
@@ -237,6 +239,11 @@ class Algorithm:
                 factor = gate(logp.detach(), groups, credit)
                 weight = factor if weight is None else weight * factor
         return weight
+
+    @cached_property
+    def own_step(self) -> StepRule | None:
+        """Its step with its hyperparameters, None where the task's optimizer takes it."""
+        return self.step and _bind(self.step, self.hyper)
 
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:

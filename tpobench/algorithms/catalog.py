@@ -66,6 +66,7 @@ from tpobench.algorithms.ratios import (
     clipped_with_reference_kl,
     gamma_weight,
     soft_gate,
+    surrogate,
     tapered_weight,
     trust_masked_weight,
 )
@@ -82,6 +83,7 @@ from tpobench.algorithms.regressions import (
     sigmoid_preference,
     squared_preference,
 )
+from tpobench.algorithms.trust_region import trust_region_step
 from tpobench.errors import UsageError, unknown
 
 TPO = "arXiv 2604.06159"
@@ -342,6 +344,14 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             default_of="prime-rl",
         ),
         Group("topr", successes_and_failures, tapered_weight, paper="arXiv 2503.14286"),
+        Algorithm(
+            "trpo",
+            baseline_advantage,
+            surrogate,
+            max_epochs=1,
+            step=trust_region_step,
+            paper="arXiv 1502.05477, appendix C, without a critic; its step has a length of its own",
+        ),
         Algorithm(
             "reinforce_pp",
             token_mean(whitened_return),

@@ -14,6 +14,11 @@ from tpobench.algorithms.measure import average, bounded, length, log_ratio, per
 from tpobench.algorithms.ranges import Cap, Clip, ClipHigh, Coefficient, Temperature
 
 
+def surrogate(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+    """L = -sum_k w_k sum_t rho_kt A_kt."""
+    return -average(bounded(token_log_ratio(logp, groups)).exp() * per_token(credit), groups)
+
+
 def clipped_mean_ratio(
     logp: Tensor,
     groups: CandidateGroups,

@@ -92,8 +92,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
                 first = Step(rollout, algorithm, credit, gradient)
                 diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
-            with torch.no_grad():
-                optimizer.step(theta.flatten(1), flat)
+            take_step(task, policy, algorithm, given, credit, flat, optimizer)
         if record:
             yield from measure(step, diagnosis)
         interactions, gradient_steps = interactions + given.interactions, gradient_steps + epochs
@@ -207,6 +206,31 @@ def loss_gradient(
     loss = algorithm.loss(logp, groups, credit).sum() / B  # the normaliser is that of the full batch
     gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
     return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(policy.parameters, gradient, strict=True))
+
+
+def take_step(
+    task: Task,
+    policy: Any,
+    algorithm: Algorithm,
+    rollout: Rollout,
+    credit: Tensor,
+    gradient: Tensor,
+    optimizer: Optimizer,
+) -> None:
+    """Change the parameters in place, by the algorithm's own step or by the optimizer; the gradient is (S, D)."""
+    if algorithm.own_step is None:
+        with torch.no_grad():
+            optimizer.step(policy.theta.flatten(1), gradient)
+        return
+    groups = rollout.groups
+    algorithm.own_step(
+        policy.theta,
+        policy.parameters,
+        gradient,
+        lambda: task.logp(policy, rollout, None),
+        lambda logp: algorithm.loss(logp, groups, credit).mean(1),
+        groups,
+    )
 
 
 def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
