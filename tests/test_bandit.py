@@ -12,11 +12,12 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.policies.optimizers import NormalizedStep
 from tpobench.policies.tables import TablePolicy
 from tpobench.tasks.bandit import BanditTask, ContextsTask, draw, misalignment
 from tpobench.tasks.catalog import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step
-from tpobench.training.loop import prepared, reference_policy
+from tpobench.training.companions import Companions
 
 CURVES = np.load(Path(__file__).parent / "extracts" / "bandit_curves.npz")
 RULES = {"pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo", "ce": "ce"}
@@ -159,9 +160,10 @@ def test_every_rule_learns(task: BanditTask | ContextsTask, rule: Algorithm) -> 
     """Sixty steps of any rule lower the error of every seed."""
     if not rule.needs <= task.settings.offered:
         return
-    policy, reference = task.make_policy(), reference_policy(task, rule)
+    policy, companions = task.make_policy(), Companions.of(task, rule, lambda _: NormalizedStep(0.1))
     before = task.evaluate(policy, task.rollout(policy, 0))["error"]
     for step in range(60):
-        rollout = prepared(task, policy, rule, task.rollout(policy, step), reference, {}, progress=step / 60)
-        update(task, policy, rule, rollout)
+        drawn = task.rollout(policy, step)
+        update(task, policy, rule, companions.prepared(task, policy, rule, drawn, progress=step / 60))
+        companions.learn(task, drawn, 1)
     assert (task.evaluate(policy, task.rollout(policy, 60))["error"] < before).all()

@@ -45,7 +45,16 @@ def test_has_a_paper(rule: Algorithm) -> None:
 def test_credit_is_per_token_for_advantages_of_token_rewards_only(rule: Algorithm) -> None:
     """Rules that compare nothing take each token's own reward, the others that of the whole answer or of a pair."""
     tokens = 1 if rule.unit == "token" else T
-    per_token = rule.name in {"reinforce", "ppo", "dg", "dg_multi_epoch", "reinforce_pp", "reinforce_pp_baseline"}
+    per_token = rule.name in {
+        "reinforce",
+        "ppo",
+        "trpo",
+        "dg",
+        "dg_multi_epoch",
+        "reinforce_pp",
+        "reinforce_pp_baseline",
+    }
+    per_token |= "value" in rule.needs
     credit = ask(rule, sequences(rule, dense=True)).credit
     shape = (S, B, K, K) if rule.credit_is == "pairs" else (S, B, K, tokens) if per_token else (S, B, K)
     assert credit.shape == shape
@@ -103,7 +112,7 @@ def test_the_families_name_every_algorithm_once() -> None:
 def test_the_papers_grpo_is_no_librarys_default() -> None:
     """Whole answers, population std and a KL to the snapshot are its own."""
     defaults = {a.default_of: a for a in ALGORITHMS.values() if a.default_of}
-    assert {"TRL 1.16", "verl 0.9", "prime-rl"} <= defaults.keys()
+    assert {"TRL 1.16", "verl 0.9", "prime-rl", "OpenRLHF 0.11"} == defaults.keys()
     for algorithm in defaults.values():
         case = sequences(algorithm)
         one, paper = ask(algorithm, case), ask(ALGORITHMS["grpo"], case)

@@ -34,18 +34,18 @@ ROOMS = {
     "plugins": "children identity units algorithms tasks suites",
     "records": "identity limits stats tasks suites",
     "planning": "identity printable stats data algorithms tasks suites plugins records",
-    "training": "policies algorithms tasks planning",
-    "execution": "children identity limits printable units data policies algorithms tasks suites plugins records "
-    "planning training",
     "scores": "identity stats data algorithms tasks records",
     "lint": "identity stats tasks records planning scores",
     "report": "identity limits printable stats algorithms tasks suites records scores",
     "audit": "stats algorithms records scores lint report",
-    "comparison": "stats records execution scores",
-    "check": "identity limits printable stats algorithms tasks suites plugins records planning execution report",
-    "paper": "identity stats policies algorithms tasks suites records planning training execution scores report",
+    "training": "policies algorithms tasks planning",
+    "execution": "children identity limits printable units data policies algorithms tasks suites plugins records "
+    "planning training",
+    "comparison": "stats records scores execution",
+    "check": "identity limits printable stats algorithms tasks suites plugins records planning report execution",
+    "paper": "identity stats policies algorithms tasks suites records planning scores report training execution",
     "cli": "limits printable units stats data policies algorithms tasks suites plugins records planning "
-    "execution scores lint report audit comparison check paper",
+    "scores lint report audit execution comparison check paper",
     "__main__": "cli",
 }
 # Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.

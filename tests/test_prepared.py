@@ -16,10 +16,12 @@ from tpobench.algorithms.credit import baseline_advantage
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.errors import UsageError
 from tpobench.planning.plan import plan_runs
+from tpobench.policies.optimizers import Adam
 from tpobench.suites.load import build_suite
 from tpobench.tasks.catalog import SampledSettings, task_settings
 from tpobench.tasks.sequence import greedy_answer
-from tpobench.training.loop import make_task, prepared, reference_policy, train
+from tpobench.training.companions import Companions
+from tpobench.training.loop import make_task, train
 
 SAMPLED = {"contexts": 5, "arms": 4, "candidates": 3}
 
@@ -31,9 +33,9 @@ def given(kind, algorithm, *, progress=0.0, move=0.0, **task):
     policy = made.make_policy()
     with torch.no_grad():
         policy.theta.add_(move * torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(1)))
-    reference = reference_policy(made, algorithm)
+    companions = Companions.of(made, algorithm, lambda _: Adam(0.1))
     rollout = made.rollout(policy, 0)
-    return prepared(made, policy, algorithm, rollout, reference, {}, progress=progress), rollout, made, policy
+    return companions.prepared(made, policy, algorithm, rollout, progress=progress), rollout, made, policy
 
 
 @pytest.mark.parametrize("kind", ["bandit", "contexts", "sequence"])
@@ -126,6 +128,25 @@ def test_memory_is_kept_from_step_to_step_and_follows_its_seeds(monkeypatch):
     assert [v[1:] for v in left] == [v[1:] for v in alone]
     plain = curves(job("contexts", "reinforce", (0, 1, 2), **adam))["error"]
     assert [list(v) for v in alone] != plain.tolist()
+
+
+@pytest.mark.parametrize("kind", ["bandit", "contexts", "sampled", "sequence"])
+def test_the_critic_learns_the_rewards(kind):
+    """Its cross-entropy to the rewards of one batch falls, for every seed, and the values stay within (0, 1)."""
+    algorithm = ALGORITHMS["openrlhf"]
+    settings = TASKS.get(kind, {"kind": kind} | SAMPLED)
+    task = make_task("test", settings, (0, 1), dtype="float64", device="cpu")
+    companions = Companions.of(task, algorithm, lambda _: Adam(1e-3 if kind == "sequence" else 0.02))
+    rollout = task.rollout(task.make_policy(), 0)
+    losses = []
+    for _ in range(3):
+        value = companions.prepared(task, task.make_policy(), algorithm, rollout).groups.value
+        assert ((value > 0) & (value < 1)).all()
+        r, w = rollout.groups.reward.unsqueeze(-1), rollout.groups.weight.unsqueeze(-1)
+        losses.append(-(w * (r * value.log() + (1 - r) * (1 - value).log())).sum((1, 2, 3)))
+        companions.learn(task, rollout, 10)
+    assert (losses[1] < losses[0]).all()
+    assert (losses[2] < losses[1]).all()
 
 
 def test_a_modified_algorithm_trains():

@@ -193,14 +193,15 @@ NAMED = {  # vectors of another name than the catalogue's
 }  # fmt: skip
 WITH = {  # hyperparameters that the vectors do not have at the published value
     "cispo": {"cap": 1.2}, "mdpo": {"t": 0.5}, "pmd_mean": {"tau": 0.5}, "kto_online": {"z": 0.05},
+    "ppo_gae": {"kl": 0.05},
 }  # fmt: skip
-LATER = {"ppo_gae"}
 SUMMED = {"grpo_paper", "grpo_no_kl", "group_pg"}  # over K, where the catalogue averages
 
 
 def vector_groups(given: dict[str, Tensor], **fields: Tensor) -> CandidateGroups:
     """The groups of a vector, of one token where it has no axis of tokens."""
     shape = (*given["rewards"].shape, -1)
+    shape_of = given["mask"].reshape(shape).shape
     return make(
         given["old_logp"].reshape(shape),
         given["rewards"],
@@ -210,13 +211,14 @@ def vector_groups(given: dict[str, Tensor], **fields: Tensor) -> CandidateGroups
         ref_logp=given["ref_logp"].reshape(1, *shape),
         rollout_logp=given["rollout_logp"].reshape(1, *shape),
         rewards=given["rewards_multi"][None],
+        value=0.1 * (torch.arange(shape_of[-1]) + 1.0).double().expand(1, *shape_of),
         progress=0.0,
         **fields,
     )
 
 
 @pytest.mark.parametrize("vector", FORMULAS["inputs"])
-@pytest.mark.parametrize("rule", sorted(FORMULAS["rules"].keys() - LATER))
+@pytest.mark.parametrize("rule", FORMULAS["rules"])
 def test_formula_vectors(rule: str, vector: str) -> None:
     """Loss and gradient equal independent evaluations of the formula: on-policy, off-policy, masked tokens."""
     given = {k: torch.tensor(v, dtype=torch.float64) for k, v in FORMULAS["inputs"][vector].items()}
@@ -229,9 +231,10 @@ def test_formula_vectors(rule: str, vector: str) -> None:
     factor = given["rewards"].shape[1] if rule in SUMMED else 1
     value = loss(algorithm, leaf.reshape(groups.mask.shape[1:]), groups) * factor
     (gradient,) = torch.autograd.grad(value, leaf)
+    tolerance = EXACT | ({"atol": 1e-9} if rule == "ppo_gae" else {})  # whitened with an epsilon of another form
     if not algorithm.modifiers:  # whose weights act on the gradient and leave the value
-        torch.testing.assert_close(value.detach(), expected["loss"], **EXACT)
-    torch.testing.assert_close(gradient, expected["grad"], **EXACT)
+        torch.testing.assert_close(value.detach(), expected["loss"], **tolerance)
+    torch.testing.assert_close(gradient, expected["grad"], **tolerance)
 
 
 @pytest.mark.parametrize("case", FORMULAS["task_weights"])

@@ -14,8 +14,10 @@ from tpobench.algorithms.credit import baseline_advantage
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.execution.assemble import assemble
 from tpobench.planning.plan import Job, RunSpec
+from tpobench.policies.optimizers import Adam
 from tpobench.tasks.catalog import task_settings
-from tpobench.training.loop import contributing_rows, loss_gradient, make_task, prepared, reference_policy, train
+from tpobench.training.companions import Companions
+from tpobench.training.loop import contributing_rows, loss_gradient, make_task, train
 
 TASKS = {
     "bandit": {"kind": "bandit", "arms": 20, "samples": 50, "baseline": 0.5},
@@ -110,8 +112,8 @@ def test_skipping_uninformative_contexts_is_exact(name, at_snapshot):
     task = make_task("test", TASKS["sequence"] | {"prompts": 30}, (0,), dtype="float64", device="cpu")
     policy = task.make_policy()
     algorithm = ALGORITHMS[name]
-    reference = reference_policy(task, algorithm)
-    rollout = prepared(task, policy, algorithm, task.rollout(policy, 0), reference, {}, progress=0.0)
+    companions = Companions.of(task, algorithm, lambda _: Adam(0.1))
+    rollout = companions.prepared(task, policy, algorithm, task.rollout(policy, 0))
     kept = contributing_rows(algorithm, rollout.groups, at_snapshot=True)
     assert kept is not None
     assert 0 < len(kept) < 30

@@ -11,8 +11,8 @@ from test_reference_rules import FORMULAS
 from test_train import curves, job
 
 from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.trust_region import measure, natural_direction, trust_region_step
-from tpobench.groups import CandidateGroups
 
 
 def recorded(case, seeds=1):

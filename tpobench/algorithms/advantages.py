@@ -70,6 +70,23 @@ def whitened_return(groups: CandidateGroups, *, kl: Coefficient = 0.01) -> Tenso
     return whitened(reward.flip(-1).cumsum(-1).flip(-1), groups)
 
 
+def gae_advantage(
+    groups: CandidateGroups, *, lam: Share = 0.95, kl: Coefficient = 0.05, correction: bool = True
+) -> Tensor:
+    """A_t = z over the batch's tokens of sum_s lam^s [r + V' - V]_{t+s}, r with a KL as in whitened_return.
+
+    correction: Bessel's variance.
+    """
+    assert groups.value is not None  # noqa: S101 - Algorithm.needs has refused tasks without
+    V = groups.value * groups.mask
+    after = torch.cat([V[..., 1:], torch.zeros_like(V[..., :1])], -1)
+    delta = (token_rewards_with_kl(groups, kl) + after - V) * groups.mask
+    A = [torch.zeros_like(delta[..., 0])]
+    for t in reversed(range(delta.shape[-1])):
+        A.append(delta[..., t] + lam * A[-1])
+    return whitened(torch.stack(A[:0:-1], -1), groups, correction=correction)
+
+
 def whitened_centered_reward(groups: CandidateGroups) -> Tensor:
     """A = z over the batch's tokens of r - mean r."""
     return whitened(centered_reward(groups).unsqueeze(-1).expand_as(groups.mask), groups)

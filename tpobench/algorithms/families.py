@@ -15,7 +15,7 @@ FAMILIES = {
     "ratio": (
         "gspo", "luspo", "gmpo", "cispo", "cispo_scalerl", "sapo", "vespo", "dppo_tv", "prime_rl", "topr",
     ),
-    "ppo": ("ppo", "trpo", "reinforce_pp", "reinforce_pp_baseline"),
+    "ppo": ("ppo", "ppo_gae", "openrlhf", "trpo", "reinforce_pp", "reinforce_pp_baseline"),
     "dg": ("dg", "dg_multi_epoch", "dg_group"),
     "reinforce": (
         "reinforce", "rloo", "remax", "opo", "maxrl", "grpo_passk", "raft", "reinforce_rej", "nsr", "w_reinforce",

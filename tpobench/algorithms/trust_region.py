@@ -12,9 +12,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.measure import bounded, log_ratio
 from tpobench.algorithms.ranges import Coefficient, Share
-from tpobench.groups import CandidateGroups
 from tpobench.limits import Within
 
 Count = Annotated[int, Within(1, 1000)]

@@ -56,6 +56,14 @@ class _TableTask:
         """1 where the most probable arm is the right one: (S, B)."""
         return greedy_success(policy)
 
+    def make_critic(self) -> TablePolicy:
+        """Two logits for each context, both 0."""
+        return TablePolicy.from_logits(torch.zeros_like(self._reward[..., :2]))
+
+    def value(self, critic: TablePolicy, rollout: Rollout) -> Tensor:
+        """V of each context, the critic's probability of the first of its two logits: (S, B, K, 1)."""
+        return critic.logp()[:, :, :1].exp().expand_as(rollout.groups.old_logp)
+
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Error = 1 - mean_b pi_old(right arm), exact."""
         return {"error": 1 - _success(rollout.groups.old_logp)}

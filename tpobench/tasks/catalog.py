@@ -45,7 +45,7 @@ class BanditSettings(TaskSettings):
 
     kind: ClassVar[str] = "bandit"
     task: ClassVar[str] = "tpobench.tasks.bandit:BanditTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"arms": 7, "samples": 9}
 
@@ -70,7 +70,7 @@ class ContextsSettings(TaskSettings):
 
     kind: ClassVar[str] = "contexts"
     task: ClassVar[str] = "tpobench.tasks.bandit:ContextsTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"contexts": 5, "arms": 4}
 
@@ -97,7 +97,7 @@ class SequenceSettings(GroupSettings):
 
     kind: ClassVar[str] = "sequence"
     task: ClassVar[str] = "tpobench.tasks.sequence:SequenceTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward"})
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "value"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
     diagnostics: ClassVar[tuple[Metric, ...]] = (
         Metric("all_fail", within=SHARE),
@@ -232,7 +232,7 @@ class SampledSettings(GroupSettings):
 
     kind: ClassVar[str] = "sampled"
     task: ClassVar[str] = "tpobench.tasks.sampled:SampledTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "task_index"})
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "value", "task_index"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     counted: ClassVar[tuple[str, ...]] = ("contexts", "candidates")
     unstreamed: ClassVar[frozenset[str]] = frozenset({"candidates"})

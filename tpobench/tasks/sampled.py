@@ -77,6 +77,17 @@ class SampledTask:
         """1 where the most probable arm is the right one: (S, B)."""
         return greedy_success(policy)
 
+    def make_critic(self) -> TablePolicy:
+        """Two logits for each context, both 0."""
+        s, noise = self.settings, self.noise
+        return TablePolicy.from_logits(
+            torch.zeros(len(noise.seeds), s.contexts, 2, dtype=noise.dtype, device=noise.device)
+        )
+
+    def value(self, critic: TablePolicy, rollout: Rollout) -> Tensor:
+        """V of each context, the critic's probability of the first of its two logits: (S, B, K, 1)."""
+        return critic.logp()[:, :, :1].exp().expand_as(rollout.groups.old_logp)
+
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean_b pi(right arm), exact; informative = share of contexts whose draws differ in reward."""
         metrics = {"error": 1 - success(policy)}

@@ -100,6 +100,15 @@ class SequenceTask:
         tokens, logp = greedy_answer(policy, prompts, self.settings.length)
         return self.score(prompts, tokens, logp).reward.squeeze(-1)
 
+    def make_critic(self) -> TransformerPolicy:
+        """The same network as the policy's, from the same start."""
+        return self.make_policy()
+
+    def value(self, critic: TransformerPolicy, rollout: Rollout) -> Tensor:
+        """V = p(token 0 | prompt and the tokens so far) of the critic, of which any head in (0, 1) would do."""
+        tree, V = critic.pack(rollout.inputs.paths), self.settings.vocabulary
+        return critic.log_prob_table(tree).gather(1, tree.index // V * V).view(tree.shape).exp()
+
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean reward of the rollouts; informative = share of groups whose rewards differ."""
         del policy  # the rollouts are the evaluation

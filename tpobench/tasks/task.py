@@ -63,6 +63,14 @@ class Task(Protocol):
         """Reward of the most probable answer in every context, where `greedy_reward` is offered: (S, B)."""
         ...
 
+    def make_critic(self) -> Any:
+        """A fresh network for values, a Policy, where `value` is offered."""
+        ...
+
+    def value(self, critic: Any, rollout: Rollout) -> Tensor:
+        """Its value of the state before each token, within (0, 1), with graph: (S, B, K, T)."""
+        ...
+
     def evaluate(self, policy: Any, rollout: Rollout) -> Mapping[str, Tensor]:
         """Metrics of the policy that drew `rollout`, before any update on it: name -> (S,)."""
         ...

@@ -1,4 +1,5 @@
 """Training.
 
-loop   rollout -> credit -> epochs of fit -> measurements
+loop         rollout -> credit -> epochs of fit -> measurements
+companions   what goes along with a policy: the untrained one, a critic, what modifiers remember
 """

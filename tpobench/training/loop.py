@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tpobench.algorithms.algorithm import Algorithm, Memory
+from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
@@ -18,6 +19,7 @@ from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, PARTS
 from tpobench.tasks.task import Policy, Rollout, Step, Task
+from tpobench.training.companions import Companions
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Job
@@ -42,12 +44,13 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     spec, stack = job.specs[0], job.stack(0)
     task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
-    policy, reference = task.make_policy(), reference_policy(task, algorithm)
+    policy = task.make_policy()
     theta = policy.theta
-    optimizer = make_optimizer(str(spec.training["optimizer"]), float(spec.training["learning_rate"]), policy)
+    make = partial(make_optimizer, str(spec.training["optimizer"]), float(spec.training["learning_rate"]))
+    optimizer, companions = make(policy), Companions.of(task, algorithm, make)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
-    interactions, gradient_steps, memory = 0, 0, dict[str, Tensor]()
+    interactions = gradient_steps = 0
     alive = [True] * len(job.seeds)
     update: Update | None = None
 
@@ -73,15 +76,14 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
             with torch.no_grad():
                 theta.copy_(theta[places])
             optimizer.take(places)
-            memory = {name: value[places] for name, value in memory.items()}
-            reference = reference_policy(task, algorithm)
+            companions.take(task, places)
         rollout = task.rollout(policy, step)
         record = step % every == 0 or step == steps
         if record:
             yield from measure(step, task.evaluate(policy, rollout))
         if step == steps or not any(alive):
             return
-        given = prepared(task, policy, algorithm, rollout, reference, memory, progress=step / steps)
+        given = companions.prepared(task, policy, algorithm, rollout, progress=step / steps)
         credit = algorithm.credit_for(given.groups)
         update = Update(given.groups, credit, [])
         for epoch in range(epochs):
@@ -93,42 +95,10 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
                 diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             take_step(task, policy, algorithm, given, credit, flat, optimizer)
+        companions.learn(task, rollout, epochs)
         if record:
             yield from measure(step, diagnosis)
         interactions, gradient_steps = interactions + given.interactions, gradient_steps + epochs
-
-
-def reference_policy(task: Task, algorithm: Algorithm) -> Policy | None:
-    """The untrained policy, where an algorithm asks for its log-probs."""
-    return task.make_policy() if "ref_logp" in algorithm.needs else None
-
-
-def prepared(
-    task: Task,
-    policy: Policy,
-    algorithm: Algorithm,
-    rollout: Rollout,
-    reference: Policy | None,
-    memory: Memory,
-    *,
-    progress: float,
-) -> Rollout:
-    """The rollout with what the algorithm needs beyond it, as its modifiers leave it.
-
-    reference: the untrained policy, for `ref_logp`.  progress: the share of the training that is done.  A greedy answer
-    is scored, so it is an interaction.
-    """
-    fields: dict[str, Any] = {"progress": progress} if "progress" in algorithm.needs else {}
-    if reference is not None:
-        with torch.no_grad():
-            fields["ref_logp"] = task.logp(reference, rollout, None)
-    if "rewards" in algorithm.needs:
-        fields["rewards"] = rollout.groups.token_reward
-    if greedy := "greedy_reward" in algorithm.needs:
-        fields["greedy_reward"] = task.greedy_reward(policy, rollout)
-    groups = dataclasses.replace(rollout.groups, **fields) if fields else rollout.groups
-    scored = rollout.interactions + greedy * groups.reward.shape[1]
-    return Rollout(algorithm.prepare(groups, memory), rollout.inputs, scored)
 
 
 def finite_seeds(theta: Tensor) -> Tensor:

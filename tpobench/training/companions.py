@@ -1,0 +1,99 @@
+"""What goes along with the policy of a run: the untrained policy, a critic, and what modifiers remember."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from tpobench.algorithms.algorithm import Algorithm, Memory
+from tpobench.policies.optimizers import Optimizer
+from tpobench.tasks.task import Policy, Rollout, Task
+
+
+@dataclass
+class Critic:
+    """V(state), the expected reward, by binary cross-entropy to the rewards, in [0, 1], of the answers through it."""
+
+    policy: Any
+    optimizer: Optimizer
+
+    def value(self, task: Task, rollout: Rollout) -> Tensor:
+        """V of the state before each token, without graph: (S, B, K, T)."""
+        with torch.no_grad():
+            return task.value(self.policy, rollout)
+
+    def fit(self, task: Task, rollout: Rollout, epochs: int) -> None:
+        """As many gradient steps as the policy takes, each seed its own."""
+        groups = rollout.groups
+        target = groups.reward.clamp(0, 1).unsqueeze(-1).expand_as(groups.mask)
+        weight = groups.weight.unsqueeze(-1) * groups.mask
+        for _ in range(epochs):
+            value = task.value(self.policy, rollout).clamp(1e-6, 1 - 1e-6)
+            loss = (weight * binary_cross_entropy(value, target, reduction="none")).sum((2, 3)).mean(1).sum()
+            gradient = torch.autograd.grad(loss, list(self.policy.parameters))
+            with torch.no_grad():
+                self.optimizer.step(self.policy.theta.flatten(1), torch.cat([g.flatten(1) for g in gradient], dim=1))
+
+    def take(self, places: list[int]) -> None:
+        """Give every seed the parameters and the state of the seed at the place named for it."""
+        with torch.no_grad():
+            self.policy.theta.copy_(self.policy.theta[places])
+        self.optimizer.take(places)
+
+
+@dataclass
+class Companions:
+    """Those that an algorithm asks for in its needs and by its modifiers."""
+
+    reference: Policy | None = None
+    critic: Critic | None = None
+    memory: Memory = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task: Task, algorithm: Algorithm, optimizer: Callable[[Any], Optimizer]) -> Companions:
+        """`optimizer` makes the one that a network is trained by."""
+        reference = task.make_policy() if "ref_logp" in algorithm.needs else None
+        if "value" not in algorithm.needs:
+            return cls(reference)
+        network = task.make_critic()
+        return cls(reference, Critic(network, optimizer(network)))
+
+    def take(self, task: Task, places: list[int]) -> None:
+        """Give every seed what the seed at the place named for it has; the task is that of the seeds after that."""
+        self.memory = {name: value[places] for name, value in self.memory.items()}
+        if self.reference is not None:
+            self.reference = task.make_policy()
+        if self.critic is not None:
+            self.critic.take(places)
+
+    def prepared(
+        self, task: Task, policy: Policy, algorithm: Algorithm, rollout: Rollout, *, progress: float = 0.0
+    ) -> Rollout:
+        """The rollout with what the algorithm needs beyond it, as its modifiers leave it.
+
+        progress: the share of the training that is done.  A greedy answer is scored, so it is an interaction.
+        """
+        fields: dict[str, Any] = {"progress": progress} if "progress" in algorithm.needs else {}
+        if self.reference is not None:
+            with torch.no_grad():
+                fields["ref_logp"] = task.logp(self.reference, rollout, None)
+        if self.critic is not None:
+            fields["value"] = self.critic.value(task, rollout)
+        if "rewards" in algorithm.needs:
+            fields["rewards"] = rollout.groups.token_reward
+        if greedy := "greedy_reward" in algorithm.needs:
+            fields["greedy_reward"] = task.greedy_reward(policy, rollout)
+        groups = dataclasses.replace(rollout.groups, **fields) if fields else rollout.groups
+        scored = rollout.interactions + greedy * groups.reward.shape[1]
+        return Rollout(algorithm.prepare(groups, self.memory), rollout.inputs, scored)
+
+    def learn(self, task: Task, rollout: Rollout, epochs: int) -> None:
+        """The critic, from a rollout that the policy has used."""
+        if self.critic is not None:
+            self.critic.fit(task, rollout, epochs)
