@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tpobench.check.arms import by_arm
-from tpobench.records.results import final_value, load_results
+from tpobench.records.results import load_results
+from tpobench.scores.cells import final_value
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.estimate import area_under_curve, final_window
 

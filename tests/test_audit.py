@@ -16,8 +16,8 @@ from tpobench.audit.tables import compare_task
 from tpobench.cli import inspect
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.scores.cells import read_cells
-from tpobench.scores.families import compare_rules
-from tpobench.scores.metrics import metrics_of
+from tpobench.scores.pairing import compare_family
+from tpobench.scores.scalars import scalars_of
 from tpobench.stats.compare import plain
 
 FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]
@@ -586,7 +586,7 @@ def report_of(found):
     cells, _ = read_cells(records)
     return {
         cell.axes["task"]: {
-            pair: (c.p, c.adjusted) for pair, c in compare_rules(cell, metrics_of(cell.reporting, 1)[0]).items()
+            pair: (c.p, c.adjusted) for pair, c in compare_family(cell.arms, scalars_of(cell.reporting, 1)[0]).items()
         }
         for cell in cells["x"]
     }

@@ -15,9 +15,8 @@ from tpobench.report.details import detail_table
 from tpobench.report.overall import suite_tables
 from tpobench.report.rows import make_row
 from tpobench.scores.cells import read_cells
-from tpobench.scores.measure import measure_of
-from tpobench.scores.metrics import metrics_of
 from tpobench.scores.options import Options
+from tpobench.scores.scalars import scalar_of, scalars_of
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
 from tpobench.suites.search import Search
@@ -43,14 +42,14 @@ def solved(final):
     found = runs(final)
     cells = read_cells(found)[0]["simulated"]
     arm, reporting = cells[0].arms["tpo"], cells[0].reporting
-    row = make_row(cells[0], metrics_of(reporting, 10)[0], ["tpo"], Options())
-    details = detail_table(cells, metrics_of(reporting, 10)[0], "", Options()).rows[0]
+    row = make_row(cells[0], scalars_of(reporting, 10)[0], ["tpo"], Options())
+    details = detail_table(cells, scalars_of(reporting, 10)[0], "", Options()).rows[0]
     overall = suite_tables("simulated", cells, ["tpo"], Options())[0].rows[0]
     search = searched(read_cells(runs(final, reporting={"search": SEARCH}))[0]["simulated"])[0]
     specs = [type("Spec", (), {"run_id": r.id}) for r in found[:3]]
     return {
         "check": sum(not measures_of(found)[0].failed(r) for r in found[:3]),
-        "compare": 3 - int(measure_of("rate", reporting, 10).values(arm).sum()),
+        "compare": 3 - int(scalar_of("rate", reporting, 10).values(arm).sum()),
         "report": row.entries["tpo"].data["solved"]["count"],
         "details": next(cell.data["count"] for cell in details if cell.data and "count" in cell.data),
         "suite": overall[3].data["count"] / 2,

@@ -525,7 +525,8 @@ def test_measures_are_two_at_most():
     assert steps.value(record(error=0.25, reporting=reporting)) == 1
     found = [steps.failed(record(error=e, reporting=reporting)) for e in (0.25, 0.5)]
     assert found == [False, True]
-    other = measures_of([record(reporting={**REPORTING, "metric": "regret"})])
+    curve = {"step": [0, 1], "interactions": [0, 4], "gradient_steps": [0, 1], "regret": [0.75, 0.5]}
+    other = measures_of([record(reporting={**REPORTING, "metric": "regret"}, curve=curve)])
     assert other[0].kind == "reward"
 
 

@@ -8,9 +8,9 @@ from record_helpers import REPORTING, record, write, write_jsonl
 
 import tpobench.cli.compare  # noqa: F401 - registers the verb
 from tpobench.comparison import compare_rules, compare_sets
-from tpobench.comparison.judge import compare_failures
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results
+from tpobench.scores.pairing import compare_failures
 
 SCHEME = "philox/1"
 SCORED = {**REPORTING, "persist": 1, "solved": 0.05, "thresholds": [0.5, 0.2]}
@@ -312,7 +312,7 @@ def test_the_text_names_the_test_the_family_and_the_suite(command_line):
     code, out, _ = command_line("compare", "a", "b", "--in", "one")
     lines = out.splitlines()
     assert code == 0
-    assert lines[2] == "final1: mean error of the last 1 evaluations, lower is better"
+    assert lines[2] == "final1: error at the end, lower is better"
     assert lines[4].split()[:2] == ["cell", "seeds"]
     assert lines[6].split()[0] == "length=4"
     assert "r=-1.00, added 100%" in lines[6]

@@ -11,12 +11,10 @@ from tpobench.lint.model import ResultSet, cells_of
 from tpobench.paper.claim import AREA, FINAL
 from tpobench.paper.sample import sample
 from tpobench.planning.levels import outcome_of
-from tpobench.records.results import final_value
 from tpobench.report.rows import make_row
-from tpobench.scores.cells import read_cells, scored_curves
-from tpobench.scores.measure import measure_of
-from tpobench.scores.metrics import metrics_of
+from tpobench.scores.cells import final_value, read_cells, scored_curves
 from tpobench.scores.options import Options
+from tpobench.scores.scalars import scalar_of, scalars_of
 from tpobench.scores.sides import rule_side
 from tpobench.suites.search import Search
 
@@ -57,14 +55,14 @@ def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
     readers = {
         "records": [final_value(r) for r in runs],
         "report": arm.final.tolist(),
-        "compare": measure_of("final", cell.reporting, 6).values(arm).tolist(),
+        "compare": scalar_of("final", cell.reporting, 6).values(arm).tolist(),
         "check": [measures_of(runs)[0].value(r) for r in runs],
         "lint": list(linted.finals["tpo"].values()),
         "claims": list(sample(entry, FINAL).values.values()),
     }
     for name, values in readers.items():
         assert values == pytest.approx(FINALS), name
-    row = make_row(cell, metrics_of(cell.reporting, 6)[0], ["tpo"], Options())
+    row = make_row(cell, scalars_of(cell.reporting, 6)[0], ["tpo"], Options())
     assert row.entries["tpo"].data["solved"]["count"] == 2
     assert outcome_of(specs, {r.id: r for r in runs}, search).learned == 2
 
@@ -73,13 +71,15 @@ def test_times_and_areas_are_those_of_each_run_alone(runs, cell):
     """Below .1 twice in a row from updates 30, 20 and 10; a point that was not taken is no evaluation."""
     arm = cell.arms["tpo"]
     expected = [30.0, 20.0, 10.0, np.inf, np.inf, np.inf]
-    assert arm.times[0.1].tolist() == expected
+    assert arm.times(0.1).tolist() == expected
     steps = next(m for m in measures_of(runs) if m.kind == "steps")
-    assert [steps._reached_at(r) for r in runs] == expected
+    assert [steps.value(r) for r in runs] == [30.0, 20.0, 10.0, 0.0, 50.0, 50.0]  # at most the budget
+    assert [steps.failed(r) for r in runs] == [False] * 3 + [True] * 3
     # Trapezoids over the run's own steps: (.48 + .04) / 2 over two spans of 20, (.49 + .07) / 2 over two of 10.
-    assert arm.area[1:3].tolist() == pytest.approx([(0.48 + 0.04) / 2, (0.49 + 0.07) / 2])
+    area = scalar_of("area", cell.reporting, 6).values(arm)
+    assert area[1:3].tolist() == pytest.approx([(0.48 + 0.04) / 2, (0.49 + 0.07) / 2])
     (entry,) = rule_side(runs, "tpo").entries.values()
-    assert list(sample(entry, AREA).values.values()) == pytest.approx(arm.area.tolist())
+    assert list(sample(entry, AREA).values.values()) == pytest.approx(area.tolist())
 
 
 def test_curves_are_drawn_where_every_run_that_lasted_was_measured():

@@ -19,6 +19,7 @@ from tpobench.report.data import csv_text, json_text
 from tpobench.report.latex import latex, tex_escape
 from tpobench.report.markdown import md_escape, table_lines
 from tpobench.report.model import Table, TableCell
+from tpobench.scores.scalars import scalar_of
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text, p_text
@@ -311,13 +312,13 @@ def test_small_things_are_printed_shortly():
 def test_a_run_lost_after_its_last_measurement_scores_the_worst_value():
     """The status decides: final error 1 and never below a threshold, whatever the curve shows."""
     arm = make_report(results([record("tpo", 0, [0.0] * 10, status="diverged")])).sections[0].cells[0].arms["tpo"]
-    assert (arm.final.tolist(), arm.times[0.1].tolist()) == ([1.0], [float("inf")])
+    assert (arm.final.tolist(), arm.times(0.1).tolist()) == ([1.0], [float("inf")])
 
 
 def test_the_area_of_a_diverged_run_is_filled_with_the_worst_value():
     """.5, .5, 1, 1 over equal steps: (.5 + .75 + 1) / 3."""
     arm = make_report(results([record("tpo", 0, [0.5, 0.5, None, None], status="diverged")])).sections[0].cells[0].arms
-    assert arm["tpo"].area.tolist() == pytest.approx([0.75])
+    assert scalar_of("area", arm["tpo"].reporting, 2).values(arm["tpo"]).tolist() == pytest.approx([0.75])
 
 
 def test_tables_say_which_rule_made_its_own_nan():

@@ -8,8 +8,8 @@ from harness_helpers import fake_train, sequence_document, suite
 from tpobench import execute, load_results, plan_runs
 from tpobench.errors import NothingToDo
 from tpobench.execution import Inline
-from tpobench.records.results import final_value
 from tpobench.records.store import pack
+from tpobench.scores.cells import final_value
 from tpobench.suites.load import build_suite
 
 

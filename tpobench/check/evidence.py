@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from tpobench.check.arms import Arm, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
-from tpobench.records.results import final_value, measured
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.stats.censored import first_crossing
-from tpobench.stats.curves import below_threshold
+from tpobench.scores import cells as scores
+from tpobench.scores.reporting import Reporting
+from tpobench.scores.scalars import Scalar
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
 from tpobench.tasks.catalog import task_settings
 
@@ -22,31 +22,32 @@ ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", r
 
 @dataclass(frozen=True)
 class Measure:
-    """A per-seed scalar of a run, and when a run counts as failed: not solved, or never at the threshold."""
+    """A number of every run, and when a run counts as failed: not solved, or never at the threshold."""
 
-    name: str  # final20, steps0.1m3: the names that reports use
-    kind: str  # a key of stats.gate.MARGINS
-    threshold: float | None = None  # of steps
-    persist: int = 1
+    scalar: Scalar
+    failure: Scalar  # 1 where a run failed
+
+    @property
+    def name(self) -> str:
+        """`final20`, `steps0.1m3`: the names that reports use."""
+        return self.scalar.name
+
+    @property
+    def kind(self) -> str:
+        """A key of stats.gate.MARGINS."""
+        return "steps" if self.scalar.test == "times" else "error" if self.scalar.reporting.percent else "reward"
 
     def value(self, record: RunRecord) -> float:
-        """The scalar of a finished run; a diverged one scores the metric's worst value, or the whole budget."""
-        if self.threshold is None:
-            value = final_value(record)
-            return math.nan if value is None else value
-        return min(self._reached_at(record), float(record.spec["training"]["steps"]))
+        """The number of a finished run; a diverged one scores the metric's worst value, or the whole budget."""
+        return float(self.scalar.capped(_arm(record))[0])
 
     def failed(self, record: RunRecord) -> bool:
         """Not solved at the end, or the threshold never reached; diverged runs are both."""
-        if self.threshold is not None:
-            return math.isinf(self._reached_at(record))
-        return not below_threshold(self.value(record), float(record.reporting.get("solved", 0.05)))
+        return bool(self.failure.values(_arm(record))[0])
 
-    def _reached_at(self, record: RunRecord) -> float:
-        steps, values = measured(record, record.reporting["metric"])
-        if record.status == "diverged" or self.threshold is None or not values:
-            return math.inf
-        return float(first_crossing([values], steps, self.threshold, self.persist)[0])
+
+def _arm(record: RunRecord) -> scores.Arm:
+    return scores.arm_of([record], Reporting.of(record.reporting))
 
 
 def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
@@ -55,12 +56,14 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
     Two and no more: every further measure makes each of them harder to confirm.
     """
     kept = list(records)
-    reporting = kept[0].reporting
-    window = min(int(reporting["window"]), *(max(len(r.curve.get("step", [])), 1) for r in kept))
-    metric = Measure(f"final{window}", "error" if reporting["metric"] == "error" else "reward")
-    persist = int(reporting.get("persist", 1))
-    firsts = [Measure(f"steps{t:g}m{persist}", "steps", float(t), persist) for t in reporting["thresholds"][:1]]
-    return [metric, *(steps for steps in firsts if not all(map(steps.failed, kept)))]
+    reporting = Reporting.of(kept[0].reporting)
+    window = min(reporting.window, *(max(len(r.curve.get("step", [])), 1) for r in kept))
+    final = Measure(Scalar("final", reporting, window), Scalar("rate", reporting))
+    firsts = [
+        Measure(Scalar("steps", reporting, threshold=t), Scalar("rate", reporting, threshold=t))
+        for t in reporting.thresholds[:1]
+    ]
+    return [final, *(steps for steps in firsts if not all(map(steps.failed, kept)))]
 
 
 @dataclass(frozen=True)

@@ -193,8 +193,8 @@ def _entry(value: object) -> str:
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
-    from tpobench.records.results import final_value  # noqa: PLC0415 - `--help` must not wait for records
-    from tpobench.records.store import STATUSES  # noqa: PLC0415 - see above
+    from tpobench.records.store import STATUSES  # noqa: PLC0415 - `--help` must not wait for records
+    from tpobench.scores.cells import final_value  # noqa: PLC0415 - see above
 
     groups: dict[tuple[str, str, str], list[RunRecord]] = {}
     for spec in (*plan.specs, *(s.spec for s in plan.skipped)):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tpobench.comparison import Compared
     from tpobench.comparison.judge import Row, SuiteRow
     from tpobench.records.results import Results
+    from tpobench.scores.scalars import Scalar
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps or rate.")]
 RulesOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Only these rules; repeat or use commas.")]
@@ -78,11 +79,11 @@ def _plans(paths: Sequence[Path]) -> list[str]:
 
 def comparison_lines(found: Compared) -> list[str]:
     """A header, one row per cell (and rule), a line per suite, the notes, and the signature."""
-    lines = [f"A = {found.a}", f"B = {found.b}", f"{found.measure.name}: {found.measure.scalar}"]
+    lines = [f"A = {found.a}", f"B = {found.b}", f"{found.measure.name}: {found.measure.words}"]
     if found.settings:
         lines.append(f"A -> B: {'; '.join(found.settings)}")
     lines += ["", *_rows(found).split("\n"), ""]
-    lines += [_suite(s, sum(r.key.suite == s.suite for r in found.rows)) for s in found.suites]
+    lines += [_suite(s, sum(r.key.suite == s.suite for r in found.rows), found.measure) for s in found.suites]
     if not found.suites:
         lines.append("1 row: no suite-level test")
     return [*lines, _family(found), *found.notes, found.signature]
@@ -105,7 +106,8 @@ def _texts(row: Row, found: Compared) -> list[str]:
     from tpobench.stats.texts import p_text, seeds_text
 
     c, m = row.found, found.measure
-    ends = c.difference, c.low, c.high
+    shown = m.difference(c)
+    ends = shown.difference, shown.low, shown.high
     if m.kind == "rate":  # failures are compared, successes are what people read
         ends = tuple(None if v is None else -v + 0.0 for v in (c.difference, c.high, c.low))  # type: ignore[assignment]
     tested = c.status in {"tested", "identical"}
@@ -126,7 +128,7 @@ def _pairing(row: Row) -> str:
     return text or ("yes" if row.pairing == "paired" else "no")
 
 
-def _suite(row: SuiteRow, rows: int) -> str:
+def _suite(row: SuiteRow, rows: int, measure: Scalar) -> str:
     from tpobench.scores.text import difference_text, least_text, share_text
     from tpobench.stats.texts import p_text
 
@@ -138,7 +140,8 @@ def _suite(row: SuiteRow, rows: int) -> str:
     reason = f" ({c.reason})" if c.reason and c.p is not None else ""
     return (
         f"{row.suite}: mean score over {rows} rows, A − B {difference_text(c.difference, c.low, c.high)}, P(A better) "
-        f"{share_text(c.better, None, None)}{p}{holm}: A is {row.verdict()}{reason}; score 0 at the worst value, 1 at 0"
+        f"{share_text(c.better, None, None)}{p}{holm}: A is {row.verdict()}{reason}; "
+        f"score 0 at the worst value, 1 at {measure.best:g}"
     )
 
 

@@ -13,7 +13,7 @@ from tpobench.comparison.judge import ALPHA, Row, SuiteRow, judge, judge_suites
 from tpobench.errors import NothingToDo, UsageError, unknown
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
-from tpobench.scores.measure import Measure, measure_of
+from tpobench.scores.scalars import Scalar, scalar_of
 from tpobench.scores.sides import (
     Key,
     Side,
@@ -40,7 +40,7 @@ class Compared:
 
     a: str
     b: str
-    measure: Measure
+    measure: Scalar
     rows: tuple[Row, ...]
     suites: tuple[SuiteRow, ...]
     settings: tuple[str, ...]  # in which the two sets differ
@@ -81,7 +81,7 @@ class Compared:
         """Everything in full precision with the values of every seed; null is `none`, or never reached."""
         content = {
             "schema": SCHEMA, "a": self.a, "b": self.b, "metric": self.measure.name,
-            "scalar": self.measure.scalar,
+            "scalar": self.measure.words,
             "alpha": ALPHA, "family": self.family, "comparisons": [_row(row, self.measure) for row in self.rows],
             "suites": [{"suite": s.suite, **asdict(s.found), "adjusted": s.adjusted, "family": s.family,
                         "verdict": s.verdict()} for s in self.suites],
@@ -98,15 +98,15 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _row(row: Row, measure: Measure) -> dict[str, Any]:
+def _row(row: Row, measure: Scalar) -> dict[str, Any]:
     sides = {
-        side: {"seeds": {str(s): v for s, v in arm.by_seed(measure.values(arm)).items()},
+        side: {"seeds": {str(s): v for s, v in arm.by_seed(measure.capped(arm)).items()},
                "diverged": sum(arm.diverged), "estimate": measure.shown(arm)[1]}
         for side, arm in (("a", row.a), ("b", row.b))
     }  # fmt: skip
     return {
         "suite": row.key.suite, "cell": row.label, "matching": row.key.matching, "algorithm": row.key.algorithm,
-        **sides, "pairing": row.pairing, **asdict(row.found), "verdict": row.verdict,
+        **sides, "pairing": row.pairing, **asdict(measure.difference(row.found)), "verdict": row.verdict,
     }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, rules: b
         _refuse_disjoint(a, b)
     require_comparable(a, b, keys, rules=rules)
     reporting, evaluations = scoring_of(a, b, keys)
-    measure = measure_of(metric, reporting, evaluations, threshold)
+    measure = scalar_of(metric, reporting, evaluations, threshold)
     rows = judge(keys, a.entries, b.entries, measure)
     notes = [*_left_out(a, b, lone), *_broken(a), *_broken(b), *_seeds(rows), *_unpaired(rows)]
     settings = () if rules else differences(a, b, keys)

@@ -16,17 +16,16 @@ from tpobench.execution.machine import cores
 from tpobench.records.results import Results
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
-from tpobench.scores.measure import Measure, measure_of
+from tpobench.scores.pairing import PAIRED, pairing
+from tpobench.scores.scalars import MEANS, Scalar, scalar_of
 from tpobench.scores.sides import Key, Side, set_side
 from tpobench.scores.text import seed_ranges
-from tpobench.stats.compare import PAIRS_NEEDED
 from tpobench.stats.estimate import Floats
 from tpobench.stats.permutation import in_order
 from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
 
 SCHEMA = 1
 ALPHA, POWER = 0.05, 0.8
-METRICS = ("final", "area")  # the tests of these compare means; ranks and counts detect no difference of a mean
 WORTH_PROCESSES = 12  # detections from which starting processes costs less than it saves
 
 
@@ -87,7 +86,7 @@ class Detection:
 class Detections:
     """What every rule and every pair of rules of a result set can detect."""
 
-    measure: Measure
+    measure: Scalar
     rows: tuple[Detection, ...]
     seeds: tuple[int, ...]
 
@@ -103,7 +102,7 @@ class Detections:
 
     def lines(self) -> Iterator[str]:
         """Cell by cell, rules before pairs."""
-        yield f"{self.measure.name}: {self.measure.scalar}"
+        yield f"{self.measure.name}: {self.measure.words}"
         yield (
             f"detects: the least difference found with probability {POWER:.0%} at the level that Holm asks of the "
             "smallest p of a cell; spreads at their upper 80% bound"
@@ -144,8 +143,8 @@ def detect(
         UsageError: an unknown rule or metric.
         NothingToDo: no finished run.
     """
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+    if metric not in MEANS:  # ranks and counts detect no difference of a mean
+        raise unknown("metric", metric, MEANS)
     known = {str(r.spec["algorithm"]) for r in results.records}
     for rule in rules:
         if rule not in known:
@@ -155,7 +154,7 @@ def detect(
         msg = "no finished run to learn the spread from; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
     first = next(iter(side.entries.values()))
-    measure = measure_of(metric, first.cell.reporting, max(len(e.arm.axes["step"]) for e in side.entries.values()))
+    measure = scalar_of(metric, first.cell.reporting, max(len(e.arm.axes["step"]) for e in side.entries.values()))
     found = _all([task for cell in _cells(side) for task in _tasks(side, cell, measure, target, seeds)])
     pilots = sorted({s for e in side.entries.values() for s in e.arm.seeds})
     return Detections(measure, tuple(found), tuple(pilots))
@@ -186,7 +185,7 @@ class _Task:
 
 
 def _tasks(
-    side: Side, keys: Sequence[Key], measure: Measure, target: Target | None, seeds: int | None
+    side: Side, keys: Sequence[Key], measure: Scalar, target: Target | None, seeds: int | None
 ) -> Iterator[_Task]:
     family = max(1, math.comb(len(keys), 2))
     last = side.entries[keys[-1]].cell
@@ -200,7 +199,7 @@ def _tasks(
     for a, b in itertools.combinations(keys, 2):
         x, y = side.entries[a], side.entries[b]
         common = sorted(set(x.arm.seeds) & set(y.arm.seeds))
-        paired = bool(x.stream) and x.stream == y.stream and len(common) >= PAIRS_NEEDED
+        paired = pairing(x.arm, y.arm) == PAIRED
         u, v = (_chosen(e.arm, measure, common if paired else None) for e in (x, y))
         observed = float(u.mean() - v.mean())
         wanted = None if target is None else target.of(min(u.mean(), v.mean()))
@@ -214,7 +213,7 @@ def _matched(keys: Sequence[Key]) -> Key:
     return next(k for k in keys if k.matching != "any")
 
 
-def _chosen(arm: Arm, measure: Measure, common: Sequence[int] | None) -> Floats:
+def _chosen(arm: Arm, measure: Scalar, common: Sequence[int] | None) -> Floats:
     by_seed = arm.by_seed(measure.values(arm))
     return np.array([by_seed[s] for s in (sorted(by_seed) if common is None else common)])
 

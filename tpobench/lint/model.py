@@ -10,9 +10,10 @@ from typing import Any
 
 from tpobench.identity import canonical
 from tpobench.lint.codes import CODES, SEVERITIES, Code
-from tpobench.records.results import by_matching, final_value
+from tpobench.records.results import by_matching
 from tpobench.records.store import FINISHED, RunRecord
-from tpobench.scores.cells import Reporting, rule_order
+from tpobench.scores.cells import final_value, rule_order
+from tpobench.scores.reporting import Reporting
 
 
 @dataclass(frozen=True)

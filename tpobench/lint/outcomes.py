@@ -9,7 +9,7 @@ import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records.store import RunRecord
-from tpobench.scores.cells import Reporting
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.compare import compare_all
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import rate_estimate

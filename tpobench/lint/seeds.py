@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding, seeds_of
+from tpobench.records.results import AXES
 from tpobench.records.store import BROKEN, RunRecord
-from tpobench.scores.cells import AXES
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.compare import PAIRS_NEEDED, attainable_text
 from tpobench.stats.guard import Floats

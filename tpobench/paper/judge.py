@@ -15,10 +15,10 @@ from tpobench.paper.evidence import Evidence, NotRun
 from tpobench.paper.questions import Question, Term, questions
 from tpobench.paper.sample import Sample, sample
 from tpobench.scores.estimates import SEED
+from tpobench.scores.pairing import PAIRED, compare_samples, pairing
 from tpobench.scores.sides import Entry, Key
-from tpobench.stats.compare import PAIRS_NEEDED, RANKS, Comparison, adjust, compare
+from tpobench.stats.compare import RANKS, Comparison, adjust, compare
 from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
-from tpobench.stats.outcomes import compare_rates, compare_times
 
 ALPHA = 0.05
 Verdict = Literal["holds", "points the same way", "undecided", "contradicted", "not run"]
@@ -124,7 +124,9 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.found for k, a in keyed.items() if a.found is not None}, ALPHA)
     for k, found in adjusted.items():
-        alone = "on its own, " if found.reason and found.p is not None else ""  # the claim may hold all the same
+        alone = (
+            "on its own, " if found.status == "untestable" and found.p is not None else ""
+        )  # the claim may hold all the same
         keyed[k] = replace(keyed[k], found=found, reason=alone + found.reason)
     return tuple(
         Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)
@@ -210,27 +212,17 @@ def _scale(question: Question, evidence: Evidence) -> float:
 
 
 def _compared(low: Term, high: Term, evidence: Evidence, resamples: int) -> Comparison:
-    rng = np.random.default_rng(SEED)
     if low.constant is not None or high.constant is not None:
         return _against_constant(low, high, evidence, resamples)
     a, b = _sampled(low, evidence), _sampled(high, evidence)
-    if a.budget is not None and b.budget is not None and not (low.minus or high.minus):
-        times = [list(side.values.values()) for side in (a, b)]
-        return compare_times(times[0], times[1], a.budget, b.budget, rng=rng, resamples=resamples)
-    x, y = a.values, b.values
-    common = sorted(x.keys() & y.keys())
-    paired = _paired(low, high, evidence, len(common))
-    u, v = ([s[seed] for seed in (common if paired else sorted(s))] for s in (x, y))
-    found = compare(u, v, rng=rng, paired=paired, resamples=resamples)
+    paired = _paired(low, high, evidence, a, b)
+    found = compare_samples(a, b, paired=paired, resamples=resamples)
     if found.difference is not None and (doubtful := _reversible(a, b, found.difference)):
-        reason = f"{doubtful} of {len(u) + len(v)} differences are bounds, which could turn the order: no test"
+        runs = sum(found.runs)
+        reason = f"{doubtful} of {runs} differences are bounds, which could turn the order: no test"
         return replace(found, status="untestable", reason=reason, p=None, difference=None, low=None, high=None,
                        better=None)  # fmt: skip
-    if (a.diverged == len(x) > 0) == (b.diverged == len(y) > 0):
-        return found
-    # An arm without a run that lasted has no spread to test with: the counts of diverged runs are compared.
-    lost = compare_rates(a.diverged, len(x), b.diverged, len(y))
-    return replace(lost, difference=found.difference, better=found.better)
+    return found
 
 
 def _reversible(low: Sample, high: Sample, difference: float) -> int:
@@ -263,16 +255,16 @@ def _sampled(term: Term, evidence: Evidence) -> Sample:
         for side in (own, other)
     )
     values = {s: (x[s] - y[s]) * term.times for s in x if s in y}
-    return Sample(values, own.budget, at_least=never, at_most=never_other)
+    return Sample(values, at_least=never, at_most=never_other)
 
 
 def _censored(value: float, budget: float | None) -> float:
     return value if budget is None else min(value, budget)
 
 
-def _paired(low: Term, high: Term, evidence: Evidence, common: int) -> bool:
-    """Two scalars of the same runs always are; two arms by the design: equal streams and enough common seeds."""
+def _paired(low: Term, high: Term, evidence: Evidence, x: Sample, y: Sample) -> bool:
+    """Two scalars of the same runs always are; two arms by the design."""
     a, b = _entry(low, low.rule, evidence), _entry(high, high.rule, evidence)
     if a is b and low.minus == high.minus:
         return True
-    return a.stream == b.stream != "" and common >= PAIRS_NEEDED
+    return pairing(a.arm, b.arm, common=len(x.values.keys() & y.values.keys())) == PAIRED

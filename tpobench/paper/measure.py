@@ -15,9 +15,10 @@ from tpobench.paper.design import lookup
 from tpobench.paper.evidence import Evidence, NotRun
 from tpobench.paper.exact import exact
 from tpobench.paper.printed import NOTES, Number, contradictions, parse_printed
-from tpobench.paper.sample import measured, nearest, sample
+from tpobench.paper.sample import measured, sample
 from tpobench.planning.plan import plan_runs
 from tpobench.scores.estimates import SEED
+from tpobench.scores.scalars import nearest
 from tpobench.scores.sides import Entry
 from tpobench.stats.estimate import Floats
 from tpobench.stats.reproduction import (

@@ -16,8 +16,8 @@ from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.planning.design import Cost, Known, Round, all_tried, require_no_plan
 from tpobench.planning.plan import Plan, RunSpec
-from tpobench.records.results import final_value
 from tpobench.records.store import FINISHED, RunRecord, Store
+from tpobench.scores.cells import final_value
 from tpobench.stats.curves import below_threshold
 from tpobench.suites.search import Search, Walk, walk
 

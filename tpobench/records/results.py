@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -113,25 +112,3 @@ def load_results(path: str | Path) -> Results:
         msg = f"no finished runs in {path}{beside}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
     return Results(merged, damaged)
-
-
-def final_value(record: RunRecord) -> float | None:
-    """Mean of the suite's metric over its last `window` recorded points; the worst value where the run diverged."""
-    from tpobench.stats.curves import final_window  # noqa: PLC0415 - reading records must not wait for numpy
-
-    reporting = record.reporting
-    if record.status == "diverged":
-        return float(reporting["worst"])
-    if record.status != "ok" or not record.curve.get(reporting["metric"]):
-        return None
-    _, values = measured(record, reporting["metric"])
-    if not values:
-        return float(reporting["worst"])
-    return float(final_window([values], reporting["window"], reporting["worst"])[0])
-
-
-def measured(record: RunRecord, metric: str) -> tuple[list[float], list[float]]:
-    """Steps and values of the points at which a run recorded a metric: not every one is taken at every evaluation."""
-    points = zip(record.curve.get("step", []), record.curve.get(metric, []), strict=False)
-    kept = [(float(step), float(v)) for step, v in points if v is not None and math.isfinite(v)]
-    return [step for step, _ in kept], [v for _, v in kept]

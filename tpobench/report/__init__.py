@@ -21,8 +21,8 @@ from tpobench.report.rows import Row, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
 from tpobench.report.writers import ENDINGS, WRITERS
 from tpobench.scores.cells import Cell, Problem, Results, read_cells, rule_order
-from tpobench.scores.metrics import Metric, metrics_of
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, Options, check
+from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FIGURE_FORMATS", "Options", "check", "make_report", "render_markdown", "write_report"]
 
 Suites = Mapping[str, list[Cell]]
+DETAILED = ("final", "steps")  # numbers with a long table of their own
 
 
 def write_report(
@@ -133,7 +134,7 @@ def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[F
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
     rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
-    metrics = metrics_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
+    metrics = scalars_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
     if search_of(cells) is not None:
         found = tuple(sorted(search_tables(suite, cells, how), key=lambda table: table.folded))
         return Section(suite, reporting.title, found, tuple(figures), tuple(cells), tuple(metrics))
@@ -142,7 +143,7 @@ def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[F
     return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
 
 
-def _tables(suite: str, rows: Mapping[Metric, list[Row]], rules: Sequence[str], how: Options) -> tuple[Table, ...]:
+def _tables(suite: str, rows: Mapping[Scalar, list[Row]], rules: Sequence[str], how: Options) -> tuple[Table, ...]:
     signatures = {m: signature_of(suite, m, found, how) for m, found in rows.items()}
     cells = [row.cell for row in next(iter(rows.values()))]
     if len(cells) == 1:
@@ -152,7 +153,7 @@ def _tables(suite: str, rows: Mapping[Metric, list[Row]], rules: Sequence[str], 
     if how.paper_compat:
         tables += [paper_table(cells, t, rules, suite) for t in cells[0].reporting.thresholds]
     tables += suite_tables(suite, cells, rules, how)
-    tables += [detail_table(cells, m, signatures[m], how) for m in rows if m.kind != "area"]
+    tables += [detail_table(cells, m, signatures[m], how) for m in rows if m.kind in DETAILED]
     if len(rules) > 1:
         tables += [pairwise_table(found, m, signatures[m]) for m, found in rows.items()]
     return tuple(sorted(tables, key=lambda table: table.folded))

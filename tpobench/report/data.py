@@ -14,7 +14,7 @@ from tpobench import __version__
 from tpobench.printable import printable
 from tpobench.report.model import Report, Table
 from tpobench.scores.cells import Cell
-from tpobench.scores.metrics import Metric
+from tpobench.scores.scalars import Scalar
 
 SCHEMA = 2
 FORMULA = re.compile(r"'* *[=+\-@]")
@@ -33,7 +33,7 @@ def seed_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _cell_rows(cell: Cell, metrics: Sequence[Metric]) -> Iterator[dict[str, Any]]:
+def _cell_rows(cell: Cell, metrics: Sequence[Scalar]) -> Iterator[dict[str, Any]]:
     place = {"suite": cell.suite, "cell": cell.label, "matching": cell.matching, "p0": cell.success}
     for name, arm in cell.arms.items():
         values = {m.name: m.values(arm) for m in metrics}

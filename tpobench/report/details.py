@@ -7,13 +7,12 @@ from typing import Any
 
 from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.scores.cells import Arm, Cell
-from tpobench.scores.estimates import iqm_of, mean_of, rate_of, steps_of, tail_of
-from tpobench.scores.metrics import Metric, scale_of
+from tpobench.scores.estimates import iqm_of, mean_of, median_of, rate_of, steps_of, tail_of
 from tpobench.scores.options import Options
+from tpobench.scores.scalars import Scalar
 from tpobench.scores.text import rate_text
 from tpobench.stats.censored import StepsEstimate, step_text
-from tpobench.stats.curves import below_threshold
-from tpobench.stats.estimate import Estimate, median_estimate
+from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text
 
 FINAL = ("Cell", "Rule", "Seeds", "Mean", "Solved [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
@@ -29,15 +28,15 @@ TIMES_NOTE = (
 )
 
 
-def detail_table(cells: Sequence[Cell], metric: Metric, signature: str, how: Options) -> Table:
+def detail_table(cells: Sequence[Cell], metric: Scalar, signature: str, how: Options) -> Table:
     """Final values with their median, interquartile mean and worst quarter; times with their means and ERT."""
-    name, title = f"details-{metric.name}", metric.title.replace(" ↓", "")
-    if metric.kind == "steps":
+    name, title = f"details-{metric.name}", metric.bare_title
+    if metric.test == "times":
         body = [_times(cell, arm, metric) for cell, arm in _arms(cells)]
         return Table(name, f"In detail: {title}", STEPS, tuple(body), signature, (TIMES_NOTE,), folded=True)
     body = [_finals(cell, arm, metric, how) for cell, arm in _arms(cells)]
-    solved = cells[0].reporting.solved * scale_of(cells[0].reporting)
-    note = f"Solved: below {solved:g}. {FINAL_NOTE}"
+    r = cells[0].reporting
+    note = f"Solved: {r.side} {r.solved * r.scale:g}. {FINAL_NOTE}"
     return Table(name, f"In detail: {title}", FINAL, tuple(body), signature, (note,), folded=True)
 
 
@@ -45,17 +44,17 @@ def _arms(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Arm]]:
     return ((cell, arm) for cell in cells for arm in cell.arms.values())
 
 
-def _finals(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[TableCell, ...]:
+def _finals(cell: Cell, arm: Arm, metric: Scalar, how: Options) -> tuple[TableCell, ...]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
-    scale, k = scale_of(r), int(below_threshold(values, r.solved).sum())
+    scale, k = r.scale, int(r.passed(values, r.solved).sum())
     rate = rate_of(k, n)
-    found = [mean_of(values, how, r.worst), median_estimate(values), iqm_of(values), tail_of(values)]
+    found = [mean_of(values, how, r), median_of(values, r), iqm_of(values, r), tail_of(values, r)]
     mean, *others = (TableCell(mean_text(e, scale), data={"estimate": numbers_of(e)}) for e in found)
     solved = TableCell(f"{k}/{n} {rate_text(rate)}", data={"count": k, "estimate": numbers_of(rate)})
     return TableCell(cell.label), TableCell(arm.algorithm), TableCell(str(n)), mean, solved, *others
 
 
-def _times(cell: Cell, arm: Arm, metric: Metric) -> tuple[TableCell, ...]:
+def _times(cell: Cell, arm: Arm, metric: Scalar) -> tuple[TableCell, ...]:
     found = steps_of(metric.values(arm), arm.budget)
     ert = found.expected_running_time
     return (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tpobench.scores.cells import Cell, Problem
-from tpobench.scores.metrics import Metric
+from tpobench.scores.scalars import Scalar
 from tpobench.scores.unverified import Unverified
 
 
@@ -59,7 +59,7 @@ class Section:
     tables: tuple[Table, ...]
     figures: tuple[FigureNote, ...]
     cells: tuple[Cell, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Scalar, ...]
 
 
 @dataclass(frozen=True)

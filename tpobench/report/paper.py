@@ -10,14 +10,13 @@ import numpy as np
 from tpobench.report.model import Table, TableCell
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
-from tpobench.scores.metrics import level
 from tpobench.stats.censored import crossing_text, mean_curve_crossing
 
 
 def paper_table(cells: Sequence[Cell], threshold: float, rules: Sequence[str], suite: str) -> Table:
     """First update whose mean error over seeds is below the threshold, with how often resampled seeds never cross."""
     r = cells[0].reporting
-    title = f"Updates until the mean {r.metric} over seeds is < {level(threshold, r)} ↓ (the paper's convention)"
+    title = f"Updates until the mean {r.metric} over seeds is < {r.level(threshold)} ↓ (the paper's convention)"
     body = [(TableCell(c.label), *(_entry(c, name, threshold) for name in rules)) for c in cells]
     note = (
         "The mean curve can cross late or never though most seeds got there early, and early though many never do: "

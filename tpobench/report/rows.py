@@ -11,12 +11,11 @@ import numpy as np
 from tpobench.report.model import TableCell, numbers_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of, rate_of, steps_of
-from tpobench.scores.families import compare_rules
-from tpobench.scores.metrics import Metric, scale_of
 from tpobench.scores.options import Options
+from tpobench.scores.pairing import compare_family
+from tpobench.scores.scalars import Scalar
 from tpobench.stats.censored import steps_text
 from tpobench.stats.compare import Comparison, tie_group
-from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, dominated
 from tpobench.stats.texts import mean_text
 
@@ -32,9 +31,9 @@ class Row:
     dominated: tuple[str, ...] = ()  # entries in which one seed holds most of the sum
 
 
-def make_row(cell: Cell, metric: Metric, rules: Sequence[str], how: Options) -> Row:
+def make_row(cell: Cell, metric: Scalar, rules: Sequence[str], how: Options) -> Row:
     """Estimate every rule, test every pair, mark the group tied with the best."""
-    comparisons = compare_rules(cell, metric)
+    comparisons = compare_family(cell.arms, metric)
     leader, tied = _best(cell, metric, comparisons)
     entries = {n: _entry(cell, n, metric, how, best=n in tied, leader=n == leader) for n in rules}
     notes = [note for n in rules for note in _notes_of(cell, n, metric, how)]
@@ -42,77 +41,78 @@ def make_row(cell: Cell, metric: Metric, rules: Sequence[str], how: Options) -> 
     return Row(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, how))
 
 
-def _best(cell: Cell, metric: Metric, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
+def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
     """Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians.
 
     A rule of which no run got there, or none lasted, is not marked, however few seeds the others have.
     """
     if len(cell.arms) < 2:
         return "", ()
-    raw = {name: metric.values(arm) for name, arm in cell.arms.items()}
-    if metric.kind != "steps":
+    if metric.test != "times":
         lost = [name for name, arm in cell.arms.items() if all(arm.diverged)]
-        return tie_group({name: (float(v.mean()),) for name, v in raw.items()}, comparisons, failed=lost)
+        losses = {name: (float(metric.losses(arm).mean()),) for name, arm in cell.arms.items()}
+        return tie_group(losses, comparisons, failed=lost)
+    raw = {name: metric.values(arm) for name, arm in cell.arms.items()}
     budget = min(arm.budget for arm in cell.arms.values())
     scores = {name: (float(np.median(v)), float(np.minimum(v, budget).mean())) for name, v in raw.items()}
     never = [name for name, times in raw.items() if not np.isfinite(times).any()]
     return tie_group(scores, comparisons, failed=never)
 
 
-def _entry(cell: Cell, name: str, metric: Metric, how: Options, *, best: bool, leader: bool) -> TableCell:
+def _entry(cell: Cell, name: str, metric: Scalar, how: Options, *, best: bool, leader: bool) -> TableCell:
     arm, dropped = cell.arms.get(name), len(cell.dropped.get(name, ()))
     if arm is None and not dropped:
         return TableCell("missing")
     if arm is None:
         nothing = Estimate(None, None, None, 0, "none", "missing", "missing")
         return TableCell(mean_text(nothing, diverged=dropped, lost=dropped), data={"dropped": dropped})
-    text, data = _steps_entry(arm, metric) if metric.kind == "steps" else _mean_entry(cell, arm, metric, how)
+    text, data = _steps_entry(arm, metric) if metric.test == "times" else _mean_entry(cell, arm, metric, how)
     most = max(len(a.seeds) for a in cell.arms.values())
     if dropped:
         data["dropped"] = dropped
-    elif 1 < len(arm.seeds) < most and metric.kind != "steps":
+    elif 1 < len(arm.seeds) < most and metric.test != "times":
         text += f"; n={len(arm.seeds)}"
     return TableCell(text, best, leader, data)
 
 
-def _mean_entry(cell: Cell, arm: Arm, metric: Metric, how: Options) -> tuple[str, dict[str, Any]]:
+def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, how: Options) -> tuple[str, dict[str, Any]]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
-    found, scored, dropped = mean_of(values, how, r.worst), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
+    found, scored, dropped = mean_of(values, how, r), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
     data: dict[str, Any] = {"estimate": numbers_of(found), "diverged": scored + dropped}
-    text = mean_text(found, scale_of(r), diverged=scored + dropped, worst=r.worst, lost=dropped)
+    text = mean_text(found, r.scale, diverged=scored + dropped, worst=r.worst, lost=dropped)
     if metric.kind != "final":
         return text, data
-    k = int(below_threshold(values, r.solved).sum())
+    k = int(r.passed(values, r.solved).sum())
     data["solved"] = {"count": k, **numbers_of(rate_of(k, n))}
     return text if scored == n else f"{text}; {k}/{n} solved", data
 
 
-def _steps_entry(arm: Arm, metric: Metric) -> tuple[str, dict[str, Any]]:
+def _steps_entry(arm: Arm, metric: Scalar) -> tuple[str, dict[str, Any]]:
     found = steps_of(metric.values(arm), arm.budget)
     return steps_text(found), {"steps": asdict(found)}
 
 
-def _notes_of(cell: Cell, name: str, metric: Metric, how: Options) -> list[str]:
+def _notes_of(cell: Cell, name: str, metric: Scalar, how: Options) -> list[str]:
     """What one entry hides: the other policy for diverged runs."""
     arm = cell.arms.get(name)
     if metric.kind != "final" or arm is None:
         return []
     values, k, dropped = metric.values(arm), sum(arm.diverged), len(cell.dropped.get(name, ()))
-    where, worst, scale = f"{cell.label}, {name}", cell.reporting.worst, scale_of(cell.reporting)
+    where, r = f"{cell.label}, {name}", cell.reporting
     if dropped:
-        scored = mean_text(mean_of(np.append(values, np.full(dropped, worst)), how, worst), scale)
-        return [f"{where}: with the {_runs(dropped)} scored {worst * scale:.1f} {scored}"]
+        scored = mean_text(mean_of(np.append(values, np.full(dropped, r.worst)), how, r), r.scale)
+        return [f"{where}: with the {_runs(dropped)} scored {r.worst * r.scale:.1f} {scored}"]
     if 0 < k < len(values):
-        kept = mean_text(mean_of(values[~np.array(arm.diverged)], how, worst), scale)
+        kept = mean_text(mean_of(values[~np.array(arm.diverged)], how, r), r.scale)
         return [f"{where}: without the {_runs(k)} {kept}"]
     return []
 
 
-def _dominated(cell: Cell, metric: Metric, how: Options) -> tuple[str, ...]:
+def _dominated(cell: Cell, metric: Scalar, how: Options) -> tuple[str, ...]:
     """Means whose interval covers less than it says, with the share that one seed holds."""
     if metric.kind != "final" or how.ci == "studentized":
         return ()
-    held = {name: np.abs(metric.values(arm)) for name, arm in cell.arms.items()}
+    held = {name: np.abs(metric.losses(arm)) for name, arm in cell.arms.items()}
     return tuple(
         f"{cell.label}, {name} ({x.max() / x.sum():.0%})" for name, x in held.items() if len(x) > 2 and dominated(x)
     )
@@ -122,10 +122,10 @@ def _runs(count: int) -> str:
     return f"{count} diverged run{'s' if count > 1 else ''}"
 
 
-def _notes(cell: Cell, metric: Metric, leader: str, comparisons: Mapping[tuple[str, str], Comparison]) -> list[str]:
+def _notes(cell: Cell, metric: Scalar, leader: str, comparisons: Mapping[tuple[str, str], Comparison]) -> list[str]:
     notes = []
     budgets = sorted({arm.budget for arm in cell.arms.values()})
-    if metric.kind == "steps" and len(budgets) > 1:
+    if metric.test == "times" and len(budgets) > 1:
         listed = ", ".join(f"{b:.0f}" for b in budgets)
         notes.append(f"{cell.label}: budgets differ ({listed} updates): log-rank tests, differences up to the least")
     if leader and comparisons and not any(c.status in {"tested", "identical"} for c in comparisons.values()):

@@ -9,8 +9,8 @@ from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.report.rows import Row
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import SEED, mean_of
-from tpobench.scores.metrics import Metric, scale_of
 from tpobench.scores.options import Options
+from tpobench.scores.scalars import Scalar
 from tpobench.scores.text import difference_text, least_text, seed_ranges, share_text
 from tpobench.stats.compare import Comparison
 from tpobench.stats.estimate import RESAMPLES
@@ -22,13 +22,13 @@ HEADER = (
 )  # fmt: skip
 
 
-def metric_table(rows: Sequence[Row], metric: Metric, rules: Sequence[str], signature: str) -> Table:
+def metric_table(rows: Sequence[Row], metric: Scalar, rules: Sequence[str], signature: str) -> Table:
     """Cells down, rules across, the initial success probability p0 in between."""
     body = [(TableCell(r.cell.label), success_entry(r.cell), *(r.entries[name] for name in rules)) for r in rows]
     return Table(metric.name, metric.title, ("Cell", "p0", *rules), tuple(body), signature, notes_of(rows))
 
 
-def rules_table(rows: Mapping[Metric, Row], rules: Sequence[str], signature: str) -> Table:
+def rules_table(rows: Mapping[Scalar, Row], rules: Sequence[str], signature: str) -> Table:
     """One cell only: rules down, metrics across."""
     body = [(TableCell(name), *(row.entries[name] for row in rows.values())) for name in rules]
     first, notes = next(iter(rows.values())), notes_of(list(rows.values()))
@@ -55,12 +55,12 @@ def success_entry(cell: Cell) -> TableCell:
     return TableCell("" if cell.success is None else f"{cell.success:.2g}", data={"p0": cell.success})
 
 
-def pairwise_table(rows: Sequence[Row], metric: Metric, signature: str) -> Table:
+def pairwise_table(rows: Sequence[Row], metric: Scalar, signature: str) -> Table:
     """A against B in every cell: difference, P(A better), p, Holm p, the least p possible, family, verdict."""
     body = [_pair(row.cell, pair, c, metric) for row in rows for pair, c in row.comparisons.items()]
-    title = f"Pairwise tests: {metric.title.replace(' ↓', '')}"
+    title = f"Pairwise tests: {metric.bare_title}"
     note: tuple[str, ...] = (
-        ("A − B is the difference of the mean of min(steps, budget)",) if metric.kind == "steps" else ()
+        ("A − B is the difference of the mean of min(steps, budget)",) if metric.test == "times" else ()
     )
     used = {c.test for row in rows for c in row.comparisons.values()}
     if "boschloo" in used:
@@ -68,9 +68,8 @@ def pairwise_table(rows: Sequence[Row], metric: Metric, signature: str) -> Table
     return Table(f"tests-{metric.name}", title, HEADER, tuple(body), signature, note, folded=True)
 
 
-def _pair(cell: Cell, pair: tuple[str, str], c: Comparison, metric: Metric) -> tuple[TableCell, ...]:
-    scale = 1.0 if metric.kind == "steps" else scale_of(cell.reporting)
-    return comparison_cells((cell.label, *pair, _seeds(cell, pair, c)), c, c.verdict(), scale)
+def _pair(cell: Cell, pair: tuple[str, str], c: Comparison, metric: Scalar) -> tuple[TableCell, ...]:
+    return comparison_cells((cell.label, *pair, _seeds(cell, pair, c)), metric.difference(c), c.verdict(), metric.scale)
 
 
 def comparison_cells(
@@ -96,7 +95,7 @@ def _seeds(cell: Cell, pair: tuple[str, str], c: Comparison) -> str:
     return text if c.correlation is None else f"{text}, r={c.correlation:.2f}"
 
 
-def signature_of(suite: str, metric: Metric, rows: Sequence[Row], how: Options) -> str:
+def signature_of(suite: str, metric: Scalar, rows: Sequence[Row], how: Options) -> str:
     """How the numbers came about, on one line: `tpobench 0.1.0|suite:sparse|metric:final50|seeds:0-9|...`."""
     arms = [arm for row in rows for arm in row.cell.arms.values()]
     found = [c for row in rows for c in row.comparisons.values()]
@@ -116,12 +115,10 @@ def signature_of(suite: str, metric: Metric, rows: Sequence[Row], how: Options) 
 SHORT = {"t": "t95", "bca-expanded": "bca-exp95", "bca": "bca95", "studentized": "boot-t95", "percentile": "pct95"}
 
 
-def _intervals(metric: Metric, rows: Sequence[Row], how: Options) -> str:
-    if metric.kind == "steps":
+def _intervals(metric: Scalar, rows: Sequence[Row], how: Options) -> str:
+    if metric.test == "times":
         return "median-exact95"
     found = {
-        mean_of(metric.values(arm), how, row.cell.reporting.worst).method
-        for row in rows
-        for arm in row.cell.arms.values()
+        mean_of(metric.values(arm), how, row.cell.reporting).method for row in rows for arm in row.cell.arms.values()
     }
     return "+".join(sorted(SHORT.get(m, m) for m in found if m != "none")) or "none"

@@ -1,11 +1,11 @@
 """Records -> comparable numbers.
 
+reporting    how a suite scores: the metric, which way it is better, the ends of its scale
 cells        the arms of a cell: the runs of an algorithm, and their curves
-metrics      which numbers a suite's report has
-estimates    a metric of an arm with its interval
-families     which tests are corrected together
-sides        two arms and whether their seeds are paired
-measure      a metric by name for comparisons
+scalars      one number per seed, by name
+pairing      two arms: whether their seeds are paired, and one test; families of pairs under Holm
+estimates    numbers of an arm with their interval
+sides        result sets and rules of a comparison, and whether they may be compared
 options      how intervals are made and diverged runs are scored
 text         numbers as tables print them
 unverified   records of data that are not the published bytes

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tpobench.algorithms.families import NAMES, base
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical
-from tpobench.records.results import by_matching
+from tpobench.records.results import AXES, by_matching
+from tpobench.records.store import FINISHED
 from tpobench.scores.options import Options
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.censored import first_crossing
-from tpobench.stats.curves import Bools
-from tpobench.stats.estimate import Floats, area_under_curve, final_window
+from tpobench.stats.curves import Bools, final_window
+from tpobench.stats.guard import Floats
+from tpobench.tasks.catalog import streams
 from tpobench.tasks.settings import INITIAL_SUCCESS
-
-FINISHED = ("ok", "diverged")
-AXES = ("step", "interactions", "gradient_steps")
 
 
 class Record(Protocol):
@@ -54,28 +56,6 @@ class Results(Protocol):
 
 
 @dataclass(frozen=True)
-class Reporting:
-    """A suite's [report] table."""
-
-    metric: str = "error"
-    window: int = 50
-    thresholds: tuple[float, ...] = (0.1, 0.01)
-    persist: int = 3
-    solved: float = 0.05
-    worst: float = 1.0
-    title: str = ""
-    search: Mapping[str, Any] | None = None  # of a suite with a [search] table
-
-    @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Reporting:
-        """From a record, keys of later versions ignored."""
-        known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
-        if "thresholds" in known:
-            known["thresholds"] = tuple(float(t) for t in known["thresholds"])
-        return cls(**known)
-
-
-@dataclass(frozen=True)
 class Arm:
     """One rule in one cell; arrays are (n,) over the finished seeds and (n, E) over seeds and evaluations."""
 
@@ -84,15 +64,45 @@ class Arm:
     diverged: tuple[bool, ...]
     axes: Mapping[str, Floats]  # step, interactions, gradient_steps: (E,)
     curves: Mapping[str, Floats]  # metric -> (n, E); NaN where not measured or after divergence
-    final: Floats
-    area: Floats
-    times: Mapping[float, Floats]  # threshold -> (n,) steps, inf = never
-    scheme: str = ""  # how seeds became random numbers; empty where that is unknown or mixed
+    reporting: Reporting
+    budget: float  # updates of a whole run
+    stream: str = ""  # what the random numbers of a seed depend on; empty where that is unknown or mixed
 
-    @property
-    def budget(self) -> float:
-        """Updates of a whole run."""
-        return float(self.axes["step"][-1])
+    def each(self, number: Callable[[Floats, Floats], Floats], lost: ArrayLike, metric: str = "") -> Floats:
+        """`number` of the curve (., E) and its steps (E,) of every run, over the run's own recorded points: (n,).
+
+        lost: of runs that diverged or recorded nothing.  metric: the one that is scored, where empty.
+        """
+        found = np.array(np.broadcast_to(np.asarray(lost, dtype=np.float64), len(self.seeds)))
+        for rows, x, t in self._alike if metric in {"", self.reporting.metric} else self._recorded(metric):
+            found[rows] = number(x, t)
+        return found
+
+    @cached_property
+    def _alike(self) -> list[tuple[Bools, Floats, Floats]]:
+        return self._recorded(self.reporting.metric)
+
+    def _recorded(self, metric: str) -> list[tuple[Bools, Floats, Floats]]:
+        """The runs that lasted, those recorded at the same points together: which ones, curves, steps."""
+        curves, lasted = self.curves[metric], ~np.array(self.diverged, dtype=bool)
+        recorded = np.isfinite(curves)
+        groups = [p for p in np.unique(recorded[lasted], axis=0) if p.any()]
+        rows = [lasted & (recorded == points).all(axis=1) for points in groups]
+        return [
+            (r, np.ascontiguousarray(curves[np.ix_(r, p)]), self.axes["step"][p])  # sums as of a whole array
+            for r, p in zip(rows, groups, strict=True)
+        ]
+
+    @cached_property
+    def final(self) -> Floats:
+        """Mean of the metric over the last window of evaluations (n,); the worst value of runs that diverged."""
+        window, worst = self.reporting.window, self.reporting.worst
+        return self.each(lambda x, _: final_window(x, window, worst), worst)
+
+    def times(self, threshold: float) -> Floats:
+        """Updates until the threshold is passed and held (n,); inf where it never is."""
+        r = self.reporting
+        return self.each(lambda x, t: first_crossing(r.sign * x, t, r.sign * threshold, r.persist), math.inf)
 
     def by_seed(self, values: Floats) -> dict[int, float]:
         """Per-seed scalars, keyed by seed."""
@@ -214,7 +224,7 @@ def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, membe
             dropped[name] = lost
             finished = [r for r in finished if r.status != "diverged"]
         if finished:
-            arms[name] = _arm(name, finished, reporting)
+            arms[name] = arm_of(finished, reporting)
     success = _success(members)
     return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, success, condition, dropped)
 
@@ -248,55 +258,46 @@ def _success(members: list[Record]) -> float | None:
     return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
 
 
-def _arm(name: str, records: list[Record], reporting: Reporting) -> Arm:
-    longest = max((r.curve for r in records), key=lambda c: len(c["step"]))
+def arm_of(records: Sequence[Record], reporting: Reporting) -> Arm:
+    """The finished runs of one rule in one cell.
+
+    Raises:
+        CorruptResults: they were measured at different steps.
+        UsageError: they did not record the metric that they are scored by.
+    """
+    longest, name = max((r.curve for r in records), key=lambda c: len(c["step"])), records[0].spec["algorithm"]
     for r in records:
         if list(r.curve["step"]) != list(longest["step"][: len(r.curve["step"])]):
             msg = f"{_where(r)}: runs of {name} were measured at different steps; give them separate result folders"
             raise CorruptResults(msg)
     length = len(longest["step"])
     metrics = [m for m in longest if m not in AXES]
-    curves = {m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics}
-    diverged = tuple(r.status == "diverged" for r in records)
-    if reporting.metric not in curves:
+    if reporting.metric not in metrics:
         msg = (
             f"suite '{records[0].spec['suite']}': report.metric={reporting.metric} is not recorded in runs of {name} "
             f"({_where(records[0])}); they record {', '.join(metrics)}; run again with one of these and another --name"
         )
         raise UsageError(msg)
-    error = curves[reporting.metric]
-    steps = np.asarray(longest["step"], dtype=np.float64)
-    final, area, times = scalars(error, steps, np.array(diverged), reporting)
     return Arm(
-        algorithm=name,
+        algorithm=str(name),
         seeds=tuple(int(r.spec["seed"]) for r in records),
-        diverged=diverged,
+        diverged=tuple(r.status == "diverged" for r in records),
         axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES if a in longest},
-        curves=curves,
-        final=final,
-        area=area,
-        times=times,
-        scheme=_scheme(records),
+        curves={m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics},
+        reporting=reporting,
+        budget=float(max(longest["step"][-1], records[0].spec["training"].get("steps", 0))),  # all may have diverged
+        stream=_stream(records),
     )
 
 
-def scalars(
-    error: Floats, steps: Floats, lost: Bools, reporting: Reporting
-) -> tuple[Floats, Floats, dict[float, Floats]]:
-    """Final value, area and times of each run over its own recorded points; a diverged one is worst from there on."""
-    final, area = np.full(len(error), reporting.worst), area_under_curve(error, steps, reporting.worst)
-    times = {t: np.full(len(error), np.inf) for t in reporting.thresholds}
-    recorded = np.isfinite(error)
-    for points in np.unique(recorded[~lost], axis=0):
-        if not points.any():
-            continue
-        rows = ~lost & (recorded == points).all(axis=1)
-        x, at = np.ascontiguousarray(error[np.ix_(rows, points)]), steps[points]  # sums as of a whole array
-        final[rows] = final_window(x, reporting.window, reporting.worst)
-        area[rows] = area_under_curve(x, at, reporting.worst)
-        for t, reached in times.items():
-            reached[rows] = first_crossing(x, at, t, reporting.persist)
-    return final, area, times
+def final_value(record: Record) -> float | None:
+    """The final value of one run, None where it has none; the worst value where it diverged."""
+    reporting = Reporting.of(record.reporting)
+    if record.status == "diverged":
+        return reporting.worst
+    if record.status != "ok" or not record.curve.get(reporting.metric):
+        return None
+    return float(arm_of([record], reporting).final[0])
 
 
 def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
@@ -306,9 +307,11 @@ def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
     return common, np.ascontiguousarray(np.where(recorded, arm.curves[metric], worst)[:, common])
 
 
-def _scheme(records: list[Record]) -> str:
-    found = {str(r.provenance.get("seed_scheme", "")) for r in records}
-    return found.pop() if len(found) == 1 else ""
+def _stream(records: Sequence[Record]) -> str:
+    """What two arms must share for equal seeds to mean equal random numbers."""
+    schemes, spec = {str(r.provenance.get("seed_scheme", "")) for r in records}, records[0].spec
+    known = len(schemes) == 1 and "" not in schemes
+    return canonical([spec["suite"], streams(spec["task"]), *schemes]) if known else ""
 
 
 def _padded(values: Sequence[Any], length: int) -> Floats:

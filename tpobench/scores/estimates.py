@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
 
 from tpobench.scores.options import Options
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.censored import StepsEstimate, steps_estimate
 from tpobench.stats.estimate import (
     Estimate,
@@ -15,6 +15,7 @@ from tpobench.stats.estimate import (
     Intervals,
     iqm_estimate,
     mean_estimate,
+    median_estimate,
     rate_estimate,
     tail_estimate,
 )
@@ -25,19 +26,25 @@ KEPT = 2**16  # estimates remembered: tables and figures of one report ask for t
 rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
 
 
-def mean_of(values: Floats, how: Options, highest: float = math.inf) -> Estimate:
-    """Mean over seeds with the interval that the options ask for, clipped to [0, highest]."""
-    return _mean(_bytes(values), highest, how.ci, how.paper_intervals)
+def mean_of(values: Floats, how: Options, reporting: Reporting) -> Estimate:
+    """Mean of the metric over seeds with the interval that the options ask for, clipped to the ends of its scale."""
+    found = _mean(_bytes(reporting.loss(values)), reporting.worst_loss, how.ci, how.paper_intervals)
+    return reporting.estimate(found)
 
 
-def iqm_of(values: Floats) -> Estimate:
+def median_of(values: Floats, reporting: Reporting) -> Estimate:
+    """Median over seeds."""
+    return reporting.estimate(median_estimate(reporting.loss(values)))
+
+
+def iqm_of(values: Floats, reporting: Reporting) -> Estimate:
     """Interquartile mean over seeds."""
-    return _iqm(_bytes(values))
+    return reporting.estimate(_iqm(_bytes(reporting.loss(values))))
 
 
-def tail_of(values: Floats) -> Estimate:
+def tail_of(values: Floats, reporting: Reporting) -> Estimate:
     """Mean of the worst quarter of the seeds."""
-    return _tail(_bytes(values))
+    return reporting.estimate(_tail(_bytes(reporting.loss(values))))
 
 
 def _bytes(values: Floats) -> bytes:

@@ -9,10 +9,10 @@ from typing import Any
 from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.scores.cells import Arm, Cell, Reporting, read_cells, rule_order
-from tpobench.tasks.catalog import streams
+from tpobench.scores.cells import Arm, Cell, read_cells, rule_order
+from tpobench.scores.reporting import Reporting
 
-SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds")
+SCORED = ("metric", "window", "worst", "solved", "persist", "thresholds", "better", "best")
 ANY = "any"
 
 
@@ -33,14 +33,7 @@ class Entry:
     arm: Arm
     cell: Cell
     specs: tuple[Mapping[str, Any], ...]
-    schemes: frozenset[str]
     origin: Mapping[str, frozenset[str]]  # git and torch of its runs
-
-    @property
-    def stream(self) -> str:
-        """What two arms must share for equal seeds to mean equal random numbers."""
-        spec = self.specs[0]
-        return canonical([spec["suite"], streams(spec["task"]), sorted(self.schemes)]) if len(self.schemes) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -98,9 +91,8 @@ def _version(spec: Mapping[str, Any]) -> int:
 
 def _entry(arm: Arm, cell: Cell, records: Iterable[RunRecord]) -> Entry:
     own = list(records)
-    schemes = frozenset(str(r.provenance.get("seed_scheme", "")) for r in own)
     origin = {k: frozenset(str(r.provenance[k]) for r in own if r.provenance.get(k)) for k in ("git", "torch")}
-    return Entry(arm, cell, tuple(r.spec for r in own), frozenset() if "" in schemes else schemes, origin)
+    return Entry(arm, cell, tuple(r.spec for r in own), origin)
 
 
 def _broken(records: Iterable[RunRecord]) -> tuple[str, ...]:

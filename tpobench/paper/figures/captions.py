@@ -86,7 +86,7 @@ def _window(lines: Sequence[Line]) -> str:
 
 
 def _interval(lines: Sequence[Line], how: Options) -> str:
-    found = [mean_of(x.source.arm.final, how, x.source.cell.reporting.worst)
+    found = [mean_of(x.source.arm.final, how, x.source.cell.reporting)
              for x in lines if x.source.arm and x.source.cell]  # fmt: skip
     kinds = interval_name(e.method for e in found if e.status == "ok")
     return f" with {kinds}" if kinds else ", no interval"

@@ -19,7 +19,6 @@ from tpobench.report.figures.scales import log_ticks
 from tpobench.report.figures.style import BLACK, GREY, HATCHES, Style, style_of
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.metrics import scale_of
 from tpobench.scores.options import Options
 
 FEW_DECADES = 100  # ratio of the ends of a log axis up to which powers of ten alone are too few numbers
@@ -63,7 +62,7 @@ class Panel(Protocol):
 def score_scale(line: Line) -> float:
     """100 for a score that is a share, 1 for anything else; as often as the line is taken."""
     cell = line.source.cell
-    return line.times * (scale_of(cell.reporting) if cell and line.metric is None else 1.0)
+    return line.times * (cell.reporting.scale if cell and line.metric is None else 1.0)
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ class Bars:
     def _draw(ax: Axes, line: Line, place: float, width: float, hatch: str, how: Options) -> None:
         cell, arm = line.source.cell, line.source.arm
         assert cell is not None and arm is not None  # noqa: PT018, S101 - the caller looked
-        found, scale = mean_of(arm.final, how, cell.reporting.worst), score_scale(line)
+        found, scale = mean_of(arm.final, how, cell.reporting), score_scale(line)
         if found.value is None:
             return
         ax.bar(place, found.value * scale, width * 0.88, facecolor=to_rgba(line.style.colour, 0.45), hatch=hatch,

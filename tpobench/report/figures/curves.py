@@ -26,7 +26,6 @@ from tpobench.report.figures.scales import decades, log_ticks, time_axis, x_name
 from tpobench.report.figures.style import STYLES, style_of
 from tpobench.scores.cells import Arm, Cell, scored_curves
 from tpobench.scores.estimates import SEED
-from tpobench.scores.metrics import scale_of
 from tpobench.scores.options import Options
 from tpobench.stats.estimate import Floats, bootstrap_band
 
@@ -97,7 +96,7 @@ def _thin(cells: Sequence[Cell]) -> bool:
 def _figure(cells: Sequence[Cell], metric: str | None, how: Options) -> Figure:
     rules = rules_of(cells)
     figure, axes = facets(len(cells))
-    scale = scale_of(cells[0].reporting) if metric is None else 1.0
+    scale = cells[0].reporting.scale if metric is None else 1.0
     ends = []
     for ax, cell in zip(axes, cells, strict=True):
         own = [(n, _draw(ax, cell, n, metric, scale, how)) for n in rules]

@@ -13,7 +13,8 @@ from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of, 
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
-from tpobench.stats.compare import PAIRS_NEEDED, probability_better
+from tpobench.scores.pairing import PAIRED, pairing
+from tpobench.stats.compare import probability_better
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.suite_level import improvement_estimate
 
@@ -91,4 +92,4 @@ def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) ->
 
 def paired(x: Arm, y: Arm) -> bool:
     """Whether both have the same seeds, enough of them, and made the same random numbers of them."""
-    return x.seeds == y.seeds and len(x.seeds) >= PAIRS_NEEDED and x.scheme == y.scheme != ""
+    return x.seeds == y.seeds and pairing(x, y) == PAIRED

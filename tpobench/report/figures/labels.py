@@ -43,7 +43,10 @@ def drawable_cell(cell: Cell) -> Cell:
     reporting = replace(cell.reporting, metric=drawable(cell.reporting.metric))
     arms = {
         drawable(name): replace(
-            arm, algorithm=drawable(name), curves={drawable(metric): values for metric, values in arm.curves.items()}
+            arm,
+            algorithm=drawable(name),
+            reporting=reporting,
+            curves={drawable(metric): values for metric, values in arm.curves.items()},
         )
         for name, arm in cell.arms.items()
     }

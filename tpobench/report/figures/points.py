@@ -11,7 +11,6 @@ from tpobench.report.figures.layout import seeds_text
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.metrics import scale_of
 from tpobench.scores.options import Options
 from tpobench.scores.text import interval_name
 
@@ -38,9 +37,9 @@ def draw_points(
 
 
 def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, how: Options) -> float:
-    found = [mean_of(c.arms[name].final, how, c.reporting.worst) for c, _ in chosen]
+    found = [mean_of(c.arms[name].final, how, c.reporting) for c, _ in chosen]
     x = np.array([at for _, at in chosen], dtype=np.float64)
-    scale = scale_of(chosen[0][0].reporting)
+    scale = chosen[0][0].reporting.scale
     y = np.array([e.value for e in found], dtype=np.float64) * scale
     style = style_of(name)
     joined = len(np.unique(x)) == len(x)  # two cells at one position are two points, not a line
@@ -56,6 +55,6 @@ def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, how: Option
 
 def final_caption(cells: Sequence[Cell], how: Options) -> str:
     """`mean over 10 seeds with 95% interval (expanded BCa)`."""
-    found = [mean_of(a.final, how, c.reporting.worst) for c in cells for a in c.arms.values()]
+    found = [mean_of(a.final, how, c.reporting) for c in cells for a in c.arms.values()]
     kinds = interval_name(e.method for e in found if e.status == "ok")
     return f"mean over {seeds_text(cells)}" + (f" with {kinds}" if kinds else ", no interval")

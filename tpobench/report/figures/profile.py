@@ -21,7 +21,6 @@ from tpobench.report.figures.layout import (
 )
 from tpobench.report.figures.points import draw_points, final_caption
 from tpobench.scores.cells import Cell
-from tpobench.scores.metrics import percent
 from tpobench.scores.options import Options
 
 
@@ -83,7 +82,7 @@ def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
         ax.minorticks_off()
     axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
     title_panels(axes, list(panels))
-    name_axes(axes, "Initial success probability p0", f"Final {reporting.metric}" + " (%)" * percent(reporting))
+    name_axes(axes, "Initial success probability p0", f"Final {reporting.metric}" + reporting.unit)
     name_lines(figure, axes, ends, rules)
     return figure
 

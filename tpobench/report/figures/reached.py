@@ -24,7 +24,6 @@ from tpobench.report.figures.scales import time_axis, x_name
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import rate_of
-from tpobench.scores.metrics import level
 from tpobench.stats.estimate import Floats
 
 
@@ -33,9 +32,9 @@ def reached_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
     found = []
     for t in sorted({t for c in cells for t in c.reporting.thresholds}, reverse=True):
         own = [c for c in cells if t in c.reporting.thresholds]
-        if any(np.isfinite(a.times[t]).any() for c in own for a in c.arms.values()):
+        if any(np.isfinite(a.times(t)).any() for c in own for a in c.arms.values()):
             parts, full = paged(own), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
-            title = f"seeds below {level(t, own[0].reporting)} over time"
+            title = f"seeds below {own[0].reporting.level(t)} over time"
             found += [
                 Picture(numbered(full, len(parts), i), _caption(p, t), _figure(p, t), title)
                 for i, p in enumerate(parts)
@@ -47,7 +46,7 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
     reporting = cells[0].reporting
     held = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
     return (
-        f"Share of seeds whose {reporting.metric} was below {level(threshold, reporting)}{held} by then; "
+        f"Share of seeds whose {reporting.metric} was below {reporting.level(threshold)}{held} by then; "
         f"{seeds_text(cells)} per rule, those that never get there included. Band: pointwise 95% Wilson interval, "
         "while some seeds got there and some did not."
     )
@@ -64,7 +63,7 @@ def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
     axes[0].set_ylim(-2, 102)
     axes[0].set_yticks(range(0, 101, 25))
     title_panels(axes, [c.axes_label for c in cells])
-    name_axes(axes, x_name(cells[0]), f"Seeds below {level(threshold, cells[0].reporting)} (%)")
+    name_axes(axes, x_name(cells[0]), f"Seeds below {cells[0].reporting.level(threshold)} (%)")
     name_lines(figure, axes, ends, rules)
     return figure
 
@@ -81,7 +80,7 @@ def _draw(ax: Axes, cell: Cell, arm: Arm, threshold: float) -> float:
         x, reached / n * 100, color=style.colour, linestyle=style.line, marker=style.marker, markersize=3,
         markevery=[len(x) - 1], drawstyle="steps-post", label=arm.algorithm, clip_on=False,
     )  # fmt: skip
-    mean_time = float(np.minimum(arm.times[threshold], arm.budget).mean() / arm.budget)
+    mean_time = float(np.minimum(arm.times(threshold), arm.budget).mean() / arm.budget)
     return float(reached[-1] / n * 100) - 0.1 * mean_time  # names of equal ends in the order of arrival
 
 
@@ -92,7 +91,7 @@ def _until_next(some: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[bool]:
 
 def stairs(arm: Arm, threshold: float, axis: str) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Where the count of seeds below the threshold grows, and the count from there on; ends at the budget."""
-    times = np.sort(arm.times[threshold][np.isfinite(arm.times[threshold])])
+    times = np.sort(arm.times(threshold)[np.isfinite(arm.times(threshold))])
     at = np.interp(times, arm.axes["step"], arm.axes[axis])
     x = np.concatenate([[arm.axes[axis][0]], at, [arm.axes[axis][-1]]])
     return x, np.concatenate([[0], np.arange(1, len(at) + 1), [len(at)]]).astype(np.int64)

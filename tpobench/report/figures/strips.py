@@ -14,8 +14,8 @@ from tpobench.report.figures.scales import decades, log_ticks
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.metrics import percent, scale_of
 from tpobench.scores.options import Options
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.estimate import Floats
 
 ROW = 0.19  # inches of one rule
@@ -46,11 +46,11 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
     rules, reporting = rules_of(cells), cells[0].reporting
     tall = ROW * len(rules)
     figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
-    scale = scale_of(reporting)
+    scale = reporting.scale
     for ax, cell in zip(axes, cells, strict=True):
         for row, name in enumerate(rules):
             if name in cell.arms:
-                _draw(ax, cell.arms[name], row, scale, reporting.worst, how)
+                _draw(ax, cell.arms[name], row, scale, reporting, how)
             else:
                 ax.annotate("missing", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
         ax.grid(visible=True, axis="x")
@@ -66,19 +66,19 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
     title_panels(axes, [c.label if c.condition else c.axes_label for c in cells])
     columns = columns_of(axes)
     for ax in axes[-columns:]:
-        ax.set_xlabel(f"Final {reporting.metric}" + " (%)" * percent(reporting))
+        ax.set_xlabel(f"Final {reporting.metric}" + reporting.unit)
     return figure
 
 
 def _logarithmic(cells: Sequence[Cell], how: Options) -> bool:
     """Where the means span decades and neither a seed nor the end of an interval is at zero."""
-    arms = [(a.final, mean_of(a.final, how, c.reporting.worst)) for c in cells for a in c.arms.values()]
+    arms = [(a.final, mean_of(a.final, how, c.reporting)) for c in cells for a in c.arms.values()]
     lows = [e.low for _, e in arms if e.low is not None]
     positive = all(v.min() > 0 for v, _ in arms) and min(lows, default=1.0) > 0
     return positive and decades([[float(v.mean()) for v, _ in arms]])
 
 
-def _draw(ax: Axes, arm: Arm, row: int, scale: float, worst: float, how: Options) -> None:
+def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, how: Options) -> None:
     style, lost = style_of(arm.algorithm), np.array(arm.diverged)
     heights = row + BAND * lanes(arm.final)
     ax.plot(
@@ -87,7 +87,7 @@ def _draw(ax: Axes, arm: Arm, row: int, scale: float, worst: float, how: Options
     )  # fmt: skip
     if lost.any():
         ax.plot(arm.final[lost] * scale, heights[lost], "x", color=style.colour, markersize=3.2, clip_on=False)
-    found = mean_of(arm.final, how, worst)
+    found = mean_of(arm.final, how, reporting)
     if found.value is None:
         return
     if found.low is not None and found.high is not None and found.status == "ok":

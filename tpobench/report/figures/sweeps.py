@@ -19,7 +19,6 @@ from tpobench.report.figures.layout import (
 )
 from tpobench.report.figures.points import draw_points, final_caption
 from tpobench.scores.cells import Cell
-from tpobench.scores.metrics import percent
 from tpobench.scores.options import Options
 
 LEAST = 3  # values that make a sweep
@@ -68,7 +67,7 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
         ax.minorticks_off()
     axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
     title_panels(axes, list(panels))
-    name_axes(axes, spelled(axis).capitalize(), f"Final {reporting.metric}" + " (%)" * percent(reporting))
+    name_axes(axes, spelled(axis).capitalize(), f"Final {reporting.metric}" + reporting.unit)
     name_lines(figure, axes, ends, rules)
     return figure
 

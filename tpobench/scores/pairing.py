@@ -1,0 +1,116 @@
+"""Two arms compared: whether their seeds are paired, one guarded test, and what stands in where none can be made."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tpobench.scores.cells import Arm
+from tpobench.scores.estimates import SEED
+from tpobench.scores.scalars import Scalar, Test
+from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare
+from tpobench.stats.estimate import RESAMPLES, rate_estimate
+from tpobench.stats.multiplicity import resamples_for
+from tpobench.stats.outcomes import compare_rates, compare_times
+
+Pair = tuple[str, str]
+PAIRED = "paired"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A number for each seed, lower is better; with a `budget` they are times, inf where the threshold was not held."""
+
+    values: Mapping[int, float]
+    budget: float | None = None
+    diverged: int = 0  # seeds scored at the worst value
+
+    @property
+    def lost(self) -> bool:
+        """Whether no run lasted: what it scores was set, not measured."""
+        return self.diverged == len(self.values) > 0
+
+
+def pairing(a: Arm, b: Arm, test: Test = "mean", common: int | None = None) -> str:
+    """`paired`, or why not: decided by the design (one stream, ten common seeds), never by the correlation seen."""
+    common = len(set(a.seeds) & set(b.seeds)) if common is None else common
+    if test != "mean":
+        return "no: ranks and counts are compared unpaired"
+    if not a.stream or not b.stream:
+        return "no: seed_scheme unknown or mixed"
+    if a.stream != b.stream:
+        return "no: other seed_scheme or task, so equal seeds share no random numbers"
+    return PAIRED if common >= PAIRS_NEEDED else f"no: {common} common seeds, pairing takes {PAIRS_NEEDED}"
+
+
+def compare_arms(a: Arm, b: Arm, scalar: Scalar, *, resamples: int = RESAMPLES) -> Comparison:
+    """A against B by their losses, not yet adjusted; of B against A the same with A and B changed over."""
+    if scalar.test == "rate":
+        return compare_failures(scalar.values(a), scalar.values(b))
+    return compare_samples(
+        sample_of(a, scalar), sample_of(b, scalar), paired=pairing(a, b, scalar.test) == PAIRED, resamples=resamples
+    )
+
+
+def sample_of(arm: Arm, scalar: Scalar) -> Sample:
+    """The losses of an arm by seed."""
+    if scalar.test == "times":
+        return Sample(arm.by_seed(scalar.values(arm)), arm.budget, sum(arm.diverged))
+    return Sample(arm.by_seed(scalar.losses(arm)), None, sum(arm.diverged))
+
+
+def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESAMPLES) -> Comparison:
+    """Means by sign flips of the common seeds where `paired`, else by permutations; times by ranks.
+
+    An arm without a run that lasted has no spread to test with: the counts of diverged runs are compared.
+    """
+    found = _tested(a, b, paired=paired, resamples=resamples)
+    if a.lost == b.lost:
+        return found
+    counts = compare_rates(a.diverged, len(a.values), b.diverged, len(b.values))
+    return replace(counts, difference=found.difference, better=found.better)
+
+
+def _tested(a: Sample, b: Sample, *, paired: bool, resamples: int) -> Comparison:
+    rng = np.random.default_rng(SEED)
+    if a.budget is None or b.budget is None:
+        common = a.values.keys() & b.values.keys() if paired else None
+        x, y = (_values(s, common) for s in (a, b))
+        return compare(x, y, rng=rng, paired=paired, resamples=resamples)
+    x, y = (_values(s) for s in (a, b))
+    if a.budget != b.budget:
+        return compare_times(x, y, a.budget, b.budget, rng=rng, resamples=resamples)
+    return compare(np.minimum(x, a.budget), np.minimum(y, b.budget), rng=rng, resamples=resamples, rank=True)
+
+
+def _values(sample: Sample, seeds: Collection[int] | None = None) -> list[float]:
+    return [sample.values[s] for s in sorted(sample.values if seeds is None else seeds)]
+
+
+def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Comparison:
+    """Shares of failed seeds by Boschloo, their difference with Newcombe's interval, P(better) = (1 - difference) / 2.
+
+    Newcombe 1998, hybrid score interval (method 10): Wilson's limits of the two shares put together.
+    """
+    k, n, l, m = int(sum(a)), len(a), int(sum(b)), len(b)
+    found = compare_rates(k, n, l, m)
+    x, y = rate_estimate(k, n), rate_estimate(l, m)
+    if None in {x.value, x.low, x.high, y.value, y.low, y.high} or x.value is None or y.value is None:
+        return found
+    difference = x.value - y.value
+    low = difference - np.hypot(x.value - (x.low or 0.0), (y.high or 0.0) - y.value)
+    high = difference + np.hypot((x.high or 0.0) - x.value, y.value - (y.low or 0.0))
+    return replace(
+        found, difference=difference, low=float(low), high=float(high), better=(1 - difference) / 2,
+        better_low=float(1 - high) / 2, better_high=float(1 - low) / 2,
+    )  # fmt: skip
+
+
+def compare_family(arms: Mapping[str, Arm], scalar: Scalar) -> dict[Pair, Comparison]:
+    """The declared family: every pair of arms of a cell under one scalar, adjusted by Holm."""
+    pairs = list(itertools.combinations(arms, 2))
+    resamples = resamples_for(len(pairs))
+    return adjust({(a, b): compare_arms(arms[a], arms[b], scalar, resamples=resamples) for a, b in pairs})
