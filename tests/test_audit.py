@@ -599,9 +599,7 @@ def test_an_audit_has_the_p_values_of_the_report_of_the_same_runs(table, order):
     rows = [(a, t, s, round(rng.normal(0.4 - 0.05 * i, 0.1), 4))
             for t in ("hop", "walk") for i, a in enumerate(order) for s in range(12)]  # fmt: skip
     found = table(rows, best=("0",), worst=("1",))
-    here = {
-        t: {p: (c.p, c.adjusted) for p, c in compare_task(found.runs, t, paired=False).items()} for t in ("hop", "walk")
-    }
+    here = {t: {p: (c.p, c.adjusted) for p, c in compare_task(found.runs.arms(t)).items()} for t in ("hop", "walk")}
     assert here == report_of(found)
 
 

@@ -262,15 +262,15 @@ def test_the_suite_line_is_normalised_by_fixed_references():
         runs("a", TEN, cell=CELLS[0]), runs("b", TEN + 0.2, cell=CELLS[0]),
         runs("a", TEN, cell=CELLS[1]), runs("b", TEN + 0.4, cell=CELLS[1]),
     )  # fmt: skip
-    (line,) = compare_rules(held, "a", "b").suites
+    (line,) = compare_rules(held, "a", "b").suites.values()
     assert (line.found.difference, line.found.better, line.found.test) == (
         pytest.approx(0.3), pytest.approx(0.995, abs=0.01), "stratified-perm"
     )  # fmt: skip
     assert line.verdict() == "better"
     worst2 = Results(tuple(run(r.spec["algorithm"], r.spec["seed"], r.curve["error"][-1], cell=r.spec["cell"],
                                reporting={"worst": 2.0}) for r in held.records))  # fmt: skip
-    assert compare_rules(worst2, "a", "b").suites[0].found.difference == pytest.approx(0.15)
-    assert compare_rules(results(runs("a", TEN), runs("b", TEN)), "a", "b").suites == ()
+    assert compare_rules(worst2, "a", "b").suites["tiny"].found.difference == pytest.approx(0.15)
+    assert compare_rules(results(runs("a", TEN), runs("b", TEN)), "a", "b").suites == {}
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs, records_of
 from tpobench.lint import CODES, CellRuns, Checks, Finding, ResultSet, cell_findings, cells_of, merged
 from tpobench.lint.seeds import powerless
+from tpobench.scores.pairing import Pair
 from tpobench.stats.compare import Comparison
 from tpobench.stats.guard import Floats
 
-Pair = tuple[str, str]
 SEEDS = ("L001", "L002", "L007")  # which runs there are: of names that look alike as if they were one
 ONE_VALUE = ("L003", "L004")
 WITH_STEPS = ("L009", "L020", "L060", "L061")

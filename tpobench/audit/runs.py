@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,8 @@ from tpobench.audit.names import seed_key
 from tpobench.audit.reading import Row, Sheet
 from tpobench.errors import UsageError
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import Arm, read_cells
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.guard import Floats
 
 SHARE = 0.1  # of the measured rows of a run: its last window, where none is given
@@ -62,13 +64,24 @@ class Runs:
         own = (r for r in self.runs if r.task == task and r.algorithm == algorithm and r.value is not None)
         return sorted(own, key=lambda r: r.seed)
 
+    def reporting(self, task: str) -> Reporting:
+        """How the values of a task are scored."""
+        scale = self.scale
+        return Reporting(
+            scale.metric, 1, (), 1, -scale.sign * math.inf, scale.worst.get(task, scale.sign * math.inf),
+            better="lower" if scale.lower else "higher", best=scale.best.get(task, -scale.sign * math.inf),
+        )  # fmt: skip
+
     def values(self, task: str, algorithm: str) -> Floats:
         """(n,) in the file's own direction."""
         return np.array([r.value for r in self.of(task, algorithm)], dtype=np.float64)
 
-    def lost(self, task: str) -> list[str]:
-        """Algorithms of which every run diverged: what they score was set, not measured."""
-        return [n for n in self.algorithms if (own := self.of(task, n)) and all(r.diverged for r in own)]
+    def arms(self, task: str, *, paired: bool = False) -> dict[str, Arm]:
+        """Each algorithm with results; `paired` where equal seeds share random numbers."""
+        name = "audit"
+        scored = [_scored(r, self, name, paired=paired) for r in self.runs if r.task == task and r.value is not None]
+        arms = read_cells(scored)[0][name][0].arms if scored else {}
+        return {n: arms[n] for n in self.algorithms if n in arms}
 
 
 def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
@@ -152,23 +165,29 @@ def _run(rows: Sequence[Row], seed: int, scale: Scale, window: int | None) -> Ru
 
 
 def records_of(runs: Runs, suite: str) -> tuple[RunRecord, ...]:
-    """The runs as records on a scale where lower is better, for the checks of lint."""
+    """The runs as records."""
     return tuple(_record(r, runs, suite) for r in runs.runs)
+
+
+def _scored(run: Run, runs: Runs, suite: str, *, paired: bool) -> RunRecord:
+    """A record of the one value that counts: files measure runs at steps of their own."""
+    record = _record(run, runs, suite)
+    value = None if run.diverged else run.value
+    return replace(
+        record, curve={"step": [0], runs.scale.metric: [value]}, reporting={**record.reporting, "window": 1},
+        provenance={"seed_scheme": "as given"} if paired else {},
+    )  # fmt: skip
 
 
 def _record(run: Run, runs: Runs, suite: str) -> RunRecord:
     scale = runs.scale
-    worst = scale.sign * scale.worst[run.task] if run.task in scale.worst else math.inf
-    values = [scale.sign * v if v is not None and math.isfinite(v) else None for _, v in run.curve]
+    values = [v if v is not None and math.isfinite(v) else None for _, v in run.curve]
     status = "diverged" if run.diverged else "ok" if run.value is not None else "failed"
     spec = {
         "suite": suite, "suite_version": 1, "cell": {"task": run.task}, "matching": "any", "task": {"kind": run.task},
         "training": {}, "algorithm": run.algorithm, "seed": run.seed,
     }  # fmt: skip
-    reporting = {
-        "metric": scale.metric, "window": run.window, "thresholds": [], "persist": 1, "solved": -math.inf,
-        "worst": worst, "title": suite,
-    }  # fmt: skip
+    reporting = {**asdict(runs.reporting(run.task)), "window": run.window}
     curve: dict[str, list[Any]] = {"step": [t for t, _ in run.curve], scale.metric: values}
     name = f"{run.algorithm}/{run.task}/{run.name}"
     return RunRecord(name, spec, status, curve=curve if values else {}, reporting=reporting)

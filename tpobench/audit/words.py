@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tpobench import __version__
-from tpobench.audit.checks import Pair
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs
 from tpobench.lint import Checks, Finding, by_code
 from tpobench.report.data import as_json, table_data
 from tpobench.report.markdown import md_escape, table_lines
 from tpobench.report.model import Table
+from tpobench.scores.pairing import Pair
 from tpobench.stats.compare import Comparison, tie_group
 
 SCHEMA = 1

@@ -15,9 +15,9 @@ from tpobench.errors import NothingToDo, UsageError
 
 if TYPE_CHECKING:
     from tpobench.comparison import Compared
-    from tpobench.comparison.judge import Row, SuiteRow
+    from tpobench.comparison.judge import Row
     from tpobench.records.results import Results
-    from tpobench.scores.scalars import Scalar
+    from tpobench.scores.suite_level import SuiteTest
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps or rate.")]
 RulesOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Only these rules; repeat or use commas.")]
@@ -83,7 +83,7 @@ def comparison_lines(found: Compared) -> list[str]:
     if found.settings:
         lines.append(f"A -> B: {'; '.join(found.settings)}")
     lines += ["", *_rows(found).split("\n"), ""]
-    lines += [_suite(s, sum(r.key.suite == s.suite for r in found.rows), found.measure) for s in found.suites]
+    lines += [_suite(name, test, found) for name, test in found.suites.items()]
     if not found.suites:
         lines.append("1 row: no suite-level test")
     return [*lines, _family(found), *found.notes, found.signature]
@@ -128,20 +128,20 @@ def _pairing(row: Row) -> str:
     return text or ("yes" if row.pairing == "paired" else "no")
 
 
-def _suite(row: SuiteRow, rows: int, measure: Scalar) -> str:
+def _suite(name: str, row: SuiteTest, compared: Compared) -> str:
     from tpobench.scores.text import difference_text, least_text, share_text
     from tpobench.stats.texts import p_text
 
-    c = row.found
+    c, rows = row.found, sum(r.key.suite == name for r in compared.rows)
     if c.difference is None:
-        return f"{row.suite}: {c.reason or 'no suite-level test'}"
+        return f"{name}: {c.reason or 'no suite-level test'}"
     p = "" if c.p is None else f", p {p_text(c.p)} ({c.test}, least {least_text(c.smallest)})"
     holm = f", Holm over {row.family} suites {p_text(row.adjusted)}" if row.family > 1 else ""
     reason = f" ({c.reason})" if c.reason and c.p is not None else ""
     return (
-        f"{row.suite}: mean score over {rows} rows, A − B {difference_text(c.difference, c.low, c.high)}, P(A better) "
+        f"{name}: mean score over {rows} rows, A − B {difference_text(c.difference, c.low, c.high)}, P(A better) "
         f"{share_text(c.better, None, None)}{p}{holm}: A is {row.verdict()}{reason}; "
-        f"score 0 at the worst value, 1 at {measure.best:g}"
+        f"score 0 at the worst value, 1 at {compared.measure.best:g}"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tpobench import __version__
-from tpobench.comparison.judge import ALPHA, Row, SuiteRow, judge, judge_suites
+from tpobench.comparison.judge import ALPHA, Row, judge, judge_suites
 from tpobench.errors import NothingToDo, UsageError, unknown
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
@@ -24,6 +24,7 @@ from tpobench.scores.sides import (
     set_side,
     shared_keys,
 )
+from tpobench.scores.suite_level import SuiteTest
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
@@ -42,7 +43,7 @@ class Compared:
     b: str
     measure: Scalar
     rows: tuple[Row, ...]
-    suites: tuple[SuiteRow, ...]
+    suites: Mapping[str, SuiteTest]
     settings: tuple[str, ...]  # in which the two sets differ
     notes: tuple[str, ...]
     plans: tuple[str, ...] = ()  # adaptive seed plans that the results followed
@@ -83,8 +84,8 @@ class Compared:
             "schema": SCHEMA, "a": self.a, "b": self.b, "metric": self.measure.name,
             "scalar": self.measure.words,
             "alpha": ALPHA, "family": self.family, "comparisons": [_row(row, self.measure) for row in self.rows],
-            "suites": [{"suite": s.suite, **asdict(s.found), "adjusted": s.adjusted, "family": s.family,
-                        "verdict": s.verdict()} for s in self.suites],
+            "suites": [{"suite": name, **asdict(test.found), "adjusted": test.adjusted, "family": test.family,
+                        "verdict": test.verdict()} for name, test in self.suites.items()],
             "settings": self.settings, "plans": self.plans, "notes": self.notes, "signature": self.signature,
         }  # fmt: skip
         return {k: _finite(v) for k, v in content.items()}

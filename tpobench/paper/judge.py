@@ -124,9 +124,8 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.found for k, a in keyed.items() if a.found is not None}, ALPHA)
     for k, found in adjusted.items():
-        alone = (
-            "on its own, " if found.status == "untestable" and found.p is not None else ""
-        )  # the claim may hold all the same
+        tested = found.status == "untestable" and found.p is not None
+        alone = "on its own, " if tested else ""  # the claim may hold all the same
         keyed[k] = replace(keyed[k], found=found, reason=alone + found.reason)
     return tuple(
         Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)

@@ -28,8 +28,8 @@ rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
 
 def mean_of(values: Floats, how: Options, reporting: Reporting) -> Estimate:
     """Mean of the metric over seeds with the interval that the options ask for, clipped to the ends of its scale."""
-    found = _mean(_bytes(reporting.loss(values)), reporting.worst_loss, how.ci, how.paper_intervals)
-    return reporting.estimate(found)
+    ends = float(reporting.loss(reporting.best)), float(reporting.loss(reporting.worst))
+    return reporting.estimate(_mean(_bytes(reporting.loss(values)), ends, how.ci, how.paper_intervals))
 
 
 def median_of(values: Floats, reporting: Reporting) -> Estimate:
@@ -52,9 +52,9 @@ def _bytes(values: Floats) -> bytes:
 
 
 @lru_cache(KEPT)
-def _mean(values: bytes, highest: float, ci: Intervals, paper: bool) -> Estimate:  # noqa: FBT001 - a cache key
-    rng = np.random.default_rng(SEED)
-    return mean_estimate(np.frombuffer(values), rng=rng, lowest=0.0, highest=highest, ci=ci, paper_compat=paper)
+def _mean(values: bytes, ends: tuple[float, float], ci: Intervals, paper: bool) -> Estimate:  # noqa: FBT001 - a key
+    x, rng = np.frombuffer(values), np.random.default_rng(SEED)
+    return mean_estimate(x, rng=rng, lowest=ends[0], highest=ends[1], ci=ci, paper_compat=paper)
 
 
 @lru_cache(KEPT)

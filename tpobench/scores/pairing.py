@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tpobench.scores.cells import Arm
+from tpobench.scores.cells import Arm, rule_order
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import Scalar, Test
 from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare
@@ -111,6 +111,6 @@ def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
 
 def compare_family(arms: Mapping[str, Arm], scalar: Scalar) -> dict[Pair, Comparison]:
     """The declared family: every pair of arms of a cell under one scalar, adjusted by Holm."""
-    pairs = list(itertools.combinations(arms, 2))
+    pairs = list(itertools.combinations(sorted(arms, key=rule_order), 2))
     resamples = resamples_for(len(pairs))
     return adjust({(a, b): compare_arms(arms[a], arms[b], scalar, resamples=resamples) for a, b in pairs})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from tpobench.stats.suite_level import Reference
 class Reporting:
     """A suite's [report] table.
 
-    Comparisons and estimates are made of the loss, sign (x - best): 0 at the best value, and lower is better.
+    Comparisons and estimates are made of the loss: sign (x - best), or sign x where nothing bounds x; lower is better.
     """
 
     metric: str = "error"
@@ -31,7 +32,7 @@ class Reporting:
     worst: float = 1.0
     title: str = ""
     better: str = "lower"
-    best: float = 0.0
+    best: float = 0.0  # infinite where nothing bounds the metric
     search: Mapping[str, Any] | None = None  # of a suite with a [search] table
 
     @classmethod
@@ -40,6 +41,8 @@ class Reporting:
         known = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
         if "thresholds" in known:
             known["thresholds"] = tuple(float(t) for t in known["thresholds"])
+        if known.get("better") == "higher":
+            known.setdefault("best", math.inf)
         return cls(**known)
 
     @property
@@ -48,13 +51,17 @@ class Reporting:
         return -1.0 if self.better == "higher" else 1.0
 
     def loss(self, values: ArrayLike) -> Floats:
-        """sign (x - best) of values of the metric."""
-        return np.asarray(self.sign * (np.asarray(values, dtype=np.float64) - self.best))
+        """How much worse than the best value they are."""
+        return np.asarray(self.sign * (np.asarray(values, dtype=np.float64) - self._origin))
 
     @property
-    def worst_loss(self) -> float:
-        """Of a run that diverged."""
-        return float(self.loss(self.worst))
+    def _origin(self) -> float:
+        return self.best if self.bounded else 0.0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a best value."""
+        return math.isfinite(self.best)
 
     @property
     def reference(self) -> Reference:
@@ -68,7 +75,7 @@ class Reporting:
     def estimate(self, of_loss: Estimate) -> Estimate:
         """An estimate of the metric from one of the loss."""
         value, low, high = (
-            None if v is None else self.best + self.sign * v for v in (of_loss.value, *self._ends(of_loss))
+            None if v is None else self._origin + self.sign * v for v in (of_loss.value, *self._ends(of_loss))
         )
         return replace(of_loss, value=value, low=low, high=high)
 

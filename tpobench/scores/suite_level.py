@@ -1,0 +1,106 @@
+"""The suite as a whole: scores against fixed references over the tasks that every arm has, and every pair tested."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from tpobench.scores.cells import rule_order
+from tpobench.scores.estimates import SEED
+from tpobench.scores.pairing import Pair
+from tpobench.stats.compare import Comparison, tie_group
+from tpobench.stats.guard import Floats
+from tpobench.stats.multiplicity import holm
+from tpobench.stats.suite_level import (
+    RESAMPLES,
+    Reference,
+    Statistic,
+    SuiteComparison,
+    SuiteEstimate,
+    suite_compare,
+    suite_estimate,
+)
+
+Values = Mapping[str, Floats]  # task -> (n,) in the metric's own unit
+References = Mapping[str, Reference]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class SuiteTest:
+    """A against B over all tasks, adjusted by Holm over the `family`; scores are higher better."""
+
+    found: SuiteComparison
+    adjusted: float | None
+    family: int
+
+    def verdict(self, alpha: float = 0.05) -> str:
+        """Of A."""
+        if self.adjusted is not None and self.adjusted < alpha and self.found.difference is not None:
+            return "better" if self.found.difference > 0 else "worse"
+        return "not distinguishable" if self.found.p is not None else self.found.reason
+
+    @property
+    def of_losses(self) -> Comparison:
+        """The same as a comparison of two arms, in which lower is better."""
+        c = self.found
+        return Comparison(
+            c.status, c.reason, (c.runs, c.runs), None if c.difference is None else -c.difference, better=c.better,
+            p=c.p, adjusted=self.adjusted, family=self.family, test=c.test, smallest=c.smallest,
+        )  # fmt: skip
+
+
+def compare_suites(sides: Mapping[Key, tuple[Values, Values, References]]) -> dict[Key, SuiteTest]:
+    """One stratified test for each, the family of all adjusted by Holm."""
+    raw = {key: _compared(*side) for key, side in sides.items()}
+    adjusted, family = holm([c.p for c in raw.values()]), sum(c.p is not None for c in raw.values())
+    return {key: SuiteTest(c, q, family) for (key, c), q in zip(raw.items(), adjusted, strict=True)}
+
+
+UNBOUNDED = "no score: nothing says what the best value is; set report.best"
+
+
+def _bounded(references: References) -> bool:
+    return all(math.isfinite(r.best) and math.isfinite(r.worst) for r in references.values())
+
+
+def _compared(a: Values, b: Values, references: References) -> SuiteComparison:
+    if not _bounded(references):
+        return SuiteComparison("untestable", UNBOUNDED)
+    found = suite_compare(a, b, references, rng=np.random.default_rng(SEED), resamples=RESAMPLES)
+    least = None if found.smallest is None else max(found.smallest, 2 / (RESAMPLES + 1))  # labels are always drawn
+    return replace(found, smallest=least)
+
+
+@dataclass(frozen=True)
+class SuiteLevel:
+    """Mean and interquartile mean of the scores of every arm, every pair tested, and the group tied with the best."""
+
+    means: Mapping[str, SuiteEstimate]
+    iqms: Mapping[str, SuiteEstimate]
+    tests: Mapping[Pair, SuiteTest]
+    leader: str
+    tied: tuple[str, ...]
+
+
+def suite_level(arms: Mapping[str, Values], references: References) -> SuiteLevel:
+    """Of arms that have the same tasks."""
+    pairs = itertools.combinations(sorted(arms, key=rule_order), 2)
+    tests = compare_suites({(a, b): (arms[a], arms[b], references) for a, b in pairs})
+    means = {n: _estimate(own, references, "mean") for n, own in arms.items()}
+    iqms = {n: _estimate(own, references, "iqm") for n, own in arms.items()}
+    ranked = {n: (-e.value,) for n, e in means.items() if e.value is not None}
+    losses = {pair: test.of_losses for pair, test in tests.items()}
+    leader, tied = tie_group(ranked, losses) if len(ranked) > 1 else ("", ())
+    return SuiteLevel(means, iqms, tests, leader, tied)
+
+
+def _estimate(own: Values, references: References, statistic: Statistic) -> SuiteEstimate:
+    if not _bounded(references):
+        return SuiteEstimate(None, None, None, len(own), 0, statistic, "missing", UNBOUNDED)
+    return suite_estimate(own, references, rng=np.random.default_rng(SEED), statistic=statistic)
