@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.audit.checks import cells_by_task
 from tpobench.audit.runs import records_of
 from tpobench.audit.tables import compare_task
 from tpobench.cli import inspect
@@ -599,7 +600,8 @@ def test_an_audit_has_the_p_values_of_the_report_of_the_same_runs(table, order):
     rows = [(a, t, s, round(rng.normal(0.4 - 0.05 * i, 0.1), 4))
             for t in ("hop", "walk") for i, a in enumerate(order) for s in range(12)]  # fmt: skip
     found = table(rows, best=("0",), worst=("1",))
-    here = {t: {p: (c.p, c.adjusted) for p, c in compare_task(found.runs.arms(t)).items()} for t in ("hop", "walk")}
+    cells = cells_by_task(found.runs, "x")
+    here = {t: {p: (c.p, c.adjusted) for p, c in compare_task(cells[t].arms).items()} for t in ("hop", "walk")}
     assert here == report_of(found)
 
 

@@ -16,6 +16,7 @@ from tpobench.report.overall import suite_tables
 from tpobench.report.rows import make_row
 from tpobench.scores.cells import read_cells
 from tpobench.scores.options import Options
+from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import scalar_of, scalars_of
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import below_threshold
@@ -80,8 +81,8 @@ def test_lint_counts_solved_runs_like_the_report():
     """L081 calls a cell solved whose runs all end below the level, not one whose runs end at it."""
     assert "L081" not in set().union(*map(codes, AT))
     assert "L081" in codes(0.04)
-    assert not misleading(np.array([AT[2]] * 5 + [0.9]), 0.05)  # no seed is solved
-    assert misleading(np.array([0.049] * 5 + [0.9]), 0.05)
+    assert not misleading(np.array([AT[2]] * 5 + [0.9]), Reporting(solved=0.05))  # no seed is solved
+    assert misleading(np.array([0.049] * 5 + [0.9]), Reporting(solved=0.05))
 
 
 def test_any_threshold_and_value_can_be_compared():

@@ -57,7 +57,7 @@ def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
         "report": arm.final.tolist(),
         "compare": scalar_of("final", cell.reporting, 6).values(arm).tolist(),
         "check": [measures_of(runs)[0].value(r) for r in runs],
-        "lint": list(linted.finals["tpo"].values()),
+        "lint": linted.arms["tpo"].final.tolist(),
         "claims": list(sample(entry, FINAL).values.values()),
     }
     for name, values in readers.items():

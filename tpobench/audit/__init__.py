@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tpobench.audit.checks import check
+from tpobench.audit.checks import cells_by_task, check
 from tpobench.audit.choices import Choices, columns_of, scale_of
 from tpobench.audit.reading import read_sheet
 from tpobench.audit.runs import runs_of
@@ -29,7 +29,8 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
     if all(r.value is None for r in runs.runs):
         msg = f"no row of {sheet.path} has a value: nothing to audit"
         raise NothingToDo(msg)
-    arms = {task: runs.arms(task, paired=choices.paired) for task in runs.tasks}
+    cells = cells_by_task(runs, sheet.name, paired=choices.paired)
+    arms = {task: {n: cell.arms[n] for n in runs.algorithms if n in cell.arms} for task, cell in cells.items()}
     tests = {task: compare_task(own) for task, own in arms.items()}
     tables = [
         task_table(runs, task, arms[task], tests[task], signature_of(sheet.name, runs, {task: tests[task]}))
@@ -46,5 +47,5 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
         verdicts.append(verdict(f"over {len(runs.tasks)} tasks", ranked, losses))
     elif why:
         verdicts.append(why)
-    checks = check(runs, sheet, tests, paired=choices.paired)
+    checks = check(runs, sheet, cells, tests)
     return Audit(sheet, runs, checks, (*scores, *tables), tuple(verdicts))

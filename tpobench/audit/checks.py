@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from tpobench.audit.choices import Scale
 from tpobench.audit.names import look_alikes
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs, records_of
@@ -19,38 +18,35 @@ from tpobench.stats.compare import Comparison
 from tpobench.stats.guard import Floats
 
 SEEDS = ("L001", "L002", "L007")  # which runs there are: of names that look alike as if they were one
-ONE_VALUE = ("L003", "L004")
+ONE_VALUE = ("L003", "L004", "L066")
 WITH_STEPS = ("L009", "L020", "L060", "L061")
 NEAR = 0.05  # of the scale: at one of its ends
 DIGITS = 5  # significant ones, from which equal values are no accident
 
 
-def check(runs: Runs, sheet: Sheet, tests: Mapping[str, Mapping[Pair, Comparison]], *, paired: bool) -> Checks:
+def check(
+    runs: Runs, sheet: Sheet, cells: Mapping[str, CellRuns], tests: Mapping[str, Mapping[Pair, Comparison]]
+) -> Checks:
     """All findings; `tests` are the comparisons of each task."""
     name = sheet.name
     found = list(_look_alikes(runs, sheet))
     united = _united(runs) if found else runs
-    found += [f for cell in _cells(united, name) for f in cell_findings(cell, SEEDS)]
-    codes = [*ONE_VALUE, *(WITH_STEPS if runs.stepped else ()), *(["L066"] if _may_flatter(runs.scale) else ())]
-    for cell in _cells(runs, name):
-        task = _task(cell)
+    found += [f for cell in cells_by_task(united, name).values() for f in cell_findings(cell, SEEDS)]
+    codes = [*ONE_VALUE, *(WITH_STEPS if runs.stepped else ())]
+    for task, cell in cells.items():
         found += cell_findings(cell, codes)
-        found += [] if _rates_reject(tests[task]) else powerless(cell, paired=paired)
+        found += [] if _rates_reject(tests[task]) else powerless(cell)
         found += [*_copies(runs, cell, task), *_beyond(runs, cell, task), *_apart(runs, cell, task)]
         found += _ends(runs, cell, task, tests[task])
     found += _factors(runs, name)
     return Checks(merged(found), len(runs.runs), (name,))
 
 
-def _may_flatter(scale: Scale) -> bool:
-    """Whether a word such as `max` names the best end: the maximum of an error is its worst."""
-    words = set(scale.metric.lower().split("_"))
-    worst = "max" if scale.lower or "neg" in words else "min"
-    return worst not in words or not words.isdisjoint({"best", "peak"})
-
-
-def _cells(runs: Runs, name: str) -> list[CellRuns]:
-    return cells_of(ResultSet(name, records_of(runs, name)))
+def cells_by_task(runs: Runs, name: str, *, paired: bool = False) -> dict[str, CellRuns]:
+    """The runs as lint reads them."""
+    cells = cells_of(ResultSet(name, records_of(runs, name, paired=paired)))
+    by_task = {str(next(iter(cell.runs.values()))[0].spec["cell"]["task"]): cell for cell in cells}
+    return {task: by_task[task] for task in runs.tasks}
 
 
 def _look_alikes(runs: Runs, sheet: Sheet) -> Iterator[Finding]:
@@ -80,10 +76,6 @@ def _measured(runs: Runs, task: str, name: str) -> Floats:
 def _rates_reject(tests: Mapping[Pair, Comparison]) -> bool:
     """Whether counts of diverged runs tell a pair apart, whatever labellings could."""
     return any(c.test == "boschloo" and c.adjusted is not None and c.adjusted < 0.05 for c in tests.values())
-
-
-def _task(cell: CellRuns) -> str:
-    return str(next(iter(cell.runs.values()))[0].spec["cell"]["task"])
 
 
 def _copies(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from tpobench.audit.names import seed_key
 from tpobench.audit.reading import Row, Sheet
 from tpobench.errors import UsageError
 from tpobench.records.store import RunRecord
-from tpobench.scores.cells import Arm, read_cells
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.guard import Floats
 
@@ -75,13 +74,6 @@ class Runs:
     def values(self, task: str, algorithm: str) -> Floats:
         """(n,) in the file's own direction."""
         return np.array([r.value for r in self.of(task, algorithm)], dtype=np.float64)
-
-    def arms(self, task: str, *, paired: bool = False) -> dict[str, Arm]:
-        """Each algorithm with results; `paired` where equal seeds share random numbers."""
-        name = "audit"
-        scored = [_scored(r, self, name, paired=paired) for r in self.runs if r.task == task and r.value is not None]
-        arms = read_cells(scored)[0][name][0].arms if scored else {}
-        return {n: arms[n] for n in self.algorithms if n in arms}
 
 
 def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
@@ -164,19 +156,10 @@ def _run(rows: Sequence[Row], seed: int, scale: Scale, window: int | None) -> Ru
     return Run(algorithm, task, seed, name, value, lost is not None, points, length, rows[0].more)
 
 
-def records_of(runs: Runs, suite: str) -> tuple[RunRecord, ...]:
-    """The runs as records."""
-    return tuple(_record(r, runs, suite) for r in runs.runs)
-
-
-def _scored(run: Run, runs: Runs, suite: str, *, paired: bool) -> RunRecord:
-    """A record of the one value that counts: files measure runs at steps of their own."""
-    record = _record(run, runs, suite)
-    value = None if run.diverged else run.value
-    return replace(
-        record, curve={"step": [0], runs.scale.metric: [value]}, reporting={**record.reporting, "window": 1},
-        provenance={"seed_scheme": "as given"} if paired else {},
-    )  # fmt: skip
+def records_of(runs: Runs, suite: str, *, paired: bool = False) -> tuple[RunRecord, ...]:
+    """The runs as records; `paired` where equal seeds share random numbers."""
+    origin = {"seed_scheme": "as given"} if paired else {}
+    return tuple(replace(_record(r, runs, suite), provenance=origin) for r in runs.runs)
 
 
 def _record(run: Run, runs: Runs, suite: str) -> RunRecord:

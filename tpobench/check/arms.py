@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from tpobench.errors import brief
 from tpobench.identity import canonical
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import natural
+from tpobench.scores.sides import SCORED
 
 MOST_SEEDS = 10**6
 NO_AXES = "-"  # the cell of a suite without a grid
-SCORING = ("metric", "window", "thresholds", "persist", "solved", "worst")  # of [report]: what makes a curve a number
 # What may differ between two comparable runs: the seed; the version of a plugin's rule, which is under test; and where
 # and how wide the seeds were stacked, which changes last bits only and so is part of the platform.
 FREE = ("seed", "algorithm_version", "device", "threads", "seed_batch", "schema", "suite", "cell", "matching")
@@ -52,23 +53,18 @@ def by_arm(records: Iterable[RunRecord]) -> dict[Arm, list[RunRecord]]:
     found: dict[Arm, list[RunRecord]] = defaultdict(list)
     for record in records:
         found[arm_of(record.spec)].append(record)
-    return dict(sorted(found.items(), key=lambda item: _natural(item[1][0])))
 
+    def order(item: tuple[Arm, list[RunRecord]]) -> tuple[Any, ...]:
+        arm, cell = item[0], item[1][0].spec["cell"]
+        return arm.suite, natural(sorted(cell.items())), arm.matching, arm.rule
 
-def _natural(record: RunRecord) -> tuple[Any, ...]:
-    """Numbers by size, words by alphabet; the two never compared with each other."""
-    spec = record.spec
-    axes = [
-        (k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v))
-        for k, v in sorted(spec["cell"].items())
-    ]
-    return str(spec["suite"]), axes, str(spec["matching"]), str(spec["algorithm"])
+    return dict(sorted(found.items(), key=order))
 
 
 def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> dict[str, str]:
     """Everything that two comparable runs of an arm share, flat, as canonical text."""
     parts = {k: v for k, v in spec.items() if k not in FREE}
-    return _flat(parts) | _flat({"report": {k: reporting[k] for k in SCORING if k in reporting}})
+    return _flat(parts) | _flat({"report": {k: reporting[k] for k in SCORED if k in reporting}})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -84,17 +80,6 @@ def settings_differ(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     told = [f"{k} is {old.get(k, 'not set')} in the baseline, {new.get(k, 'not set')} here" for k in keys[:3]]
     more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
     return "; ".join(told) + more
-
-
-def seed_text(seeds: Iterable[int]) -> str:
-    """`0-9,12`: runs of seeds by their ends."""
-    parts: list[list[int]] = []
-    for seed in sorted(seeds):
-        if parts and seed == parts[-1][1] + 1:
-            parts[-1][1] = seed
-        else:
-            parts.append([seed, seed])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def seeds_in(text: str) -> tuple[int, ...]:

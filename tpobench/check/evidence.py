@@ -176,6 +176,7 @@ def _cell(
         baseline=_values(measure, old),
         candidate=_values(measure, new),
         margin=_margin(measure.kind, margins, first),
+        better="higher" if measure.scalar.better == "higher" else "lower",
         reserve_baseline=_values(measure, old_reserve),
         reserve_candidate=_values(measure, new_reserve),
         same_scheme=_agree("seed_scheme", used, {**new, **new_reserve}),

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tpobench.check.arms import seed_text
 from tpobench.check.baseline import SCHEMA, Baseline, digest_of
 from tpobench.check.evidence import measures_of
+from tpobench.scores.text import seed_ranges
 
 VERSIONS = ("tpobench", "git", "torch", "numpy", "python", "cpu", "seed_scheme")
 
@@ -70,8 +70,8 @@ def log_document(old: Baseline | None, new: Baseline, *, reason: str, who: str, 
     document = {
         "schema": SCHEMA,
         "sha256": entry["sha256"],
-        "screen": seed_text(new.screen),
-        "reserve": seed_text(new.reserve),
+        "screen": seed_ranges(new.screen),
+        "reserve": seed_ranges(new.reserve),
         "log": log,
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tpobench.check.arms import seed_text
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import GateCell
 from tpobench.check.waivers import Waiver
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.gate import GatePlan, GateReport, Margin, Verdict
 
 PASSED, REGRESSED, INCOMPLETE, NOTHING, INCONCLUSIVE = 0, 1, 3, 4, 7  # exit codes
@@ -143,8 +143,8 @@ class Judgement:
             "baseline": f"{b.path.name.removesuffix('.jsonl')}@{b.digest}",
             "suites": ",".join(suites),
             "measures": f"{len(self.rows)} ({family})",
-            "screen": f"{seed_text(b.screen)} at {_plain(plan.screen_alpha)}",
-            "confirm": f"{seed_text(b.reserve)}, holm at {_plain(plan.alpha)}" if plan.confirm else
+            "screen": f"{seed_ranges(b.screen)} at {_plain(plan.screen_alpha)}",
+            "confirm": f"{seed_ranges(b.reserve)}, holm at {_plain(plan.alpha)}" if plan.confirm else
                        f"none, holm at {_plain(plan.alpha)}",
             "test": f"sign-flip (n>={plan.paired_from}) or perm-t, boschloo on rates, one-sided",
             "margin": ",".join(f"{kind}={_margin_text(m)}" for kind, m in sorted(self.margins.items())),

@@ -142,7 +142,7 @@ def _who() -> str:
 
 
 def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: bool, as_json: bool) -> None:
-    from tpobench.check.arms import seed_text
+    from tpobench.scores.text import seed_ranges
 
     if as_json:
         rows = [{**dataclasses.asdict(d), "difference": d.difference} for d in changes]
@@ -154,7 +154,7 @@ def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: b
     dirty = any(str(r.provenance.get("git", "")).endswith("-dirty") for r in new.records)
     if dirty:
         say("tpobench: the results were made from uncommitted code: nobody can make this baseline again")
-    seeds = f"screen {seed_text(new.screen)}, reserve {seed_text(new.reserve) or 'none: nothing can be confirmed'}"
+    seeds = f"screen {seed_ranges(new.screen)}, reserve {seed_ranges(new.reserve) or 'none: nothing can be confirmed'}"
     say(f"{len(changes) - len(moved)} of {len(changes)} cells unmoved; {seeds}")
     say(f"{file} is this baseline already, nothing written" if same else f"wrote {file} ({len(new.records)} runs)")
 

@@ -11,11 +11,11 @@ from tpobench.identity import canonical
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet
 from tpobench.records.store import RunRecord
+from tpobench.scores.sides import SCORED
 from tpobench.scores.text import seed_ranges
 from tpobench.tasks.catalog import declared, streams
 
 OWN = {"hyper", "learning_rate", "epochs"}  # what differs between rules by definition
-METRIC = ("metric", "window", "persist", "worst", "solved", "thresholds")
 
 
 def unequal(cell: CellRuns) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def _shared(record: RunRecord) -> dict[str, Any]:
     parts = {
         **{f"task.{k}": v for k, v in streams(spec["task"]).items() if k not in OWN},
         **{f"training.{k}": v for k, v in spec["training"].items() if k not in {*OWN, "steps", "record_every"}},
-        **{f"report.{k}": record.reporting[k] for k in METRIC if k in record.reporting},
+        **{f"report.{k}": record.reporting[k] for k in SCORED if k in record.reporting},
         "dtype": spec.get("dtype"),
     }  # steps and record_every have findings of their own
     return {k: v for k, v in parts.items() if v is not None}

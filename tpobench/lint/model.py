@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from tpobench.identity import canonical
 from tpobench.lint.codes import CODES, SEVERITIES, Code
-from tpobench.records.results import by_matching
 from tpobench.records.store import FINISHED, RunRecord
-from tpobench.scores.cells import final_value, rule_order
+from tpobench.scores.cells import Arm, final_arm, places
 from tpobench.scores.reporting import Reporting
 
 
@@ -70,10 +69,15 @@ class CellRuns:
         return {n: runs for n, runs in kept.items() if runs}
 
     @cached_property
-    def finals(self) -> dict[str, dict[int, float]]:
-        """Final value of each seed by rule, where there is one; a diverged run at the worst value."""
-        found = {n: dict(_scalars(runs)) for n, runs in self.finished.items()}
-        return {n: values for n, values in found.items() if values}
+    def arms(self) -> dict[str, Arm]:
+        """The final value of each seed by rule, where there is one; a diverged run at the worst value."""
+        found = {n: final_arm(runs, self.reporting) for n, runs in self.finished.items()}
+        return {n: arm for n, arm in found.items() if arm is not None}
+
+    @property
+    def losses(self) -> dict[str, dict[int, float]]:
+        """How much worse than the best value they are."""
+        return {n: arm.by_seed(self.reporting.loss(arm.final)) for n, arm in self.arms.items()}
 
     @cached_property
     def reporting(self) -> Reporting:
@@ -85,49 +89,16 @@ class CellRuns:
         return Finding(CODES[code], self.suite, what, (self.label,), tuple(rules))
 
 
-def _scalars(runs: Sequence[RunRecord]) -> Iterator[tuple[int, float]]:
-    for r in runs:
-        value = final_value(r)
-        if value is not None:
-            yield r.spec["seed"], value
-
-
 def seeds_of(runs: Iterable[RunRecord]) -> list[int]:
     """Each seed once, sorted."""
     return sorted({r.spec["seed"] for r in runs})
 
 
 def cells_of(found: ResultSet) -> list[CellRuns]:
-    """The records of a set, cell by cell; several versions of a suite are several suites."""
-    versions: dict[str, set[int]] = defaultdict(set)
-    for r in found.records:
-        versions[r.spec["suite"]].add(r.spec["suite_version"])
-    groups: dict[tuple[str, str, str], dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
-    matchings: dict[str, set[str]] = defaultdict(set)
-    asked: dict[str, set[str]] = defaultdict(set)
-    for r, matching in by_matching(found.records):
-        name = r.spec["suite"]
-        suite = f"{name}@{r.spec['suite_version']}" if len(versions[name]) > 1 else name
-        groups[suite, canonical(r.spec["cell"]), matching][r.spec["algorithm"]].append(r)
-        matchings[suite].add(matching)
-        asked[suite].add(r.spec["algorithm"])
+    """The records of a set, cell by cell."""
     return [
-        CellRuns(
-            suite,
-            _label(next(iter(runs.values()))[0], matching if len(matchings[suite]) > 1 else ""),
-            matching,
-            {n: tuple(sorted(runs[n], key=lambda r: int(r.spec["seed"]))) for n in sorted(runs, key=rule_order)},
-            tuple(sorted(asked[suite], key=rule_order)),
-            place,
-        )
-        for (suite, place, matching), runs in groups.items()
+        CellRuns(p.suite, p.label, p.matching, p.runs, p.asked, canonical(dict(p.axes))) for p in places(found.records)
     ]
-
-
-def _label(record: RunRecord, matching: str) -> str:
-    axes = ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items())
-    axes = axes or str(record.spec["task"].get("kind", record.spec["suite"]))
-    return f"{axes}, matching={matching}" if matching else axes
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:

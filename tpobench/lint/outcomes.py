@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records.store import RunRecord
+from tpobench.scores.pairing import compare_family
 from tpobench.scores.reporting import Reporting
-from tpobench.stats.compare import compare_all
-from tpobench.stats.curves import below_threshold
+from tpobench.scores.scalars import Scalar
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.guard import Floats
 
-BEST = re.compile(r"(^|_)(best|max|min|peak)(_|$)")
 LEARNT = 0.9  # a final value above this share of the first one is no learning
 FINEST = 1e-4  # no threshold is as fine
 GRID_POINTS = 10  # distinct values from which a grid is no accident
@@ -50,14 +48,14 @@ def thresholds(cell: CellRuns) -> Iterator[Finding]:
     if not r.thresholds or longest < 2:
         return
     if r.persist > longest:
-        yield cell.found("L063", f"{r.persist} evaluations in a row below a threshold, curves of {longest}")
-    grid = resolution(np.concatenate(curves))
-    fine = [t for t in r.thresholds if grid is not None and t <= grid * (1 + 1e-6)]
+        yield cell.found("L063", f"{r.persist} evaluations in a row {r.side} a threshold, curves of {longest}")
+    grid = resolution(r.loss(np.concatenate(curves))) if r.bounded else None
+    fine = [t for t in r.thresholds if grid is not None and r.loss(t) <= grid * (1 + 1e-6)]
     if fine:
         listed = " and ".join(f"{t:g}" for t in fine)
         yield cell.found("L063", f"{r.metric} is measured in steps of {grid:.2g}, threshold {listed}")
     if r.persist == 1:
-        yield cell.found("L064", "one evaluation below a threshold counts as reached")
+        yield cell.found("L064", f"one evaluation {r.side} a threshold counts as reached")
 
 
 def resolution(values: Floats) -> float | None:
@@ -77,55 +75,72 @@ def _curve(record: RunRecord, metric: str) -> Floats:
 
 def worst(cell: CellRuns) -> Iterator[Finding]:
     """L065: a run that lasted ends worse than what a diverged run is scored."""
-    limit = cell.reporting.worst
-    for name, runs in cell.ok.items():
-        seeds = {r.spec["seed"] for r in runs}
-        high = [v for s, v in cell.finals.get(name, {}).items() if s in seeds and v > limit * (1 + 1e-9)]
-        if high:
-            yield cell.found("L065", f"{name}: final {max(high):.3g} > worst {limit:g}", [name])
+    r = cell.reporting
+    limit = float(r.loss(r.worst))
+    for name, arm in cell.arms.items():
+        lasted = arm.final[~np.array(arm.diverged)]
+        losses = r.loss(lasted)
+        if len(losses) and losses.max() > limit + 1e-9 * abs(limit):
+            beyond = "> worst" if r.sign > 0 else "< worst"
+            yield cell.found("L065", f"{name}: final {lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
 
 
 def best(cell: CellRuns) -> Iterator[Finding]:
     """L066: the metric is the best of several evaluations."""
-    if BEST.search(cell.reporting.metric.lower()):
+    if flatters(cell.reporting):
         yield cell.found("L066", f"the metric is {cell.reporting.metric}")
+
+
+def flatters(reporting: Reporting) -> bool:
+    """Whether a word of the metric's name is the best end of several values: the maximum of an error is its worst."""
+    words = set(reporting.metric.lower().split("_"))
+    best = "max" if reporting.sign < 0 and "neg" not in words else "min"
+    return bool(words & {"best", "peak", best})
 
 
 def means(cell: CellRuns) -> Iterator[Finding]:
     """L080: some seeds solve the task and some do not, and the median is far from the mean."""
-    for name, values in cell.finals.items():
-        x = np.array(list(values.values()))
-        if misleading(x, cell.reporting.solved):
-            k = int(below_threshold(x, cell.reporting.solved).sum())
+    for name, arm in cell.arms.items():
+        x, r = arm.final, cell.reporting
+        if misleading(x, r):
+            k = int(r.passed(x, r.solved).sum())
             rate = rate_estimate(k, len(x))
             interval = f" [{rate.low:.2f}, {rate.high:.2f}]" if rate.low is not None and rate.high is not None else ""
             what = f"{name}: mean {x.mean():.2g}, median {np.median(x):.2g}; {k}/{len(x)}{interval} solved"
             yield cell.found("L080", what, [name])
 
 
-def misleading(x: Floats, solved: float) -> bool:
-    """Both kinds of seeds, and |mean - median| above a third of a standard deviation and above `solved`."""
-    k = int(below_threshold(x, solved).sum())
+def misleading(x: Floats, reporting: Reporting) -> bool:
+    """Both kinds of seeds, and |mean - median| above a third of a standard deviation and above the loss of `solved`."""
+    k = int(reporting.passed(x, reporting.solved).sum())
     far = abs(float(x.mean() - np.median(x)))
-    return len(x) > 4 and 0 < k < len(x) and far > max(float(x.std(ddof=1)) / 3, solved)
+    least = float(reporting.loss(reporting.solved)) if reporting.bounded else 0.0
+    return len(x) > 4 and 0 < k < len(x) and far > max(float(x.std(ddof=1)) / 3, least)
 
 
 def saturated(cell: CellRuns) -> Iterator[Finding]:
     """L081: every run solved, L082: none learnt; in both no pair of rules can be told apart."""
-    finals, runs = cell.finals, [r for own in cell.finished.values() for r in own]
-    if len(finals) < 2:
+    arms, r = cell.arms, cell.reporting
+    if len(arms) < 2:
         return
-    every = np.concatenate([np.array(list(own.values())) for own in finals.values()])
-    easy, hard = bool(below_threshold(every, cell.reporting.solved).all()), all(_unlearnt(r, cell) for r in runs)
-    if (easy or hard) and not any(c.adjusted is not None and c.adjusted < 0.05 for c in compare_all(finals).values()):
+    every = np.concatenate([arm.final for arm in arms.values()])
+    easy = bool(r.passed(every, r.solved).all())
+    hard = all(_unlearnt(run, cell) for own in cell.finished.values() for run in own)
+    if (easy or hard) and not any(
+        c.adjusted is not None and c.adjusted < 0.05 for c in compare_family(arms, Scalar("final", r)).values()
+    ):
         what = f"all {len(every)} runs are {'solved' if easy else 'where they began'}, no pair of rules differs"
-        yield cell.found("L081" if easy else "L082", what, finals)
+        yield cell.found("L081" if easy else "L082", what, arms)
 
 
 def _unlearnt(record: RunRecord, cell: CellRuns) -> bool:
-    curve = _curve(record, cell.reporting.metric)
-    final = cell.finals.get(record.spec["algorithm"], {}).get(record.spec["seed"])
-    return final is not None and len(curve) > 1 and bool(final >= LEARNT * curve[0] > 0)
+    """Whether a run ends about where it began, or worse."""
+    curve, r = _curve(record, cell.reporting.metric), cell.reporting
+    final = cell.losses.get(record.spec["algorithm"], {}).get(record.spec["seed"])
+    if final is None or len(curve) < 2:
+        return False
+    first = float(r.loss(curve[0]))
+    return bool(final >= LEARNT * first > 0) if r.bounded else final >= first
 
 
 CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {

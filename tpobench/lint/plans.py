@@ -55,14 +55,14 @@ class _Replay:
 
 
 def _replay(cell: CellRuns, plan: SequentialPlan) -> _Replay:
-    now = _Replay(active=plan.algorithms)
+    now, losses = _Replay(active=plan.algorithms), cell.losses
     while now.active:
         need = (now.look + 1) * plan.per_look
-        if any(set(range(need)) - cell.finals.get(name, {}).keys() for name in now.active):
+        if any(set(range(need)) - losses.get(name, {}).keys() for name in now.active):
             return now
         taken = {**now.taken, **dict.fromkeys(now.active, need)}
-        values = {name: [cell.finals[name][s] for s in range(k)] for name, k in taken.items()}
-        found = look_at(plan, values, worst=cell.reporting.worst)
+        values = {name: [losses[name][s] for s in range(k)] for name, k in taken.items()}
+        found = look_at(plan, values, worst=float(cell.reporting.loss(cell.reporting.worst)))
         now = _Replay(now.look + 1, taken, found.active)
     return now
 

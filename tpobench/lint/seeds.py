@@ -11,8 +11,10 @@ import numpy as np
 from tpobench.lint.model import CellRuns, Finding, seeds_of
 from tpobench.records.results import AXES
 from tpobench.records.store import BROKEN, RunRecord
+from tpobench.scores.cells import Arm
+from tpobench.scores.pairing import PAIRED, pairing
 from tpobench.scores.text import seed_ranges
-from tpobench.stats.compare import PAIRS_NEEDED, attainable_text
+from tpobench.stats.compare import attainable_text
 from tpobench.stats.guard import Floats
 from tpobench.stats.permutation import smallest_p
 
@@ -64,23 +66,24 @@ def skipped(cell: CellRuns) -> Iterator[Finding]:
         yield cell.found("L005", f"seeds {seed_ranges(ran)}: nobody ran {seed_ranges(holes)}")
 
 
-def powerless(cell: CellRuns, *, paired: bool = True) -> Iterator[Finding]:
-    """L006: no test of the family of all pairs can reject at 5% after Holm; `paired` where seeds may be paired."""
-    sizes = {n: set(seeds_of(runs)) for n, runs in cell.finished.items()}
-    pairs = [_sizes(a, b, paired=paired) for a, b in itertools.combinations(sizes.values(), 2)]
+def powerless(cell: CellRuns) -> Iterator[Finding]:
+    """L006: no test of the family of all pairs can reject at 5% after Holm."""
+    pairs = [_sizes(a, b) for a, b in itertools.combinations(cell.arms.values(), 2)]
     if not pairs:
         return
     runs, flips = min(pairs, key=lambda p: smallest_p(*p[0], paired=p[1]))
     if min(runs) == 1:
-        yield cell.found("L006", "1 seed: no test at all", sizes)
+        yield cell.found("L006", "1 seed: no test at all", cell.arms)
     elif reason := attainable_text(runs, paired=flips, family=len(pairs)):
-        yield cell.found("L006", reason, sizes)
+        yield cell.found("L006", reason, cell.arms)
 
 
-def _sizes(a: set[int], b: set[int], *, paired: bool) -> tuple[tuple[int, int], bool]:
-    """Runs of a comparison, and whether it is paired: on at least 10 common seeds."""
-    common = len(a & b)
-    return ((common, common), True) if paired and common >= PAIRS_NEEDED else ((len(a), len(b)), False)
+def _sizes(a: Arm, b: Arm) -> tuple[tuple[int, int], bool]:
+    """Runs of a comparison, and whether it is paired: on the common seeds."""
+    if pairing(a, b) != PAIRED:
+        return (len(a.seeds), len(b.seeds)), False
+    common = len(set(a.seeds) & set(b.seeds))
+    return (common, common), True
 
 
 def few(cell: CellRuns) -> Iterator[Finding]:

@@ -18,10 +18,10 @@ from tpobench.planning.design import Cost, Known, Round, all_tried, require_no_p
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import FINISHED, RunRecord, Store
 from tpobench.scores.cells import final_value
-from tpobench.stats.curves import below_threshold
+from tpobench.scores.reporting import Reporting
 from tpobench.suites.search import Search, Walk, walk
 
-SCORING = ("metric", "window", "worst")  # of [report]: what the final value of a seed is
+SCORING = ("metric", "window", "worst", "better", "best")  # of [report]: what the final value of a seed is
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,10 @@ def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search:
     """How many seeds of a level learned, None while some have no result; a diverged seed did not learn."""
     finals = [final_value(known[s.run_id]) for s in specs if s.run_id in known]
     finite = [v for v in finals if v is not None]
-    learned = int(below_threshold(finite, search.learned).sum())
-    return Outcome(learned, len(specs)) if len(finite) == len(specs) else None
+    if len(finite) < len(specs):
+        return None
+    reporting = Reporting.of(known[specs[0].run_id].reporting)
+    return Outcome(int(reporting.passed(finite, search.learned).sum()), len(specs))
 
 
 def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:

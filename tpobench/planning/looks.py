@@ -28,6 +28,7 @@ from tpobench.records.store import (
     read_plan,
 )
 from tpobench.scores.cells import final_value
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
 
 MOST_SEEDS = 1000
@@ -41,6 +42,7 @@ class AdaptiveCell:
     matching: str
     plan: SequentialPlan
     specs: Mapping[str, tuple[RunSpec, ...]]
+    reporting: Reporting
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Looks:
             "suite_version": suite.version,
             "metric": suite.report.metric,
             "window": suite.report.window,
-            "worst": suite.report.worst,
+            **{k: suite.reporting[k] for k in ("worst", "better", "best") if k in suite.reporting},
             "per_look": first.per_look,
             "looks": first.looks,
             "alpha": first.alpha,
@@ -131,7 +133,7 @@ class Looks:
 
     def replay(self, known: Known) -> LooksState:
         """Every cell look by look, as far as its records go; seeds beyond a rule's drop-out are not looked at."""
-        return LooksState(self, tuple(_replayed(cell, known, self.plan.suite.report.worst) for cell in self.cells))
+        return LooksState(self, tuple(_replayed(cell, known) for cell in self.cells))
 
     @property
     def cut_stacks(self) -> str:
@@ -288,11 +290,12 @@ def make_plan(text: str, most: Plan) -> Looks:
             msg = f"--seeds {error}"
             raise UsageError(msg) from error
         axes = next(iter(rules.values()))[0].cell
-        cells.append(AdaptiveCell(axes, matching, plan, {name: tuple(specs) for name, specs in rules.items()}))
+        specs = {name: tuple(own) for name, own in rules.items()}
+        cells.append(AdaptiveCell(axes, matching, plan, specs, Reporting.of(most.suite.reporting)))
     return Looks(text.strip(), most, tuple(cells))
 
 
-def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord], worst: float) -> CellState:
+def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord]) -> CellState:
     state = CellState(cell, 0, None)
     values: dict[str, list[float]] = {name: [] for name in cell.specs}
     while not state.done:
@@ -302,8 +305,9 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord], worst: float) 
             finite = [v for v in found if v is not None]
             if len(finite) < cell.plan.per_look:
                 return state
-            values[name] += finite
-        state = CellState(cell, state.look + 1, look_at(cell.plan, values, worst=worst))
+            values[name] += cell.reporting.loss(finite).tolist()
+        result = look_at(cell.plan, values, worst=float(cell.reporting.loss(cell.reporting.worst)))
+        state = CellState(cell, state.look + 1, result)
     return state
 
 
@@ -317,6 +321,6 @@ def decision_rows(now: Iterable[CellState]) -> list[dict[str, Any]]:
             rows.append({
                 "cell": dict(state.cell.axes), "matching": state.cell.matching, "a": pair[0], "b": pair[1],
                 "status": d.status if d else "open", "look": d.look if d else 0, "seeds": d.runs if d else 0,
-                "difference": d.difference if d else None,
+                "difference": 0.0 + state.cell.reporting.sign * d.difference if d else None,
             })  # fmt: skip
     return rows

@@ -16,7 +16,7 @@ from typing import Any
 
 from tpobench.errors import brief
 from tpobench.limits import LARGEST, LONGEST, bounds_of, field_types, require_plain
-from tpobench.suites.model import MOST_POINTS
+from tpobench.suites.model import DIRECTIONS, MOST_POINTS
 from tpobench.suites.search import Search
 from tpobench.tasks.catalog import declared
 from tpobench.tasks.settings import TaskSettings
@@ -171,6 +171,7 @@ SPEC = Table(
 SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": listed(number), "worst": number}
 REPORTED: dict[str, Check | Table] = {
     "persist": whole(1), "solved": number, "title": text, "search": optional(_search),
+    "better": lambda value: value in DIRECTIONS, "best": number,
 }  # fmt: skip
 ORIGIN = dict.fromkeys(
     ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "seed_scheme",

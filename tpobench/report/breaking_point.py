@@ -21,7 +21,6 @@ from tpobench.stats.breaking_point import (
     compare_all_points,
 )
 from tpobench.stats.compare import Comparison, tie_group
-from tpobench.stats.curves import below_threshold
 from tpobench.stats.success_curve import Level
 from tpobench.stats.texts import p_text
 from tpobench.suites.search import Search
@@ -83,7 +82,7 @@ def _label(cell: Cell, axis: str) -> str:
 
 def _learned(cell: Cell, rule: str, search: Search) -> tuple[int, int] | None:
     arm = cell.arms.get(rule)
-    return None if arm is None else (int(below_threshold(arm.final, search.learned).sum()), len(arm.seeds))
+    return None if arm is None else (int(arm.reporting.passed(arm.final, search.learned).sum()), len(arm.seeds))
 
 
 def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
@@ -184,7 +183,7 @@ def _notes(group: Searched) -> Iterator[str]:
     final = f"final {r.metric}" + (f" (mean of the last {r.window})" if r.window > 1 else "")
     yield (
         "p0: chance that the untrained policy is fully rewarded; p0*: the p0 at which half of the seeds learn. A seed "
-        f"learned if its {final} is below {group.search.learned:g}"
+        f"learned if its {final} is {r.side} {group.search.learned:g}"
     )
     if any(p.status == "estimated" and None in {p.low, p.high} for p in group.points.values()):
         yield "<, > at an end of an interval: no level that was run bounds it there"
@@ -247,7 +246,7 @@ def _signature(suite: str, group: Searched, found: Mapping[tuple[str, str], Poin
     family = sum(c.p is not None for c in found.values())
     return "|".join([
         f"tpobench {__version__}", f"suite:{suite}", f"metric:breaking-point/{group.search.axis}",
-        f"learned:final{r.window}<{group.search.learned:g}", f"seeds:{seed_ranges(seeds)}", "ci:profile95",
+        f"learned:final{r.window}{r.relation}{group.search.learned:g}", f"seeds:{seed_ranges(seeds)}", "ci:profile95",
         f"test:{'likelihood-ratio' if family else 'none'}", f"adj:holm/{family}", f"diverged:{how.diverged}",
     ])  # fmt: skip
 

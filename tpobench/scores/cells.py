@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -109,6 +109,40 @@ class Arm:
         return {seed: float(value) for seed, value in zip(self.seeds, values, strict=True)}
 
 
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Place(Generic[R]):
+    """One point of a suite's grid under one matching, with its records, whatever became of them."""
+
+    suite: str
+    axes: Mapping[str, Any]
+    matching: str
+    condition: str  # the matching, where the suite's records hold several
+    records: tuple[R, ...]
+    asked: tuple[str, ...]  # the rules of the suite
+
+    @cached_property
+    def runs(self) -> dict[str, tuple[R, ...]]:
+        """By rule in the order of tables, each by seed."""
+        found: dict[str, list[R]] = defaultdict(list)
+        for r in sorted(self.records, key=lambda r: int(r.spec["seed"])):
+            found[str(r.spec["algorithm"])].append(r)
+        return {name: tuple(found[name]) for name in sorted(found, key=rule_order)}
+
+    @property
+    def label(self) -> str:
+        """As that of its cell."""
+        return _label(self.axes, self.records[0].spec["task"].get("kind", self.suite), self.condition)
+
+
+def _label(axes: Mapping[str, Any], kind: str, condition: str) -> str:
+    """`length=8, reward=terminal, matching=prompts`; the task's kind without a grid, the matching of several."""
+    text = ", ".join(f"{k}={v}" for k, v in axes.items()) or str(kind)
+    return f"{text}, matching={condition}" if condition else text
+
+
 @dataclass(frozen=True)
 class Cell:
     """One point of a suite's grid under one matching."""
@@ -126,12 +160,12 @@ class Cell:
     @property
     def label(self) -> str:
         """`length=8, reward=terminal, matching=prompts`; the matching where the suite has several."""
-        return f"{self.axes_label}, matching={self.condition}" if self.condition else self.axes_label
+        return _label(self.axes, self.task.get("kind", self.suite), self.condition)
 
     @property
     def axes_label(self) -> str:
         """`length=8, reward=terminal`, or the task's kind without a grid."""
-        return ", ".join(f"{k}={v}" for k, v in self.axes.items()) or str(self.task.get("kind", self.suite))
+        return _label(self.axes, self.task.get("kind", self.suite), "")
 
 
 @dataclass(frozen=True)
@@ -156,27 +190,40 @@ def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[d
         RunsFailed: runs diverged, and `how` does not accept that.
     """
     kept, how = list(records), how or Options()
-    versions: dict[str, set[Any]] = defaultdict(set)
-    for r in kept:
-        versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
     if how.diverged == "fail":
         _refuse_diverged(kept)
-    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[Record]] = defaultdict(list)
-    matchings: dict[str, set[str]] = defaultdict(set)
-    for r, matching in by_matching(kept):
-        suite = _suite(r, versions)
-        groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
-        matchings[suite].add(matching)
     cells: dict[str, list[Cell]] = defaultdict(list)
-    for (suite, axes, matching), members in sorted(groups.items(), key=lambda g: _natural(g[0])):
-        condition = matching if len(matchings[suite]) > 1 else ""
-        cells[suite].append(_cell(suite, dict(axes), matching, condition, members, how))
+    for place in places(kept):
+        cells[place.suite].append(_cell(place, how))
+    names = _suite_names(kept)
     problems = [
-        Problem(_suite(r, versions), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
+        Problem(names(r), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
         for r in kept
         if r.status not in FINISHED
     ]
     return dict(cells), problems
+
+
+def places(records: Iterable[R]) -> list[Place[R]]:
+    """The records by suite (and version, where there are several), point of the grid and matching, in reading order."""
+    kept = list(records)
+    names = _suite_names(kept)
+    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[R]] = defaultdict(list)
+    matchings: dict[str, set[str]] = defaultdict(set)
+    asked: dict[str, set[str]] = defaultdict(set)
+    for r, matching in by_matching(kept):
+        suite = names(r)
+        groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
+        matchings[suite].add(matching)
+        asked[suite].add(str(r.spec["algorithm"]))
+    ordered = sorted(groups.items(), key=lambda g: (g[0][0], g[0][2], natural(g[0][1])))
+    return [
+        Place(
+            suite, dict(axes), matching, matching if len(matchings[suite]) > 1 else "", tuple(members),
+            tuple(sorted(asked[suite], key=rule_order)),
+        )
+        for (suite, axes, matching), members in ordered
+    ]  # fmt: skip
 
 
 def _refuse_diverged(records: Sequence[Record]) -> None:
@@ -192,41 +239,47 @@ def _refuse_diverged(records: Sequence[Record]) -> None:
         raise RunsFailed(msg)
 
 
-def _suite(record: Record, versions: Mapping[str, set[Any]]) -> str:
-    name = str(record.spec["suite"])
-    return f"{name}@{record.spec['suite_version']}" if len(versions[name]) > 1 else name
+def _suite_names(records: Iterable[Record]) -> Callable[[Record], str]:
+    """Several versions of a suite are several suites."""
+    versions: dict[str, set[Any]] = defaultdict(set)
+    for r in records:
+        versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
+
+    def name(record: Record) -> str:
+        suite = str(record.spec["suite"])
+        return f"{suite}@{record.spec['suite_version']}" if len(versions[suite]) > 1 else suite
+
+    return name
 
 
 def _where(record: Record) -> str:
     return ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items()) or "-"
 
 
-def _natural(key: tuple[str, tuple[tuple[str, Any], ...], str]) -> tuple[Any, ...]:
+def natural(axes: Iterable[tuple[str, Any]]) -> list[tuple[Any, ...]]:
     """Numbers by size, words by alphabet; the two never compared with each other."""
-    suite, axes, matching = key
-    order = [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
-    return suite, matching, order
+    return [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
 
 
-def _cell(suite: str, axes: dict[str, Any], matching: str, condition: str, members: list[Record], how: Options) -> Cell:
-    reporting = Reporting.of(members[0].reporting)
+def _cell(place: Place[Record], how: Options) -> Cell:
+    first = place.records[0]
+    reporting = Reporting.of(first.reporting)
     if how.paper_compat:
         reporting = replace(reporting, window=1, persist=1)
-    by_rule: dict[str, list[Record]] = defaultdict(list)
-    for r in members:
-        by_rule[str(r.spec["algorithm"])].append(r)
     arms, dropped = {}, {}
-    for name in sorted(by_rule, key=rule_order):
-        finished = sorted((r for r in by_rule[name] if r.status in FINISHED), key=lambda r: int(r.spec["seed"]))
-        _require_one_setting(suite, finished)
+    for name, runs in place.runs.items():
+        finished = [r for r in runs if r.status in FINISHED]
+        _require_one_setting(place.suite, finished)
         lost = tuple(int(r.spec["seed"]) for r in finished if r.status == "diverged")
         if how.diverged == "drop" and lost:
             dropped[name] = lost
             finished = [r for r in finished if r.status != "diverged"]
         if finished:
             arms[name] = arm_of(finished, reporting)
-    success = _success(members)
-    return Cell(suite, axes, matching, members[0].spec["task"], reporting, arms, success, condition, dropped)
+    success = _success(place.records)
+    return Cell(
+        place.suite, place.axes, place.matching, first.spec["task"], reporting, arms, success, place.condition, dropped
+    )
 
 
 def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
@@ -250,7 +303,7 @@ def _trained(record: Record) -> dict[str, str]:
     return {k: canonical(v) for k, v in parts.items()}
 
 
-def _success(members: list[Record]) -> float | None:
+def _success(members: Sequence[Record]) -> float | None:
     found = {int(r.spec["seed"]): r.facts.get(INITIAL_SUCCESS.name) for r in members}
     values = [float(v) for v in found.values() if v is not None and math.isfinite(v)]
     if not values:
@@ -298,6 +351,23 @@ def final_value(record: Record) -> float | None:
     if record.status != "ok" or not record.curve.get(reporting.metric):
         return None
     return float(arm_of([record], reporting).final[0])
+
+
+def final_arm(records: Sequence[Record], reporting: Reporting) -> Arm | None:
+    """Runs by their final values alone, which may have been measured at steps of their own; None where none has one."""
+    finals = [(r, value) for r in records if (value := final_value(r)) is not None]
+    if not finals:
+        return None
+    return Arm(
+        algorithm=str(finals[0][0].spec["algorithm"]),
+        seeds=tuple(int(r.spec["seed"]) for r, _ in finals),
+        diverged=tuple(r.status == "diverged" for r, _ in finals),
+        axes={"step": np.zeros(1)},
+        curves={reporting.metric: np.array([[value] for _, value in finals])},
+        reporting=replace(reporting, window=1),
+        budget=0.0,
+        stream=_stream([r for r, _ in finals]),
+    )
 
 
 def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import itertools
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0
 HYPER = "hyper."  # how the axes of hyperparameters begin
 MATCHINGS = ("prompts", "interactions")
 DTYPES = ("float32", "float64")
+DIRECTIONS = ("lower", "higher")  # which values of a metric are better
 MOST_POINTS = 10**6  # of a curve
 MOST_THRESHOLDS = 100
 MOST_CELLS = 10_000
@@ -81,8 +83,20 @@ class Report:
     persist: Points = 3  # recorded points a threshold must be held to count as reached
     solved: Number = 0.05
     worst: Number = 1.0  # the score of a diverged run
+    better: str = field(default="lower", metadata=NEUTRAL)
+    best: float = field(default=math.inf, metadata=NEUTRAL)  # the metric's best value; inf: 0 of a lower, else none
 
     def __post_init__(self) -> None:
+        _one_of("better", self.better, DIRECTIONS)
+        sign = -1 if self.better == "higher" else 1
+        _require(
+            math.isinf(self.best) or sign * self.best < sign * self.worst,
+            f"best must be better than worst, which is {self.worst:g}, where {self.better} is better",
+        )
+        _require(
+            sign > 0 or min(self.solved, *self.thresholds) > self.worst,
+            f"worst must be below solved and every threshold where higher is better; it is {self.worst:g}",
+        )
         _require(ID.fullmatch(self.metric) is not None, "metric must be the name of a metric, such as 'error'")
         require_within(self)
         _require(1 <= len(self.thresholds) <= MOST_THRESHOLDS, f"thresholds must hold 1 to {MOST_THRESHOLDS} numbers")

@@ -15,6 +15,7 @@ from tpobench.limits import NUMBER, field_types, load_toml, require_within
 from tpobench.suites.model import EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
 from tpobench.suites.search import Search, require_axis
 from tpobench.tasks.catalog import TASKS, unknown_kind
+from tpobench.tasks.settings import TaskSettings
 
 Document = dict[str, Any]
 
@@ -125,7 +126,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         | ({search.axis: search.ladder} if search else {}),
         search=search,
         hyper=_hyper(document.get("hyper", {}), where),
-        report=_construct(Report, document.get("report", {}), "report", where),
+        report=_report(document.get("report", {}), task_type, where),
         cost=_cost(document.get("cost", {}), where),
         quick=dict(document.get("quick", {})),
         smoke=dict(document.get("smoke", {})),
@@ -136,8 +137,9 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     except ValueError as error:
         msg = f"{where}: {error}"
         raise UsageError(msg) from error
-    if search and search.learned >= suite.report.worst:  # which is what a diverged seed scores
-        msg = f"{where}: search.learned must be below report.worst, which is {suite.report.worst:g}"
+    sign, side = (-1, "above") if suite.report.better == "higher" else (1, "below")
+    if search and sign * search.learned >= sign * suite.report.worst:  # which is what a diverged seed scores
+        msg = f"{where}: search.learned must be {side} report.worst, which is {suite.report.worst:g}"
         raise UsageError(msg)
     for swept in suite.swept:
         _require_free(swept, [*types, *field_types(Training)], suite.hyper, where)
@@ -215,6 +217,21 @@ def _construct(cls: Any, table: Mapping[str, Any], prefix: str, where: str) -> A
     except ValueError as error:
         msg = f"{where}: {prefix}.{error}"
         raise UsageError(msg) from error
+
+
+def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> Report:
+    """[report]; which way is better is the task's to say, where it does."""
+    declared = better_of(task, str(table.get("metric", Report.metric)))
+    if declared and table.get("better", declared) != declared:
+        msg = f"{where}: 'report.better' is {brief(repr(table['better']))}, but {declared} is better of this metric"
+        raise UsageError(msg)
+    report: Report = _construct(Report, {"better": declared, **table} if declared else table, "report", where)
+    return report
+
+
+def better_of(task: type[TaskSettings], metric: str) -> str:
+    """`lower` or `higher`, empty where the settings of a task do not say."""
+    return str(getattr(task, "better", {}).get(metric, ""))
 
 
 def _grid(table: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dict[str, tuple[Value, ...]]:

@@ -26,9 +26,9 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     groups = [g for g in searched(cells) if any(p.levels for p in g.points.values())]
     found = []
     for i, group in enumerate(groups):
-        place = f" ({group.label})" if group.label else ""
+        place, r = f" ({group.label})" if group.label else "", group.cells[0].reporting
         curves = (
-            f"Share of seeds that learn (final {group.cells[0].reporting.metric} below {group.search.learned:g}) at "
+            f"Share of seeds that learn (final {r.metric} {r.side} {group.search.learned:g}) at "
             "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
             f"{seeds_text(group.cells)} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
             f"other rules'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"

@@ -22,11 +22,12 @@ from tpobench.report.figures.layout import (
     seeds_text,
     title_panels,
 )
-from tpobench.report.figures.scales import decades, log_ticks, time_axis, x_name
+from tpobench.report.figures.scales import decades, ends_of, log_ticks, time_axis, x_name
 from tpobench.report.figures.style import STYLES, style_of
 from tpobench.scores.cells import Arm, Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.scores.options import Options
+from tpobench.scores.reporting import Reporting
 from tpobench.stats.estimate import Floats, bootstrap_band
 
 BINS = 50  # of a diagnostic curve
@@ -103,13 +104,14 @@ def _figure(cells: Sequence[Cell], metric: str | None, how: Options) -> Figure:
         ends.append([(n, end) for n, end in own if end is not None])
         ax.margins(x=0)
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    if _logarithmic(axes, metric):
+    reporting = cells[0].reporting
+    if _logarithmic(axes, metric, reporting):
         means = np.concatenate([np.asarray(line.get_ydata()) for line in _lines(axes)])
         axes[0].set_yscale("log", nonpositive="clip")
         axes[0].set_ylim(float(means[means > 0].min()) / 2, None)  # a band that begins at 0 has no lower end
         log_ticks(axes[0].yaxis)
     elif metric is None:
-        axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
+        axes[0].set_ylim(*ends_of(reporting))  # the panels share their scale: only once everything is drawn
     title_panels(axes, [c.axes_label for c in cells])
     what = _name(cells[0], metric)
     name_axes(axes, x_name(cells[0]), f"{what} (%)" if scale == 100.0 else what)
@@ -117,10 +119,10 @@ def _figure(cells: Sequence[Cell], metric: str | None, how: Options) -> Figure:
     return figure
 
 
-def _logarithmic(axes: Sequence[Axes], metric: str | None) -> bool:
-    """Norms are compared by their ratio; a score where it spans decades and never reaches zero."""
+def _logarithmic(axes: Sequence[Axes], metric: str | None, reporting: Reporting) -> bool:
+    """Norms are compared by their ratio; a score that is best at zero, where it spans decades and never gets there."""
     if metric is None:
-        return decades([line.get_ydata() for line in _lines(axes)])
+        return reporting.sign > 0 and decades([line.get_ydata() for line in _lines(axes)])
     return metric.endswith("norm") and any((np.asarray(line.get_ydata()) > 0).any() for line in _lines(axes))
 
 

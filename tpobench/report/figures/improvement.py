@@ -15,7 +15,7 @@ from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import PAIRED, pairing
 from tpobench.stats.compare import probability_better
-from tpobench.stats.estimate import Estimate
+from tpobench.stats.estimate import Estimate, Floats
 from tpobench.stats.suite_level import improvement_estimate
 
 PAIRS = 21  # of one figure: all pairs of seven rules
@@ -45,11 +45,11 @@ def _caption(shared: Sequence[Cell], cells: int) -> str:
     where = f", mean over {len(shared)} cells (small dots)" if len(shared) > 1 else ""
     left = f"; {cells - len(shared)} cells without some of the rules are left out" if cells > len(shared) else ""
     interval = "95% percentile bootstrap over seeds" + (" within cells" if len(shared) > 1 else "")
-    metric, n = shared[0].reporting.metric, seeds_text(shared)
+    r, n = shared[0].reporting, seeds_text(shared)
     return (
-        f"Probability that a seed of the rule on the left ends with the lower {metric} than one of the rule on the "
-        f"right, ties counted half{where}; {n} per rule; interval: {interval}, none where every seed of one rule "
-        f"is the lower{left}."
+        f"Probability that a seed of the rule on the left ends with the {r.better} {r.metric} than one of the rule on "
+        f"the right, ties counted half{where}; {n} per rule; interval: {interval}, none where every seed of one rule "
+        f"is the {r.better}{left}."
     )
 
 
@@ -68,14 +68,14 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
     ax.spines["left"].set_visible(False)
     ax.grid(visible=True, axis="x")
     ax.grid(visible=False, axis="y")
-    ax.set_xlabel("P(left ends lower than right)")
+    ax.set_xlabel(f"P(left ends {cells[0].reporting.better} than right)")
     return figure
 
 
 def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
     style, found = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
     if len(a) > 1:
-        each = [probability_better(x.final, y.final, paired=paired(x, y)) for x, y in zip(a, b, strict=True)]
+        each = [probability_better(_losses(x), _losses(y), paired=paired(x, y)) for x, y in zip(a, b, strict=True)]
         ax.plot(each, [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3, markeredgewidth=0,
                 clip_on=False, label="_cells")  # fmt: skip
     if found.low is not None and found.high is not None:
@@ -87,7 +87,13 @@ def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
 def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) -> Estimate:
     """Of two rules, over cells; paired where the tests are, by the design."""
     arms = list(zip(a, b, strict=True))
-    return improvement_estimate([(x.final, y.final) for x, y in arms], paired=[paired(x, y) for x, y in arms], rng=rng)
+    return improvement_estimate(
+        [(_losses(x), _losses(y)) for x, y in arms], paired=[paired(x, y) for x, y in arms], rng=rng
+    )
+
+
+def _losses(arm: Arm) -> Floats:
+    return arm.reporting.loss(arm.final)
 
 
 def paired(x: Arm, y: Arm) -> bool:

@@ -20,6 +20,7 @@ from tpobench.report.figures.layout import (
     title_panels,
 )
 from tpobench.report.figures.points import draw_points, final_caption
+from tpobench.report.figures.scales import ends_of
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import Options
 
@@ -80,7 +81,7 @@ def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
         ticks = apart(sorted(set(positions)))
         ax.set_xticks(ticks, [f"{p:.2g}" for p in ticks])
         ax.minorticks_off()
-    axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
+    axes[0].set_ylim(*ends_of(reporting))  # the panels share their scale: only once everything is drawn
     title_panels(axes, list(panels))
     name_axes(axes, "Initial success probability p0", f"Final {reporting.metric}" + reporting.unit)
     name_lines(figure, axes, ends, rules)

@@ -34,7 +34,7 @@ def reached_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
         own = [c for c in cells if t in c.reporting.thresholds]
         if any(np.isfinite(a.times(t)).any() for c in own for a in c.arms.values()):
             parts, full = paged(own), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
-            title = f"seeds below {own[0].reporting.level(t)} over time"
+            title = f"seeds {own[0].reporting.side} {own[0].reporting.level(t)} over time"
             found += [
                 Picture(numbered(full, len(parts), i), _caption(p, t), _figure(p, t), title)
                 for i, p in enumerate(parts)
@@ -46,7 +46,7 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
     reporting = cells[0].reporting
     held = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
     return (
-        f"Share of seeds whose {reporting.metric} was below {reporting.level(threshold)}{held} by then; "
+        f"Share of seeds whose {reporting.metric} was {reporting.side} {reporting.level(threshold)}{held} by then; "
         f"{seeds_text(cells)} per rule, those that never get there included. Band: pointwise 95% Wilson interval, "
         "while some seeds got there and some did not."
     )
@@ -63,7 +63,7 @@ def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
     axes[0].set_ylim(-2, 102)
     axes[0].set_yticks(range(0, 101, 25))
     title_panels(axes, [c.axes_label for c in cells])
-    name_axes(axes, x_name(cells[0]), f"Seeds below {cells[0].reporting.level(threshold)} (%)")
+    name_axes(axes, x_name(cells[0]), f"Seeds {cells[0].reporting.side} {cells[0].reporting.level(threshold)} (%)")
     name_lines(figure, axes, ends, rules)
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tpobench.scores.cells import Cell
+from tpobench.scores.reporting import Reporting
 
 DECADES = 1.5  # a positive quantity that spans more is drawn on a log axis
 
@@ -22,6 +23,12 @@ def time_axis(cell: Cell) -> str:
 def x_name(cell: Cell) -> str:
     """The label of that axis."""
     return "Rollouts drawn" if time_axis(cell) == "interactions" else "Updates"
+
+
+def ends_of(reporting: Reporting) -> tuple[float | None, float | None]:
+    """Of an axis of the metric: its best value is one of them, where it has one."""
+    best = reporting.best if reporting.bounded else None
+    return (best, None) if reporting.sign > 0 else (None, best)
 
 
 def decades(series: Iterable[Any]) -> bool:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from tpobench.report.figures.layout import Picture, columns_of, facets, numbered, paged, rules_of, title_panels
 from tpobench.report.figures.points import final_caption
-from tpobench.report.figures.scales import decades, log_ticks
+from tpobench.report.figures.scales import decades, ends_of, log_ticks
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of
@@ -62,7 +62,7 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
         axes[0].set_xscale("log")
         log_ticks(axes[0].xaxis)
     else:
-        axes[0].set_xlim(0, None)
+        axes[0].set_xlim(*ends_of(reporting))
     title_panels(axes, [c.label if c.condition else c.axes_label for c in cells])
     columns = columns_of(axes)
     for ax in axes[-columns:]:
@@ -74,7 +74,7 @@ def _logarithmic(cells: Sequence[Cell], how: Options) -> bool:
     """Where the means span decades and neither a seed nor the end of an interval is at zero."""
     arms = [(a.final, mean_of(a.final, how, c.reporting)) for c in cells for a in c.arms.values()]
     lows = [e.low for _, e in arms if e.low is not None]
-    positive = all(v.min() > 0 for v, _ in arms) and min(lows, default=1.0) > 0
+    positive = cells[0].reporting.sign > 0 and all(v.min() > 0 for v, _ in arms) and min(lows, default=1.0) > 0
     return positive and decades([[float(v.mean()) for v, _ in arms]])
 
 

@@ -18,6 +18,7 @@ from tpobench.report.figures.layout import (
     title_panels,
 )
 from tpobench.report.figures.points import draw_points, final_caption
+from tpobench.report.figures.scales import ends_of
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import Options
 
@@ -65,7 +66,7 @@ def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure
         ax.margins(x=0.1)
         ax.set_xticks(positions, [f"{p:g}" for p in positions])
         ax.minorticks_off()
-    axes[0].set_ylim(0, None)  # the panels share their scale: only once everything is drawn
+    axes[0].set_ylim(*ends_of(reporting))  # the panels share their scale: only once everything is drawn
     title_panels(axes, list(panels))
     name_axes(axes, spelled(axis).capitalize(), f"Final {reporting.metric}" + reporting.unit)
     name_lines(figure, axes, ends, rules)
