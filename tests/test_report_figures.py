@@ -195,14 +195,19 @@ def test_improvement_is_the_mean_over_cells_with_ties_counted_half():
     assert improvement([a["tpo"]], [arms(flat("grpo", [0.2]))["grpo"]], np.random.default_rng(0)).low is None
 
 
+def ending(arm, finals):
+    """The arm with other curves, flat ones."""
+    return replace(arm, curves={"error": np.tile(finals[:, None], len(arm.axes["step"]))})
+
+
 def test_the_interval_of_an_improvement_covers():
     """Normal rules half a standard deviation apart: P = Phi(.5 / sqrt 2) = .638 lies in about 95 % of 150 intervals."""
     rng, covered = np.random.default_rng(5), 0
     base = arms(flat("tpo", [0.0] * 20), flat("grpo", [0.0] * 20))
     for _ in range(150):
         cells = [(rng.normal(0, 1, 20), rng.normal(0.5, 1, 20)) for _ in range(2)]
-        a = [replace(base["tpo"], final=x) for x, _ in cells]
-        b = [replace(base["grpo"], final=y) for _, y in cells]
+        a = [ending(base["tpo"], x) for x, _ in cells]
+        b = [ending(base["grpo"], y) for _, y in cells]
         found = improvement(a, b, rng)
         covered += found.low <= 0.6381 <= found.high
     assert 0.9 <= covered / 150 <= 0.99

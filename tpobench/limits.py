@@ -56,14 +56,15 @@ def bounds_of(settings: type) -> tuple[tuple[str, Within], ...]:
 
 
 def require_within(settings: Any) -> None:
-    """Every number of a settings class lies within the bounds that its field declares.
+    """Every number of a settings class lies within the bounds that its field declares, or is the field's default.
 
     Raises:
         ValueError: one does not.
     """
     cls: Any = type(settings)  # which a type checker takes for unhashable
     for name, bounds in bounds_of(cls):
-        if not bounds.holds(getattr(settings, name)):
+        value = getattr(settings, name)
+        if value != cls.__dataclass_fields__[name].default and not bounds.holds(value):
             msg = f"{name} must be {bounds}"
             raise ValueError(msg)
 

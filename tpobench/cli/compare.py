@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tpobench.records.results import Results
     from tpobench.scores.suite_level import SuiteTest
 
-MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps or rate.")]
+MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps, rate; a wrong name lists all.")]
 RulesOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Only these rules; repeat or use commas.")]
 
 
@@ -171,7 +171,7 @@ def power(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=2, help="Plan with so many; default: the seeds at hand.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", "-m", help="final or area.")] = "final",
+    metric: Annotated[str, typer.Option("--metric", "-m", help="final, area; a wrong name lists all.")] = "final",
     algos: RulesOption = None,
     as_json: JsonOption = False,
 ) -> None:

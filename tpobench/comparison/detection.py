@@ -17,7 +17,7 @@ from tpobench.records.results import Results
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import PAIRED, pairing
-from tpobench.scores.scalars import MEANS, Scalar, scalar_of
+from tpobench.scores.scalars import Scalar, asked, scalar_of
 from tpobench.scores.sides import Key, Side, set_side
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Floats
@@ -143,8 +143,8 @@ def detect(
         UsageError: an unknown rule or metric.
         NothingToDo: no finished run.
     """
-    if metric not in MEANS:  # ranks and counts detect no difference of a mean
-        raise unknown("metric", metric, MEANS)
+    if metric not in (means := asked("mean")):  # ranks and counts detect no difference of a mean
+        raise unknown("metric", metric, means)
     known = {str(r.spec["algorithm"]) for r in results.records}
     for rule in rules:
         if rule not in known:
@@ -192,17 +192,18 @@ def _tasks(
     label = last.axes_label if all(k.matching == "any" for k in keys) else side.entries[_matched(keys)].cell.label
     for key in keys:
         arm = side.entries[key].arm
-        values = measure.values(arm)
-        mean = float(values.mean())
+        mean, losses = float(measure.values(arm).mean()), measure.losses(arm)
         wanted = None if target is None else target.of(mean)
-        yield _Task((key.suite, label, (arm.algorithm,), False, mean), values, None, seeds, wanted, None, family)
+        yield _Task((key.suite, label, (arm.algorithm,), False, mean), losses, None, seeds, wanted, None, family)
     for a, b in itertools.combinations(keys, 2):
         x, y = side.entries[a], side.entries[b]
         common = sorted(set(x.arm.seeds) & set(y.arm.seeds))
         paired = pairing(x.arm, y.arm) == PAIRED
-        u, v = (_chosen(e.arm, measure, common if paired else None) for e in (x, y))
-        observed = float(u.mean() - v.mean())
-        wanted = None if target is None else target.of(min(u.mean(), v.mean()))
+        seeds_of = common if paired else None
+        u, v = (_chosen(e.arm, measure.losses(e.arm), seeds_of) for e in (x, y))
+        means = [float(_chosen(e.arm, measure.values(e.arm), seeds_of).mean()) for e in (x, y)]
+        observed = 0.0 + measure.sign * float(u.mean() - v.mean())
+        wanted = None if target is None else target.of(min(means))
         pilot, other = (u, v) if paired else (np.concatenate(in_order(u - u.mean(), v - v.mean())), None)
         runs = seeds or min(len(u), len(v))
         names = (x.arm.algorithm, y.arm.algorithm)
@@ -213,8 +214,8 @@ def _matched(keys: Sequence[Key]) -> Key:
     return next(k for k in keys if k.matching != "any")
 
 
-def _chosen(arm: Arm, measure: Scalar, common: Sequence[int] | None) -> Floats:
-    by_seed = arm.by_seed(measure.values(arm))
+def _chosen(arm: Arm, values: Floats, common: Sequence[int] | None) -> Floats:
+    by_seed = arm.by_seed(values)
     return np.array([by_seed[s] for s in (sorted(by_seed) if common is None else common)])
 
 

@@ -14,13 +14,13 @@ from tpobench.scores.cells import Problem
 LEGEND = (
     "**Bold**: the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%), "
     "if any of its runs got there. <ins>Underlined</ins>: the best point estimate. "
-    "Intervals are 95%; lower is better (↓)."
+    "Intervals are 95%; "
 )
 
 
 def markdown(report: Report) -> str:
     """Bold is the best and all not distinguishable from it, underlined the best mean."""
-    lines = ["# tpobench report", "", LEGEND]
+    lines = ["# tpobench report", "", f"{LEGEND}{_directions(report)}."]
     for section in report.sections:
         lines += ["", f"## {md_escape(section.title or section.suite)}"]
         for table in section.tables:
@@ -32,6 +32,11 @@ def markdown(report: Report) -> str:
     for found in report.unverified:
         lines += ["", f"{md_escape(str(found))}."]
     return "\n".join(lines) + "\n"
+
+
+def _directions(report: Report) -> str:
+    higher = any(scalar.better == "higher" for section in report.sections for scalar in section.metrics)
+    return "lower is better (↓), higher where ↑ says so" if higher else "lower is better (↓)"
 
 
 def table_lines(table: Table) -> Iterator[str]:

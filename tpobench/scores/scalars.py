@@ -80,6 +80,11 @@ class Scalar:
         return self.reporting.better if self.test == "mean" else "lower"
 
     @property
+    def sign(self) -> float:
+        """1 where lower is better, -1 where higher is."""
+        return self.reporting.sign if self.test == "mean" else 1.0
+
+    @property
     def scale(self) -> float:
         """100 where shares are printed in percent."""
         return {"times": 1.0, "rate": 100.0}.get(self.test, self.reporting.scale)
@@ -229,8 +234,11 @@ SCALARS: dict[str, Entry] = {
     ),
     "ratio": Entry(_ratio, lambda s: f"{{}} / {s.over}", table=False, asked=False),
 }  # fmt: skip
-ASKED = tuple(kind for kind, entry in SCALARS.items() if entry.asked)
-MEANS = tuple(kind for kind in ASKED if SCALARS[kind].test == "mean")
+
+
+def asked(test: Test | None = None) -> list[str]:
+    """The names that `--metric` takes, of one test or of all."""
+    return [kind for kind, entry in SCALARS.items() if entry.asked and test in {None, entry.test}]
 
 
 def nearest(steps: Floats, step: float) -> int:
@@ -255,8 +263,8 @@ def scalar_of(kind: str, reporting: Reporting, evaluations: int, threshold: floa
     Raises:
         UsageError: an unknown metric, or a threshold that the suite does not define.
     """
-    if kind not in ASKED:
-        raise unknown("metric", kind, ASKED)
+    if kind not in asked():
+        raise unknown("metric", kind, asked())
     if threshold is not None and SCALARS[kind].test == "mean":
         msg = f"--threshold {threshold:g} goes with --metric steps or rate, not with {kind}"
         raise UsageError(msg)

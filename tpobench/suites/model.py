@@ -84,7 +84,7 @@ class Report:
     solved: Number = 0.05
     worst: Number = 1.0  # the score of a diverged run
     better: str = field(default="lower", metadata=NEUTRAL)
-    best: float = field(default=math.inf, metadata=NEUTRAL)  # the metric's best value; inf: 0 of a lower, else none
+    best: Number = field(default=math.inf, metadata=NEUTRAL)  # the metric's best value; inf: 0 of a lower, else none
 
     def __post_init__(self) -> None:
         _one_of("better", self.better, DIRECTIONS)
