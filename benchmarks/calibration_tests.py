@@ -12,7 +12,11 @@ import numpy as np
 from calibration_populations import BUDGET, Population, finals, published, recorded, shapes, stream, times
 from scipy import stats
 
-from tpobench.stats.compare import compare_all, sign_flip, studentized_permutation, tie_group
+from tpobench.scores.cells import arm_of_values
+from tpobench.scores.pairing import compare_family
+from tpobench.scores.reporting import Reporting
+from tpobench.scores.scalars import Scalar
+from tpobench.stats.compare import sign_flip, studentized_permutation, tie_group
 from tpobench.stats.outcomes import boschloo, compare_times
 from tpobench.stats.sequential import SequentialPlan, look_at
 from tpobench.stats.suite_level import Reference, suite_compare
@@ -128,10 +132,12 @@ def suite_null(tasks: dict[str, Population], n: int) -> Null:
 
 def ties(p: Population, n: int, arms: int, lead: float) -> Null:
     """Bold in a table: a true best is dropped.  All arms equal, or the first ahead of the others by `lead` sd."""
+    reporting = Reporting()
 
     def error(rng: np.random.Generator) -> bool:
         drawn = {f"r{i}": p.draw(rng, n) - (lead * p.sd if i == 0 else 0.0) for i in range(arms)}
-        found = compare_all({name: dict(enumerate(x.tolist())) for name, x in drawn.items()})
+        rules = {n: arm_of_values(n, dict(enumerate(x.tolist())), reporting, stream="s") for n, x in drawn.items()}
+        found = compare_family(rules, Scalar("final", reporting))
         _, tied = tie_group({name: (float(x.mean()),) for name, x in drawn.items()}, found)
         true_best = {"r0"} if lead else set(drawn)
         return bool(true_best - set(tied))

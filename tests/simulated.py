@@ -8,6 +8,10 @@ import numpy as np
 
 from tpobench.records.results import Results
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import arm_of_values
+from tpobench.scores.pairing import compare_family
+from tpobench.scores.reporting import Reporting
+from tpobench.scores.scalars import Scalar
 
 REPORTING = {
     "metric": "error", "window": 5, "thresholds": [0.1, 0.01], "persist": 3, "solved": 0.05, "worst": 1.0,
@@ -77,3 +81,11 @@ def grid(rules, *, lengths=(4, 6, 8, 10), rewards=("terminal",), seeds=20, match
                                    success=2.0**-length, misalignment=misalignment)
                         )  # fmt: skip
     return Results(tuple(records))
+
+
+def family(arms, streams=None):
+    """Every pair of arms that map seeds to values, adjusted; all of one stream where none is given."""
+    streams = streams or dict.fromkeys(arms, "common")
+    reporting = Reporting()
+    made = {name: arm_of_values(name, values, reporting, stream=streams[name]) for name, values in arms.items()}
+    return compare_family(made, Scalar("final", reporting))

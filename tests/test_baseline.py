@@ -10,7 +10,7 @@ from record_helpers import REPORTING, record, snapshot, write, write_jsonl
 from typer.main import get_command
 
 from tpobench import cli
-from tpobench.check.arms import arm_of, seed_text, seeds_in
+from tpobench.check.arms import arm_of, seeds_in
 from tpobench.check.baseline import log_path, read_baseline, split_seeds
 from tpobench.check.evidence import candidate_of, gate_cells
 from tpobench.check.history import drift
@@ -18,6 +18,7 @@ from tpobench.cli import judge  # registers the verbs
 from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.planning.plan import plan_runs
 from tpobench.records.store import load_packed
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.gate import GatePlan, refusal
 from tpobench.suites.load import load_suite
 
@@ -328,10 +329,10 @@ def test_two_definitions_of_one_arm_are_refused(tmp_path):
 
 def test_seeds_as_text():
     """Runs of seeds by their ends, and back."""
-    assert seed_text([3, 0, 1, 2, 7]) == "0-3,7"
+    assert seed_ranges([3, 0, 1, 2, 7]) == "0-3,7"
     assert seeds_in("0-3,7") == (0, 1, 2, 3, 7)
     assert seeds_in("5") == (5,)
-    assert seeds_in(seed_text([])) == ()
+    assert seeds_in(seed_ranges([])) == ()
     assert split_seeds(range(5), 2) == ((0, 1), (2, 3, 4))
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from simulated import family
 
+from tpobench.scores.pairing import Sample, compare_samples
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.compare import (
     Comparison,
+    adjust,
     compare,
-    compare_all,
     difference_interval,
     holm,
     probability_better,
@@ -188,7 +190,7 @@ def test_smallest_attainable_p():
 
 def test_two_seeds_can_never_reject():
     """The reason names the smallest p, .333, and the seeds needed."""
-    found = compare_all(arms(a=[0.1, 0.2], b=[0.8, 0.9]))["a", "b"]
+    found = family(arms(a=[0.1, 0.2], b=[0.8, 0.9]))["a", "b"]
     assert found.status == "untestable"
     assert found.verdict() == "n=2: smallest possible p .333 > .05 (Holm, 1 test): cannot reject; need 4 seeds"
 
@@ -196,7 +198,7 @@ def test_two_seeds_can_never_reject():
 def test_a_family_too_large_for_its_seeds_says_so():
     """Five seeds and 36 tests: .0079 > .05/36."""
     rng = np.random.default_rng(0)
-    found = compare_all({f"r{i}": dict(enumerate(rng.normal(i, 0.01, 5))) for i in range(9)})
+    found = family({f"r{i}": dict(enumerate(rng.normal(i, 0.01, 5))) for i in range(9)})
     assert all(c.status == "untestable" for c in found.values())
     reason = "n=5: smallest possible p .0079 > .00139 (Holm, 36 tests): cannot reject; need 7 seeds"
     assert found["r0", "r1"].reason == reason
@@ -205,24 +207,24 @@ def test_a_family_too_large_for_its_seeds_says_so():
 def test_ten_common_seeds_are_paired_and_fewer_are_not():
     """Pairing follows from the design; unequal seeds are paired on the common ones."""
     x, y = dict(enumerate(LOW)), dict(enumerate(HIGH))
-    all_pairs = compare_all({"a": x, "b": y})["a", "b"]
+    all_pairs = family({"a": x, "b": y})["a", "b"]
     assert (all_pairs.test, all_pairs.runs) == ("sign-flip", (20, 20))
-    some = compare_all({"a": x, "b": {s: y[s] for s in range(17)}})["a", "b"]
+    some = family({"a": x, "b": {s: y[s] for s in range(17)}})["a", "b"]
     assert (some.test, some.runs) == ("sign-flip", (17, 17))
-    few = compare_all({"a": {s: x[s] for s in range(10)}, "b": {s: y[s] for s in range(9)}})["a", "b"]
+    few = family({"a": {s: x[s] for s in range(10)}, "b": {s: y[s] for s in range(9)}})["a", "b"]
     assert (few.test, few.runs) == ("perm-t", (10, 9))
 
 
 def test_the_correlation_of_pairs_is_reported():
     """r of the common seeds; none where an arm is constant."""
     x = dict(enumerate(LOW))
-    assert compare_all({"a": x, "b": {s: 2 * v + 1 for s, v in x.items()}})["a", "b"].correlation == pytest.approx(1)
-    assert compare_all({"a": x, "b": dict.fromkeys(x, 0.0)})["a", "b"].correlation is None
+    assert family({"a": x, "b": {s: 2 * v + 1 for s, v in x.items()}})["a", "b"].correlation == pytest.approx(1)
+    assert family({"a": x, "b": dict.fromkeys(x, 0.0)})["a", "b"].correlation is None
 
 
 def test_the_family_is_every_testable_pair():
     """Three arms, one of a single seed: one test is left, and it is not adjusted."""
-    found = compare_all(arms(a=list(LOW), b=list(HIGH), c=[0.0]))
+    found = family(arms(a=list(LOW), b=list(HIGH), c=[0.0]))
     assert found["a", "b"].family == 1
     assert found["a", "b"].adjusted == found["a", "b"].p
     assert found["a", "b"].verdict() == "better"
@@ -234,7 +236,7 @@ def test_the_tie_group_holds_all_not_distinguishable_from_the_best():
     rng = np.random.default_rng(1)
     data = arms(c=rng.normal(9, 1, 20), b=rng.normal(0.1, 1, 20), a=rng.normal(0, 1, 20))
     scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
-    best, tied = tie_group(scores, compare_all(data))
+    best, tied = tie_group(scores, family(data))
     assert best in {"a", "b"}
     assert tied == ("b", "a")
 
@@ -243,9 +245,11 @@ def test_an_arm_that_failed_is_not_tied_with_one_that_did_not():
     """Too few seeds to tell never from sometimes are no praise; where all failed nobody is marked."""
     data = arms(a=[20.0, 40.0, 100.0, 100.0, 100.0], b=[100.0] * 5)
     scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
-    assert tie_group(scores, compare_all(data, rank=True))[1] == ("a", "b")
-    assert tie_group(scores, compare_all(data, rank=True), failed=["b"]) == ("a", ("a",))
-    assert tie_group(scores, compare_all(data, rank=True), failed=["a", "b"]) == ("", ())
+    times = [Sample(data[name], budget=100.0) for name in "ab"]
+    tests = adjust({("a", "b"): compare_samples(*times, paired=False)})
+    assert tie_group(scores, tests)[1] == ("a", "b")
+    assert tie_group(scores, tests, failed=["b"]) == ("a", ("a",))
+    assert tie_group(scores, tests, failed=["a", "b"]) == ("", ())
 
 
 def test_the_tie_group_is_the_best_alone_where_no_test_is_possible():
@@ -256,7 +260,7 @@ def test_the_tie_group_is_the_best_alone_where_no_test_is_possible():
         (arms(a=[0.2] * 5, b=[0.2] * 5), ("a", "b")),
     ]:
         scores = {name: (float(np.mean(list(x.values()))),) for name, x in data.items()}
-        assert tie_group(scores, compare_all(data))[1] == expected
+        assert tie_group(scores, family(data))[1] == expected
 
 
 def test_the_published_final_errors_differ():
@@ -381,7 +385,7 @@ def test_arms_are_paired_only_where_equal_seeds_are_equal_random_numbers():
     rng = np.random.default_rng(5)
     arms = {name: dict(enumerate(rng.normal(size=12))) for name in "ab"}
     tests = {
-        (one, other): compare_all(arms, schemes={"a": one, "b": other})["a", "b"].test
+        (one, other): family(arms, streams={"a": one, "b": other})["a", "b"].test
         for one, other in [("x", "x"), ("x", "y"), ("", "")]
     }
     assert tests == {("x", "x"): "sign-flip", ("x", "y"): "perm-t", ("", ""): "perm-t"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -358,7 +359,8 @@ def test_ends_that_contradict_the_direction_are_refused(report, said):
 
 def test_a_task_may_say_which_way_its_metrics_are_better(monkeypatch):
     """Its suites need not say it again, and may not say the contrary."""
-    monkeypatch.setattr(BanditSettings, "better", {"misalignment": "higher"}, raising=False)
+    metrics = ("error", SimpleNamespace(name="misalignment", better="higher"))
+    monkeypatch.setattr(BanditSettings, "metrics", metrics)
     said = {"metric": "misalignment", "worst": -1.0, "solved": 0.5, "thresholds": [0.5]}
     assert build_suite("s", document(**said), "s.toml").reporting["better"] == "higher"
     with pytest.raises(UsageError, match=r"'report\.better' is 'lower', but higher is better of this metric"):

@@ -11,9 +11,10 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats
+from simulated import family
 
 from tpobench.stats.censored import crossing_text, mean_curve_crossing, steps_estimate, steps_text
-from tpobench.stats.compare import attainable_text, benjamini_hochberg, compare, compare_all, holm
+from tpobench.stats.compare import attainable_text, benjamini_hochberg, compare, holm
 from tpobench.stats.estimate import mean_estimate, median_estimate, rate_estimate
 from tpobench.stats.guard import guarded_interval, guarded_test
 from tpobench.stats.outcomes import compare_rates, compare_times
@@ -236,7 +237,7 @@ def test_one_seed_is_printed_without_a_spread():
 def test_two_seeds_are_printed_as_their_values():
     """n = 2: both values, and the smallest p that two seeds can give."""
     assert mean_text(mean_of([0.3, 0.1])) == "0.10 and 0.30 (n=2)"
-    found = compare_all({"a": {0: 0.1, 1: 0.2}, "b": {0: 0.8, 1: 0.9}})["a", "b"]
+    found = family({"a": {0: 0.1, 1: 0.2}, "b": {0: 0.8, 1: 0.9}})["a", "b"]
     text = "n=2: smallest possible p .333 > .05 (Holm, 1 test): cannot reject; need 4 seeds"
     assert (found.status, comparison_text(found)) == ("untestable", text)
 
@@ -309,7 +310,7 @@ def test_missing_cells_and_unequal_seeds_are_printed():
 def test_tests_print_their_family_and_their_floor():
     """p, how it was found, how many tests share the level, and the least p possible."""
     arms = {name: dict(enumerate(x)) for name, x in {"a": LOW[:5], "b": HIGH[:5]}.items()}
-    found = compare_all(arms)["a", "b"]
+    found = family(arms)["a", "b"]
     assert comparison_text(found) == "better, p=.0079 (perm-t, Holm over 1; smallest possible p .0079)"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -358,15 +358,26 @@ def final_arm(records: Sequence[Record], reporting: Reporting) -> Arm | None:
     finals = [(r, value) for r in records if (value := final_value(r)) is not None]
     if not finals:
         return None
+    values = {int(r.spec["seed"]): value for r, value in finals}
+    lost = {int(r.spec["seed"]) for r, _ in finals if r.status == "diverged"}
+    return arm_of_values(
+        str(finals[0][0].spec["algorithm"]), values, reporting, lost, stream=_stream([r for r, _ in finals])
+    )
+
+
+def arm_of_values(
+    algorithm: str, values: Mapping[int, float], reporting: Reporting, lost: Collection[int] = (), stream: str = ""
+) -> Arm:
+    """An arm of which one value by seed is known, and the seeds that were `lost`."""
     return Arm(
-        algorithm=str(finals[0][0].spec["algorithm"]),
-        seeds=tuple(int(r.spec["seed"]) for r, _ in finals),
-        diverged=tuple(r.status == "diverged" for r, _ in finals),
+        algorithm=algorithm,
+        seeds=tuple(values),
+        diverged=tuple(seed in lost for seed in values),
         axes={"step": np.zeros(1)},
-        curves={reporting.metric: np.array([[value] for _, value in finals])},
+        curves={reporting.metric: np.array(list(values.values()), dtype=np.float64)[:, None]},
         reporting=replace(reporting, window=1),
         budget=0.0,
-        stream=_stream([r for r, _ in finals]),
+        stream=stream,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import decimals
@@ -45,10 +45,10 @@ def least_text(p: float | None) -> str:
     return f"{p:.2g}".removeprefix("0") if p >= 1e-4 else f"{p:.1e}"
 
 
-def seed_ranges(seeds: Sequence[int]) -> str:
+def seed_ranges(seeds: Iterable[int]) -> str:
     """`0-9`, `0-4,7`."""
     parts: list[list[int]] = []
-    for s in seeds:
+    for s in sorted(seeds):
         if parts and s == parts[-1][1] + 1:
             parts[-1][1] = s
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
 from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval, win_rate, wins
-from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm, resamples_for
+from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm
 from tpobench.stats.permutation import (
     mann_whitney,
     rank_permutation,
@@ -23,9 +22,8 @@ from tpobench.stats.permutation import (
 )
 
 __all__ = [
-    "PAIRS_NEEDED", "Comparison", "Status", "attainable_text", "benjamini_hochberg", "compare", "compare_all",
-    "difference_interval", "holm", "probability_better", "seeds_needed", "sign_flip", "smallest_p",
-    "studentized_permutation", "tie_group",
+    "PAIRS_NEEDED", "Comparison", "Status", "attainable_text", "benjamini_hochberg", "compare", "difference_interval",
+    "holm", "probability_better", "seeds_needed", "sign_flip", "smallest_p", "studentized_permutation", "tie_group",
 ]  # fmt: skip
 
 Status = TestStatus
@@ -163,32 +161,6 @@ def _correlation(x: Floats, y: Floats) -> float | None:
         return None
     u, v = x - x.mean(), y - y.mean()
     return float(np.clip(u @ v / (math.sqrt(u @ u) * math.sqrt(v @ v)), -1, 1))
-
-
-def compare_all(
-    arms: Mapping[str, Mapping[int, float]],
-    *,
-    seed: int = 0,
-    alpha: float = 0.05,
-    rank: bool = False,
-    schemes: Mapping[str, str] | None = None,
-) -> dict[tuple[str, str], Comparison]:
-    """Every pair of a row, adjusted by Holm over the row; arms map seeds to scalars.
-
-    schemes: how the seeds of each arm were turned into random numbers, empty where that is unknown; all alike if None.
-    Two arms are paired where they share a scheme and at least 10 seeds, on those seeds.
-    """
-    pairs = list(itertools.combinations(arms, 2))
-    resamples = resamples_for(len(pairs), alpha)
-    found = {}
-    for a, b in pairs:
-        common = sorted(arms[a].keys() & arms[b].keys())
-        alike = schemes is None or (schemes[a] == schemes[b] != "")
-        paired = alike and len(common) >= PAIRS_NEEDED and not rank
-        x = [arms[a][s] for s in (common if paired else sorted(arms[a]))]
-        y = [arms[b][s] for s in (common if paired else sorted(arms[b]))]
-        found[a, b] = compare(x, y, rng=np.random.default_rng(seed), paired=paired, resamples=resamples, rank=rank)
-    return adjust(found, alpha)
 
 
 def adjust(found: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from tpobench.errors import UsageError, brief, unknown
 from tpobench.identity import chosen
 from tpobench.limits import NUMBER, field_types, load_toml, require_within
-from tpobench.suites.model import EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
+from tpobench.suites.model import DIRECTIONS, EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
 from tpobench.suites.search import Search, require_axis
 from tpobench.tasks.catalog import TASKS, unknown_kind
 from tpobench.tasks.settings import TaskSettings
@@ -231,7 +231,8 @@ def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> R
 
 def better_of(task: type[TaskSettings], metric: str) -> str:
     """`lower` or `higher`, empty where the settings of a task do not say."""
-    return str(getattr(task, "better", {}).get(metric, ""))
+    declared = {getattr(m, "name", m): getattr(m, "better", "") for m in (*task.metrics, *task.diagnostics)}
+    return declared[metric] if declared.get(metric) in DIRECTIONS else ""
 
 
 def _grid(table: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dict[str, tuple[Value, ...]]:
