@@ -334,7 +334,7 @@ def test_a_column_that_varies_within_an_algorithm_is_a_hidden_factor(table):
 
 def test_values_beyond_the_ends_of_the_scale_are_found(table):
     """L065: worse than --worst; L081 and L082: all of them at one end, and no difference."""
-    assert whats(table(FOUR, worst=("10",)), "L065") == [(("task=copy",), "dg: value 14 is worse than --worst 10")]
+    assert whats(table(FOUR, worst=("10",)), "L065") == [(("task=copy",), "dg: final 14 > worst 10")]
     near = [(a, "copy", s, 0.001 * (s * k % 7)) for k, a in ((3, "tpo"), (5, "dg")) for s in range(7)]
     what = "all 14 values within 5% of the {} value, no pair of algorithms differs"
     assert whats(table(near, best=("0",), worst=("1",)), "L081") == [(("task=copy",), what.format("best"))]

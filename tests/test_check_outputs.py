@@ -10,7 +10,7 @@ import pytest
 from check_helpers import bench_fixture  # noqa: F401 - a fixture
 
 from tpobench.check import outputs
-from tpobench.check.arms import Arm
+from tpobench.check.arms import ArmKey
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import GateCell
 from tpobench.check.judgement import Judgement, Row
@@ -21,7 +21,7 @@ from tpobench.stats.gate import MARGINS, CellEvidence, GatePlan, Verdict
 def row(rule, status, *, waiver=None, measure="final20", **fields):
     """One line of a judgement."""
     kind = "steps" if measure.startswith("steps") else "error"
-    arm = Arm("ci", "length=4", "any", rule)
+    arm = ArmKey("ci", "length=4", "any", rule)
     evidence = CellEvidence(f"{arm.text} {measure}", {0: 0.5}, {0: 0.5}, MARGINS[kind])
     return Row(
         GateCell(arm, measure, evidence), Verdict(evidence.name, status, "confirm", **{"reason": "", **fields}), waiver

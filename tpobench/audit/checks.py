@@ -18,7 +18,7 @@ from tpobench.stats.compare import Comparison
 from tpobench.stats.guard import Floats
 
 SEEDS = ("L001", "L002", "L007")  # which runs there are: of names that look alike as if they were one
-ONE_VALUE = ("L003", "L004", "L066")
+ONE_VALUE = ("L003", "L004", "L065", "L066")
 WITH_STEPS = ("L009", "L020", "L060", "L061")
 NEAR = 0.05  # of the scale: at one of its ends
 DIGITS = 5  # significant ones, from which equal values are no accident
@@ -36,7 +36,7 @@ def check(
     for task, cell in cells.items():
         found += cell_findings(cell, codes)
         found += [] if _rates_reject(tests[task]) else powerless(cell)
-        found += [*_copies(runs, cell, task), *_beyond(runs, cell, task), *_apart(runs, cell, task)]
+        found += [*_copies(runs, cell, task), *_apart(runs, cell, task)]
         found += _ends(runs, cell, task, tests[task])
     found += _factors(runs, name)
     return Checks(merged(found), len(runs.runs), (name,))
@@ -95,18 +95,6 @@ def _copies(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
 
 def _digits(value: float) -> int:
     return len(f"{abs(float(value))!r}".split("e")[0].replace(".", "").strip("0"))
-
-
-def _beyond(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
-    """L065: values worse than --worst."""
-    scale = runs.scale
-    if task not in scale.worst:
-        return
-    for name in cell.finished:
-        x = scale.sign * _measured(runs, task, name)
-        if len(x) and x.max() > scale.sign * scale.worst[task]:
-            what = f"{name}: value {scale.sign * x.max():g} is worse than --worst {scale.worst[task]:g}"
-            yield cell.found("L065", what, [name])
 
 
 def _apart(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:

@@ -5,14 +5,14 @@
 Reads only.  Running what is missing and writing the outputs is the command line's part.
 """
 
-from tpobench.check.arms import Arm
+from tpobench.check.arms import ArmKey
 from tpobench.check.baseline import Baseline, read_baseline
 from tpobench.check.evidence import Candidate, GateCell, candidate_of, gate_cells
 from tpobench.check.judgement import Judgement, Row
 from tpobench.check.waivers import Waiver, read_waivers
 
 __all__ = [
-    "Arm",
+    "ArmKey",
     "Baseline",
     "Candidate",
     "GateCell",

@@ -20,7 +20,7 @@ NO_AXES = "-"  # the cell of a suite without a grid
 FREE = ("seed", "algorithm_version", "device", "threads", "seed_batch", "schema", "suite", "cell", "matching")
 
 
-class Arm(NamedTuple):
+class ArmKey(NamedTuple):
     """One rule in one cell of one suite."""
 
     suite: str
@@ -42,19 +42,19 @@ class Arm(NamedTuple):
         return f"{self.cell} matching={self.matching}".removeprefix(f"{NO_AXES} ")
 
 
-def arm_of(spec: Mapping[str, Any]) -> Arm:
+def arm_of(spec: Mapping[str, Any]) -> ArmKey:
     """The arm that a run spec belongs to."""
     cell = " ".join(f"{k}={v}" for k, v in sorted(spec["cell"].items())) or NO_AXES
-    return Arm(str(spec["suite"]), cell, str(spec["matching"]), str(spec["algorithm"]))
+    return ArmKey(str(spec["suite"]), cell, str(spec["matching"]), str(spec["algorithm"]))
 
 
-def by_arm(records: Iterable[RunRecord]) -> dict[Arm, list[RunRecord]]:
+def by_arm(records: Iterable[RunRecord]) -> dict[ArmKey, list[RunRecord]]:
     """Records of each arm, in reading order of the arms."""
-    found: dict[Arm, list[RunRecord]] = defaultdict(list)
+    found: dict[ArmKey, list[RunRecord]] = defaultdict(list)
     for record in records:
         found[arm_of(record.spec)].append(record)
 
-    def order(item: tuple[Arm, list[RunRecord]]) -> tuple[Any, ...]:
+    def order(item: tuple[ArmKey, list[RunRecord]]) -> tuple[Any, ...]:
         arm, cell = item[0], item[1][0].spec["cell"]
         return arm.suite, natural(sorted(cell.items())), arm.matching, arm.rule
 

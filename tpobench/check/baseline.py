@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tpobench.check.arms import Arm, by_arm, seeds_in, settings_differ, settings_of
+from tpobench.check.arms import ArmKey, by_arm, seeds_in, settings_differ, settings_of
 from tpobench.errors import CorruptResults, NothingToDo, RunsFailed, UsageError
 from tpobench.limits import load_json
 from tpobench.records.shapes import BASELINE_LOG
@@ -31,7 +31,7 @@ class Baseline:
     screen: tuple[int, ...]  # seeds that every check runs
     reserve: tuple[int, ...]  # seeds that confirm or clear what the screen flags
     log: tuple[Mapping[str, Any], ...] = ()  # oldest first
-    arms: Mapping[Arm, Mapping[int, RunRecord]] = field(default_factory=dict)
+    arms: Mapping[ArmKey, Mapping[int, RunRecord]] = field(default_factory=dict)
     digest: str = ""  # eight digits of the whole contents
 
     def only(self, suites: Sequence[str]) -> Baseline:
@@ -137,7 +137,7 @@ def _baseline(
     Raises:
         CorruptResults: it has two.
     """
-    arms: dict[Arm, Mapping[int, RunRecord]] = {}
+    arms: dict[ArmKey, Mapping[int, RunRecord]] = {}
     for arm, members in by_arm(records).items():
         first = members[0]
         for other in members[1:]:

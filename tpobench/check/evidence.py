@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tpobench.check.arms import Arm, by_arm, settings_differ, settings_of
+from tpobench.check.arms import ArmKey, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.scores import cells as scores
+from tpobench.scores.cells import Arm, arm_of
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
@@ -46,8 +46,8 @@ class Measure:
         return bool(self.failure.values(_arm(record))[0])
 
 
-def _arm(record: RunRecord) -> scores.Arm:
-    return scores.arm_of([record], Reporting.of(record.reporting))
+def _arm(record: RunRecord) -> Arm:
+    return arm_of([record], Reporting.of(record.reporting), scored=True)
 
 
 def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
@@ -70,7 +70,7 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
 class GateCell:
     """One measure of one rule in one cell, with the evidence for the gate."""
 
-    arm: Arm
+    arm: ArmKey
     measure: str
     evidence: CellEvidence
     trouble: str = ""  # why runs are missing or broken, for people
@@ -85,15 +85,15 @@ class GateCell:
 class Candidate:
     """The candidate's records that belong to the baseline's cells."""
 
-    arms: Mapping[Arm, Mapping[int, RunRecord]]
-    incomparable: Mapping[Arm, str] = field(default_factory=dict)
+    arms: Mapping[ArmKey, Mapping[int, RunRecord]]
+    incomparable: Mapping[ArmKey, str] = field(default_factory=dict)
 
-    def finished(self, arm: Arm, seeds: Collection[int]) -> dict[int, RunRecord]:
+    def finished(self, arm: ArmKey, seeds: Collection[int]) -> dict[int, RunRecord]:
         """The results of an arm at some seeds."""
         held = self.arms.get(arm, {})
         return {s: held[s] for s in seeds if s in held and held[s].status in FINISHED}
 
-    def broken(self, arm: Arm, seeds: Collection[int]) -> dict[int, RunRecord]:
+    def broken(self, arm: ArmKey, seeds: Collection[int]) -> dict[int, RunRecord]:
         """The runs of an arm that ended without a result."""
         held = self.arms.get(arm, {})
         return {s: held[s] for s in seeds if s in held and held[s].status in BROKEN}
@@ -107,8 +107,8 @@ def candidate_of(
     versions: of the rules under test, whatever the baseline has; results of other versions are left out.  None takes
     the results as they are.
     """
-    arms: dict[Arm, Mapping[int, RunRecord]] = {}
-    incomparable: dict[Arm, str] = {}
+    arms: dict[ArmKey, Mapping[int, RunRecord]] = {}
+    incomparable: dict[ArmKey, str] = {}
     for arm, found in by_arm(records).items():
         if arm not in baseline.arms:
             continue
@@ -141,8 +141,8 @@ def gate_cells(
     baseline: Baseline,
     candidate: Candidate,
     margins: Mapping[str, Margin] = MARGINS,
-    incomparable: Mapping[Arm, str] | None = None,
-    missing: Mapping[Arm, str] | None = None,
+    incomparable: Mapping[ArmKey, str] | None = None,
+    missing: Mapping[ArmKey, str] | None = None,
 ) -> list[GateCell]:
     """The family of the check: every measure of every rule in every cell of the baseline.
 
@@ -157,7 +157,7 @@ def gate_cells(
 
 
 def _cell(
-    arm: Arm,
+    arm: ArmKey,
     measure: Measure,
     baseline: Baseline,
     candidate: Candidate,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from tpobench.check.arms import Arm
+from tpobench.check.arms import ArmKey
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate, GateCell, candidate_of, gate_cells
 from tpobench.check.plans import due, plan_of
@@ -24,8 +24,8 @@ class Gate:
     margins: Mapping[str, Margin]
     rules: Mapping[str, str]  # every rule that can be run here, with its version
     runs: bool  # whether the results must be of these versions, and what is missing may be run
-    different: Mapping[Arm, str]
-    missing: Mapping[Arm, str]
+    different: Mapping[ArmKey, str]
+    missing: Mapping[ArmKey, str]
     settings: Callable[[str], Mapping[str, Any] | None]  # of a suite, in the folder that its runs go to
 
     def replay(self, known: Known) -> GateState:
@@ -59,7 +59,7 @@ class GateState:
                 return Round(tuple(plans), title, note)
         return None
 
-    def _stages(self) -> Iterator[tuple[str, str, Sequence[int], list[Arm]]]:
+    def _stages(self) -> Iterator[tuple[str, str, Sequence[int], list[ArmKey]]]:
         """Title, note, seeds and arms."""
         gate, base = self.gate, self.gate.baseline
         excluded = {**gate.missing, **gate.different, **self.candidate.incomparable}

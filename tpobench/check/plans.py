@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from tpobench.algorithms.families import base
-from tpobench.check.arms import Arm, arm_of, settings_differ, settings_of
+from tpobench.check.arms import ArmKey, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
@@ -29,7 +29,7 @@ def rules_here() -> dict[str, str]:
     return {name: VERSIONS.get(name, PACKAGED) for name in ALGORITHMS}
 
 
-def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, str], dict[Arm, str]]:
+def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[ArmKey, str], dict[ArmKey, str]]:
     """Arms without a rule or a task here, and arms whose runs are described as this version cannot read; with why."""
     missing, different = {}, {}
     for arm, records in baseline.arms.items():
@@ -45,10 +45,10 @@ def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[Arm, 
     return missing, different
 
 
-def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[dict[Arm, str], list[Arm]]:
+def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[dict[ArmKey, str], list[ArmKey]]:
     """Arms that the suites, as they are now, define differently or no more; and arms that the baseline lacks."""
-    differ: dict[Arm, str] = {}
-    new: list[Arm] = []
+    differ: dict[ArmKey, str] = {}
+    new: list[ArmKey] = []
     known = rules_here()
     for suite in suites:
         own = {arm: next(iter(r.values())) for arm, r in baseline.arms.items() if arm.suite == suite.name}
@@ -86,7 +86,7 @@ def changed_defaults(baseline: Baseline) -> list[str]:
 
 
 def due(
-    baseline: Baseline, candidate: Candidate, seeds: Iterable[int], arms: Iterable[Arm], rules: Mapping[str, str]
+    baseline: Baseline, candidate: Candidate, seeds: Iterable[int], arms: Iterable[ArmKey], rules: Mapping[str, str]
 ) -> dict[str, list[RunSpec]]:
     """By suite: the runs of some arms and seeds that the candidate has no result of."""
     wanted = sorted(seeds)

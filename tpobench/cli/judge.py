@@ -34,7 +34,7 @@ from tpobench.errors import StorageFull, TpobenchError, UsageError
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline, Candidate, Judgement
-    from tpobench.check.arms import Arm
+    from tpobench.check.arms import ArmKey
     from tpobench.check.code import Code
     from tpobench.check.gate import Gate, GateState
     from tpobench.cli.training import Workers
@@ -236,7 +236,7 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
     return state, len(taken.tried)
 
 
-def _against_suites(request: _Request) -> tuple[dict[Arm, str], list[str]]:
+def _against_suites(request: _Request) -> tuple[dict[ArmKey, str], list[str]]:
     """With --suite: which cells it defines otherwise now.  Without: which defaults the check does not see."""
     from tpobench.check.plans import changed_defaults, compare_with_suites
     from tpobench.suites.load import load_suite

@@ -79,18 +79,21 @@ class Arm:
         return found
 
     @cached_property
-    def _alike(self) -> list[tuple[Bools, Floats, Floats]]:
+    def _alike(self) -> list[tuple[list[int], Floats, Floats]]:
         return self._recorded(self.reporting.metric)
 
-    def _recorded(self, metric: str) -> list[tuple[Bools, Floats, Floats]]:
+    def _recorded(self, metric: str) -> list[tuple[list[int], Floats, Floats]]:
         """The runs that lasted, those recorded at the same points together: which ones, curves, steps."""
-        curves, lasted = self.curves[metric], ~np.array(self.diverged, dtype=bool)
+        curves = self.curves[metric]
         recorded = np.isfinite(curves)
-        groups = [p for p in np.unique(recorded[lasted], axis=0) if p.any()]
-        rows = [lasted & (recorded == points).all(axis=1) for points in groups]
+        alike: dict[bytes, list[int]] = defaultdict(list)
+        for i, lost in enumerate(self.diverged):
+            if not lost and recorded[i].any():
+                alike[recorded[i].tobytes()].append(i)
+        points = [(rows, recorded[rows[0]]) for rows in alike.values()]
         return [
-            (r, np.ascontiguousarray(curves[np.ix_(r, p)]), self.axes["step"][p])  # sums as of a whole array
-            for r, p in zip(rows, groups, strict=True)
+            (rows, np.ascontiguousarray(curves[np.ix_(rows, p)]), self.axes["step"][p])  # sums as of a whole array
+            for rows, p in points
         ]
 
     @cached_property
@@ -311,8 +314,8 @@ def _success(members: Sequence[Record]) -> float | None:
     return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
 
 
-def arm_of(records: Sequence[Record], reporting: Reporting) -> Arm:
-    """The finished runs of one rule in one cell.
+def arm_of(records: Sequence[Record], reporting: Reporting, *, scored: bool = False) -> Arm:
+    """The finished runs of one rule in one cell; with the curves of the metric that is `scored` alone, at once.
 
     Raises:
         CorruptResults: they were measured at different steps.
@@ -320,7 +323,7 @@ def arm_of(records: Sequence[Record], reporting: Reporting) -> Arm:
     """
     longest, name = max((r.curve for r in records), key=lambda c: len(c["step"])), records[0].spec["algorithm"]
     for r in records:
-        if list(r.curve["step"]) != list(longest["step"][: len(r.curve["step"])]):
+        if r.curve is not longest and list(r.curve["step"]) != list(longest["step"][: len(r.curve["step"])]):
             msg = f"{_where(r)}: runs of {name} were measured at different steps; give them separate result folders"
             raise CorruptResults(msg)
     length = len(longest["step"])
@@ -335,8 +338,11 @@ def arm_of(records: Sequence[Record], reporting: Reporting) -> Arm:
         algorithm=str(name),
         seeds=tuple(int(r.spec["seed"]) for r in records),
         diverged=tuple(r.status == "diverged" for r in records),
-        axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES if a in longest},
-        curves={m: np.array([_padded(r.curve.get(m, []), length) for r in records]) for m in metrics},
+        axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES[: 1 if scored else None] if a in longest},
+        curves={
+            m: np.array([_padded(r.curve.get(m, []), length) for r in records])
+            for m in ([reporting.metric] if scored else metrics)
+        },
         reporting=reporting,
         budget=float(max(longest["step"][-1], records[0].spec["training"].get("steps", 0))),  # all may have diverged
         stream=_stream(records),
@@ -350,7 +356,7 @@ def final_value(record: Record) -> float | None:
         return reporting.worst
     if record.status != "ok" or not record.curve.get(reporting.metric):
         return None
-    return float(arm_of([record], reporting).final[0])
+    return float(arm_of([record], reporting, scored=True).final[0])
 
 
 def final_arm(records: Sequence[Record], reporting: Reporting) -> Arm | None:
