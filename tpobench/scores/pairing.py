@@ -71,7 +71,10 @@ def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESA
     if a.lost == b.lost:
         return found
     counts = compare_rates(a.diverged, len(a.values), b.diverged, len(b.values))
-    return replace(counts, difference=found.difference, better=found.better)
+    better = (
+        found.better if found.difference else (1 - (counts.difference or 0.0)) / 2
+    )  # never got there, or never ended
+    return replace(counts, difference=found.difference, better=better)
 
 
 def _tested(a: Sample, b: Sample, *, paired: bool, resamples: int) -> Comparison:

@@ -53,10 +53,10 @@ class Comparison:
     saved: float | None = None  # share of the variance of the difference that pairing took away, negative: added
 
     def verdict(self, alpha: float = 0.05) -> str:
-        """`better`, `worse`, `not distinguishable`, or why there is no test; after a test of ranks, by P(better)."""
+        """`better`, `worse`, `not distinguishable`, or why there is no test; of ranks and equal means by P(better)."""
         if self.adjusted is None or self.adjusted >= alpha or self.difference is None:
             return self.reason or "not distinguishable"
-        if self.test not in RANKS or self.better is None:
+        if (self.test not in RANKS and self.difference != 0) or self.better is None:
             return "better" if self.difference < 0 else "worse"
         return "better" if self.better > 0.5 else "worse" if self.better < 0.5 else "different, in neither direction"
 
