@@ -159,6 +159,7 @@ class Cell:
     success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
     condition: str = ""  # the matching, where the suite's records hold several
     dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # seeds of diverged runs, where left out
+    runs: Mapping[str, Sequence[Record]] = field(default_factory=dict)  # that the arms were made of
 
     @property
     def label(self) -> str:
@@ -269,7 +270,7 @@ def _cell(place: Place[Record], how: Options) -> Cell:
     reporting = Reporting.of(first.reporting)
     if how.paper_compat:
         reporting = replace(reporting, window=1, persist=1)
-    arms, dropped = {}, {}
+    arms, dropped, used = {}, {}, {}
     for name, runs in place.runs.items():
         finished = [r for r in runs if r.status in FINISHED]
         _require_one_setting(place.suite, finished)
@@ -278,11 +279,11 @@ def _cell(place: Place[Record], how: Options) -> Cell:
             dropped[name] = lost
             finished = [r for r in finished if r.status != "diverged"]
         if finished:
-            arms[name] = arm_of(finished, reporting)
-    success = _success(place.records)
+            arms[name], used[name] = arm_of(finished, reporting), finished
     return Cell(
-        place.suite, place.axes, place.matching, first.spec["task"], reporting, arms, success, place.condition, dropped
-    )
+        place.suite, place.axes, place.matching, first.spec["task"], reporting, arms, _success(place.records),
+        place.condition, dropped, used,
+    )  # fmt: skip
 
 
 def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tpobench.errors import UsageError
 from tpobench.identity import canonical
-from tpobench.records.store import BROKEN, FINISHED, RunRecord
+from tpobench.records.store import BROKEN, RunRecord
 from tpobench.scores.cells import Arm, Cell, read_cells, rule_order
 from tpobench.scores.reporting import Reporting
 
@@ -49,48 +49,35 @@ def set_side(name: str, records: Sequence[RunRecord], rules: Sequence[str] = ())
     """All rules of a result set, or those named."""
     kept = [r for r in records if not rules or r.spec["algorithm"] in rules]
     entries: dict[Key, Entry] = {}
-    for cell, neutral, by_arm in _cells(kept):
+    for cell in _cells(kept):
         for rule, arm in cell.arms.items():
-            own = by_arm[rule]
-            matching = ANY if rule in neutral else cell.matching
-            key = Key(str(own[0].spec["suite"]), canonical(dict(cell.axes)), matching, rule)
-            entries.setdefault(key, _entry(arm, cell, own))
+            spec = cell.runs[rule][0].spec
+            matching = ANY if spec["matching"] == ANY else cell.matching
+            key = Key(str(spec["suite"]), canonical(dict(cell.axes)), matching, rule)
+            entries.setdefault(key, _entry(arm, cell))
     return Side(name, entries, _broken(kept))
 
 
 def rule_side(records: Sequence[RunRecord], rule: str) -> Side:
     """One of two rules, of records of these two only: where no matching changes either, a cell then counts once."""
     entries: dict[Key, Entry] = {}
-    for cell, _, by_arm in _cells(records):
+    for cell in _cells(records):
         if rule in cell.arms:
             key = Key(cell.suite, canonical(dict(cell.axes)), cell.matching)
-            entries.setdefault(key, _entry(cell.arms[rule], cell, by_arm[rule]))
+            entries.setdefault(key, _entry(cell.arms[rule], cell))
     return Side(rule, entries, _broken([r for r in records if r.spec["algorithm"] == rule]))
 
 
-def _cells(records: Sequence[RunRecord]) -> Iterator[tuple[Cell, set[str], dict[str, list[RunRecord]]]]:
-    """Cells, the rules in them that no matching changes, and the finished records of each rule."""
-    by_place: dict[tuple[str, int, str, str], dict[str, list[RunRecord]]] = {}
-    for r in records:
-        if r.status in FINISHED:
-            place = (str(r.spec["suite"]), _version(r.spec), canonical(r.spec["cell"]), str(r.spec["matching"]))
-            by_place.setdefault(place, {}).setdefault(str(r.spec["algorithm"]), []).append(r)
-    for cells in read_cells(records)[0].values():
-        for cell in cells:
-            suite, _, version = cell.suite.partition("@")
-            axes = canonical(dict(cell.axes))
-            versions = [int(version)] if version else sorted({p[1] for p in by_place if p[0] == suite})
-            own = [by_place.get((suite, v, axes, m), {}) for v in versions for m in sorted({ANY, cell.matching})]
-            neutral = {rule for v in versions for rule in by_place.get((suite, v, axes, ANY), {})}
-            yield cell, neutral, {rule: found for rules in own for rule, found in rules.items()}
+def _cells(records: Sequence[RunRecord]) -> Iterator[Cell]:
+    return (cell for cells in read_cells(records)[0].values() for cell in cells)
 
 
 def _version(spec: Mapping[str, Any]) -> int:
     return int(spec.get("suite_version", 1))
 
 
-def _entry(arm: Arm, cell: Cell, records: Iterable[RunRecord]) -> Entry:
-    own = list(records)
+def _entry(arm: Arm, cell: Cell) -> Entry:
+    own = cell.runs[arm.algorithm]
     origin = {k: frozenset(str(r.provenance[k]) for r in own if r.provenance.get(k)) for k in ("git", "torch")}
     return Entry(arm, cell, tuple(r.spec for r in own), origin)
 
