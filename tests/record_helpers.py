@@ -8,7 +8,7 @@ from tpobench.records.store import RunRecord, Store, write_packed
 
 REPORTING = {
     "title": "tiny", "metric": "error", "direction": "min", "window": 1, "worst": 1.0, "log": False,
-    "thresholds": [0.5],
+    "thresholds": [0.5], "persist": 1,
 }  # fmt: skip
 SUITE = {
     "name": "tiny", "version": 1, "title": "tiny", "seeds": 3, "algorithms": ["tpo"], "grid": {}, "hyper": {},
