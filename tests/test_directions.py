@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +18,8 @@ from tpobench.errors import UsageError
 from tpobench.identity import spec_id
 from tpobench.lint import ResultSet, lint_sets
 from tpobench.planning.levels import outcome_of
-from tpobench.planning.looks import AdaptiveCell, decision_rows, states
+from tpobench.planning.looks import AdaptiveCell, Looks
+from tpobench.planning.plan import Plan
 from tpobench.records.results import Results
 from tpobench.records.store import write_packed
 from tpobench.report import make_report, render_markdown
@@ -34,7 +34,8 @@ from tpobench.stats.gate import GatePlan, Margin, decide
 from tpobench.stats.sequential import parse_plan
 from tpobench.suites.reading import build_suite
 from tpobench.suites.search import Search
-from tpobench.tasks.settings import BanditSettings
+from tpobench.tasks.catalog import BanditSettings
+from tpobench.tasks.settings import ERROR, Metric
 
 LOWER = {**REPORTING, "metric": "loss", "window": 4, "thresholds": [0.3, 0.1]}  # an error is shown in percent
 HIGHER = {**LOWER, "metric": "gain", "better": "higher", "best": 1.0, "worst": 0.0, "solved": 0.95,
@@ -229,7 +230,7 @@ def test_adaptive_seeds_stop_at_the_same_look(both):
         specs = {rule: tuple(_Spec(at[rule, 4, seed]) for seed in range(12)) for rule in RULES}
         reporting = Reporting.of(results.records[0].reporting)
         cell = AdaptiveCell({"length": 4}, "any", parse_plan("6x2", tuple(RULES)), specs, reporting)
-        rows.append(decision_rows(states(_Plan((cell,)), known)))
+        rows.append(Looks("adaptive:6x2", Plan(None, ()), (cell,)).replay(known).rows())
     assert [[r["status"], r["look"]] for r in rows[0]] == [[r["status"], r["look"]] for r in rows[1]]
     same([-r["difference"] for r in rows[1]], [r["difference"] for r in rows[0]])
     assert {"better"} <= {r["status"] for r in rows[0]}
@@ -238,11 +239,6 @@ def test_adaptive_seeds_stop_at_the_same_look(both):
 @dataclasses.dataclass(frozen=True)
 class _Spec:
     run_id: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    cells: tuple
 
 
 def test_a_search_counts_the_same_seeds_as_learned():
@@ -330,6 +326,13 @@ def document(**report):
     return {"title": "t", "algorithms": ["tpo"], "task": task, "training": training, "report": report}
 
 
+@pytest.fixture
+def undeclared(monkeypatch):
+    """A task that does not say which way its metrics are better."""
+    monkeypatch.setattr(BanditSettings, "metrics", (Metric("error"), Metric("misalignment")))
+
+
+@pytest.mark.usefixtures("undeclared")
 def test_a_suite_says_which_way_is_better_and_only_where_it_is_not_lower():
     """In [report], which its records copy; a lower metric leaves no trace, so no id and no record changes."""
     said = {"better": "higher", "worst": 0.0, "best": 1.0, "solved": 0.95, "thresholds": [0.9]}
@@ -351,6 +354,7 @@ def test_a_suite_says_which_way_is_better_and_only_where_it_is_not_lower():
         ({"best": 2.0}, "best must be better than worst, which is 1, where lower is better"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("undeclared")
 def test_ends_that_contradict_the_direction_are_refused(report, said):
     """In one line, before anything runs."""
     with pytest.raises(UsageError, match=f"^s.toml: report.{said}$"):
@@ -359,7 +363,7 @@ def test_ends_that_contradict_the_direction_are_refused(report, said):
 
 def test_a_task_may_say_which_way_its_metrics_are_better(monkeypatch):
     """Its suites need not say it again, and may not say the contrary."""
-    metrics = ("error", SimpleNamespace(name="misalignment", better="higher"))
+    metrics = (ERROR, Metric("misalignment", "higher"))
     monkeypatch.setattr(BanditSettings, "metrics", metrics)
     said = {"metric": "misalignment", "worst": -1.0, "solved": 0.5, "thresholds": [0.5]}
     assert build_suite("s", document(**said), "s.toml").reporting["better"] == "higher"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpobench.comparison.judge import compare_failures
+from tpobench.scores.pairing import compare_failures
 from tpobench.stats.breaking_point import breaking_point, compare_points
 from tpobench.stats.censored import mean_curve_crossing, steps_estimate, survival
 from tpobench.stats.compare import compare

@@ -32,20 +32,20 @@ ROOMS = {
     "tasks": "identity limits data policies algorithms",
     "suites": "identity limits printable tasks",
     "plugins": "children identity units algorithms tasks suites",
-    "records": "identity limits stats tasks suites",
-    "planning": "identity printable stats data algorithms tasks suites plugins records",
+    "records": "identity limits tasks suites",
     "scores": "identity stats data algorithms tasks records",
-    "lint": "identity stats tasks records planning scores",
+    "planning": "identity printable stats data algorithms tasks suites plugins records scores",
+    "lint": "identity stats tasks records scores planning",
     "report": "identity limits printable stats algorithms tasks suites records scores",
     "audit": "stats algorithms records scores lint report",
     "training": "policies algorithms tasks planning",
     "execution": "children identity limits printable units data policies algorithms tasks suites plugins records "
     "planning training",
     "comparison": "stats records scores execution",
-    "check": "identity limits printable stats algorithms tasks suites plugins records planning report execution",
-    "paper": "identity stats policies algorithms tasks suites records planning scores report training execution",
-    "cli": "limits printable units stats data policies algorithms tasks suites plugins records planning "
-    "scores lint report audit execution comparison check paper",
+    "check": "identity limits printable stats algorithms tasks suites plugins records scores planning report execution",
+    "paper": "identity stats policies algorithms tasks suites records scores planning report training execution",
+    "cli": "limits printable units stats data policies algorithms tasks suites plugins records scores "
+    "planning lint report audit execution comparison check paper",
     "__main__": "cli",
 }
 # Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.

@@ -231,8 +231,9 @@ def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> R
 
 def better_of(task: type[TaskSettings], metric: str) -> str:
     """`lower` or `higher`, empty where the settings of a task do not say."""
-    declared = {getattr(m, "name", m): getattr(m, "better", "") for m in (*task.metrics, *task.diagnostics)}
-    return declared[metric] if declared.get(metric) in DIRECTIONS else ""
+    declared = {m.name: m.better for m in (*task.metrics, *task.diagnostics)}
+    better = declared.get(metric, "")
+    return better if better in DIRECTIONS else ""
 
 
 def _grid(table: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dict[str, tuple[Value, ...]]:
