@@ -13,13 +13,13 @@ from simulated import REPORTING, record
 
 from tpobench.algorithms.families import NAMES
 from tpobench.errors import UsageError
-from tpobench.paper.figures import ITEMS, SAME, paper_captions, paper_pictures
+from tpobench.paper.figures import SELECTIONS, paper_pictures, write_paper_figures
 from tpobench.paper.figures import runs as paper_runs
-from tpobench.paper.figures.files import write_paper_figures
-from tpobench.paper.figures.numbers import averaged
+from tpobench.paper.items import ALIASES, ITEMS
 from tpobench.records.results import Results
 from tpobench.report import Options
 from tpobench.report.figures import save
+from tpobench.report.figures.curves import averaged
 from tpobench.report.figures.style import RC, ramp, style_of
 
 
@@ -52,6 +52,11 @@ def only(item, found, how=None):
     return picture
 
 
+def captions(item, found):
+    """By the name of the figure."""
+    return {p.name: p.caption for p in paper_pictures(item, found)}
+
+
 def panel(picture, start):
     return next(ax for ax in picture.figure.axes if ax.get_title().startswith(start))
 
@@ -65,12 +70,12 @@ def notes(axes):
 
 
 PANELS = {
-    "fig1": 2, "fig2": 2, "fig3": 2, "fig4a": 1, "fig4b": 1, "table1": 4, "table2": 16, "table3": 8, "fig8": 4,
+    "fig1": 2, "fig2": 2, "fig3": 2, "fig4a": 1, "fig4b": 1, "table1": 4, "table2": 16, "table3": 8, "fig8": 3,
     "fig10": 2, "fig11": 2, "fig12": 3, "fig13": 2, "fig14": 2, "fig15": 3, "table5": 2, "fig17": 3,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("item", ITEMS)
+@pytest.mark.parametrize("item", SELECTIONS)
 def test_every_item_has_a_figure_without_an_empty_panel(item, drawn):
     """From the records of all suites; the caption names seeds and scale, nothing is left out."""
     picture = drawn(item)
@@ -80,15 +85,15 @@ def test_every_item_has_a_figure_without_an_empty_panel(item, drawn):
     assert "mean over 3 seeds" in picture.caption
     assert "Paper scale" in picture.caption
     assert "Without runs" not in picture.caption
-    assert all(ax.get_ylabel() or picture.figure.axes.index(ax) % 4 for ax in picture.figure.axes)
+    assert picture.figure.axes[0].get_ylabel() != ""
 
 
 def test_a_figure_of_what_a_table_counts_has_both_names():
     """fig5 is table1 under another name."""
     found = results(runs("tokens", evaluations=3))
-    assert SAME == {"fig5": "table1", "fig6": "table2", "fig7": "table3", "fig16": "table5"}
-    assert list(paper_captions("fig5", found)) == ["fig5"]
-    assert list(paper_captions("fig5", found).values()) == list(paper_captions("table1", found).values())
+    assert {item for name, item in ALIASES.items() if name.startswith("fig")} <= SELECTIONS.keys() <= ITEMS.keys()
+    assert list(captions("fig5", found)) == ["fig5"]
+    assert list(captions("fig5", found).values()) == list(captions("table1", found).values())
 
 
 def test_an_unknown_item_is_refused_with_the_nearest():
@@ -203,6 +208,28 @@ def test_panels_without_runs_stay_and_say_so():
     assert notes(panel(picture, "(b)")) == []
 
 
+def test_a_row_in_which_nothing_was_run_is_named_in_the_caption_in_place_of_empty_panels():
+    """The half of table 3 with matched prompts has one row with its titles; the bars of figure 17 are a row, too."""
+    found = [r for r in runs("terminal_reward", evaluations=5) if r.spec["matching"] == "prompts"]
+    picture = only("table3", results(found))
+    assert [ax.get_title() for ax in picture.figure.axes] == ["H = 7", "H = 8", "H = 9", "H = 10"]
+    assert picture.figure.axes[0].get_ylabel() == "Prompts matched\nError (%)"
+    assert picture.caption.endswith("Without runs: interactions matched.")
+    other = only("table3", results(r for r in runs("terminal_reward", evaluations=5) if r not in found))
+    assert [ax.get_title() for ax in other.figure.axes] == ["H = 7", "H = 8", "H = 9", "H = 10"]
+    assert other.caption.endswith("Without runs: prompts matched.")
+    curves = only("fig17", results(runs("terminal_small", evaluations=5)))
+    assert len(curves.figure.axes) == 1
+    assert "Without runs: (b) Final error, bag of tokens; (c) Final error, sequential." in curves.caption
+
+
+def test_panels_of_one_quantity_in_a_row_have_one_scale():
+    """Curves of both rules of figure 12, not the final errors beside them."""
+    a, b, c = only("fig12", results(runs("group_size", evaluations=5))).figure.axes
+    assert a.get_ylim() == b.get_ylim() != c.get_ylim()
+    assert [ax.get_ylabel() for ax in (a, b, c)] == ["Error (%)", "", "Final error (%)"]
+
+
 def test_cells_of_the_grid_that_were_not_run_have_a_panel():
     """Lengths 8 and 9 of the suite's 7 to 10."""
     found = [r for r in runs("terminal_reward", evaluations=5) if r.spec["cell"]["length"] in {8, 9}]
@@ -221,16 +248,16 @@ def test_failed_runs_are_told_from_runs_that_were_never_asked_for():
     assert notes(next(ax for ax in axes if ax.get_title() == "V = 3")) == ["no finished run"]
 
 
-@pytest.mark.parametrize(("shipped", "make"), [(True, paper_captions), (False, paper_pictures)])
-def test_any_part_of_the_runs_is_enough_for_a_figure(shipped, make, monkeypatch):
+@pytest.mark.parametrize("shipped", [True, False])
+def test_any_part_of_the_runs_is_enough_for_a_figure(shipped, monkeypatch):
     """Records of one suite of an item, of one rule in its first cell; also of suites that are not there any more."""
     if not shipped:
         monkeypatch.setattr(paper_runs, "load_suite", refuse)
-    for item, found in ITEMS.items():
-        for suite in found.suites:
+    for item in SELECTIONS:
+        for suite in dict.fromkeys(part.suite for part in ITEMS[item].parts):
             rule, (first, *_) = SHIPPED[suite][0][0], runs(suite, seeds=1, evaluations=3)
             own = [record(rule, 0, [0.1] * 3, suite=suite, cell=dict(first.spec["cell"]), matching="prompts")]
-            assert len(make(item, results(own))) <= 1
+            assert len(paper_pictures(item, results(own))) <= 1
 
 
 def refuse(*_, **__):
@@ -241,7 +268,7 @@ def refuse(*_, **__):
 def test_rules_without_runs_are_named_in_the_caption():
     """In how many of the panels that have runs."""
     found = [r for r in runs("why", evaluations=5) if r.spec["algorithm"] in {"tpo", "grpo"}]
-    caption = paper_captions("fig10", results(found))["fig10"]
+    caption = captions("fig10", results(found))["fig10"]
     assert caption.endswith("Without runs: tpo, 1 epoch; ppo (in 1 of 2 panels); dg (in 1 of 2 panels).")
 
 
@@ -418,12 +445,6 @@ def test_an_unverified_copy_of_the_data_is_named():
     assert "Unverified" not in only("table3", results(found, other)).caption
 
 
-def test_captions_can_be_had_without_the_figures():
-    """The same ones."""
-    found = results(flat("tpo", [0.1] * 2, "bandit"), flat("tpo", [0.3] * 2, "bandit-quick"))
-    assert paper_captions("fig2", found) == {p.name: p.caption for p in paper_pictures("fig2", found)}
-
-
 def test_the_last_version_of_a_suite_is_shown():
     """Version 2 at 30 %, not version 1 at 10."""
     old, new = flat("tpo", [0.1], "bandit"), flat("tpo", [0.3], "bandit")
@@ -436,7 +457,7 @@ def test_the_last_version_of_a_suite_is_shown():
 @pytest.mark.parametrize("item", ["fig4b", "fig12"])
 def test_the_same_records_give_the_same_bytes(item):
     """Whatever their order; the caption travels with the file."""
-    found = results(*(runs(suite, seeds=2, evaluations=5) for suite in ITEMS[item].suites))
+    found = results(*(runs(suite, seeds=2, evaluations=5) for suite in ("mnist", "group_size")))
     again = Results(tuple(reversed(found.records)))
     picture = only(item, found)
     first = save(picture, "png")

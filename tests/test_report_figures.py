@@ -14,7 +14,9 @@ from tpobench.algorithms.families import NAMES
 from tpobench.records.results import Results
 from tpobench.report import Options
 from tpobench.report.figures import pictures_of, save
+from tpobench.report.figures.bars import two_digits
 from tpobench.report.figures.improvement import improvement
+from tpobench.report.figures.layout import legend_columns
 from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
@@ -130,8 +132,17 @@ def test_positive_values_over_decades_get_a_log_axis_with_plain_numbers():
     assert decades([[1.0, 33.0]])
 
 
+def test_a_log_axis_has_at_least_three_numbers():
+    """From 1.5 to 100 %, which holds two powers of ten: 2, 5, 10 and so on."""
+    runs = [record("tpo", s, [1.0, 0.5, 0.1, 0.015]) for s in range(2)]
+    axes = picture(results(runs), "curves").figure.axes[0]
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    assert [t for t in axes.get_yticks() if low <= t <= high] == pytest.approx([2, 5, 10, 20, 50, 100])
+
+
 def test_a_sweep_has_a_figure_per_numeric_axis_and_a_panel_per_other_point():
-    """K = 4, 8, 16 on a log2 axis, its values as ticks; a word is no axis of a sweep, two values are none."""
+    """K = 4, 8, 16 on a log2 axis, its values as ticks; two numbers are no sweep."""
     cells = [{"candidates": k, "reward": r} for k in (4, 8, 16) for r in ("dense", "terminal")]
     found = results(*(flat("tpo", [0.4 / c["candidates"]] * 2, cell=c) for c in cells))
     figure = picture(found, "candidates").figure
@@ -140,10 +151,58 @@ def test_a_sweep_has_a_figure_per_numeric_axis_and_a_panel_per_other_point():
     assert lines(figure.axes[0])["tpo"].get_xdata() == pytest.approx([4, 8, 16])
     assert lines(figure.axes[0])["tpo"].get_ydata() == pytest.approx([10, 5, 2.5])
     assert figure.axes[0].xaxis.get_transform().base == 2
-    names = [p.name for p in pictures_of("simulated", cells_of(found))]
-    assert "simulated-reward" not in names
     two = cells_of(grid(["tpo"], lengths=(4, 8), seeds=2))
     assert "simulated-length" not in [p.name for p in pictures_of("simulated", two)]
+
+
+def test_an_axis_of_words_has_a_figure_of_bars():
+    """A panel per other point, a group per word, a bar per rule with its value; what was not run says so."""
+    errors = {("tpo", "dense"): 0.1, ("tpo", "reverse_copy"): 0.2, ("dg", "dense"): 0.3}
+    runs = [flat(rule, [e] * 3, cell={"length": n, "reward": r}) for (rule, r), e in errors.items() for n in (4, 6)]
+    shown = picture(results(*runs), "reward")
+    assert [ax.get_title() for ax in shown.figure.axes] == ["length=4", "length=6"]
+    axes = shown.figure.axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["dense", "reverse\ncopy"]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([10, 30, 20])
+    assert [t.get_text() for t in axes.texts] == ["10", "30", "20", "not run"]
+    assert shown.caption.startswith("Final error over reward, mean over 3 seeds")
+    assert "simulated-reward" not in [p.name for p in pictures_of("simulated", cells_of(results(runs[0])))]
+
+
+def test_bars_are_never_too_thin_to_be_told_apart():
+    """Fifty words by ten rules: 72 bars at most in the width of a page, their values left to the tables."""
+    cells = [{"task": f"t{k}"} for k in range(50)]
+    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in KNOWN_RULES[:10]))
+    axes = picture(found, "task").figure.axes
+    assert {len(ax.patches) for ax in axes} == {60, 70}
+    assert len({ax.get_position().x0 for ax in axes}) == 1
+    assert [t for ax in axes for t in ax.texts] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.6944, "0.69"), (2.0, "2.0"), (7.62, "7.6"), (10.77, "11"), (100.0, "100"), (0.0, "0")]
+)
+def test_values_of_bars_have_two_digits(value, text):
+    """Also where the second is a zero."""
+    assert two_digits(value) == text
+
+
+def test_a_legend_takes_as_few_rows_as_the_page_is_wide_for():
+    """Five names in one row of a page; in a column the widest of each of three columns decides."""
+    names = ["tpo, 4 epochs", "tpo, 1 epoch", "grpo", "ppo", "dg"]
+    assert legend_columns(names, 6.75) == 5
+    assert legend_columns(names, 3.3) == 3
+    assert legend_columns(["a" * 60, "b"], 3.3) == 1
+
+
+def test_long_curves_are_averaged_in_reports_too():
+    """Of 402 evaluations every point is the mean of two, which the caption says; a diagnostic has 50 points at most."""
+    runs = [record("tpo", s, [0.5, 0.3] * 201, gradient_norm=[1.0, 3.0] * 201) for s in range(2)]
+    score, norm = (picture(results(runs), name) for name in ("curves", "gradient_norm"))
+    assert lines(score.figure.axes[0])["tpo"].get_ydata() == pytest.approx([40] * 201)
+    assert "Points average 2 consecutive evaluations." in score.caption
+    assert len(lines(norm.figure.axes[0])["tpo"].get_ydata()) == 402 // 9
+    assert "Points average 9 consecutive evaluations." in norm.caption
 
 
 def test_a_sweep_that_holds_a_zero_has_a_linear_axis():

@@ -47,7 +47,7 @@ MOVED = {
     "suite_reading": "suites.reading",
     "suite_model": "suites.model",
     "bisection": "suites.search",
-    "report.paper_figures": "paper.figures.files",
+    "report.paper_figures": "paper.figures",
     "reproduce": "paper",
     "report.figures.paper": "paper.figures",
     "report.scorecards": "paper.scorecards",

@@ -224,11 +224,10 @@ def _written(
 
 def _drawn(card: Scorecard, out: Path, endings: Sequence[str], *, force: bool) -> dict[Path, str]:
     """Files and captions."""
-    from tpobench.paper.figures import ITEMS
-    from tpobench.paper.figures.files import write_paper_figures
+    from tpobench.paper.figures import SELECTIONS, write_paper_figures
     from tpobench.records.results import Results
 
-    if card.item.name not in ITEMS:
+    if card.item.name not in SELECTIONS:
         return {}
     return write_paper_figures(card.item.name, Results(card.records), out, endings, force=force)
 

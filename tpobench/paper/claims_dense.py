@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from tpobench.paper.claim import AREA, FINAL, Scalar, Side, below, claim
+from tpobench.paper import mechanism
+from tpobench.paper.claim import AREA, FINAL, PROMPTS, Scalar, Side, below, claim
 
 TO_1 = Scalar("steps", threshold=0.01)
 TO_5 = Scalar("steps", threshold=0.05)
 TOKEN_RIVALS = ("grpo_token", "dg", "ppo")
-PROMPTS = {"matching": "prompts"}
 THROUGHOUT = tuple(Scalar("at", "misalignment", share) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.95))
-GAIN = tuple(Scalar("ratio", f"surplus_sum{i}", over=f"count{i}", step=2200) for i in range(4))
+GAIN = tuple(Scalar("ratio", total, over=count, step=mechanism.AT) for total, count in mechanism.BINS.values())
 
 FIG1 = (
     claim(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tpobench.paper.claim import FINAL, Claim, Pick, Scalar, Side, below, claim
+from tpobench.paper.claim import FINAL, PROMPTS, Claim, Pick, Scalar, Side, below, claim
 
 LM = "no suite trains language models"
 RIVALS = ("grpo", "grpo_no_kl", "ppo", "dg")
-PROMPTS = {"matching": "prompts"}
 FIG8_CELLS: Mapping[str, Pick] = {"length": (7, 8, 10), **PROMPTS}
 NORM = "gradient_norm"
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from tpobench.errors import unknown
 from tpobench.paper import claims_dense as dense
 from tpobench.paper import claims_sparse as sparse
-from tpobench.paper.claim import Claim, Pick
+from tpobench.paper.claim import PROMPTS, Claim, Pick
 from tpobench.paper.printed import Number, numbers
-
-PROMPTS: Mapping[str, Pick] = {"matching": "prompts"}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool =
     # Every table is checked at every load, so that a broken one is seen at once.
     made: dict[tuple[str, bool], tuple[Document, Suite]] = {("paper", False): (paper, suite)}
     if suite.quick:
-        made["quick", False] = quick, build_suite(f"{path.stem}-quick", quick, f"{path} [quick]")
+        made["quick", False] = quick, build_suite(scaled(path.stem, "quick"), quick, f"{path} [quick]")
     for of, (document, one) in [(of, pair) for (of, _), pair in made.items()]:
         where = f"{path} [smoke]" + " on top of [quick]" * (of == "quick")
         small = _overridden(document, suite.smoke, where)
@@ -88,6 +88,11 @@ class ScaleChange(NamedTuple):
     key: str
     paper: Any
     quick: Any
+
+
+def scaled(name: str, scale: str) -> str:
+    """`bandit`, or `bandit-quick`: what belongs to a suite or an item at a scale is called so."""
+    return name if scale == SCALES[0] else f"{name}-{scale}"
 
 
 def scale_changes(name: str | Path) -> tuple[ScaleChange, ...]:

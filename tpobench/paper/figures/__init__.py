@@ -1,21 +1,32 @@
-"""The figures of the TPO paper, drawn anew from our records in the paper's layout."""
+"""The figures of the TPO paper from our records: what each shows is chosen here, the report's panels draw it.
+
+selections  item -> rows of panels: suites, cells, rules, metrics, axes and titles
+runs        the records of an item at one scale, by suite and cell
+gains       the numbers of figure 4b
+captions    what must be said of a figure
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 
-from tpobench.paper.figures.captions import caption_of, drawn_lines
-from tpobench.paper.figures.items import ITEMS, SAME
-from tpobench.paper.figures.runs import QUICK, Runs, runs_by_scale
-from tpobench.paper.figures.sheet import Sheet, draw
-from tpobench.report.figures.layout import Picture
+from tpobench.paper.figures.captions import caption_of
+from tpobench.paper.figures.runs import runs_by_scale
+from tpobench.paper.figures.selections import SELECTIONS
+from tpobench.paper.items import ALIASES, ITEMS
+from tpobench.report.figures.layout import Picture, save
+from tpobench.report.figures.panel import with_runs
+from tpobench.report.figures.sheet import sheet_figure
 from tpobench.report.figures.style import RC
+from tpobench.report.files import write_files
 from tpobench.scores.cells import Results
-from tpobench.scores.options import Options, check
+from tpobench.scores.options import FIGURE_FORMATS, Options, check
+from tpobench.suites.load import scaled
 
-__all__ = ["ITEMS", "SAME", "paper_captions", "paper_pictures"]
+__all__ = ["SELECTIONS", "paper_pictures", "write_paper_figures"]
 
 
 def paper_pictures(item: str, results: Results, how: Options | None = None) -> list[Picture]:
@@ -31,28 +42,34 @@ def paper_pictures(item: str, results: Results, how: Options | None = None) -> l
     Raises:
         UsageError: an item that has no figure here.
     """
-    how, found = how or Options(), []
-    for name, sheet, runs in _sheets(item, results, how):
-        with mpl.rc_context(RC):
-            figure = draw(sheet, how)
-        found.append(Picture(name, caption_of(sheet, runs, how), figure, f"{item} of the paper"))
-    return found
+    how, pictures = how or Options(), []
+    check(item, [*SELECTIONS, *(name for name in ALIASES if ALIASES[name] in SELECTIONS)], "figure of the paper")
+    shown = ALIASES.get(item, item)
+    for runs in runs_by_scale(results, ITEMS[shown], how):
+        sheet = SELECTIONS[shown](runs)
+        if with_runs(sheet.panels):
+            with mpl.rc_context(RC):
+                figure = sheet_figure(sheet, how)
+            pictures.append(Picture(scaled(item, runs.scale), caption_of(sheet, runs), figure, f"{item} of the paper"))
+    return pictures
 
 
-def paper_captions(item: str, results: Results, how: Options | None = None) -> dict[str, str]:
-    """Name -> caption of the same figures, without drawing them.
+def write_paper_figures(
+    item: str, results: Results, out: Path, formats: Sequence[str] = ("png",), *, force: bool = False
+) -> dict[Path, str]:
+    """Write `<item>.png` and what else is asked for into `out`, and give the files with their captions.
+
+    Runs of the smaller scale have a figure of their own, `<item>-quick.png`; without runs there is none.  The same
+    records give the same bytes.
 
     Raises:
-        UsageError: an item that has no figure here.
+        UsageError: an item without a figure, an unknown format, or files that no report wrote and `force` does not
+            let go.
+        StorageFull: the folder cannot be written.
     """
-    how = how or Options()
-    return {name: caption_of(sheet, runs, how) for name, sheet, runs in _sheets(item, results, how)}
-
-
-def _sheets(item: str, results: Results, how: Options) -> Iterator[tuple[str, Sheet, Runs]]:
-    check(item, [*ITEMS, *SAME], "figure of the paper")
-    shown = ITEMS[SAME.get(item, item)]
-    for runs in runs_by_scale(results, shown.suites, how):
-        sheet = shown.layout(runs)
-        if drawn_lines(sheet.panels):
-            yield item + QUICK * (runs.scale == "quick"), sheet, runs
+    for ending in formats:
+        check(ending, FIGURE_FORMATS, "figure format")
+    pictures = {f"{p.name}.{e}": (p, e) for p in paper_pictures(item, results) for e in dict.fromkeys(formats)}
+    if pictures:
+        write_files(out, {name: save(*picture) for name, picture in pictures.items()}, force=force)
+    return {out / name: picture.caption for name, (picture, _) in pictures.items()}

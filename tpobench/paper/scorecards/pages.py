@@ -21,20 +21,17 @@ from tpobench.paper.scorecards.tables import (
 from tpobench.paper.scorecards.texts import counted
 from tpobench.report.markdown import md_code, md_escape, table_lines
 from tpobench.report.model import Table
+from tpobench.suites.load import scaled
 
 
 def file_stem(card: Scorecard) -> str:
     """`table3`, `table3-quick`."""
-    return card.item.name + _suffix(card.scale)
+    return scaled(card.item.name, card.scale)
 
 
 def summary_stem(cards: Sequence[Scorecard]) -> str:
     """`scorecard`, `scorecard-quick`."""
-    return "scorecard" + _suffix(cards[0].scale)
-
-
-def _suffix(scale: str) -> str:
-    return "" if scale == "paper" else f"-{scale}"
+    return scaled("scorecard", cards[0].scale)
 
 
 def markdown_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> str:

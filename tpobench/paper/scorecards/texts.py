@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tpobench.paper.judge import Answer
 from tpobench.paper.measure import Measured
+from tpobench.paper.mechanism import BINS
 from tpobench.scores.text import difference_text, share_text
 from tpobench.stats.censored import step_text
 from tpobench.stats.estimate import Estimate
@@ -23,7 +24,7 @@ EXACT = {  # what is computed from a rule itself, by statistic
     "success:drawn": "u of the drawn class, rewarded", "success:other": "u of another class, drawn one rewarded",
     "failure:drawn": "u of the drawn class, not rewarded", "failure:other": "u of another class, drawn one not",
 }  # fmt: skip
-BINS = ("[0, 0.25)", "[0.25, 0.5)", "[0.5, 0.75)", "[0.75, 1]")  # of wrong-class concentration
+CONCENTRATIONS: Mapping[tuple[str, ...], str] = {metrics: text for text, metrics in BINS.items()}
 
 
 def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
@@ -42,8 +43,8 @@ def what(found: Measured) -> str:
         return number.arguments[0]
     if not number.measured:
         return number.quantity
-    if number.kind == "ratio" and number.arguments[0].startswith("surplus_sum"):
-        return f"surplus gain at concentration {BINS[int(number.arguments[0][-1])]}"
+    if (concentration := CONCENTRATIONS.get(number.arguments[:2])) is not None:
+        return f"surplus gain at concentration {concentration}"
     text = PLAIN[number.kind].format(*number.arguments)
     return f"{text}, %" if number.scale > 1 and "%" not in text else text
 

@@ -1,4 +1,22 @@
-"""Figures: curves, steps to a threshold, final results, sparsity, sweeps, improvement.  No pyplot state."""
+"""Figures, for reports and for `tpobench.paper`: data in, matplotlib figures with captions out.  No pyplot state.
+
+style        colours, lines and markers of every algorithm
+scales       axes: their names, log or linear, how many numbers stand beside them
+layout       facets, legends, names at the ends of lines, and the bytes of a picture
+labels       names as a figure may draw them and a file may bear them
+panel        what every panel is given: lines with runs and looks
+captions     sentences that captions share
+sheet        panels on a page: facets under one scale, or rows of any panels under one legend
+curves       panel and pictures: a metric over the updates, mean with band
+points       panel: estimates with intervals over labelled positions
+bars         panel: final scores in groups, with intervals and values
+sweeps       pictures: final scores over an axis of the grid, as points or bars
+profile      pictures: final scores over the success probability p0 of the untrained policy
+reached      pictures: the share of seeds below a threshold over time
+strips       pictures: every seed's final score, the mean beside them
+improvement  pictures: the probability that one algorithm ends lower than another
+breaking     pictures: the share of seeds that learn over p0, and breaking points
+"""
 
 from __future__ import annotations
 

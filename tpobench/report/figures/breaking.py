@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.breaking_point import Searched, searched
-from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, numbered, seeds_text
+from tpobench.report.figures.captions import arms_of, seeds_text
+from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, numbered
+from tpobench.report.figures.scales import P0
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Cell
 from tpobench.stats.breaking_point import BreakingPoint, share_at
@@ -27,10 +29,11 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     found = []
     for i, group in enumerate(groups):
         place, r = f" ({group.label})" if group.label else "", group.cells[0].reporting
+        seeds = seeds_text(arms_of(group.cells))
         curves = (
             f"Share of seeds that learn (final {r.metric} {r.side} {group.search.learned:g}) at "
             "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
-            f"{seeds_text(group.cells)} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
+            f"{seeds} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
             f"other rules'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"
         )
         points = (
@@ -86,7 +89,7 @@ def _curves(group: Searched) -> Figure:
         ax.set_title(name)
         ax.set_ylim(-0.04, 1.04)
         ax.set_yticks([0, 0.5, 1])
-    name_axes(axes, "Initial success probability p0", "Share that learns")
+    name_axes(axes, P0, "Share that learns")
     return figure
 
 

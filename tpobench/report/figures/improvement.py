@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of, seeds_text
+from tpobench.report.figures.captions import arms_of, seeds_text
+from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
@@ -45,7 +46,7 @@ def _caption(shared: Sequence[Cell], cells: int) -> str:
     where = f", mean over {len(shared)} cells (small dots)" if len(shared) > 1 else ""
     left = f"; {cells - len(shared)} cells without some of the rules are left out" if cells > len(shared) else ""
     interval = "95% percentile bootstrap over seeds" + (" within cells" if len(shared) > 1 else "")
-    r, n = shared[0].reporting, seeds_text(shared)
+    r, n = shared[0].reporting, seeds_text(arms_of(shared))
     return (
         f"Probability that a seed of the rule on the left ends with the {r.better} {r.metric} than one of the rule on "
         f"the right, ties counted half{where}; {n} per rule; interval: {interval}, none where every seed of one rule "

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from tpobench.report.figures.style import RC, style_of
+from tpobench.report.figures.style import RC
 from tpobench.scores.cells import Cell, rule_order
 
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
@@ -61,7 +63,7 @@ def facets(
     panels: int, *, height: float = 1.75, columns: int = 3, single: float = 2.5, share: str = "y"
 ) -> tuple[Figure, list[Axes]]:
     """A grid of panels on one page width, each `height` inches tall; a single one on one column."""
-    columns = min(panels, 2 if panels in {2, 4} else columns)
+    columns = min(panels, columns, 2 if panels == 4 else columns)
     rows = -(-panels // columns)
     tall = single if panels == 1 else 0.5 + (height * 1.25 if columns == 2 else height) * rows
     figure = Figure(figsize=(PAGE if panels > 1 else COLUMN, tall), layout="constrained")
@@ -107,27 +109,42 @@ def spelled(axis: str) -> str:
     return axis.replace("_", " ")
 
 
+def stacked(value: object) -> str:
+    """A value of an axis, a word on a line: what stands below a bar."""
+    return spelled(str(value)).replace(" ", "\n")
+
+
 def rules_of(cells: Iterable[Cell]) -> list[str]:
     """Every rule that has a result in one of the cells, in the order of the catalogue."""
     return sorted({name for c in cells for name in c.arms}, key=rule_order)
 
 
+def named_lines(ax: Axes) -> list[Line2D]:
+    """The lines of a panel that a legend names: no interval, no seed, no guide."""
+    return [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+
+
 def name_lines(
-    figure: Figure,
-    axes: Sequence[Axes],
-    ends: Sequence[Sequence[tuple[str, float]]],
-    rules: Sequence[str],
+    figure: Figure, axes: Sequence[Axes], names: Sequence[str], ends: Sequence[Sequence[float]] | None = None
 ) -> None:
-    """Names at the ends of the lines where they are few and find room there, else one legend on top."""
-    few = len(rules) <= DIRECT_LABELS and len(axes) <= 2
-    heights = [
-        label_heights(_fractions(ax, [y for _, y in own])) if few else None for ax, own in zip(axes, ends, strict=True)
-    ]
+    """Names at the ends of the lines where they are few and find room there, else one legend on top.
+
+    Args:
+        figure: all of it.
+        axes: its panels.
+        names: of the lines, in the order of a legend.
+        ends: where the names of each panel's lines go, if that is not where they end.
+    """
+    lines = [named_lines(ax) for ax in axes]
+    if ends is None:
+        ends = [[float(np.asarray(line.get_ydata())[-1]) for line in several] for several in lines]
+    few = len(names) <= DIRECT_LABELS and len(axes) <= 2
+    heights = [label_heights(_fractions(ax, y)) if few else None for ax, y in zip(axes, ends, strict=True)]
     if None in heights:
-        legend(figure, rules)
+        legend(figure, names)
         return
-    for ax, own, placed in zip(axes, ends, heights, strict=True):
-        label_ends(ax, [name for name, _ in own], placed or [])
+    for ax, several, placed in zip(axes, lines, heights, strict=True):
+        label_ends(ax, several, placed or [])
 
 
 def _fractions(ax: Axes, values: Sequence[float]) -> list[float]:
@@ -143,11 +160,11 @@ def label_heights(ends: Sequence[float]) -> list[float] | None:
     return placed if near else None
 
 
-def label_ends(ax: Axes, names: Sequence[str], heights: Sequence[float]) -> None:
+def label_ends(ax: Axes, lines: Sequence[Line2D], heights: Sequence[float]) -> None:
     """Names at the right of the lines."""
-    for name, y in zip(names, heights, strict=True):
-        ax.annotate(name, (1, y), xytext=(4, 0), xycoords="axes fraction", textcoords="offset points", va="center",
-                    color=style_of(name).colour, annotation_clip=False)  # fmt: skip
+    for line, y in zip(lines, heights, strict=True):
+        ax.annotate(str(line.get_label()), (1, y), xytext=(4, 0), xycoords="axes fraction", va="center",
+                    textcoords="offset points", color=line.get_color(), annotation_clip=False)  # fmt: skip
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -168,19 +185,27 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [placed[i] for i in range(len(heights))]
 
 
-def legend(figure: Figure, rules: Sequence[str]) -> None:
-    """One legend for all panels, on top."""
+def legend(figure: Figure, names: Sequence[str] = ()) -> None:
+    """One legend for all panels, on top, in as few rows as the page is wide for; its order is that of `names`."""
     handles: dict[str, Artist] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(str(label), handle)
-    shown = [r for r in rules if r in handles]
-    width = HANDLE + LETTER * max(map(len, shown), default=1)
-    columns = max(1, min(len(shown), int(figure.get_figwidth() / width)))
-    rows = -(-len(shown) // columns)
-    figure.set_figheight(figure.get_figheight() + LINE * max(0, rows - 2))
-    figure.legend([handles[r] for r in shown], shown, loc="outside upper center", ncols=columns, handlelength=2.6,
-                  columnspacing=1.2)  # fmt: skip
+    shown = [name for name in names or handles if name in handles]
+    columns = legend_columns(shown, figure.get_figwidth())
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, -(-len(shown) // columns) - 1))
+    figure.legend([handles[name] for name in shown], shown, loc="outside upper center", ncols=columns,
+                  handlelength=2.6, columnspacing=1.2)  # fmt: skip
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """Columns of the fewest rows that fit into so many inches."""
+    for rows in range(1, len(names)):
+        columns = -(-len(names) // rows)
+        widest = (max(map(len, column)) for column in np.array_split(np.array(names, dtype=object), columns))
+        if sum(HANDLE + LETTER * letters for letters in widest) <= width:
+            return columns
+    return 1
 
 
 def paged(cells: Sequence[Cell], size: int = PANELS) -> list[Sequence[Cell]]:
@@ -191,15 +216,3 @@ def paged(cells: Sequence[Cell], size: int = PANELS) -> list[Sequence[Cell]]:
 def numbered(name: str, count: int, index: int) -> str:
     """`name`, or `name-2` of several."""
     return name if count == 1 else f"{name}-{index + 1}"
-
-
-def seeds_text(cells: Iterable[Cell]) -> str:
-    """`10 seeds`, `8 to 10 seeds`, `1 seed`."""
-    counts = sorted({len(a.seeds) for c in cells for a in c.arms.values()})
-    shown = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-    return f"{shown} seed{'s' if counts[-1] > 1 else ''}"
-
-
-def most_seeds(cells: Iterable[Cell]) -> int:
-    """Seeds of the arm that has most of them."""
-    return max(len(a.seeds) for c in cells for a in c.arms.values())

@@ -1,60 +1,104 @@
-"""Final scores as points with intervals over an axis; rules of one position side by side."""
+"""Estimates as points with their intervals over an axis; algorithms of one position side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from tpobench.report.figures.layout import seeds_text
-from tpobench.report.figures.style import style_of
+from tpobench.report.figures.captions import arms_of, interval_text, seeds_text
+from tpobench.report.figures.panel import Line, lines_of
+from tpobench.report.figures.style import GREY
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import mean_of
 from tpobench.scores.options import Options
-from tpobench.scores.text import interval_name
+from tpobench.stats.estimate import Estimate
 
 
-def draw_points(
-    ax: Axes,
-    cells: Sequence[Cell],
-    positions: Sequence[float],
-    rules: Sequence[str],
-    how: Options,
-    *,
-    side: float,
-    log: bool = True,
-) -> list[tuple[str, float]]:
-    """Each rule's means, joined; on a log axis a factor `side` apart, else a distance; returns the lines' ends."""
-    ends = []
-    for k, name in enumerate(rules):
-        place = k - (len(rules) - 1) / 2
-        own = zip(cells, positions, strict=True)
-        chosen = [(c, x * side**place if log else x + side * place) for c, x in own if name in c.arms]
-        if chosen:
-            ends.append((name, _draw(ax, chosen, name, how)))
-    return ends
+@dataclass(frozen=True)
+class Series:
+    """An algorithm over the axis: its line at each position, and the points of those that have one."""
+
+    lines: Sequence[Line]
+    points: Sequence[tuple[float, Estimate]]
 
 
-def _draw(ax: Axes, chosen: Sequence[tuple[Cell, float]], name: str, how: Options) -> float:
-    found = [mean_of(c.arms[name].final, how, c.reporting) for c, _ in chosen]
-    x = np.array([at for _, at in chosen], dtype=np.float64)
-    scale = chosen[0][0].reporting.scale
-    y = np.array([e.value for e in found], dtype=np.float64) * scale
-    style = style_of(name)
-    joined = len(np.unique(x)) == len(x)  # two cells at one position are two points, not a line
+@dataclass(frozen=True)
+class Points:
+    """A panel of points with intervals, joined, over an axis with labelled positions."""
+
+    title: str
+    x: str
+    y: str
+    ticks: Sequence[tuple[float, str]]
+    series: Sequence[Series]
+    base: float = 0.0  # of a log axis; 0 is a linear one
+    aside: float = 0.0  # from line to line at one position: a factor on a log axis; 0 is a sixtieth of the axis
+    descending: bool = False
+    from_zero: bool = True
+    note: str = ""  # what a caption must say of these points
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Every line at every position."""
+        return [line for one in self.series for line in one.lines]
+
+    def draw(self, ax: Axes, how: Options) -> None:  # noqa: ARG002 - the estimates are made
+        """Lines side by side at every position; a guide at 0 where the axis goes below it."""
+        at = [position for one in self.series for position, _ in one.points]
+        if not at:
+            return
+        if not self.from_zero:
+            ax.axhline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+        side = self.aside or ((max(at) / min(at)) ** (1 / 60) if self.base else (max(at) - min(at)) / 60)
+        for k, one in enumerate(self.series):
+            place = k - (len(self.series) - 1) / 2
+            if one.points:
+                _draw(ax, one, [x * side**place if self.base else x + side * place for x, _ in one.points])
+        if self.base:
+            ax.set_xscale("log", base=self.base)
+        ax.margins(x=0.1)
+        if self.descending:
+            ax.invert_xaxis()
+        ax.set_xticks([position for position, _ in self.ticks], [text for _, text in self.ticks])
+        ax.minorticks_off()
+
+
+def final_series(lines: Sequence[Line], positions: Sequence[float], how: Options) -> Series:
+    """The final score of an algorithm in each cell where it has runs, at the position of the cell."""
+    points = [(float(at), e) for at, line in zip(positions, lines, strict=True) if (e := final_of(line, how))]
+    return Series(lines, points)
+
+
+def final_of(line: Line, how: Options) -> Estimate | None:
+    """The mean of the final scores of a line, where it has runs."""
+    return mean_of(line.arm.final, how, line.cell.reporting) if line.arm and line.cell else None
+
+
+def _draw(ax: Axes, series: Series, x: Sequence[float]) -> None:
+    line = series.lines[0]
+    style, scale = line.style, next(x.scale for x in series.lines if x.arm)
+    estimates = [e for _, e in series.points]
+    joined = len(set(x)) == len(x)  # two cells at one position are two points, not a line
     ax.plot(
-        x, y, color=style.colour, linestyle=style.line if joined else "none", marker=style.marker, label=name,
-        clip_on=False, zorder=3,
+        x, np.array([e.value for e in estimates], dtype=np.float64) * scale, color=style.colour, marker=style.marker,
+        linestyle=style.line if joined else "none", label=line.label, clip_on=False, zorder=3,
     )  # fmt: skip
-    for at, e in zip(x, found, strict=True):
-        if e.low is not None and e.high is not None and e.status == "ok":
-            ax.plot([at, at], [e.low * scale, e.high * scale], color=style.colour, linewidth=0.8, label="_interval")
-    return float(y[-1])
+    for at, e in zip(x, estimates, strict=True):
+        draw_interval(ax, at, e, scale, style.colour)
+
+
+def draw_interval(ax: Axes, at: float, estimate: Estimate, scale: float, colour: str, width: float = 0.8) -> float:
+    """A line over the interval, where there is one; gives the height of what is drawn."""
+    if estimate.low is None or estimate.high is None or estimate.status != "ok":
+        return (estimate.value or 0.0) * scale
+    ax.plot([at, at], [estimate.low * scale, estimate.high * scale], color=colour, linewidth=width, label="_interval")
+    return max(estimate.high, estimate.value or 0.0) * scale
 
 
 def final_caption(cells: Sequence[Cell], how: Options) -> str:
     """`mean over 10 seeds with 95% interval (expanded BCa)`."""
-    found = [mean_of(a.final, how, c.reporting) for c in cells for a in c.arms.values()]
-    kinds = interval_name(e.method for e in found if e.status == "ok")
-    return f"mean over {seeds_text(cells)}" + (f" with {kinds}" if kinds else ", no interval")
+    lines = [line for c in cells for line in lines_of(c, c.arms)]
+    return f"mean over {seeds_text(arms_of(cells))}{interval_text(lines, how)}"

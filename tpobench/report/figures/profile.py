@@ -11,16 +11,14 @@ from matplotlib.figure import Figure
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
-    facets,
-    name_axes,
-    name_lines,
     numbered,
     rules_of,
     spelled,
-    title_panels,
 )
-from tpobench.report.figures.points import draw_points, final_caption
-from tpobench.report.figures.scales import ends_of
+from tpobench.report.figures.panel import line_of
+from tpobench.report.figures.points import Points, final_caption, final_series
+from tpobench.report.figures.scales import P0, final_name
+from tpobench.report.figures.sheet import facet_figure
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import Options
 
@@ -69,23 +67,14 @@ def sparsity_axis(cells: Sequence[Cell]) -> str:
 
 def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
     cells = [c for v in panels.values() for c in v]
-    rules, reporting = rules_of(cells), cells[0].reporting
-    figure, axes = facets(len(panels))
-    ends = []
-    for ax, own in zip(axes, panels.values(), strict=True):
+    algorithms, y = rules_of(cells), final_name(cells[0].reporting)
+    drawn = []
+    for title, own in panels.items():
         positions = positions_of(own)
-        ends.append(draw_points(ax, own, positions, rules, how, side=1.04))
-        ax.set_xscale("log")
-        ax.margins(x=0.1)
-        ax.invert_xaxis()
-        ticks = apart(sorted(set(positions)))
-        ax.set_xticks(ticks, [f"{p:.2g}" for p in ticks])
-        ax.minorticks_off()
-    axes[0].set_ylim(*ends_of(reporting))  # the panels share their scale: only once everything is drawn
-    title_panels(axes, list(panels))
-    name_axes(axes, "Initial success probability p0", f"Final {reporting.metric}" + reporting.unit)
-    name_lines(figure, axes, ends, rules)
-    return figure
+        ticks = [(p, f"{p:.2g}") for p in apart(sorted(set(positions)))]
+        series = [final_series([line_of(c, a) for c in own], positions, how) for a in algorithms]
+        drawn.append(Points(title, P0, y, ticks, series, base=10, aside=1.04, descending=True))
+    return facet_figure(drawn, algorithms, how)
 
 
 def positions_of(cells: Sequence[Cell]) -> list[float]:

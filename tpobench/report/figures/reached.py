@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from tpobench.report.figures.captions import arms_of, seeds_text
 from tpobench.report.figures.layout import (
     Picture,
     facets,
@@ -17,10 +17,9 @@ from tpobench.report.figures.layout import (
     numbered,
     paged,
     rules_of,
-    seeds_text,
     title_panels,
 )
-from tpobench.report.figures.scales import time_axis, x_name
+from tpobench.report.figures.scales import few_ticks, time_axis, x_name
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import rate_of
@@ -47,8 +46,8 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
     held = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
     return (
         f"Share of seeds whose {reporting.metric} was {reporting.side} {reporting.level(threshold)}{held} by then; "
-        f"{seeds_text(cells)} per rule, those that never get there included. Band: pointwise 95% Wilson interval, "
-        "while some seeds got there and some did not."
+        f"{seeds_text(arms_of(cells))} per rule, those that never get there included. Band: pointwise 95% Wilson "
+        "interval, while some seeds got there and some did not."
     )
 
 
@@ -57,14 +56,14 @@ def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
     figure, axes = facets(len(cells))
     ends = []
     for ax, cell in zip(axes, cells, strict=True):
-        ends.append([(n, _draw(ax, cell, cell.arms[n], threshold)) for n in rules if n in cell.arms])
+        ends.append([_draw(ax, cell, cell.arms[n], threshold) for n in rules if n in cell.arms])
         ax.set_xlim(0, max(float(a.axes[time_axis(cell)][-1]) for a in cell.arms.values()))
-        ax.xaxis.set_major_locator(MaxNLocator(4))
+        few_ticks(ax)
     axes[0].set_ylim(-2, 102)
     axes[0].set_yticks(range(0, 101, 25))
     title_panels(axes, [c.axes_label for c in cells])
     name_axes(axes, x_name(cells[0]), f"Seeds {cells[0].reporting.side} {cells[0].reporting.level(threshold)} (%)")
-    name_lines(figure, axes, ends, rules)
+    name_lines(figure, axes, rules, ends)
     return figure
 
 

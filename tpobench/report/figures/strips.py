@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from tpobench.report.figures.layout import Picture, columns_of, facets, numbered, paged, rules_of, title_panels
 from tpobench.report.figures.points import final_caption
-from tpobench.report.figures.scales import decades, ends_of, log_ticks
+from tpobench.report.figures.scales import decades, ends_of, final_name, log_ticks
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of
@@ -66,7 +66,7 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
     title_panels(axes, [c.label if c.condition else c.axes_label for c in cells])
     columns = columns_of(axes)
     for ax in axes[-columns:]:
-        ax.set_xlabel(f"Final {reporting.metric}" + reporting.unit)
+        ax.set_xlabel(final_name(reporting))
     return figure
 
 

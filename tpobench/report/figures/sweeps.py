@@ -1,76 +1,85 @@
-"""Sweeps: the final score over a numeric axis of the grid, such as the number of candidates."""
+"""Sweeps: the final score over an axis of the grid, as points over numbers and as bars over words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from tpobench.report.figures.bars import BARS, Bars, in_bars
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
-    facets,
-    name_axes,
-    name_lines,
     numbered,
     rules_of,
     spelled,
-    title_panels,
+    stacked,
 )
-from tpobench.report.figures.points import draw_points, final_caption
-from tpobench.report.figures.scales import ends_of
+from tpobench.report.figures.panel import line_of, lines_of
+from tpobench.report.figures.points import Points, final_caption, final_series
+from tpobench.report.figures.scales import final_name
+from tpobench.report.figures.sheet import facet_figure
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import Options
 
-LEAST = 3  # values that make a sweep
+LEAST = {True: 3, False: 2}  # numbers, or words, that make a sweep
+Groups = Mapping[str, list[Cell]]
 
 
 def sweep_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
-    """A figure per numeric axis of three values or more, a panel per point of the other axes."""
-    found = []
+    """A figure per axis of three numbers or two words, a panel per point of the other axes."""
+    pictures = []
     for axis in dict.fromkeys(a for c in cells for a in c.axes):
-        panels = {k: v for k, v in _panels(cells, axis).items() if len(v) >= LEAST}
+        own = [c for c in cells if c.arms and axis in c.axes]
+        numeric = all(_is_number(c.axes[axis]) for c in own)
+        panels = {k: v for k, v in _panels(own, axis).items() if len(v) >= LEAST[numeric]}
         parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
         for i, part in enumerate(parts):
-            own = [c for v in part.values() for c in v]
-            kind = " (log2 axis)" if _positive(own, axis) else ""
-            caption = f"Final {own[0].reporting.metric} over {spelled(axis)}{kind}, {final_caption(own, how)}."
+            shown = [c for v in part.values() for c in v]
+            kind = " (log2 axis)" if numeric and _positive(shown, axis) else ""
+            caption = f"Final {shown[0].reporting.metric} over {spelled(axis)}{kind}, {final_caption(shown, how)}."
             name, title = numbered(f"{suite}-{axis}", len(parts), i), f"final results over {spelled(axis)}"
-            found.append(Picture(name, caption, _figure(part, axis, how), title))
-    return found
+            figure = _points(part, axis, how) if numeric else _bars(part, axis, how)
+            pictures.append(Picture(name, caption, figure, title))
+    return pictures
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _panels(cells: Sequence[Cell], axis: str) -> dict[str, list[Cell]]:
     panels: dict[str, list[Cell]] = {}
     for c in cells:
-        value = c.axes.get(axis)
-        if c.arms and isinstance(value, int | float) and not isinstance(value, bool):
-            others = [f"{k}={v}" for k, v in c.axes.items() if k != axis]
-            others += [f"matching={c.condition}"] if c.condition else []
-            panels.setdefault(", ".join(others), []).append(c)
+        others = [f"{k}={v}" for k, v in c.axes.items() if k != axis]
+        others += [f"matching={c.condition}"] if c.condition else []
+        panels.setdefault(", ".join(others), []).append(c)
     return panels
 
 
-def _figure(panels: Mapping[str, list[Cell]], axis: str, how: Options) -> Figure:
+def _points(panels: Groups, axis: str, how: Options) -> Figure:
     cells = [c for v in panels.values() for c in v]
-    rules, reporting = rules_of(cells), cells[0].reporting
-    figure, axes = facets(len(panels))
-    ends, log = [], _positive(cells, axis)
-    for ax, own in zip(axes, panels.values(), strict=True):
+    algorithms, base, y = rules_of(cells), 2.0 * _positive(cells, axis), final_name(cells[0].reporting)
+    drawn = []
+    for title, own in panels.items():
         positions = [float(c.axes[axis]) for c in own]
-        low, high = min(positions), max(positions)
-        side = (high / low) ** (1 / 60) if log else (high - low) / 60
-        ends.append(draw_points(ax, own, positions, rules, how, side=side, log=log))
-        if log:
-            ax.set_xscale("log", base=2)
-        ax.margins(x=0.1)
-        ax.set_xticks(positions, [f"{p:g}" for p in positions])
-        ax.minorticks_off()
-    axes[0].set_ylim(*ends_of(reporting))  # the panels share their scale: only once everything is drawn
-    title_panels(axes, list(panels))
-    name_axes(axes, spelled(axis).capitalize(), f"Final {reporting.metric}" + reporting.unit)
-    name_lines(figure, axes, ends, rules)
-    return figure
+        series = [final_series([line_of(c, a) for c in own], positions, how) for a in algorithms]
+        ticks = [(p, f"{p:g}") for p in positions]
+        drawn.append(Points(title, spelled(axis).capitalize(), y, ticks, series, base=base))
+    return facet_figure(drawn, algorithms, how)
+
+
+def _bars(panels: Groups, axis: str, how: Options) -> Figure:
+    cells = [c for v in panels.values() for c in v]
+    algorithms, y = rules_of(cells), final_name(cells[0].reporting)
+    drawn = [
+        Bars(title, spelled(axis).capitalize(), y, groups)
+        for title, own in panels.items()
+        for groups in in_bars([(stacked(c.axes[axis]), lines_of(c, algorithms)) for c in own])
+    ]
+    most = max(len(panel.lines) for panel in drawn)
+    return facet_figure(drawn, algorithms, how, columns=max(1, min(3, BARS // most)))
 
 
 def _positive(cells: Sequence[Cell], axis: str) -> bool:

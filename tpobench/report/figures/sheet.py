@@ -1,0 +1,127 @@
+"""Panels on a page: a facet each under one scale, or rows of different panels under one legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from tpobench.report.figures.layout import COLUMN, PAGE, facets, legend, name_axes, name_lines, title_panels
+from tpobench.report.figures.panel import Line, Panel, missing, with_runs
+from tpobench.report.figures.scales import ends_of
+from tpobench.report.figures.style import GREY
+from tpobench.scores.options import Options
+
+TOP = 0.55  # inches: legend and the labels of the lowest axes
+HEIGHT = 1.9  # inches of a row
+
+
+def from_best(axes: Sequence[Axes], lines: Iterable[Line]) -> None:
+    """The scale that panels of one score share ends at its best value: only once everything is drawn."""
+    axes[0].set_ylim(*ends_of(next(line.cell.reporting for line in lines if line.cell)))
+
+
+def facet_figure(
+    panels: Sequence[Panel],
+    names: Sequence[str],
+    how: Options,
+    scale: Callable[[Sequence[Axes]], None] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """Panels of one kind under one y axis, which `scale` sets once they are drawn; the lines bear `names`.
+
+    scale: of the axis of a score where it is left out.
+    """
+    figure, axes = facets(len(panels), columns=columns)
+    for ax, panel in zip(axes, panels, strict=True):
+        panel.draw(ax, how)
+    if scale is None:
+        from_best(axes, [line for panel in panels for line in panel.lines])
+    else:
+        scale(axes)
+    title_panels(axes, [panel.title for panel in panels])
+    name_axes(axes, panels[0].x, panels[0].y)
+    name_lines(figure, axes, names)
+    return figure
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of panels, of any kinds; what is seen, in words, for the caption."""
+
+    rows: Sequence[Sequence[Panel]]
+    says: str
+    labels: Sequence[str] = ()  # of the rows
+    shared: bool = False  # whether panels of a row whose y axes have one name share it, and columns their titles
+    height: float = HEIGHT
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All panels, row by row."""
+        return [panel for row in self.rows for panel in row]
+
+    @property
+    def labelled(self) -> list[tuple[Sequence[Panel], str]]:
+        """Rows with their labels."""
+        return list(zip(self.rows, self.labels or [""] * len(self.rows), strict=True))
+
+
+def sheet_figure(sheet: Sheet, how: Options) -> Figure:
+    """On one page width, or one column where it is a single panel.
+
+    A panel without runs says so; a row of such panels is left out, and is for the caption to name.
+    """
+    rows = [(row, label) for row, label in sheet.labelled if with_runs(row)]
+    width = PAGE if sum(len(row) for row, _ in rows) > 1 else COLUMN
+    figure = Figure(figsize=(width, TOP + sheet.height * len(rows)), layout="constrained")
+    grid = figure.add_gridspec(len(rows), math.lcm(*(len(row) for row, _ in rows)))
+    for i, (row, label) in enumerate(rows):
+        axes = _row(figure, grid, i, row, shared=sheet.shared)
+        for ax, panel in zip(axes, row, strict=True):
+            panel.draw(ax, how)
+        for ax, panel in zip(axes, row, strict=True):  # shared axes: only once everything is drawn
+            _finish(ax, panel)
+            _name(ax, panel, label, left=not sheet.shared or next(p for p in row if p.y == panel.y) is panel,
+                  top=not sheet.shared or i == 0, bottom=not sheet.shared or i == len(rows) - 1)  # fmt: skip
+    legend(figure)
+    return figure
+
+
+def _row(figure: Figure, grid: GridSpec, i: int, panels: Sequence[Panel], *, shared: bool) -> list[Axes]:
+    span, first, axes = grid.ncols // len(panels), dict[str, Axes](), list[Axes]()
+    for k, panel in enumerate(panels):
+        ax = figure.add_subplot(grid[i, k * span : (k + 1) * span], sharey=first.get(panel.y))
+        axes.append(ax)
+        if shared:
+            first.setdefault(panel.y, ax)
+    return axes
+
+
+def _finish(ax: Axes, panel: Panel) -> None:
+    if ax.get_legend_handles_labels()[0]:  # an algorithm is to be seen, not only guides
+        if panel.from_zero:
+            ax.set_ylim(0, None)
+        return
+    for note in list(ax.texts):
+        note.remove()
+    ax.text(0.5, 0.5, missing(panel.lines), transform=ax.transAxes, ha="center", va="center", color=GREY)
+    ax.grid(visible=False)
+    ax.tick_params(left=False, labelleft=False)
+    ax.set_xticks([])
+    ax.spines[:].set_color(GREY)
+
+
+def _name(ax: Axes, panel: Panel, label: str, *, left: bool, top: bool, bottom: bool) -> None:
+    """Titles once a column, names of y axes once a row, where they are shared; else for every panel."""
+    if top:
+        ax.set_title(panel.title)
+    if left:
+        ax.set_ylabel("\n".join(filter(None, [label, panel.y])))
+    else:
+        ax.tick_params(labelleft=False)
+    if bottom:
+        ax.set_xlabel(panel.x)
