@@ -10,12 +10,12 @@ import pytest
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
-from tpobench.paper.design import NoSuchCell, next_value, picked, plan_items
+from tpobench.paper.claim_verdicts import judge
 from tpobench.paper.evidence import Evidence
 from tpobench.paper.exact import exact
+from tpobench.paper.item_plans import NoSuchCell, next_value, picked, plan_items
 from tpobench.paper.items import ALIASES, ITEMS, chosen
-from tpobench.paper.judge import judge
-from tpobench.paper.measure import measure
+from tpobench.paper.number_verdicts import measure
 from tpobench.paper.printed import NOTES, contradictions, numbers, parse_printed
 from tpobench.paper.questions import questions
 from tpobench.paper.scorecards.texts import what

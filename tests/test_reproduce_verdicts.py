@@ -8,10 +8,10 @@ import pytest
 from reproduce_helpers import STEPS, evidence_of, falling, run_of, sequences, tiny
 
 from tpobench.paper.claim import AREA, FINAL, Claim, Scalar, Side, below, claim
+from tpobench.paper.claim_verdicts import judge, together
 from tpobench.paper.evidence import Evidence, NotRun, gather
 from tpobench.paper.items import Part
-from tpobench.paper.judge import judge, together
-from tpobench.paper.measure import measure
+from tpobench.paper.number_verdicts import measure
 from tpobench.paper.printed import Number, numbers
 from tpobench.paper.sample import sample
 from tpobench.planning.plan import plan_runs
@@ -58,7 +58,7 @@ def test_what_the_seeds_cannot_tell_points_the_same_way_or_is_undecided():
     for low, high, verdict in (("tpo", "grpo", "points the same way"), ("grpo", "tpo", "undecided")):
         found = one(claim("", "", below("tiny", low, high)), own)
         assert found.verdict == verdict
-        assert "cannot reject" in found.answers[0].reason or found.answers[0].found.p > 0.05
+        assert "cannot reject" in found.answers[0].reason or found.answers[0].comparison.p > 0.05
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_claim_has_the_largest_p_of_its_comparisons():
     """Five seeds, 12 comparisons: none is significant among twelve (2/252 = .0079 each), all of them together are."""
     own = evidence_of(sequences(seeds=5), {"tpo": 0.1, "grpo": 0.3, "ppo": 0.6})
     found = one(claim("", "", *(below("lengths", "tpo", ("grpo", "ppo"), scalar) for scalar in (FINAL, AREA))), own)
-    ps = [a.found.p for a in found.answers]
+    ps = [a.comparison.p for a in found.answers]
     assert len(ps) == 12
     assert (found.p, found.adjusted) == (max(ps), max(ps))
     assert [a.verdict for a in found.answers] == ["points the same way"] * 12
@@ -96,7 +96,7 @@ def test_holm_adjusts_claims_over_the_claims_of_the_item():
     right = [claim("", "", below("tiny", "tpo", rules)) for rules in ("grpo", ("grpo", "dg"))]
     found = judged([*right, claim("", "", below("tiny", "grpo", "tpo")),
                     claim("", "", below("tiny", "dg", "reinforce"), similar=True)], own)  # fmt: skip
-    least = found[0].answers[0].found.p
+    least = found[0].answers[0].comparison.p
     assert [j.p for j in found] == [pytest.approx(least), pytest.approx(least), 1.0, None]
     assert [j.adjusted for j in found] == [pytest.approx(3 * least), pytest.approx(3 * least), 1.0, None]
 
@@ -105,7 +105,7 @@ def test_a_claim_with_a_spare_comparison_pays_for_the_choice():
     """All but one of three: the second smallest p, twice."""
     own = evidence_of(tiny(), {**APART, "dg": 0.02})
     found = one(claim("", "", below("tiny", "tpo", ("grpo", "dg", "reinforce")), spare=1), own)
-    ps = sorted(a.found.p for a in found.answers)
+    ps = sorted(a.comparison.p for a in found.answers)
     assert found.p == pytest.approx(2 * ps[1])
     assert found.verdict == "holds"
 
@@ -115,7 +115,7 @@ def test_holm_adjusts_over_all_comparisons_of_the_item():
     own = evidence_of(tiny(), APART)
     found = judged([claim("", "", below("tiny", "tpo", ("grpo", "dg"))),
                     claim("", "", below("tiny", "grpo", ("dg", "reinforce")))], own)  # fmt: skip
-    answers = [a.found for j in found for a in j.answers]
+    answers = [a.comparison for j in found for a in j.answers]
     assert [c.family for c in answers] == [4] * 4
     assert [c.test for c in answers] == ["sign-flip"] * 4
     assert min(c.adjusted for c in answers) == pytest.approx(4 * min(c.p for c in answers))
@@ -181,7 +181,7 @@ def test_cells_of_one_rule_are_compared_with_each_other():
     found = one(claim("", "", longer), own)
     (answer,) = found.answers
     assert (found.verdict, answer.text) == ("holds", "grpo (length=3) < grpo (length=4): final error")
-    assert answer.found.test == "perm-t"
+    assert answer.comparison.test == "perm-t"
     step = one(claim("", "", below("lengths", "grpo", Side("grpo", {"length": "next"}))), own)
     assert [a.text for a in step.answers] == ["grpo (length=3) < grpo (length=4): final error"]
 
@@ -203,7 +203,7 @@ def test_the_lead_of_a_rule_is_compared_between_cells():
     assert (found.verdict, answer.text) == (
         "holds", "(grpo − tpo) (length=3) < (grpo − tpo) (length=4): final error",
     )  # fmt: skip
-    assert answer.found.difference == pytest.approx(-0.4, abs=0.03)
+    assert answer.comparison.difference == pytest.approx(-0.4, abs=0.03)
 
 
 def test_a_lead_in_updates_that_the_budget_cuts_off_decides_nothing():
@@ -222,7 +222,7 @@ def test_a_lead_in_updates_that_the_budget_cuts_off_decides_nothing():
     assert [j.verdict for j in judged(claims, own)] == ["holds", "contradicted", "undecided", "undecided"]
     (answer,) = judged(claims, own)[2].answers
     assert answer.reason == "20 of 40 differences are bounds, which could turn the order: no test"
-    assert (answer.found.p, answer.found.difference) == (None, None)
+    assert (answer.comparison.p, answer.comparison.difference) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_a_lead_in_updates_that_the_budget_cuts_off_decides_nothing():
 def test_a_scalar_is_compared_with_a_constant(low, high, verdict):
     """Sign flips of its distance from the constant."""
     found = one(claim("", "", below("tiny", low, high)), evidence_of(tiny(), APART))
-    assert (found.verdict, found.answers[0].found.test) == (verdict, "sign-flip")
+    assert (found.verdict, found.answers[0].comparison.test) == (verdict, "sign-flip")
 
 
 def test_updates_to_a_threshold_are_compared_by_ranks():
     """Censored at the budget: GRPO never gets below 10 %; two that never do are identical."""
     own = evidence_of(tiny(), APART)
     found = one(claim("", "", below("tiny", "tpo", "grpo", TO_10)), own)
-    assert (found.verdict, found.answers[0].found.test) == ("holds", "mann-whitney")
+    assert (found.verdict, found.answers[0].comparison.test) == ("holds", "mann-whitney")
     never = one(claim("", "", below("tiny", "grpo", "dg", TO_10)), own)
     assert (never.verdict, never.answers[0].reason) == ("undecided", "identical (bitwise)")
 
@@ -263,7 +263,7 @@ def test_two_moments_of_the_same_runs_are_paired_by_nature():
     early, late = Scalar("at"), Scalar("late")
     found = one(claim("", "", below("tiny", Side("tpo", scalar=late), Side("tpo", scalar=early))), own)
     (answer,) = found.answers
-    assert (found.verdict, answer.found.test) == ("holds", "sign-flip")
+    assert (found.verdict, answer.comparison.test) == ("holds", "sign-flip")
     assert answer.text == "tpo, mean error over the last quarter < tpo, error before the first update"
 
 
@@ -301,9 +301,9 @@ def test_a_diagnostic_is_taken_where_it_was_measured():
     ]
     own = gather(plan, records)
     area = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("area", "norm"))), own)
-    assert area.answers[0].found.difference == pytest.approx(0.0, abs=1e-12)
+    assert area.answers[0].comparison.difference == pytest.approx(0.0, abs=1e-12)
     later = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("peak_step", "norm"))), own)
-    assert later.answers[0].found.difference == pytest.approx(-10)
+    assert later.answers[0].comparison.difference == pytest.approx(-10)
     missing = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("late", "weight"))), own)
     assert missing.answers[0].reason == "the runs do not record weight"
 
@@ -320,8 +320,8 @@ def test_a_ratio_leaves_out_seeds_without_a_denominator():
     found = one(claim("", "", below("tiny", 0.0, "tpo", Scalar("ratio", "gain", over="count", step=10))),
                 gather(plan, records))  # fmt: skip
     assert found.verdict == "holds"
-    assert found.answers[0].found.runs == (19, 19)
-    assert found.answers[0].found.difference == pytest.approx(-(2.0 + (190 - 3) / 1900) / 4)
+    assert found.answers[0].comparison.runs == (19, 19)
+    assert found.answers[0].comparison.difference == pytest.approx(-(2.0 + (190 - 3) / 1900) / 4)
 
 
 def test_diverged_runs_score_the_worst_value():
@@ -335,7 +335,7 @@ def test_diverged_runs_score_the_worst_value():
     ]  # fmt: skip
     own = gather(plan, records)
     found = one(claim("", "", below("tiny", "tpo", "grpo")), own)
-    assert (found.verdict, found.answers[0].found.test) == ("holds", "boschloo")
+    assert (found.verdict, found.answers[0].comparison.test) == ("holds", "boschloo")
     norm = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("late", "norm"))), own)
     assert norm.answers[0].reason == "all runs of grpo diverged"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from golden import differences
 
-from tpobench.paper.design import plan_items
 from tpobench.paper.evidence import gather
+from tpobench.paper.item_plans import plan_items
 from tpobench.paper.items import ITEMS
 from tpobench.planning.plan import plan_runs
 from tpobench.records.results import load_results

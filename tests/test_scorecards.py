@@ -10,12 +10,12 @@ import pytest
 from reproduce_helpers import falling, run_of
 
 from tpobench.errors import UsageError
-from tpobench.paper.design import plan_items
 from tpobench.paper.evidence import gather
+from tpobench.paper.item_plans import plan_items
 from tpobench.paper.items import ITEMS
 from tpobench.paper.scorecard import score
 from tpobench.paper.scorecards import write_scorecards
-from tpobench.paper.scorecards.data import data_of, rows_of
+from tpobench.paper.scorecards.exports import data_of, rows_of
 from tpobench.paper.scorecards.pages import markdown_of, summary_markdown
 from tpobench.paper.scorecards.tables import heading, tables_of
 from tpobench.paper.scorecards.texts import what

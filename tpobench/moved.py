@@ -51,6 +51,10 @@ MOVED = {
     "reproduce": "paper",
     "report.figures.paper": "paper.figures",
     "report.scorecards": "paper.scorecards",
+    "paper.judge": "paper.claim_verdicts",
+    "paper.measure": "paper.number_verdicts",
+    "paper.design": "paper.item_plans",
+    "paper.scorecards.data": "paper.scorecards.exports",
 }  # of the package, before and now; what lies below a package has moved with it
 
 

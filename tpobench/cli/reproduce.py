@@ -128,7 +128,7 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, training: Traini
     Raises:
         UsageError: a suite, scale or seed that is not valid, or a folder whose seeds follow an adaptive plan.
     """
-    from tpobench.paper.design import plan_items
+    from tpobench.paper.item_plans import plan_items
     from tpobench.planning.choice import parse_choice
     from tpobench.planning.datasets import need_of
     from tpobench.planning.design import require_no_plan
@@ -240,7 +240,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    from tpobench.paper.scorecards.data import data_of
+    from tpobench.paper.scorecards.exports import data_of
     from tpobench.paper.scorecards.terminal import lines_of, summary_lines
 
     if as_json:
@@ -256,7 +256,7 @@ def _tell(
 
 def _list(items: Sequence[Item], *, as_json: bool) -> None:
     """Items with what is behind them, at both scales."""
-    from tpobench.paper.design import cost_of, plan_items
+    from tpobench.paper.item_plans import cost_of, plan_items
     from tpobench.suites.load import SCALES, load_suite
 
     names = dict.fromkeys(part.suite for item in items for part in item.parts)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tpobench.identity import canonical
-from tpobench.paper.design import axes_of, plan_part
+from tpobench.paper.item_plans import axes_of, plan_part
 from tpobench.paper.items import Part
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
@@ -46,12 +46,12 @@ class Evidence:
         planned = [plan_part(self.plan.suite, part, [0]) for part in parts]
         runs = {self._key(s.cell, s.matching, s.algorithm) for p in planned for s in p.specs}
         skips = {(canonical(dict(s.cell)), s.algorithm) for p in planned for s in p.skipped}
-        own = replace(
+        plan = replace(
             self.plan,
             specs=tuple(s for s in self.plan.specs if self._key(s.cell, s.matching, s.algorithm) in runs),
             skipped=tuple(s for s in self.plan.skipped if (canonical(dict(s.cell)), s.algorithm) in skips),
         )
-        return Evidence(own, tuple(r for r in self.records if self._key_of(r) in runs), self.unavailable)
+        return Evidence(plan, tuple(r for r in self.records if self._key_of(r) in runs), self.unavailable)
 
     @property
     def unverified(self) -> tuple[Unverified, ...]:
@@ -65,11 +65,11 @@ class Evidence:
             NotRun: they are not planned.
         """
         axes = {axis: cell[axis] for axis in axes_of(self.plan.suite) if axis in cell}
-        found = self._places.get((canonical(axes), rule), set())
-        if not found:
+        matchings = self._places.get((canonical(axes), rule), set())
+        if not matchings:
             raise NotRun(self.unavailable or self._unplanned(rule, axes))
-        chosen = ANY if ANY in found else matching if matching in found or matching else min(found)
-        if chosen not in found:
+        chosen = ANY if ANY in matchings else matching or min(matchings)
+        if chosen not in matchings:
             msg = f"matching={chosen} is no cell of {self.plan.suite.name}"
             raise NotRun(msg)
         return Key(self.plan.suite.name, canonical(axes), chosen, rule)
@@ -102,10 +102,10 @@ class Evidence:
 
     @cached_property
     def _by_place(self) -> Mapping[Key, Sequence[RunRecord]]:
-        found = defaultdict(list)
+        records = defaultdict(list)
         for record in self.records:
-            found[self._key_of(record)].append(record)
-        return found
+            records[self._key_of(record)].append(record)
+        return records
 
     @cached_property
     def _counts(self) -> Counter[Key]:
@@ -125,9 +125,9 @@ class Evidence:
 
     def shortfall(self, key: Key) -> str:
         """`3 of 20 runs missing` beside a result, empty where all are there."""
-        own = self.of(key)
-        lost = self.planned(key) - sum(r.status in FINISHED for r in own)
-        broken = [r for r in own if r.status in BROKEN]
+        records = self.of(key)
+        lost = self.planned(key) - sum(r.status in FINISHED for r in records)
+        broken = [r for r in records if r.status in BROKEN]
         reason = f": {broken[0].reason}" if broken else ""
         return f"{lost} of {self.planned(key)} runs of {key.algorithm} missing{reason}" if lost > 0 else ""
 
@@ -135,12 +135,12 @@ class Evidence:
 def gather(plan: Plan, records: Iterable[RunRecord], *, unavailable: str = "") -> Evidence:
     """The records of a plan's runs, wherever they were trained; the planned run itself before any other of its seed."""
     wanted = {experiment(spec.as_dict()): spec for spec in plan.specs}
-    found: dict[str, list[RunRecord]] = defaultdict(list)
+    by_experiment: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         key = experiment(record.spec)
         if key in wanted and record.status != "skipped":
-            found[key].append(record)
-    best = tuple(_best(found[key], spec) for key, spec in wanted.items() if key in found)
+            by_experiment[key].append(record)
+    best = tuple(_best(by_experiment[key], spec) for key, spec in wanted.items() if key in by_experiment)
     return Evidence(plan, best, unavailable)
 
 

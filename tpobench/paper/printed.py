@@ -97,7 +97,7 @@ def numbers() -> tuple[Number, ...]:
 
 def _number(row: Mapping[str, str]) -> Number:
     scale = 100.0 if row["unit"] == "%" else 1.0
-    found = Number(
+    number = Number(
         **{k: row[k] for k in ("item", "section", "place", "method", "quantity", "suite", "matching", "rule")},
         text=row["printed"],
         statistic=row["statistic"],
@@ -107,15 +107,15 @@ def _number(row: Mapping[str, str]) -> Number:
         twin=row["twin"],
         note=row["note"],
     )
-    if not found.kind or found.kind == "setting":
-        return found
+    if not number.kind or number.kind == "setting":
+        return number
     value, bound, rounding = parse_printed(row["printed"], percent=scale > 1)
     if row["rounding"]:
         rounding = float(row["rounding"])
-    if found.kind == "crossing":
+    if number.kind == "crossing":
         rounding = 0.0  # a count of updates is exact
-        value += _block(found)
-    return replace(found, printed=Printed(value / scale, found.printed.seeds, rounding / scale, bound))
+        value += _block(number)
+    return replace(number, printed=Printed(value / scale, number.printed.seeds, rounding / scale, bound))
 
 
 def _block(number: Number) -> int:

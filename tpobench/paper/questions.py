@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tpobench.paper.claim import Contrast, Pick, Scalar, Side
-from tpobench.paper.design import NoSuchCell, axes_of, next_value, picked
+from tpobench.paper.item_plans import NoSuchCell, axes_of, next_value, picked
 from tpobench.suites.load import Suite, Value
 
 
@@ -27,10 +27,10 @@ class Term:
         """`tpo`, `2 x tpo_token`, `dg - tpo`, `tpo (epochs=4)`, `0.01`; axes that both sides share are not repeated."""
         if self.constant is not None:
             return f"{self.constant:g}"
-        own = ", ".join(f"{k}={v}" for k, v in (self.cell or {}).items() if k not in shown)
+        place = ", ".join(f"{k}={v}" for k, v in (self.cell or {}).items() if k not in shown)
         rule = f"({self.rule} − {self.minus})" if self.minus else self.rule
         times = f"{self.times:g} × " if self.times != 1 else ""
-        return f"{times}{rule}" + f" ({own})" * bool(own)
+        return f"{times}{rule}" + f" ({place})" * bool(place)
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def _off_grid(where: Mapping[str, Pick], axes: Mapping[str, Any], suite: Suite) 
     """Axes that a claim names and the suite does not vary: right where the suite is fixed at that value."""
     named = {axis: pick for axis, pick in where.items() if axis not in axes}
     for axis, pick in named.items():
-        held = suite.task.get(axis, getattr(suite.training, axis, None))
-        if held not in (pick if isinstance(pick, tuple) else (pick,)):
-            msg = f"{suite.name} does not vary {axis}, which is {held}"
+        value = suite.task.get(axis, getattr(suite.training, axis, None))
+        if value not in (pick if isinstance(pick, tuple) else (pick,)):
+            msg = f"{suite.name} does not vary {axis}, which is {value}"
             raise NoSuchCell(msg)
     return frozenset(named)
 

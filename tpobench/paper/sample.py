@@ -53,13 +53,13 @@ def measured(arm: Arm, metric: str, worst: float | None) -> tuple[Floats, Floats
     if worst is not None and metric in arm.curves:
         common, curves = scored_curves(arm, metric, worst)
         return arm.axes["step"][common], curves, list(arm.seeds)
-    kept = [i for i, lost in enumerate(arm.diverged) if not lost]
-    if metric not in arm.curves or not kept:
-        msg = f"all runs of {arm.algorithm} diverged" if not kept else f"the runs do not record {metric}"
+    lasted = [i for i, lost in enumerate(arm.diverged) if not lost]
+    if metric not in arm.curves or not lasted:
+        msg = f"all runs of {arm.algorithm} diverged" if not lasted else f"the runs do not record {metric}"
         raise NotRun(msg)
-    curves = arm.curves[metric][kept]
+    curves = arm.curves[metric][lasted]
     taken = np.isfinite(curves).any(axis=0)  # a diagnostic is not taken at the last evaluation
     if not taken.any():
         msg = f"the runs do not record {metric}"
         raise NotRun(msg)
-    return arm.axes["step"][taken], curves[:, taken], [arm.seeds[i] for i in kept]
+    return arm.axes["step"][taken], curves[:, taken], [arm.seeds[i] for i in lasted]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tpobench import __version__
+from tpobench.paper.claim_verdicts import JudgedClaim, judge
 from tpobench.paper.evidence import Evidence
 from tpobench.paper.items import Item
-from tpobench.paper.judge import Judged, judge
-from tpobench.paper.measure import Measured, measure
+from tpobench.paper.number_verdicts import MeasuredNumber, measure
 from tpobench.records.store import RunRecord
 from tpobench.scores.estimates import SEED
 from tpobench.scores.text import seed_ranges
@@ -23,7 +23,7 @@ ORDERINGS_ONLY = "At this scale cells, budgets and seeds are not the paper's: or
 
 
 @dataclass(frozen=True)
-class Used:
+class UsedSuite:
     """A suite behind an item, and how it differs from the published protocol."""
 
     name: str
@@ -40,9 +40,9 @@ class Scorecard:
 
     item: Item
     scale: str
-    numbers: tuple[Measured, ...]
-    claims: tuple[Judged, ...]
-    suites: tuple[Used, ...]
+    numbers: tuple[MeasuredNumber, ...]
+    claims: tuple[JudgedClaim, ...]
+    suites: tuple[UsedSuite, ...]
     unverified: tuple[Unverified, ...] = ()
     records: tuple[RunRecord, ...] = field(default=(), repr=False)  # that all of it rests on
 
@@ -69,7 +69,7 @@ class Scorecard:
     @property
     def family(self) -> int:
         """Comparisons that Holm adjusts for."""
-        return sum(a.found is not None and a.found.p is not None for j in self.claims for a in j.answers)
+        return sum(a.comparison is not None and a.comparison.p is not None for j in self.claims for a in j.answers)
 
     @property
     def not_run(self) -> str:
@@ -82,7 +82,7 @@ class Scorecard:
     @property
     def signature(self) -> str:
         """How all of it came about, on one line."""
-        answers = [a.found for j in self.claims for a in j.answers if a.found is not None]
+        answers = [a.comparison for j in self.claims for a in j.answers if a.comparison is not None]
         tests = sorted({c.test for c in answers if c.test})
         methods = sorted({m.prediction.method for m in self.numbers if m.prediction and m.prediction.method != "none"})
         asked = sum(len(j.answers) for j in self.claims)
@@ -102,19 +102,19 @@ def score(item: Item, evidence: Mapping[str, Evidence], scale: str) -> Scorecard
     It rests on the parts of the item only, so it is the same whatever else is reproduced beside it.
     """
     names = dict.fromkeys(part.suite for part in item.parts if part.suite in evidence)
-    own = {name: evidence[name].limited(p for p in item.parts if p.suite == name) for name in names}
-    measured = tuple(measure(number, own, scale) for number in item.numbers)
-    data = {str(found): found for one in own.values() for found in one.unverified}
-    used = tuple(_used(name, one, scale) for name, one in own.items())
-    records = tuple(r for one in own.values() for r in one.records)
-    return Scorecard(item, scale, measured, judge(item.claims, own), used, tuple(data.values()), records)
+    limited = {name: evidence[name].limited(p for p in item.parts if p.suite == name) for name in names}
+    measured = tuple(measure(number, limited, scale) for number in item.numbers)
+    copies = {str(copy): copy for one in limited.values() for copy in one.unverified}
+    used = tuple(_used(name, one, scale) for name, one in limited.items())
+    records = tuple(r for one in limited.values() for r in one.records)
+    return Scorecard(item, scale, measured, judge(item.claims, limited), used, tuple(copies.values()), records)
 
 
-def _used(name: str, own: Evidence, scale: str) -> Used:
-    suite = own.plan.suite
-    seeds = tuple(sorted({seed for entry in own.entries.values() for seed in entry.arm.seeds}))
+def _used(name: str, evidence: Evidence, scale: str) -> UsedSuite:
+    suite = evidence.plan.suite
+    seeds = tuple(sorted({seed for entry in evidence.entries.values() for seed in entry.arm.seeds}))
     changes = scale_changes(name) if scale == "quick" else ()
     data, usual = (one.task.get("data") for one in (suite, load_suite(name, scale=scale)))
     if data != usual:
         changes = (*changes, ScaleChange("task.data", usual, data))
-    return Used(suite.name, suite.version, seeds, suite.deviations, changes, own.unavailable)
+    return UsedSuite(suite.name, suite.version, seeds, suite.deviations, changes, evidence.unavailable)

@@ -17,9 +17,9 @@ from tpobench.paper.figures.captions import caption_of
 from tpobench.paper.figures.runs import runs_by_scale
 from tpobench.paper.figures.selections import SELECTIONS
 from tpobench.paper.items import ALIASES, ITEMS
+from tpobench.report.figures.grid import grid_figure
 from tpobench.report.figures.layout import Picture, save
 from tpobench.report.figures.panel import with_runs
-from tpobench.report.figures.sheet import sheet_figure
 from tpobench.report.figures.style import RC
 from tpobench.report.files import write_files
 from tpobench.scores.cells import Results
@@ -29,7 +29,7 @@ from tpobench.suites.load import scaled
 __all__ = ["SELECTIONS", "paper_pictures", "write_paper_figures"]
 
 
-def paper_pictures(item: str, results: Results, how: Options | None = None) -> list[Picture]:
+def paper_pictures(item: str, results: Results, options: Options | None = None) -> list[Picture]:
     """The figure of an item of the paper: one for each scale its suites were run at, none where nothing was run.
 
     A panel without runs stays, empty, and says so.  The figure of the smaller scale is named `<item>-quick`.
@@ -37,20 +37,20 @@ def paper_pictures(item: str, results: Results, how: Options | None = None) -> l
     Args:
         item: `fig1` ... `fig17`, `table1` ...; a figure and a table of the same runs are one item.
         results: any records; those of other suites are left aside.
-        how: intervals and what becomes of diverged runs.
+        options: intervals and what becomes of diverged runs.
 
     Raises:
         UsageError: an item that has no figure here.
     """
-    how, pictures = how or Options(), []
+    options, pictures = options or Options(), []
     check(item, [*SELECTIONS, *(name for name in ALIASES if ALIASES[name] in SELECTIONS)], "figure of the paper")
     shown = ALIASES.get(item, item)
-    for runs in runs_by_scale(results, ITEMS[shown], how):
-        sheet = SELECTIONS[shown](runs)
-        if with_runs(sheet.panels):
+    for runs in runs_by_scale(results, ITEMS[shown], options):
+        grid = SELECTIONS[shown](runs)
+        if with_runs(grid.panels):
             with mpl.rc_context(RC):
-                figure = sheet_figure(sheet, how)
-            pictures.append(Picture(scaled(item, runs.scale), caption_of(sheet, runs), figure, f"{item} of the paper"))
+                figure = grid_figure(grid, options)
+            pictures.append(Picture(scaled(item, runs.scale), caption_of(grid, runs), figure, f"{item} of the paper"))
     return pictures
 
 

@@ -15,9 +15,9 @@ from tpobench.report.figures.captions import (
     window_text,
 )
 from tpobench.report.figures.curves import Curves
+from tpobench.report.figures.grid import PanelGrid
 from tpobench.report.figures.panel import Line, Panel, with_runs
 from tpobench.report.figures.points import Points
-from tpobench.report.figures.sheet import Sheet
 from tpobench.scores.cells import Cell
 from tpobench.suites.load import scaled
 
@@ -28,17 +28,17 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def caption_of(sheet: Sheet, runs: Runs) -> str:
+def caption_of(grid: PanelGrid, runs: Runs) -> str:
     """Sentences, each only where it says something."""
-    lines = with_runs(sheet.panels)
+    lines = with_runs(grid.panels)
     sentences = [
-        f"{sheet.says}, mean over {seeds_text([line.arm for line in lines if line.arm])}",
-        *_marks(sheet.panels, runs),
+        f"{grid.says}, mean over {seeds_text([line.arm for line in lines if line.arm])}",
+        *_marks(grid.panels, runs),
         *diverged_text(lines),
         _scale(lines, runs),
         *_unverified(lines, runs),
         *_short(lines, runs),
-        *_missing(sheet),
+        *_missing(grid),
     ]
     return ". ".join(sentences) + "."
 
@@ -51,10 +51,10 @@ def _marks(panels: Sequence[Panel], runs: Runs) -> list[str]:
     if curves:
         arms = [line.arm for line in with_runs(curves) if line.arm]
         widths = {width for panel in curves for width in panel.widths}
-        said += [band_text(arms, runs.how), averages_text(widths) or "Not smoothed"]
+        said += [band_text(arms, runs.options), averages_text(widths) or "Not smoothed"]
     if final:
         window = window_text(line.cell.reporting.window for line in final if line.cell)
-        said.append(f"Final: {window}{interval_text(final, runs.how)}")
+        said.append(f"Final: {window}{interval_text(final, runs.options)}")
     said += [panel.note for panel in panels if isinstance(panel, Points) and panel.note]
     return said + ["Log axis: what is smaller than its lower end, and 0, is below it"] * any(p.log for p in curves)
 
@@ -99,13 +99,13 @@ def _short(lines: Sequence[Line], runs: Runs) -> list[str]:
     return said
 
 
-def _missing(sheet: Sheet) -> list[str]:
+def _missing(grid: PanelGrid) -> list[str]:
     """Rows without runs, which are not drawn, and rules without runs in panels that others have runs in.
 
     Empty panels say so themselves.
     """
-    rows = [_row_name(row, label) for row, label in sheet.labelled if not with_runs(row)]
-    partial = [p for p in sheet.panels if with_runs([p])]
+    rows = [_row_name(row, label) for row, label in grid.labelled if not with_runs(row)]
+    partial = [p for p in grid.panels if with_runs([p])]
     places: dict[str, set[int]] = {}
     for i, panel in enumerate(partial):
         run = {line.label for line in panel.lines if line.arm}

@@ -26,7 +26,7 @@ class Gains:
     estimates: list[Estimate | None]
 
 
-def gains_of(arm: Arm, how: Options) -> Gains | None:
+def gains_of(arm: Arm, options: Options) -> Gains | None:
     """At the update nearest to the paper's that was measured; None where nothing was."""
     if all(arm.diverged) or any(metric not in arm.curves for pair in BINS.values() for metric in pair):
         return None
@@ -38,20 +38,20 @@ def gains_of(arm: Arm, how: Options) -> Gains | None:
     at = int(np.where(measured, np.abs(arm.axes["step"] - AT), np.inf).argmin())
     columns = [(arm.curves[total][lasted, at], arm.curves[count][lasted, at]) for total, count in BINS.values()]
     examples = [int(count.sum()) for _, count in columns]
-    return Gains(float(arm.axes["step"][at]), examples, [_mean(total, count, how) for total, count in columns])
+    return Gains(float(arm.axes["step"][at]), examples, [_mean(total, count, options) for total, count in columns])
 
 
-def _mean(total: Floats, count: Floats, how: Options) -> Estimate | None:
+def _mean(total: Floats, count: Floats, options: Options) -> Estimate | None:
     some = count > 0
     if not some.any():
         return None
     means, rng = total[some] / count[some], np.random.default_rng(SEED)
-    return mean_estimate(means, rng=rng, ci=how.ci, paper_compat=how.paper_intervals)
+    return mean_estimate(means, rng=rng, ci=options.ci, paper_compat=options.paper_intervals)
 
 
-def gain_panel(lines: Sequence[Line], how: Options) -> Points:
+def gain_panel(lines: Sequence[Line], options: Options) -> Points:
     """Every rule over the bins; the examples of all of them stand below the name of a bin."""
-    measured = [gains_of(line.arm, how) if line.arm else None for line in lines]
+    measured = [gains_of(line.arm, options) if line.arm else None for line in lines]
     examples = [sum(n) for n in zip(*(g.examples for g in measured if g), strict=True)]
     names = [f"{text}\nn = {n:,}" for text, n in zip(BINS, examples, strict=False)] or list(BINS)
     series = [

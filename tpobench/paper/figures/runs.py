@@ -24,7 +24,7 @@ class Runs:
 
     item: Item
     scale: str
-    how: Options
+    options: Options
     cells: Mapping[str, Sequence[Cell]]
     failed: frozenset[tuple[str, str, str]]  # suite, rule and cell of runs that failed or were skipped
     suites: Mapping[str, Suite]  # as they are shipped; none of a suite that is not
@@ -73,12 +73,12 @@ def _is_at(cell: Cell, axes: Axes, matching: str) -> bool:
     return where and (not matching or cell.matching in {matching, "any"})
 
 
-def runs_by_scale(results: Results, item: Item, how: Options) -> list[Runs]:
+def runs_by_scale(results: Results, item: Item, options: Options) -> list[Runs]:
     """Those of the scales that have a record of one of the item's suites, the paper's scale first."""
     suites = list(dict.fromkeys(part.suite for part in item.parts))
     names = {scale: {scaled(s, scale): s for s in suites} for scale in SCALES}
     wanted = {n for named in names.values() for n in named}
-    by_suite, problems = read_cells((r for r in results.records if r.spec["suite"] in wanted), how)
+    by_suite, problems = read_cells((r for r in results.records if r.spec["suite"] in wanted), options)
     latest: dict[str, list[Cell]] = {}
     for name in sorted(by_suite, key=_version):  # several versions of a suite: the last one is shown
         latest[name.partition("@")[0]] = by_suite[name]
@@ -91,7 +91,7 @@ def runs_by_scale(results: Results, item: Item, how: Options) -> list[Runs]:
             specs = [r.spec for r in results.records if r.spec["suite"] in named]
             tasks = [(named[x["suite"]], x["cell"], x["task"]) for x in specs]
             shipped = _shipped(suites, scale)
-            runs.append(Runs(item, scale, how, cells, frozenset(failed), shipped, frozenset(data), tasks))
+            runs.append(Runs(item, scale, options, cells, frozenset(failed), shipped, frozenset(data), tasks))
     return runs
 
 

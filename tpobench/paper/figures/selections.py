@@ -8,15 +8,15 @@ from functools import partial
 
 from tpobench.paper.claim import PROMPTS, Pick
 from tpobench.paper.claims_sparse import FIG8_CELLS
-from tpobench.paper.design import picked
 from tpobench.paper.figures.gains import gain_panel
 from tpobench.paper.figures.runs import Runs
+from tpobench.paper.item_plans import picked
 from tpobench.report.figures.bars import Bars
 from tpobench.report.figures.curves import FEW, Curves
+from tpobench.report.figures.grid import PanelGrid
 from tpobench.report.figures.layout import spelled, stacked
 from tpobench.report.figures.panel import Line, Panel
 from tpobench.report.figures.points import Points, final_series
-from tpobench.report.figures.sheet import Sheet
 from tpobench.report.figures.style import ONE_EPOCH, ramp
 
 ERROR = "Error (%)"
@@ -29,51 +29,51 @@ NARROW = 101  # points of a curve in a panel that shares the page with three oth
 # ---- tabular and image bandits
 
 
-def _bandit(runs: Runs, suite: str, oracle: str, says: str) -> Sheet:
+def _bandit(runs: Runs, suite: str, oracle: str, says: str) -> PanelGrid:
     rules = [rule for rule in runs.rules(suite) if rule != "ce"]  # which has no angle to itself
     error = Curves("(a) Error", ERROR, runs.lines(suite), log=True, floor=LEAST_ERROR)
     angle = Curves(f"(b) Misalignment to {oracle}", COSINE, runs.lines(suite, rules, "misalignment"), log=True,
                    floor=LEAST_ANGLE)  # fmt: skip
-    return Sheet([[error, angle]], says)
+    return PanelGrid([[error, angle]], says)
 
 
 def _images(runs: Runs, title: str = "") -> Curves:
     return Curves(title, "Test error (%)", runs.lines("mnist"), log=True, floor=LEAST_ERROR)
 
 
-def _hero(runs: Runs) -> Sheet:
+def _hero(runs: Runs) -> PanelGrid:
     lengths = runs.values("terminal_reward", "length")
     longest = {"length": max(lengths)} if lengths else {}
     title = f"(b) Reversal, terminal reward, H = {max(lengths)}" if lengths else "(b) Reversal, terminal reward"
     reversal = Curves(title, ERROR, runs.lines("terminal_reward", **longest, **PROMPTS))
     says = "(a) Test error of the image bandit; (b) error of whole sequences under terminal reward, prompts matched"
-    return Sheet([[_images(runs, "(a) Image bandit"), reversal]], says)
+    return PanelGrid([[_images(runs, "(a) Image bandit"), reversal]], says)
 
 
-def _mnist(runs: Runs) -> Sheet:
-    return Sheet([[_images(runs)]], "Test error of the image bandit, one action sampled for each image")
+def _mnist(runs: Runs) -> PanelGrid:
+    return PanelGrid([[_images(runs)]], "Test error of the image bandit, one action sampled for each image")
 
 
-def _mechanism(runs: Runs) -> Sheet:
+def _mechanism(runs: Runs) -> PanelGrid:
     says = (
         "First-order gain in the probability of the true class beyond that of the rule's one-vs-rest surrogate, on "
         "misclassified test images, by the share of the wrong-class mass that the likeliest wrong class holds"
     )
-    return Sheet([[gain_panel(runs.lines("mnist", metric="surplus gain"), runs.how)]], says)
+    return PanelGrid([[gain_panel(runs.lines("mnist", metric="surplus gain"), runs.options)]], says)
 
 
 # ---- sequences with a reward per token
 
 
-def _vocabularies(runs: Runs) -> Sheet:
+def _vocabularies(runs: Runs) -> PanelGrid:
     panels = [
         Curves(f"V = {v}", ERROR, runs.lines("tokens", vocabulary=v), points=NARROW)
         for v in runs.values("tokens", "vocabulary")
     ]
-    return Sheet([panels], "Reverse copy, share of wrong tokens, by size V of the vocabulary", shared=True)
+    return PanelGrid([panels], "Reverse copy, share of wrong tokens, by size V of the vocabulary", shared=True)
 
 
-def _variations(runs: Runs) -> Sheet:
+def _variations(runs: Runs) -> PanelGrid:
     matched = [(m, r) for m in _matchings(runs, "variations") for r in runs.values("variations", "reward")]
     rows = [
         [Curves(spelled(t), ERROR, runs.lines("variations", matching=m, target=t, reward=r), points=NARROW)
@@ -82,7 +82,7 @@ def _variations(runs: Runs) -> Sheet:
     ]  # fmt: skip
     says = "Task variations: columns by target, rows by reward and by what the rules are given equally"
     labels = [f"{spelled(r).capitalize()}\n{m} matched" for m, r in matched]
-    return Sheet(rows, says, labels, shared=True, height=1.4)
+    return PanelGrid(rows, says, labels, shared=True, height=1.4)
 
 
 def _matchings(runs: Runs, suite: str) -> list[str]:
@@ -102,30 +102,30 @@ def _by_value(runs: Runs, suite: str, axis: str, sign: str) -> list[Curves]:
     ]  # fmt: skip
 
 
-def _temperatures(runs: Runs) -> Sheet:
+def _temperatures(runs: Runs) -> PanelGrid:
     panels = _by_value(runs, "temperature", "eta", "η")
-    return Sheet([panels], "Reverse copy, share of wrong tokens, by temperature η of the target", shared=True)
+    return PanelGrid([panels], "Reverse copy, share of wrong tokens, by temperature η of the target", shared=True)
 
 
 # ---- sequences with a terminal reward
 
 
-def _lengths(runs: Runs, matchings: Sequence[str], says: str, pick: Pick | None = None) -> Sheet:
+def _lengths(runs: Runs, matchings: Sequence[str], says: str, pick: Pick | None = None) -> PanelGrid:
     lengths = picked(sorted(runs.values("terminal_reward", "length")), pick)
     rows = [
         [Curves(f"H = {h}", ERROR, runs.lines("terminal_reward", matching=m, length=h), points=NARROW) for h in lengths]
         for m in matchings
     ]
     labels = [f"{m.capitalize()} matched" if len(matchings) > 1 else "" for m in matchings]
-    return Sheet(rows, says, labels, shared=True)
+    return PanelGrid(rows, says, labels, shared=True)
 
 
-def _terminal(runs: Runs) -> Sheet:
+def _terminal(runs: Runs) -> PanelGrid:
     says = "Terminal reward: share of wrong sequences by length H, rows by what the rules are given equally"
     return _lengths(runs, _matchings(runs, "terminal_reward"), says)
 
 
-def _ablations(runs: Runs) -> Sheet:
+def _ablations(runs: Runs) -> PanelGrid:
     says = "Ablations under terminal reward, prompts matched: share of wrong sequences by length H"
     return _lengths(runs, ("prompts",), says, FIG8_CELLS["length"])
 
@@ -153,7 +153,7 @@ def _norms(title: str, lines: Sequence[Line]) -> Curves:
 ALONE = ("ppo", "dg")  # one answer per prompt: they have no groups
 
 
-def _gradients(runs: Runs) -> Sheet:
+def _gradients(runs: Runs) -> PanelGrid:
     summed = {"grpo": runs.most_candidates("why")}  # our loss is a mean over candidates, the paper's a sum
     norms = [replace(x, style=replace(x.style, line="-"), times=summed.get(x.algorithm, 1.0))
              for x in _why(runs, "gradient_norm")]  # fmt: skip
@@ -168,43 +168,44 @@ def _gradients(runs: Runs) -> Sheet:
         "(a) Norm of the gradient, for grpo of the sum over candidates; (b) mean weight of candidates (|advantage|; "
         "target mass of TPO), 0 where none is"
     )
-    return Sheet([panels], says)
+    return PanelGrid([panels], says)
 
 
-def _groups(runs: Runs) -> Sheet:
+def _groups(runs: Runs) -> PanelGrid:
     failing = Curves("(a) All candidates fail", "Share of groups", _why(runs, "all_fail", ALONE), points=FEW)
     some = Curves("(b) Some candidate succeeds", "Share of prompts", _why(runs, "some_success"), points=FEW)
     says = "(a) Share of groups without a success; (b) share of prompts with one (ppo and dg try once per prompt)"
-    return Sheet([[failing, some]], says)
+    return PanelGrid([[failing, some]], says)
 
 
-def _sweep(runs: Runs, suite: str, axis: str, sign: str) -> Sheet:
+def _sweep(runs: Runs, suite: str, axis: str, sign: str) -> PanelGrid:
     """Curves of each rule by value, then final errors of all over the values."""
     values = sorted(runs.values(suite, axis))
     cells, ticks = [runs.cell(suite, {axis: v}) for v in values], [(float(v), f"{v:g}") for v in values]
     series = [
-        final_series([runs.line(suite, rule, cell) for cell in cells], values, runs.how) for rule in runs.rules(suite)
+        final_series([runs.line(suite, rule, cell) for cell in cells], values, runs.options)
+        for rule in runs.rules(suite)
     ]
     final = Points("(c) Final error", f"{axis.capitalize()} {sign}", FINAL, ticks, series, base=2)
     says = f"Share of wrong sequences (a, b) over training and (c) at the end, by {axis} {sign}"
-    return Sheet([[*_by_value(runs, suite, axis, sign), final]], says, shared=True)
+    return PanelGrid([[*_by_value(runs, suite, axis, sign), final]], says, shared=True)
 
 
-def _masking(runs: Runs) -> Sheet:
+def _masking(runs: Runs) -> PanelGrid:
     lines = runs.lines("why")
     bars = Bars("(b) Final error", "", FINAL, [(line.label, [line]) for line in lines])
     says = (
         "Groups of equal rewards kept or left out (grpo_masked): share of wrong sequences (a) over training, (b) last"
     )
-    return Sheet([[Curves("(a) Over training", ERROR, lines), bars]], says)
+    return PanelGrid([[Curves("(a) Over training", ERROR, lines), bars]], says)
 
 
-def _reuse(runs: Runs) -> Sheet:
+def _reuse(runs: Runs) -> PanelGrid:
     panels = [Curves("(a) Error", ERROR, _why(runs)), _norms("(b) Gradient", _why(runs, "gradient_norm"))]
-    return Sheet([panels], "Several epochs and one: (a) share of wrong sequences, (b) norm of the gradient")
+    return PanelGrid([panels], "Several epochs and one: (a) share of wrong sequences, (b) norm of the gradient")
 
 
-def _dg_epochs(runs: Runs) -> Sheet:
+def _dg_epochs(runs: Runs) -> PanelGrid:
     rows: list[list[Panel]] = [[Curves("(a) Terminal reward", ERROR, runs.lines("terminal_small"))]]
     bars: list[Panel] = []
     for letter, reward in zip("bcdef", runs.values("variations", "reward"), strict=False):
@@ -214,10 +215,10 @@ def _dg_epochs(runs: Runs) -> Sheet:
         ]
         bars.append(Bars(f"({letter}) Final error, {spelled(reward)}", "Target", FINAL, groups))
     says = "DG with one epoch and with several: (a) over training under terminal reward; (b, c) at the end, by target"
-    return Sheet([*rows, bars] if bars else rows, says)
+    return PanelGrid([*rows, bars] if bars else rows, says)
 
 
-SELECTIONS: Mapping[str, Callable[[Runs], Sheet]] = {
+SELECTIONS: Mapping[str, Callable[[Runs], PanelGrid]] = {
     "fig1": _hero,
     "fig2": partial(
         _bandit, suite="bandit", oracle="the oracle gradient",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tpobench.errors import unknown
 from tpobench.paper.scorecard import Scorecard
-from tpobench.paper.scorecards.data import COLUMNS, data_of, rows_of, summary_data
+from tpobench.paper.scorecards.exports import COLUMNS, data_of, rows_of, summary_data
 from tpobench.paper.scorecards.pages import file_stem, markdown_of, summary_markdown, summary_stem
 from tpobench.report.data import as_csv, as_json
 from tpobench.report.files import write_files
@@ -43,8 +43,8 @@ def write_scorecards(
     for name in dict.fromkeys(formats):
         for card in cards:
             shown = (figures or {}).get(card.item.name, {})
-            own = {path.relative_to(out): caption for path, caption in shown.items()}
-            files[f"{file_stem(card)}.{name}"] = _text(card, name, own)
+            captions = {path.relative_to(out): caption for path, caption in shown.items()}
+            files[f"{file_stem(card)}.{name}"] = _text(card, name, captions)
         if len(cards) > 1:
             files[f"{summary_stem(cards)}.{name}"] = _summary(cards, name)
     return write_files(out, {name: text.encode() for name, text in files.items()}, force=force)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tpobench.paper.judge import Judged
-from tpobench.paper.measure import Measured
-from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, Used
+from tpobench.paper.claim_verdicts import JudgedClaim
+from tpobench.paper.number_verdicts import MeasuredNumber
+from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, UsedSuite
 from tpobench.paper.scorecards.texts import counted, ours_text, predicted_text, printed_text, tested, what
 from tpobench.report.model import Table, TableCell
 from tpobench.stats.texts import p_text
@@ -57,7 +57,7 @@ def tables_of(card: Scorecard) -> list[Table]:
     return tables
 
 
-def _numbers_table(shown: Sequence[Measured]) -> Table:
+def _numbers_table(shown: Sequence[MeasuredNumber]) -> Table:
     header = ("Where", "Rule", "What", "Printed", "Ours", "95% of as many seeds", "Verdict", "Note")
     rows = [
         (m.number.where or m.number.suite or "-", m.number.rule or m.number.method, what(m), printed_text(m),
@@ -85,7 +85,7 @@ def _claims_table(card: Scorecard) -> Table:
     return as_table("claims", "Claims", header, rows, (HOW_CLAIMS,))
 
 
-def _claim_note(judged: Judged) -> str:
+def _claim_note(judged: JudgedClaim) -> str:
     missing = next((a.reason for a in judged.answers if a.verdict == "not run" and a.reason), "")
     said = f"the paper: {judged.claim.note}" if judged.claim.note else ""
     return "; ".join(part for part in (missing, said) if part)
@@ -124,7 +124,7 @@ def notes_of(card: Scorecard) -> list[str]:
     return lines
 
 
-def _changes(suite: Used) -> str:
+def _changes(suite: UsedSuite) -> str:
     changes = (c for c in suite.changes if not c.key.startswith("cost"))
     return "; ".join(f"{c.key} {_plain(c.paper)} -> {_plain(c.quick)}" for c in changes)
 

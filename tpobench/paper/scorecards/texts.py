@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tpobench.paper.judge import Answer
-from tpobench.paper.measure import Measured
+from tpobench.paper.claim_verdicts import ClaimComparison
 from tpobench.paper.mechanism import BINS
+from tpobench.paper.number_verdicts import MeasuredNumber
 from tpobench.scores.text import difference_text, share_text
 from tpobench.stats.censored import step_text
 from tpobench.stats.estimate import Estimate
@@ -34,7 +34,7 @@ def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
     return ", ".join(f"{n} {word}" for n, word in found) or "none"
 
 
-def what(found: Measured) -> str:
+def what(found: MeasuredNumber) -> str:
     """`last error, %`, `updates to error < 0.01`, `training.epochs`; the paper's own words for what is not run."""
     number = found.number
     if number.kind == "exact":
@@ -49,14 +49,14 @@ def what(found: Measured) -> str:
     return f"{text}, %" if number.scale > 1 and "%" not in text else text
 
 
-def printed_text(found: Measured) -> str:
+def printed_text(found: MeasuredNumber) -> str:
     """`6.9 (n=20)`."""
     number = found.number
     text = "never" if number.text == "-" else number.text
     return f"{text} (n={number.printed.seeds})" if number.printed.seeds else text
 
 
-def ours_text(found: Measured) -> str:
+def ours_text(found: MeasuredNumber) -> str:
     """`7.12 (n=20)`, `>1000 (n=10)`; blank where there is nothing."""
     p = found.prediction
     if p is None or p.value is None:
@@ -65,7 +65,7 @@ def ours_text(found: Measured) -> str:
     return f"{value} (n={p.runs})" if p.runs else value
 
 
-def predicted_text(found: Measured) -> str:
+def predicted_text(found: MeasuredNumber) -> str:
     """`[4.1, 12.0]`, `>= 93.1` and `<= 2.0` for bounds; blank where there is no interval."""
     p = found.prediction
     if p is None or p.low is None or p.high is None or p.least is None or p.most is None:
@@ -76,7 +76,7 @@ def predicted_text(found: Measured) -> str:
     return f"[{_shown(found, p.low)}, {_shown(found, p.high)}]"
 
 
-def _shown(found: Measured, value: float) -> str:
+def _shown(found: MeasuredNumber, value: float) -> str:
     number, p = found.number, found.prediction
     if number.kind in STEPS:
         return step_text(value, found.budget)
@@ -85,9 +85,9 @@ def _shown(found: Measured, value: float) -> str:
     return f"{value * number.scale:.{min(digits, 4)}f}"
 
 
-def tested(answer: Answer) -> tuple[str, ...]:
+def tested(answer: ClaimComparison) -> tuple[str, ...]:
     """Difference, P(lower), test, p, Holm p, seeds; blank where there is no comparison."""
-    c = answer.found
+    c = answer.comparison
     if c is None:
         return ("",) * 6
     n, m = c.runs

@@ -6,7 +6,7 @@ layout       facets, legends, names at the ends of lines, and the bytes of a pic
 labels       names as a figure may draw them and a file may bear them
 panel        what every panel is given: lines with runs and looks
 captions     sentences that captions share
-sheet        panels on a page: facets under one scale, or rows of any panels under one legend
+grid        panels on a page: facets under one scale, or rows of any panels under one legend
 curves       panel and pictures: a metric over the updates, mean with band
 points       panel: estimates with intervals over labelled positions
 bars         panel: final scores in groups, with intervals and values
@@ -45,17 +45,17 @@ __all__ = ["Picture", "pictures_of", "save"]
 TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 
 
-def pictures_of(suite: str, cells: Sequence[Cell], how: Options | None = None) -> list[Picture]:
+def pictures_of(suite: str, cells: Sequence[Cell], options: Options | None = None) -> list[Picture]:
     """All figures of one suite that its records allow: results first, diagnostics of the training last."""
-    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], how or Options())
+    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], options or Options())
     return [
         replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
         for p in pictures
     ]
 
 
-def _pictures_of(suite: str, chosen: Sequence[Cell], how: Options) -> list[Picture]:
-    found: list[Picture] = []
+def _pictures_of(suite: str, chosen: Sequence[Cell], options: Options) -> list[Picture]:
+    results: list[Picture] = []
     diagnostics: list[Picture] = []
     if not chosen:
         return []
@@ -63,16 +63,16 @@ def _pictures_of(suite: str, chosen: Sequence[Cell], how: Options) -> list[Pictu
         if search_of(chosen) is not None:  # rules visit levels of their own: what they share is a curve
             return breaking_pictures(suite, chosen)
         for matching in sorted({c.matching for c in chosen}):
-            own = [c for c in chosen if c.matching == matching]
-            tail = f"-{matching}" if any(c.condition for c in own) else ""
-            found += curve_pictures(f"{suite}-curves{tail}", own, None, how)
-            found += reached_pictures(f"{suite}-reached{tail}", own)
-            found += strip_pictures(f"{suite}-final{tail}", own, how)
-            found += improvement_pictures(f"{suite}-improvement{tail}", own)
-            scores = {c.reporting.metric for c in own}
-            others = {m for c in own for a in c.arms.values() for m in a.curves} - scores
+            matched = [c for c in chosen if c.matching == matching]
+            tail = f"-{matching}" if any(c.condition for c in matched) else ""
+            results += curve_pictures(f"{suite}-curves{tail}", matched, None, options)
+            results += reached_pictures(f"{suite}-reached{tail}", matched)
+            results += strip_pictures(f"{suite}-final{tail}", matched, options)
+            results += improvement_pictures(f"{suite}-improvement{tail}", matched)
+            scores = {c.reporting.metric for c in matched}
+            others = {m for c in matched for a in c.arms.values() for m in a.curves} - scores
             for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
-                diagnostics += curve_pictures(f"{suite}-{metric}{tail}", own, metric, how)
-        found += profile_pictures(suite, chosen, how)
-        found += sweep_pictures(suite, chosen, how)
-    return found + diagnostics
+                diagnostics += curve_pictures(f"{suite}-{metric}{tail}", matched, metric, options)
+        results += profile_pictures(suite, chosen, options)
+        results += sweep_pictures(suite, chosen, options)
+    return results + diagnostics

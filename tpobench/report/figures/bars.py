@@ -36,14 +36,14 @@ class Bars:
         """Every bar."""
         return [line for _, lines in self.groups for line in lines]
 
-    def draw(self, ax: Axes, how: Options) -> None:
+    def draw(self, ax: Axes, options: Options) -> None:
         """The members of a group side by side; what was not run says so in its place."""
         values = width_of(ax) >= VALUE * len(self.lines)
         for at, (_, lines) in enumerate(self.groups):
             width = 0.8 / len(lines)
             for k, line in enumerate(lines):
                 place, hatch = at + (k - (len(lines) - 1) / 2) * width, HATCHES[k % len(HATCHES)]
-                _draw(ax, line, (place, width), hatch, final_of(line, how), value=values)
+                _draw(ax, line, (place, width), hatch, final_of(line, options), value=values)
         ax.set_xticks(range(len(self.groups)), [name for name, _ in self.groups])
         ax.set_xlim(-0.55, len(self.groups) - 0.45)
         ax.tick_params(axis="x", length=0)

@@ -26,7 +26,7 @@ POINTS = 200  # of a drawn curve
 def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     """Two figures per group of searched cells: curves, and intervals."""
     groups = [g for g in searched(cells) if any(p.levels for p in g.points.values())]
-    found = []
+    pictures = []
     for i, group in enumerate(groups):
         place, r = f" ({group.label})" if group.label else "", group.cells[0].reporting
         seeds = seeds_text(arms_of(group.cells))
@@ -41,10 +41,10 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
             f"level that was run bounds it there.{place}"
         )
         title = "share of seeds that learn" + place
-        found.append(Picture(numbered(f"{suite}-learn", len(groups), i), curves, _curves(group), title))
+        pictures.append(Picture(numbered(f"{suite}-learn", len(groups), i), curves, _curves(group), title))
         title = "breaking points" + place
-        found.append(Picture(numbered(f"{suite}-breaking", len(groups), i), points, _intervals(group), title))
-    return found
+        pictures.append(Picture(numbered(f"{suite}-breaking", len(groups), i), points, _intervals(group), title))
+    return pictures
 
 
 def _ends(group: Searched) -> tuple[float, float]:

@@ -28,9 +28,9 @@ def seeds_text(arms: Iterable[Arm]) -> str:
     return f"{shown} seed{'s' if counts[-1] > 1 else ''}"
 
 
-def band_text(arms: Iterable[Arm], how: Options) -> str:
+def band_text(arms: Iterable[Arm], options: Options) -> str:
     """What the band of a mean curve is."""
-    kind = "one standard error" if how.standard_errors else "pointwise 95% bootstrap interval of the mean"
+    kind = "one standard error" if options.standard_errors else "pointwise 95% bootstrap interval of the mean"
     return f"Band: {kind}" if most_seeds(arms) > 1 else "No band: one seed"
 
 
@@ -47,9 +47,9 @@ def window_text(windows: Iterable[int]) -> str:
     return last if several != [1] else "the last evaluation"
 
 
-def interval_text(lines: Iterable[Line], how: Options) -> str:
+def interval_text(lines: Iterable[Line], options: Options) -> str:
     """` with 95% interval (t)` of final scores; `, no interval` where none has one."""
-    estimates = [mean_of(x.arm.final, how, x.cell.reporting) for x in lines if x.arm and x.cell]
+    estimates = [mean_of(x.arm.final, options, x.cell.reporting) for x in lines if x.arm and x.cell]
     kinds = interval_name(e.method for e in estimates if e.status == "ok")
     return f" with {kinds}" if kinds else ", no interval"
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, averages_text, band_text, diverged_text, most_seeds, seeds_text
+from tpobench.report.figures.grid import facet_figure, from_best
 from tpobench.report.figures.layout import Picture, named_lines, numbered, paged, rules_of
 from tpobench.report.figures.panel import Line, lines_of, with_runs
 from tpobench.report.figures.scales import decades, few_ticks, log_axis, time_axis, x_name
-from tpobench.report.figures.sheet import facet_figure, from_best
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.scores.options import Options
@@ -66,13 +66,13 @@ def averaged(rows: Floats, width: int) -> Floats:
     return np.asarray(np.add.reduceat(rows, starts, axis=1) / counts)
 
 
-def _band(curves: Floats, how: Options) -> tuple[Floats, Floats] | None:
-    if not how.standard_errors:
+def _band(curves: Floats, options: Options) -> tuple[Floats, Floats] | None:
+    if not options.standard_errors:
         return bootstrap_band(curves, np.random.default_rng(SEED), draws=1000)
     if len(curves) < 2:
         return None
     mean = curves.mean(axis=0)
-    half = curves.std(axis=0, ddof=0 if how.paper_intervals else 1) / np.sqrt(len(curves))
+    half = curves.std(axis=0, ddof=0 if options.paper_intervals else 1) / np.sqrt(len(curves))
     return np.maximum(mean - half, curves.min(axis=0)), np.minimum(mean + half, curves.max(axis=0))
 
 
@@ -98,9 +98,9 @@ class Curves:
     @property
     def widths(self) -> set[int]:
         """Evaluations that a point of each line averages."""
-        return {-(-found[1].shape[1] // self.points) for line in self.lines if (found := recorded(line))}
+        return {-(-data[1].shape[1] // self.points) for line in self.lines if (data := recorded(line))}
 
-    def curve(self, line: Line, how: Options) -> Curve | None:
+    def curve(self, line: Line, options: Options) -> Curve | None:
         """The numbers of a line, where it has any."""
         data = recorded(line)
         if data is None or line.arm is None:
@@ -108,13 +108,13 @@ class Curves:
         (taken, curves), x = data, line.arm.axes[self.axis]
         width = -(-curves.shape[1] // self.points)
         seeds = averaged(curves, width) * line.scale
-        return Curve(averaged(x[taken][None], width)[0], seeds, _band(seeds, how))
+        return Curve(averaged(x[taken][None], width)[0], seeds, _band(seeds, options))
 
-    def draw(self, ax: Axes, how: Options) -> None:
+    def draw(self, ax: Axes, options: Options) -> None:
         """One line for each algorithm that was run."""
         heights: list[float] = []
         for place, line in enumerate(self.lines):
-            if curve := self.curve(line, how):
+            if curve := self.curve(line, options):
                 every = max(1, len(curve.x) // 5)
                 start = (2 * place + 1) * every // (2 * len(self.lines))  # markers of equal curves are side by side
                 self._draw(ax, line, curve, (start, every))
@@ -134,17 +134,17 @@ class Curves:
             ax.plot(curve.x, curve.seeds.T, color=style.colour, linewidth=0.35, alpha=0.4, label="_seeds")
 
 
-def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, how: Options) -> list[Picture]:
+def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options: Options) -> list[Picture]:
     """The score (None) or another recorded metric over the updates."""
     parts = paged([c for c in cells if any(map(recorded, lines_of(c, c.arms, metric)))])
-    found = []
+    pictures = []
     for i, part in enumerate(parts):
         panels, what = _panels(part, metric), _name(part[0], metric)
-        caption = f"{what}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, how))}."
-        found.append(
-            Picture(numbered(name, len(parts), i), caption, _figure(panels, how), f"{what.lower()} over training")
+        caption = f"{what}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}."
+        pictures.append(
+            Picture(numbered(name, len(parts), i), caption, _figure(panels, options), f"{what.lower()} over training")
         )
-    return found
+    return pictures
 
 
 def _panels(cells: Sequence[Cell], metric: str | None) -> list[Curves]:
@@ -163,14 +163,14 @@ def _name(cell: Cell, metric: str | None) -> str:
     return NAMES.get(metric, metric).capitalize().replace("_", " ")
 
 
-def _sentences(panels: Sequence[Curves], how: Options) -> list[str]:
+def _sentences(panels: Sequence[Curves], options: Options) -> list[str]:
     lines = with_runs(panels)
     averages = averages_text({width for panel in panels for width in panel.widths})
-    said = [band_text([line.arm for line in lines if line.arm], how), averages]
+    said = [band_text([line.arm for line in lines if line.arm], options), averages]
     return [*filter(None, said), *["Thin lines: the seeds"] * panels[0].thin, *diverged_text(lines)]
 
 
-def _figure(panels: Sequence[Curves], how: Options) -> Figure:
+def _figure(panels: Sequence[Curves], options: Options) -> Figure:
     metric = panels[0].lines[0].metric
 
     def scale(axes: Sequence[Axes]) -> None:
@@ -179,7 +179,7 @@ def _figure(panels: Sequence[Curves], how: Options) -> Figure:
         elif metric is None:
             from_best(axes, panels[0].lines)
 
-    return facet_figure(panels, [line.label for line in panels[0].lines], how, scale)
+    return facet_figure(panels, [line.label for line in panels[0].lines], options, scale)
 
 
 def _logarithmic(axes: Sequence[Axes], shown: Line) -> bool:

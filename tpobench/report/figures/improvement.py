@@ -74,14 +74,14 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
 
 
 def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
-    style, found = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
+    style, estimate = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
     if len(a) > 1:
         each = [probability_better(_losses(x), _losses(y), paired=paired(x, y)) for x, y in zip(a, b, strict=True)]
         ax.plot(each, [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3, markeredgewidth=0,
                 clip_on=False, label="_cells")  # fmt: skip
-    if found.low is not None and found.high is not None:
-        ax.plot([found.low, found.high], [row, row], color=style.colour, linewidth=1.6, clip_on=False)
-    ax.plot([found.value or 0.0], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
+    if estimate.low is not None and estimate.high is not None:
+        ax.plot([estimate.low, estimate.high], [row, row], color=style.colour, linewidth=1.6, clip_on=False)
+    ax.plot([estimate.value or 0.0], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
             markeredgewidth=0.5, clip_on=False, zorder=5)  # fmt: skip
 
 

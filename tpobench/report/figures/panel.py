@@ -51,7 +51,7 @@ class Panel(Protocol):
     @property
     def from_zero(self) -> bool: ...  # noqa: D102
 
-    def draw(self, ax: Axes, how: Options) -> None:
+    def draw(self, ax: Axes, options: Options) -> None:
         """Draw what was run; nothing where nothing was."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tpobench.report.figures.grid import facet_figure
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
@@ -18,12 +19,11 @@ from tpobench.report.figures.layout import (
 from tpobench.report.figures.panel import line_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import P0, final_name
-from tpobench.report.figures.sheet import facet_figure
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import Options
 
 
-def profile_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
+def profile_pictures(suite: str, cells: Sequence[Cell], options: Options) -> list[Picture]:
     """A panel per reward, matching and value of every axis but the sparsity's; nothing without two sparsities."""
     usable = [c for c in cells if c.success and c.arms]
     axis = sparsity_axis(usable)
@@ -36,17 +36,17 @@ def profile_pictures(suite: str, cells: Sequence[Cell], how: Options) -> list[Pi
         ).append(c)
     panels = {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
     parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
-    found = []
+    pictures = []
     for i, part in enumerate(parts):
         chosen = [c for v in part.values() for c in v]
         caption = (
             f"Final {chosen[0].reporting.metric} against the success probability p0 of the untrained policy (harder to "
-            f"the right), {final_caption(chosen, how)}; a line joins cells that differ in {spelled(axis)} alone, "
+            f"the right), {final_caption(chosen, options)}; a line joins cells that differ in {spelled(axis)} alone, "
             "points of one p0 are set side by side."
         )
         name, title = numbered(f"{suite}-sparsity", len(parts), i), "final results against sparsity"
-        found.append(Picture(name, caption, _figure(part, how), title))
-    return found
+        pictures.append(Picture(name, caption, _figure(part, options), title))
+    return pictures
 
 
 def sparsity_axis(cells: Sequence[Cell]) -> str:
@@ -59,22 +59,22 @@ def sparsity_axis(cells: Sequence[Cell]) -> str:
         groups: dict[str, list[float]] = {}
         for c in cells:
             groups.setdefault(str(c.axes.get(axis)), []).append(math.log(c.success or 1.0))
-        return sum(len(own) * float(np.var(own)) for own in groups.values())
+        return sum(len(logs) * float(np.var(logs)) for logs in groups.values())
 
     axes = dict.fromkeys(a for c in cells for a in c.axes)
     return min((a for a in axes if len({str(c.axes.get(a)) for c in cells}) > 1), key=within, default="")
 
 
-def _figure(panels: Mapping[str, list[Cell]], how: Options) -> Figure:
+def _figure(panels: Mapping[str, list[Cell]], options: Options) -> Figure:
     cells = [c for v in panels.values() for c in v]
     algorithms, y = rules_of(cells), final_name(cells[0].reporting)
     drawn = []
-    for title, own in panels.items():
-        positions = positions_of(own)
+    for title, several in panels.items():
+        positions = positions_of(several)
         ticks = [(p, f"{p:.2g}") for p in apart(sorted(set(positions)))]
-        series = [final_series([line_of(c, a) for c in own], positions, how) for a in algorithms]
+        series = [final_series([line_of(c, a) for c in several], positions, options) for a in algorithms]
         drawn.append(Points(title, P0, y, ticks, series, base=10, aside=1.04, descending=True))
-    return facet_figure(drawn, algorithms, how)
+    return facet_figure(drawn, algorithms, options)
 
 
 def positions_of(cells: Sequence[Cell]) -> list[float]:
@@ -86,8 +86,8 @@ def positions_of(cells: Sequence[Cell]) -> list[float]:
 
 def apart(values: Sequence[float]) -> list[float]:
     """Ascending values thinned so that labels on a log axis do not touch: a sixth of the range between any two."""
-    kept: list[float] = []
+    ticks: list[float] = []
     for value in values:
-        if not kept or value / kept[-1] >= max(1.25, (values[-1] / values[0]) ** (1 / 6)):
-            kept.append(value)
-    return kept
+        if not ticks or value / ticks[-1] >= max(1.25, (values[-1] / values[0]) ** (1 / 6)):
+            ticks.append(value)
+    return ticks

@@ -28,24 +28,24 @@ from tpobench.stats.estimate import Floats
 
 def reached_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
     """A figure per threshold, a panel per cell; none for a threshold that nobody reaches."""
-    found = []
+    pictures = []
     for t in sorted({t for c in cells for t in c.reporting.thresholds}, reverse=True):
-        own = [c for c in cells if t in c.reporting.thresholds]
-        if any(np.isfinite(a.times(t)).any() for c in own for a in c.arms.values()):
-            parts, full = paged(own), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
-            title = f"seeds {own[0].reporting.side} {own[0].reporting.level(t)} over time"
-            found += [
+        scored = [c for c in cells if t in c.reporting.thresholds]
+        if any(np.isfinite(a.times(t)).any() for c in scored for a in c.arms.values()):
+            parts, full = paged(scored), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
+            title = f"seeds {scored[0].reporting.side} {scored[0].reporting.level(t)} over time"
+            pictures += [
                 Picture(numbered(full, len(parts), i), _caption(p, t), _figure(p, t), title)
                 for i, p in enumerate(parts)
             ]
-    return found
+    return pictures
 
 
 def _caption(cells: Sequence[Cell], threshold: float) -> str:
     reporting = cells[0].reporting
-    held = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
+    lasting = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
     return (
-        f"Share of seeds whose {reporting.metric} was {reporting.side} {reporting.level(threshold)}{held} by then; "
+        f"Share of seeds whose {reporting.metric} was {reporting.side} {reporting.level(threshold)}{lasting} by then; "
         f"{seeds_text(arms_of(cells))} per rule, those that never get there included. Band: pointwise 95% Wilson "
         "interval, while some seeds got there and some did not."
     )

@@ -22,27 +22,28 @@ ROW = 0.19  # inches of one rule
 BAND = 0.22  # half the height, in rows, over which the dots of a rule are laid out
 
 
-def strip_pictures(name: str, cells: Sequence[Cell], how: Options) -> list[Picture]:
+def strip_pictures(name: str, cells: Sequence[Cell], options: Options) -> list[Picture]:
     """A panel per cell, a row per rule."""
     parts = paged(cells)
     title = "final results, seed by seed"
     return [
-        Picture(numbered(name, len(parts), i), _caption(p, how), _figure(p, how), title) for i, p in enumerate(parts)
+        Picture(numbered(name, len(parts), i), _caption(p, options), _figure(p, options), title)
+        for i, p in enumerate(parts)
     ]
 
 
-def _caption(cells: Sequence[Cell], how: Options) -> str:
+def _caption(cells: Sequence[Cell], options: Options) -> str:
     diverged = any(any(a.diverged) for c in cells for a in c.arms.values())
     window = cells[0].reporting.window
     last = "at the end" if window == 1 else f"mean of the last {window} evaluations"
     return (
-        f"Final {cells[0].reporting.metric} ({last}): a dot per seed, marker and bar: {final_caption(cells, how)}."
+        f"Final {cells[0].reporting.metric} ({last}): a dot per seed, marker and bar: {final_caption(cells, options)}."
         + " Crosses: diverged runs, scored the worst value." * diverged
         + " Diverged runs are left out." * any(c.dropped for c in cells)
     )
 
 
-def _figure(cells: Sequence[Cell], how: Options) -> Figure:
+def _figure(cells: Sequence[Cell], options: Options) -> Figure:
     rules, reporting = rules_of(cells), cells[0].reporting
     tall = ROW * len(rules)
     figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
@@ -50,7 +51,7 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
     for ax, cell in zip(axes, cells, strict=True):
         for row, name in enumerate(rules):
             if name in cell.arms:
-                _draw(ax, cell.arms[name], row, scale, reporting, how)
+                _draw(ax, cell.arms[name], row, scale, reporting, options)
             else:
                 ax.annotate("missing", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
         ax.grid(visible=True, axis="x")
@@ -58,7 +59,7 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
         ax.tick_params(axis="y", length=0)
     axes[0].set_ylim(len(rules) - 0.4, -0.6)
     axes[0].set_yticks(range(len(rules)), rules)
-    if _logarithmic(cells, how):
+    if _logarithmic(cells, options):
         axes[0].set_xscale("log")
         log_ticks(axes[0].xaxis)
     else:
@@ -70,15 +71,15 @@ def _figure(cells: Sequence[Cell], how: Options) -> Figure:
     return figure
 
 
-def _logarithmic(cells: Sequence[Cell], how: Options) -> bool:
+def _logarithmic(cells: Sequence[Cell], options: Options) -> bool:
     """Where the means span decades and neither a seed nor the end of an interval is at zero."""
-    arms = [(a.final, mean_of(a.final, how, c.reporting)) for c in cells for a in c.arms.values()]
+    arms = [(a.final, mean_of(a.final, options, c.reporting)) for c in cells for a in c.arms.values()]
     lows = [e.low for _, e in arms if e.low is not None]
     positive = cells[0].reporting.sign > 0 and all(v.min() > 0 for v, _ in arms) and min(lows, default=1.0) > 0
     return positive and decades([[float(v.mean()) for v, _ in arms]])
 
 
-def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, how: Options) -> None:
+def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, options: Options) -> None:
     style, lost = style_of(arm.algorithm), np.array(arm.diverged)
     heights = row + BAND * lanes(arm.final)
     ax.plot(
@@ -87,13 +88,13 @@ def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, how:
     )  # fmt: skip
     if lost.any():
         ax.plot(arm.final[lost] * scale, heights[lost], "x", color=style.colour, markersize=3.2, clip_on=False)
-    found = mean_of(arm.final, how, reporting)
-    if found.value is None:
+    estimate = mean_of(arm.final, options, reporting)
+    if estimate.value is None:
         return
-    if found.low is not None and found.high is not None and found.status == "ok":
-        ax.plot([found.low * scale, found.high * scale], [row, row], color=style.colour, linewidth=1.6)
+    if estimate.low is not None and estimate.high is not None and estimate.status == "ok":
+        ax.plot([estimate.low * scale, estimate.high * scale], [row, row], color=style.colour, linewidth=1.6)
     ax.plot(
-        [found.value * scale], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
+        [estimate.value * scale], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
         markeredgewidth=0.5, clip_on=False, zorder=5, label=arm.algorithm,
     )  # fmt: skip
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tpobench.paper.claim import Claim
-from tpobench.paper.design import NoSuchCell
 from tpobench.paper.evidence import Evidence, NotRun
+from tpobench.paper.item_plans import NoSuchCell
 from tpobench.paper.questions import Question, Term, questions
 from tpobench.paper.sample import Sample, sample
 from tpobench.scores.estimates import SEED
@@ -21,95 +21,95 @@ from tpobench.stats.compare import RANKS, Comparison, adjust, compare
 from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 
 ALPHA = 0.05
-Verdict = Literal["holds", "points the same way", "undecided", "contradicted", "not run"]
+ClaimVerdict = Literal["holds", "points the same way", "undecided", "contradicted", "not run"]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One comparison, low against high, smaller is as the claim has it; no `found` where it could not be made."""
+class ClaimComparison:
+    """One comparison, low against high, smaller is as the claim has it; no `comparison` where it could not be made."""
 
     suite: str
     text: str
     where: str
-    found: Comparison | None = None
+    comparison: Comparison | None = None
     reason: str = ""
     scale: float = 1.0  # 100 where shares are shown in percent
     notes: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """Of the claimed order."""
-        return order(self.found) if self.found is not None else "not run"
+        return order(self.comparison) if self.comparison is not None else "not run"
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedClaim:
     """A claim with its comparisons, and the p of all of them together."""
 
     claim: Claim
-    answers: tuple[Answer, ...]
+    answers: tuple[ClaimComparison, ...]
     reason: str = ""  # why there is nothing to compare
     p: float | None = None  # of "not all (but the spare ones) are as claimed"
     adjusted: float | None = None  # by Holm over the claims of the item
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """Of all comparisons together."""
-        found = [a.verdict for a in self.answers]
-        if not found:
+        verdicts = [a.verdict for a in self.answers]
+        if not verdicts:
             return "not run"
         if self.claim.similar:
             return _similar(self.answers)
-        return together(found, self.claim.spare, proven=self.adjusted is not None and self.adjusted < ALPHA)
+        return together(verdicts, self.claim.spare, proven=self.adjusted is not None and self.adjusted < ALPHA)
 
     @property
     def counts(self) -> str:
         """`8 as claimed (6 significant alone), 1 undecided, 1 contradicted`."""
-        found = Counter(a.verdict for a in self.answers)
-        alone, same = found.pop("holds", 0), found.pop("points the same way", 0)
+        counts = Counter(a.verdict for a in self.answers)
+        alone, same = counts.pop("holds", 0), counts.pop("points the same way", 0)
         texts = [f"{alone + same} as claimed ({alone} significant alone)"] if alone + same else []
-        return ", ".join(texts + [f"{n} {verdict}" for verdict, n in sorted(found.items())])
+        return ", ".join(texts + [f"{n} {verdict}" for verdict, n in sorted(counts.items())])
 
 
-def order(found: Comparison) -> Verdict:
+def order(comparison: Comparison) -> ClaimVerdict:
     """Whether the low side is lower, and whether the seeds can tell."""
-    verdict = found.verdict(ALPHA)
+    verdict = comparison.verdict(ALPHA)
     if verdict in {"better", "worse"}:
         return "holds" if verdict == "better" else "contradicted"
-    return "points the same way" if _lower(found) else "undecided"
+    return "points the same way" if _lower(comparison) else "undecided"
 
 
-def _lower(found: Comparison) -> bool:
+def _lower(comparison: Comparison) -> bool:
     """Whether the low side is the lower one, in what the test compares."""
-    if found.test in RANKS and found.better is not None:
-        return found.better > 0.5
-    return found.difference is not None and found.difference < 0
+    if comparison.test in RANKS and comparison.better is not None:
+        return comparison.better > 0.5
+    return comparison.difference is not None and comparison.difference < 0
 
 
-def together(found: Sequence[Verdict], spare: int = 0, *, proven: bool) -> Verdict:
+def together(verdicts: Sequence[ClaimVerdict], spare: int = 0, *, proven: bool) -> ClaimVerdict:
     """One verdict for comparisons of which all but `spare` must come out as claimed.
 
     contradicted: more than `spare` are significant the other way.  not run: otherwise, where any is missing.
     holds: the claim as a whole is `proven`.  points the same way: all but `spare` do at least that.
     """
-    if found.count("contradicted") > spare:
+    if verdicts.count("contradicted") > spare:
         return "contradicted"
-    if "not run" in found:
+    if "not run" in verdicts:
         return "not run"
     if proven:
         return "holds"
-    agreeing = found.count("holds") + found.count("points the same way")
-    return "points the same way" if len(found) - agreeing <= spare else "undecided"
+    agreeing = verdicts.count("holds") + verdicts.count("points the same way")
+    return "points the same way" if len(verdicts) - agreeing <= spare else "undecided"
 
 
-def _similar(answers: Sequence[Answer]) -> Verdict:
-    """Of a claim of no difference, which no test can prove: one that is found contradicts it."""
-    if any(a.found is None for a in answers):
+def _similar(answers: Sequence[ClaimComparison]) -> ClaimVerdict:
+    """Of a claim of no difference, which no test can prove: a difference contradicts it."""
+    if any(a.comparison is None for a in answers):
         return "not run"
     return "contradicted" if any(a.verdict in {"holds", "contradicted"} for a in answers) else "undecided"
 
 
-def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Judged, ...]:
+def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[JudgedClaim, ...]:
     """All claims of an item.
 
     A claim needs all its comparisons (but the spare ones), so it is shown by the largest of their p: no adjustment is
@@ -117,45 +117,45 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     enough against a claim, so there Holm runs over all comparisons of the item.
     """
     asked = [_asked(claim, evidence) for claim in claims]
-    family = sum(len(found) for found, _ in asked)
+    family = sum(len(several) for several, _ in asked)
     resamples = resamples_for(family, ALPHA)
-    raw = [[_answer(q, evidence[s], resamples) for s, q in found] for found, _ in asked]
+    raw = [[_answer(q, evidence[s], resamples) for s, q in several] for several, _ in asked]
     whole = [_claim_p(claim, answers) for claim, answers in zip(claims, raw, strict=True)]
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
-    adjusted = adjust({k: a.found for k, a in keyed.items() if a.found is not None}, ALPHA)
-    for k, found in adjusted.items():
-        tested = found.status == "untestable" and found.p is not None
-        alone = "on its own, " if tested else ""  # the claim may hold all the same
-        keyed[k] = replace(keyed[k], found=found, reason=alone + found.reason)
+    adjusted = adjust({k: a.comparison for k, a in keyed.items() if a.comparison is not None}, ALPHA)
+    for k, comparison in adjusted.items():
+        # The claim may hold where one of its comparisons says nothing.
+        alone = "on its own, " if comparison.reason and comparison.p is not None else ""
+        keyed[k] = replace(keyed[k], comparison=comparison, reason=alone + comparison.reason)
     return tuple(
-        Judged(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)
+        JudgedClaim(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)
         for i, (claim, (_, reason), p, q) in enumerate(zip(claims, asked, whole, holm(whole), strict=True))
     )
 
 
-def _claim_p(claim: Claim, answers: Sequence[Answer]) -> float | None:
+def _claim_p(claim: Claim, answers: Sequence[ClaimComparison]) -> float | None:
     """Of the claim as a whole; none where a comparison is missing, or where no test can show what is claimed."""
-    found = [a.found for a in answers if a.found is not None]
-    if claim.similar or len(found) < len(answers) or len(found) <= claim.spare:
+    made = [a.comparison for a in answers if a.comparison is not None]
+    if claim.similar or len(made) < len(answers) or len(made) <= claim.spare:
         return None
-    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in found]
+    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in made]
     return partial_conjunction(directed, len(directed) - claim.spare)
 
 
 def _asked(claim: Claim, evidence: Mapping[str, Evidence]) -> tuple[list[tuple[str, Question]], str]:
     """Questions with their suites, each once; or why there is none at this scale."""
-    found: dict[str, tuple[str, Question]] = {}
+    asked: dict[str, tuple[str, Question]] = {}
     try:
         for contrast in claim.contrasts:
             if contrast.suite not in evidence:
                 return [], f"there is no suite {contrast.suite}"
-            own = evidence[contrast.suite]
-            for question in questions(contrast, own.plan.suite):
-                settled = _settled(question, own)
-                found.setdefault(str((contrast.suite, settled.low, settled.high)), (contrast.suite, settled))
+            suite = evidence[contrast.suite]
+            for question in questions(contrast, suite.plan.suite):
+                settled = _settled(question, suite)
+                asked.setdefault(str((contrast.suite, settled.low, settled.high)), (contrast.suite, settled))
     except NoSuchCell as reason:
         return [], str(reason)
-    return list(found.values()), claim.why_not
+    return list(asked.values()), claim.why_not
 
 
 def _settled(question: Question, evidence: Evidence) -> Question:
@@ -188,13 +188,13 @@ def _cell_and_matching(term: Term) -> tuple[dict[str, Any], str]:
     return cell, matching
 
 
-def _answer(question: Question, evidence: Evidence, resamples: int) -> Answer:
+def _answer(question: Question, evidence: Evidence, resamples: int) -> ClaimComparison:
+    asked = (question.suite, question.text, question.where)
     try:
-        found = _compared(question.low, question.high, evidence, resamples)
-        notes = _notes(question, evidence)
+        comparison, notes = _compared(question.low, question.high, evidence, resamples), _notes(question, evidence)
     except NotRun as reason:
-        return Answer(question.suite, question.text, question.where, None, str(reason))
-    return Answer(question.suite, question.text, question.where, found, found.reason, _scale(question, evidence), notes)
+        return ClaimComparison(*asked, reason=str(reason))
+    return ClaimComparison(*asked, comparison, comparison.reason, _scale(question, evidence), notes)
 
 
 def _notes(question: Question, evidence: Evidence) -> tuple[str, ...]:
@@ -215,19 +215,19 @@ def _compared(low: Term, high: Term, evidence: Evidence, resamples: int) -> Comp
         return _against_constant(low, high, evidence, resamples)
     a, b = _sampled(low, evidence), _sampled(high, evidence)
     paired = _paired(low, high, evidence, a, b)
-    found = compare_samples(a, b, paired=paired, resamples=resamples)
-    if found.difference is not None and (doubtful := _reversible(a, b, found.difference)):
-        runs = sum(found.runs)
+    comparison = compare_samples(a, b, paired=paired, resamples=resamples)
+    if comparison.difference is not None and (doubtful := _reversible(a, b, comparison.difference)):
+        runs = sum(comparison.runs)
         reason = f"{doubtful} of {runs} differences are bounds, which could turn the order: no test"
-        return replace(found, status="untestable", reason=reason, p=None, difference=None, low=None, high=None,
+        return replace(comparison, status="untestable", reason=reason, p=None, difference=None, low=None, high=None,
                        better=None)  # fmt: skip
-    return found
+    return comparison
 
 
 def _reversible(low: Sample, high: Sample, difference: float) -> int:
     """Seeds whose differences of times are bounds (one rule never got there) on the side that could turn the order.
 
-    The others lie further along the found order than their bounds say, so a test of the bounds is on the safe side.
+    The others lie further along in that order than their bounds say, so a test of the bounds is on the safe side.
     """
     return len(low.at_least | high.at_most) if difference < 0 else len(low.at_most | high.at_least)
 
@@ -243,15 +243,15 @@ def _against_constant(low: Term, high: Term, evidence: Evidence, resamples: int)
 
 def _sampled(term: Term, evidence: Evidence) -> Sample:
     """The scalars of one side, differences of rules taken seed by seed."""
-    own = sample(_entry(term, term.rule, evidence), term.scalar)
+    side = sample(_entry(term, term.rule, evidence), term.scalar)
     if not term.minus:
-        budget = None if own.budget is None else own.budget * term.times
-        return Sample({s: v * term.times for s, v in own.values.items()}, budget, own.diverged)
+        budget = None if side.budget is None else side.budget * term.times
+        return Sample({s: v * term.times for s, v in side.values.items()}, budget, side.diverged)
     other = sample(_entry(term, term.minus, evidence), term.scalar)
-    x, y = ({s: _censored(v, side.budget) for s, v in side.values.items()} for side in (own, other))
+    x, y = ({s: _censored(v, one.budget) for s, v in one.values.items()} for one in (side, other))
     never, never_other = (
-        frozenset(s for s, v in side.values.items() if side.budget is not None and v > side.budget)
-        for side in (own, other)
+        frozenset(s for s, v in one.values.items() if one.budget is not None and v > one.budget)
+        for one in (side, other)
     )
     values = {s: (x[s] - y[s]) * term.times for s in x if s in y}
     return Sample(values, at_least=never, at_most=never_other)

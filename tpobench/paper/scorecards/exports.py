@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tpobench import __version__
-from tpobench.paper.judge import Answer, Judged
-from tpobench.paper.measure import Measured
+from tpobench.paper.claim_verdicts import ClaimComparison, JudgedClaim
+from tpobench.paper.number_verdicts import MeasuredNumber
 from tpobench.paper.scorecard import Scorecard
 from tpobench.paper.scorecards.texts import what
 
@@ -28,27 +28,28 @@ def data_of(card: Scorecard) -> dict[str, Any]:
         "counts": {"numbers": dict(card.number_counts), "computed": dict(card.computed_counts),
                    "claims": dict(card.claim_counts)},
         "suites": [{**asdict(s), "changes": [c._asdict() for c in s.changes]} for s in card.suites],
-        "unverified_data": [found.as_dict() for found in card.unverified], "signature": card.signature,
+        "unverified_data": [copy.as_dict() for copy in card.unverified], "signature": card.signature,
     }  # fmt: skip
 
 
-def _number_data(found: Measured) -> dict[str, Any]:
-    n, p = found.number, found.prediction
+def _number_data(measured: MeasuredNumber) -> dict[str, Any]:
+    n, p = measured.number, measured.prediction
     return {
         "section": n.section, "suite": n.suite, "cell": dict(n.cell), "matching": n.matching, "rule": n.rule,
         "statistic": n.statistic, "printed": {"text": n.text, **asdict(n.printed)},
-        "ours": found.ours if p is None else p.value, "prediction": None if p is None else asdict(p),
-        "verdict": found.verdict, "notes": list(found.notes),
+        "ours": measured.ours if p is None else p.value, "prediction": None if p is None else asdict(p),
+        "verdict": measured.verdict, "notes": list(measured.notes),
     }  # fmt: skip
 
 
-def _claim_data(judged: Judged) -> dict[str, Any]:
+def _claim_data(judged: JudgedClaim) -> dict[str, Any]:
     claim = judged.claim
     return {
         "text": claim.text, "section": claim.section, "note": claim.note, "verdict": judged.verdict,
         "reason": judged.reason, "p": judged.p, "adjusted_p": judged.adjusted,
         "comparisons": [
-            {"suite": a.suite, "where": a.where, "text": a.text, "found": None if a.found is None else asdict(a.found),
+            {"suite": a.suite, "where": a.where, "text": a.text,
+             "found": None if a.comparison is None else asdict(a.comparison),
              "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes)}
             for a in judged.answers
         ],
@@ -68,18 +69,18 @@ def rows_of(card: Scorecard) -> list[dict[str, Any]]:
     return rows
 
 
-def _number_row(item: str, found: Measured) -> dict[str, Any]:
-    n, p = found.number, found.prediction
+def _number_row(item: str, measured: MeasuredNumber) -> dict[str, Any]:
+    n, p = measured.number, measured.prediction
     return {
         "item": item, "kind": "number", "section": n.section, "suite": n.suite, "cell": n.where, "rule": n.rule,
-        "what": what(found), "printed": n.text, "printed_seeds": n.printed.seeds or "",
-        "ours": found.ours if p is None else _full(p.value), "low": "" if p is None else _full(p.low),
-        "high": "" if p is None else _full(p.high), "seeds": "" if p is None else p.runs, "verdict": found.verdict,
-        "note": "; ".join(found.notes),
+        "what": what(measured), "printed": n.text, "printed_seeds": n.printed.seeds or "",
+        "ours": measured.ours if p is None else _full(p.value), "low": "" if p is None else _full(p.low),
+        "high": "" if p is None else _full(p.high), "seeds": "" if p is None else p.runs, "verdict": measured.verdict,
+        "note": "; ".join(measured.notes),
     }  # fmt: skip
 
 
-def _claim_row(item: str, judged: Judged) -> dict[str, Any]:
+def _claim_row(item: str, judged: JudgedClaim) -> dict[str, Any]:
     claim = judged.claim
     return {
         "item": item, "kind": "claim", "section": claim.section, "what": claim.text, "p": _full(judged.p),
@@ -87,8 +88,8 @@ def _claim_row(item: str, judged: Judged) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _answer_row(item: str, judged: Judged, answer: Answer) -> dict[str, Any]:
-    c = answer.found
+def _answer_row(item: str, judged: JudgedClaim, answer: ClaimComparison) -> dict[str, Any]:
+    c = answer.comparison
     row = {
         "item": item, "kind": "comparison", "section": judged.claim.section, "suite": answer.suite,
         "cell": answer.where,

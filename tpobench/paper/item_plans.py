@@ -81,8 +81,8 @@ def plan_items(
         specs.setdefault(part.suite, {}).update({s.run_id: s for s in plan.specs})
         skipped.setdefault(part.suite, {}).update({s.spec.run_id: s for s in plan.skipped})
     return {
-        name: Plan(suites[name], tuple(_in_order(found.values(), suites[name])), tuple(skipped[name].values()))
-        for name, found in specs.items()
+        name: Plan(suites[name], tuple(_in_order(by_id.values(), suites[name])), tuple(skipped[name].values()))
+        for name, by_id in specs.items()
     }
 
 

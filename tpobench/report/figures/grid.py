@@ -28,7 +28,7 @@ def from_best(axes: Sequence[Axes], lines: Iterable[Line]) -> None:
 def facet_figure(
     panels: Sequence[Panel],
     names: Sequence[str],
-    how: Options,
+    options: Options,
     scale: Callable[[Sequence[Axes]], None] | None = None,
     columns: int = 3,
 ) -> Figure:
@@ -38,7 +38,7 @@ def facet_figure(
     """
     figure, axes = facets(len(panels), columns=columns)
     for ax, panel in zip(axes, panels, strict=True):
-        panel.draw(ax, how)
+        panel.draw(ax, options)
     if scale is None:
         from_best(axes, [line for panel in panels for line in panel.lines])
     else:
@@ -50,7 +50,7 @@ def facet_figure(
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PanelGrid:
     """Rows of panels, of any kinds; what is seen, in words, for the caption."""
 
     rows: Sequence[Sequence[Panel]]
@@ -70,31 +70,31 @@ class Sheet:
         return list(zip(self.rows, self.labels or [""] * len(self.rows), strict=True))
 
 
-def sheet_figure(sheet: Sheet, how: Options) -> Figure:
+def grid_figure(grid: PanelGrid, options: Options) -> Figure:
     """On one page width, or one column where it is a single panel.
 
     A panel without runs says so; a row of such panels is left out, and is for the caption to name.
     """
-    rows = [(row, label) for row, label in sheet.labelled if with_runs(row)]
+    rows = [(row, label) for row, label in grid.labelled if with_runs(row)]
     width = PAGE if sum(len(row) for row, _ in rows) > 1 else COLUMN
-    figure = Figure(figsize=(width, TOP + sheet.height * len(rows)), layout="constrained")
-    grid = figure.add_gridspec(len(rows), math.lcm(*(len(row) for row, _ in rows)))
+    figure = Figure(figsize=(width, TOP + grid.height * len(rows)), layout="constrained")
+    spec = figure.add_gridspec(len(rows), math.lcm(*(len(row) for row, _ in rows)))
     for i, (row, label) in enumerate(rows):
-        axes = _row(figure, grid, i, row, shared=sheet.shared)
+        axes = _row(figure, spec, i, row, shared=grid.shared)
         for ax, panel in zip(axes, row, strict=True):
-            panel.draw(ax, how)
+            panel.draw(ax, options)
         for ax, panel in zip(axes, row, strict=True):  # shared axes: only once everything is drawn
             _finish(ax, panel)
-            _name(ax, panel, label, left=not sheet.shared or next(p for p in row if p.y == panel.y) is panel,
-                  top=not sheet.shared or i == 0, bottom=not sheet.shared or i == len(rows) - 1)  # fmt: skip
+            _name(ax, panel, label, left=not grid.shared or next(p for p in row if p.y == panel.y) is panel,
+                  top=not grid.shared or i == 0, bottom=not grid.shared or i == len(rows) - 1)  # fmt: skip
     legend(figure)
     return figure
 
 
-def _row(figure: Figure, grid: GridSpec, i: int, panels: Sequence[Panel], *, shared: bool) -> list[Axes]:
-    span, first, axes = grid.ncols // len(panels), dict[str, Axes](), list[Axes]()
+def _row(figure: Figure, spec: GridSpec, i: int, panels: Sequence[Panel], *, shared: bool) -> list[Axes]:
+    span, first, axes = spec.ncols // len(panels), dict[str, Axes](), list[Axes]()
     for k, panel in enumerate(panels):
-        ax = figure.add_subplot(grid[i, k * span : (k + 1) * span], sharey=first.get(panel.y))
+        ax = figure.add_subplot(spec[i, k * span : (k + 1) * span], sharey=first.get(panel.y))
         axes.append(ax)
         if shared:
             first.setdefault(panel.y, ax)
