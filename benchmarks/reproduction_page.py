@@ -17,14 +17,14 @@ from typing import Any
 
 from documents import fill, markdown
 
+from tpobench.paper.claim_verdicts import CLAIM_VERDICTS as CLAIMS
 from tpobench.paper.items import ITEMS
+from tpobench.paper.number_verdicts import NUMBER_VERDICTS as NUMBERS
 from tpobench.paper.scorecards.texts import counted
 from tpobench.report.markdown import md_escape
+from tpobench.suites.load import SCALES, scaled
 
 BEGIN, END = "<!-- scorecard: made by benchmarks/reproduction_page.py -->", "<!-- end of scorecard -->"
-SCALES = {"paper": "", "quick": "-quick"}
-NUMBERS = ("agrees", "differs", "undecided", "not run")
-CLAIMS = ("holds", "points the same way", "undecided", "contradicted", "not run")
 LEFT = "---"  # cells are words, or several numbers in one
 Card = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ def cards_of(folder: Path) -> dict[str, dict[str, Card]]:
     """Item -> scale -> scorecard."""
     found: dict[str, dict[str, Card]] = {}
     for item in ITEMS:
-        paths = {scale: folder / f"{item}{suffix}.json" for scale, suffix in SCALES.items()}
+        paths = {scale: folder / f"{scaled(item, scale)}.json" for scale in SCALES}
         found[item] = {s: json.loads(p.read_text(encoding="utf-8")) for s, p in paths.items() if p.is_file()}
     return found
 
@@ -116,10 +116,10 @@ def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:
     lines += [f"Seeds: {'; '.join(told)}." if told else without, "", *numbers]
     if any(card["claims"] for card in cards.values()):
         lines += [claims_table(cards), ""]
-    for suffix in SCALES.values():
-        if (folder / "figures" / f"{name}{suffix}.png").is_file():
-            caption = caption_of(folder / f"{name}{suffix}.md")
-            lines += [f"![{name}{suffix}](../results/reproduction/figures/{name}{suffix}.png)", "", f"*{caption}*", ""]
+    for stem in (scaled(name, scale) for scale in SCALES):
+        if (folder / "figures" / f"{stem}.png").is_file():
+            caption = caption_of(folder / f"{stem}.md")
+            lines += [f"![{stem}](../results/reproduction/figures/{stem}.png)", "", f"*{caption}*", ""]
     return "\n".join(lines)
 
 

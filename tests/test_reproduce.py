@@ -10,6 +10,7 @@ import pytest
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
+from tpobench.paper import mechanism
 from tpobench.paper.claim_verdicts import judge
 from tpobench.paper.evidence import Evidence
 from tpobench.paper.exact import exact
@@ -21,6 +22,7 @@ from tpobench.paper.questions import questions
 from tpobench.paper.scorecards.texts import what
 from tpobench.planning.plan import plan_runs
 from tpobench.suites.load import SCALES, load_suite
+from tpobench.tasks.mechanism import EDGES
 from tpobench.training.loop import train
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "extracts" / "paper_rows.csv").read_text().splitlines()))
@@ -45,6 +47,13 @@ def test_everything_that_the_paper_prints_is_represented():
     covered = {tuple(name.split("|")) for item in ITEMS.values() for c in item.claims for name in c.covers}
     assert {key(row) for row in ROWS} == printed | covered
     assert not printed & covered
+
+
+def test_the_printed_gain_of_figure_4b_is_of_the_update_and_a_bin_of_its_claims_and_its_panel():
+    """So that a number, a claim and a figure are of one evaluation."""
+    (gain,) = [n for n in numbers() if n.kind == "ratio"]
+    assert gain.arguments == (*mechanism.BINS["[0.75, 1]"], str(mechanism.AT))
+    assert len(mechanism.BINS) == len(EDGES) + 1
 
 
 def test_printed_texts_are_those_of_the_paper():

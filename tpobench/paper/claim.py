@@ -13,7 +13,7 @@ from typing import Any, Literal
 Kind = Literal["final", "area", "steps", "at", "late", "peak", "peak_step", "ratio"]
 Pick = str | int | float | tuple[Any, ...]  # a value of an axis, several, or min, max, below_max, next
 PROMPTS: Mapping[str, str] = {"matching": "prompts"}
-RELATIVE = ("min", "max", "below_max", "next")
+RELATIVE = {"min": 0, "max": -1, "below_max": -2}  # the place among the values in order
 
 
 @dataclass(frozen=True)

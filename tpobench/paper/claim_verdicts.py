@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 
 ALPHA = 0.05
 ClaimVerdict = Literal["holds", "points the same way", "undecided", "contradicted", "not run"]
+CLAIM_VERDICTS: tuple[str, ...] = get_args(ClaimVerdict)  # in reading order
 
 
 @dataclass(frozen=True)

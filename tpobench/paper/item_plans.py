@@ -37,11 +37,10 @@ def picked(values: Sequence[Value], pick: Pick | None, where: str = "") -> tuple
         return tuple(v for v in values if v in pick) or tuple(values)
     if pick in RELATIVE:
         ordered = sorted(values)
-        place = {"min": 0, "max": -1, "below_max": -2}[str(pick)]
         if len(ordered) < 2:
             msg = f"{where} has one value at this scale, {ordered[0]}"
             raise NoSuchCell(msg)
-        return (ordered[place],)
+        return (ordered[RELATIVE[str(pick)]],)
     if pick not in values:
         msg = f"{where}={pick} is no cell of this scale, which has {', '.join(map(str, values))}"
         raise NoSuchCell(msg)

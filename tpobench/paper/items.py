@@ -43,7 +43,9 @@ class Item:
         return tuple(dict.fromkeys(named))
 
 
-IMAGES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg")
+IMAGES = ("tpo", *dense.IMAGE_RIVALS)
+TOKENS = ("tpo_token", *dense.TOKEN_RIVALS)
+TERMINAL = ("tpo", *sparse.RIVALS)
 ONE_EPOCH = Part("epochs", ("tpo",), {"epochs": (1,)})  # a line of several figures
 ALIASES = {"fig5": "table1", "fig6": "table2", "fig7": "table3", "fig16": "table5", "table4": "settings"}
 ITEMS: Mapping[str, Item] = {
@@ -61,20 +63,20 @@ ITEMS: Mapping[str, Item] = {
         Item("fig4b", "Images as a bandit: surplus gain by concentration", "3.3", (Part("mnist", ("tpo", "dg")),),
              dense.FIG4B),
         Item("table1", "Token candidates by vocabulary (table 1, figure 5)", "3.4",
-             (Part("tokens", ("tpo_token", "grpo_token", "dg", "ppo")),), dense.TABLE1),
+             (Part("tokens", TOKENS),), dense.TABLE1),
         Item("table2", "Target and reward variants (table 2, figure 6)", "3.5",
-             (Part("variations", ("tpo_token", "grpo_token", "dg", "ppo", "tpo", "grpo", "grpo_no_kl")),),
+             (Part("variations", (*TOKENS, "tpo", "grpo", "grpo_no_kl")),),
              dense.TABLE2),
         Item("table3", "Terminal reward by length (table 3, figure 7)", "3.6",
-             (Part("terminal_reward", ("tpo", "grpo", "grpo_no_kl", "ppo", "dg")),), sparse.TABLE3),
+             (Part("terminal_reward", TERMINAL),), sparse.TABLE3),
         Item("fig8", "TPO taken apart", "3.7",
-             (Part("terminal_reward", ("tpo", "grpo", "grpo_no_kl", "tpo_no_anchor", "group_pg"), sparse.FIG8_CELLS),),
+             (Part("terminal_reward", ("tpo", "grpo", *sparse.ABLATIONS), sparse.FIG8_CELLS),),
              sparse.FIG8),
         Item("fig9", "Language models", "3.8", (), sparse.FIG9),
         Item("fig10", "Gradient norms and weights", "4.1",
              (Part("why", ("tpo", "grpo", "ppo", "dg")), ONE_EPOCH), sparse.FIG10),
         Item("fig11", "Groups without a success", "4.2",
-             (Part("why", ("tpo", "grpo", "grpo_no_kl", "ppo", "dg")), ONE_EPOCH), sparse.FIG11),
+             (Part("why", TERMINAL), ONE_EPOCH), sparse.FIG11),
         Item("fig12", "Group size", "4.2", (Part("group_size"),), sparse.FIG12),
         Item("fig13", "Masking groups of equal rewards", "4.2", (Part("why", ("tpo", "grpo", "grpo_masked")),),
              sparse.FIG13),

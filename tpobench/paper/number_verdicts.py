@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,7 @@ from tpobench.stats.reproduction import (
 from tpobench.suites.load import load_suite
 
 NumberVerdict = Literal["agrees", "differs", "undecided", "not run", "not compared"]
+NUMBER_VERDICTS: tuple[str, ...] = get_args(NumberVerdict)[:-1]  # of what is compared, in reading order
 ROUNDING = 1e-6  # of numbers that are printed exactly
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tpobench import __version__
+from tpobench.paper.claim_verdicts import CLAIM_VERDICTS
+from tpobench.paper.number_verdicts import NUMBER_VERDICTS
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard
 from tpobench.paper.scorecards.tables import (
-    CLAIM_VERDICTS,
     HOW_CLAIMS,
     HOW_NUMBERS,
-    NUMBER_VERDICTS,
     as_table,
     heading,
     notes_of,

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tpobench.paper.claim_verdicts import JudgedClaim
-from tpobench.paper.number_verdicts import MeasuredNumber
+from tpobench.paper.claim_verdicts import CLAIM_VERDICTS, JudgedClaim
+from tpobench.paper.number_verdicts import NUMBER_VERDICTS, MeasuredNumber
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, UsedSuite
 from tpobench.paper.scorecards.texts import counted, ours_text, predicted_text, printed_text, tested, what
 from tpobench.report.model import Table, TableCell
 from tpobench.stats.texts import p_text
 
-NUMBER_VERDICTS = ("agrees", "differs", "undecided", "not run")
-CLAIM_VERDICTS = ("holds", "points the same way", "undecided", "contradicted", "not run")
 HOW_NUMBERS = (
     "A number agrees where it lies in the 95% prediction interval: where the same statistic of as many other seeds as "
     "stand behind it is to be expected, given ours; bounds and 'never' at one-sided 95%; rounding is allowed for. "
