@@ -162,7 +162,7 @@ def test_an_axis_of_words_has_a_figure_of_bars():
     shown = picture(results(*runs), "reward")
     assert [ax.get_title() for ax in shown.figure.axes] == ["length=4", "length=6"]
     axes = shown.figure.axes[0]
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["dense", "reverse\ncopy"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["dense", "reverse copy"]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([10, 30, 20])
     assert [t.get_text() for t in axes.texts] == ["10", "30", "20", "not run"]
     assert shown.caption.startswith("Final error over reward, mean over 3 seeds")
@@ -177,6 +177,21 @@ def test_bars_are_never_too_thin_to_be_told_apart():
     assert {len(ax.patches) for ax in axes} == {60, 70}
     assert len({ax.get_position().x0 for ax in axes}) == 1
     assert [t for ax in axes for t in ax.texts] == []
+
+
+@pytest.mark.parametrize("name", ["t{}", "a task of many words {}", "acrobot-swingup-sparse-reward-v{}"])
+def test_names_below_bars_do_not_touch(name):
+    """Side by side, on several lines, or upright where a word is wider than its group."""
+    cells = [{"task": name.format(k), "reward": r} for k in range(8) for r in ("dense", "terminal")]
+    figure = picture(
+        results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in ("tpo", "dg"))), "task"
+    ).figure
+    with mpl.rc_context(RC):
+        figure.draw_without_rendering()
+    for ax in figure.axes:
+        boxes = [t.get_window_extent() for t in ax.get_xticklabels()]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 for box in boxes)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tpobench.paper.item_plans import picked
 from tpobench.report.figures.bars import Bars
 from tpobench.report.figures.curves import FEW, Curves
 from tpobench.report.figures.grid import PanelGrid
-from tpobench.report.figures.layout import spelled, stacked
+from tpobench.report.figures.layout import spelled
 from tpobench.report.figures.panel import Line, Panel
 from tpobench.report.figures.points import Points, final_series
 from tpobench.report.figures.style import ONE_EPOCH, ramp
@@ -210,7 +210,7 @@ def _dg_epochs(runs: Runs) -> PanelGrid:
     bars: list[Panel] = []
     for letter, reward in zip("bcdef", runs.values("variations", "reward"), strict=False):
         groups = [
-            (stacked(t), runs.lines("variations", target=t, reward=reward, **PROMPTS))
+            (spelled(t), runs.lines("variations", target=t, reward=reward, **PROMPTS))
             for t in runs.values("variations", "target")
         ]
         bars.append(Bars(f"({letter}) Final error, {spelled(reward)}", "Target", FINAL, groups))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tpobench.scores.options import Options
 from tpobench.stats.estimate import Estimate
 
 BARS = 72  # across the width of a page
+LETTER = 0.056  # inches of a letter of its name
 VALUE = 0.25  # inches of a bar and the gap beside it from which on its value has room above it
 Group = tuple[str, Sequence[Line]]
 
@@ -44,7 +46,11 @@ class Bars:
             for k, line in enumerate(lines):
                 place, hatch = at + (k - (len(lines) - 1) / 2) * width, HATCHES[k % len(HATCHES)]
                 _draw(ax, line, (place, width), hatch, final_of(line, options), value=values)
-        ax.set_xticks(range(len(self.groups)), [name for name, _ in self.groups])
+        room = int(0.75 * width_of(ax) / len(self.groups) / LETTER)  # letters below a group
+        names = ["\n".join(textwrap.wrap(name, max(room, 1), break_long_words=False)) for name, _ in self.groups]
+        upright = max(len(word) for name in names for word in name.split("\n")) > room
+        ax.set_xticks(range(len(self.groups)), [name for name, _ in self.groups] if upright else names)
+        ax.tick_params(axis="x", rotation=90 if upright else 0)
         ax.set_xlim(-0.55, len(self.groups) - 0.45)
         ax.tick_params(axis="x", length=0)
         ax.margins(y=0.14)  # room for the values
@@ -66,8 +72,8 @@ def _draw(ax: Axes, line: Line, at: tuple[float, float], hatch: str, estimate: E
     height = estimate.value * line.scale
     ax.bar(place, height, width * 0.88, facecolor=to_rgba(line.style.colour, 0.35), hatch=hatch, linewidth=0.8,
            edgecolor=to_rgba(line.style.colour, 0.7), label=line.label)  # fmt: skip
-    draw_interval(ax, place, estimate, line.scale, "white", 2.4)  # seen on a dark bar, too
-    top = draw_interval(ax, place, estimate, line.scale, BLACK, 1.0)
+    draw_interval(ax, place, estimate, line.scale, "white", 2.4 if value else 1.6)  # seen on a dark bar, too
+    top = draw_interval(ax, place, estimate, line.scale, BLACK, 1.0 if value else 0.8)
     if value:
         ax.annotate(two_digits(height), (place, top), xytext=(0, 1.5), textcoords="offset points", ha="center",
                     va="bottom", fontsize=7)  # fmt: skip

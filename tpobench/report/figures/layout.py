@@ -105,13 +105,8 @@ def wrapped(label: str) -> str:
 
 
 def spelled(axis: str) -> str:
-    """The name of an axis of the grid, in words."""
+    """The name of an axis of the grid, or one of its values, in words."""
     return axis.replace("_", " ")
-
-
-def stacked(value: object) -> str:
-    """A value of an axis, a word on a line: what stands below a bar."""
-    return spelled(str(value)).replace(" ", "\n")
 
 
 def rules_of(cells: Iterable[Cell]) -> list[str]:

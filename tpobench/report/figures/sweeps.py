@@ -15,7 +15,6 @@ from tpobench.report.figures.layout import (
     numbered,
     rules_of,
     spelled,
-    stacked,
 )
 from tpobench.report.figures.panel import line_of, lines_of
 from tpobench.report.figures.points import Points, final_caption, final_series
@@ -76,7 +75,7 @@ def _bars(panels: Groups, axis: str, options: Options) -> Figure:
     drawn = [
         Bars(title, spelled(axis).capitalize(), y, groups)
         for title, several in panels.items()
-        for groups in in_bars([(stacked(c.axes[axis]), lines_of(c, algorithms)) for c in several])
+        for groups in in_bars([(spelled(str(c.axes[axis])), lines_of(c, algorithms)) for c in several])
     ]
     most = max(len(panel.lines) for panel in drawn)
     return facet_figure(drawn, algorithms, options, columns=max(1, min(3, BARS // most)))
