@@ -165,6 +165,7 @@ def test_an_axis_of_words_has_a_figure_of_bars():
     assert [t.get_text() for t in axes.get_xticklabels()] == ["dense", "reverse copy"]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([10, 30, 20])
     assert [t.get_text() for t in axes.texts] == ["10", "30", "20", "not run"]
+    assert [t.get_text() for t in shown.figure.legends[0].get_texts()] == ["tpo", "dg"]
     assert shown.caption.startswith("Final error over reward, mean over 3 seeds")
     assert "simulated-reward" not in [p.name for p in pictures_of("simulated", cells_of(results(runs[0])))]
 
@@ -172,7 +173,7 @@ def test_an_axis_of_words_has_a_figure_of_bars():
 def test_bars_are_never_too_thin_to_be_told_apart():
     """Fifty words by ten rules: 72 bars at most in the width of a page, their values left to the tables."""
     cells = [{"task": f"t{k}"} for k in range(50)]
-    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in KNOWN_RULES[:10]))
+    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in NAMES[:10]))
     axes = picture(found, "task").figure.axes
     assert {len(ax.patches) for ax in axes} == {60, 70}
     assert len({ax.get_position().x0 for ax in axes}) == 1

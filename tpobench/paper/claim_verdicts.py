@@ -125,8 +125,8 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.comparison for k, a in keyed.items() if a.comparison is not None}, ALPHA)
     for k, comparison in adjusted.items():
-        # The claim may hold where one of its comparisons says nothing.
-        alone = "on its own, " if comparison.reason and comparison.p is not None else ""
+        # The claim may hold where one of its comparisons could not reject.
+        alone = "on its own, " if comparison.status == "untestable" and comparison.p is not None else ""
         keyed[k] = replace(keyed[k], comparison=comparison, reason=alone + comparison.reason)
     return tuple(
         JudgedClaim(claim, tuple(keyed[str(i), str(j)] for j in range(len(raw[i]))), reason, p, q)

@@ -133,7 +133,7 @@ def name_lines(
     lines = [named_lines(ax) for ax in axes]
     if ends is None:
         ends = [[float(np.asarray(line.get_ydata())[-1]) for line in several] for several in lines]
-    few = len(names) <= DIRECT_LABELS and len(axes) <= 2
+    few = len(names) <= DIRECT_LABELS and len(axes) <= 2 and all(lines)  # bars have no ends
     heights = [label_heights(_fractions(ax, y)) if few else None for ax, y in zip(axes, ends, strict=True)]
     if None in heights:
         legend(figure, names)
