@@ -108,8 +108,8 @@ def rules(tmp_path_factory):
     path.write_text(PLUGIN.format(folder=str(folder)), encoding="utf-8")
     load_plugin(read_plugin(path))  # not tried on tiny groups: these rules kill whoever started their process
     yield path
-    _, names = plugins._loaded.pop(str(path))
-    for name in names:
+    _, added = plugins._loaded.pop(str(path))
+    for name in added.rules:
         ALGORITHMS.pop(name)
         plugins.VERSIONS.pop(name)
 
