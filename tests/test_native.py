@@ -261,8 +261,8 @@ BROKEN = {
     "is missing": (None, r"no C compiler; install one of cc, gcc, clang"),
     "fails": ("echo 'x.c:1: error: no such luck' >&2; exit 1", r"fails: x\.c:1: error: no such luck"),
     "fails silently": ('[ "$1" = --version ] || exit 3', r"fails: exit code 3"),
-    "makes nothing": ("exit 0", r"cannot be loaded"),
-    "makes junk": (JUNK, r"cannot be loaded"),
+    "makes nothing": ("exit 0", r"cannot be kept or loaded"),
+    "makes junk": (JUNK, r"cannot be kept or loaded"),
     "computes wrongly": (f'exec {REAL} "$@" -UEPSILON -DEPSILON=0.5', r"computes other log-probs"),
     "gives nan": (f'exec {REAL} "$@" -UEPSILON -DEPSILON=-5.0', r"computes other log-probs: nan"),
 }
@@ -331,3 +331,11 @@ def test_without_a_place_for_the_cache_it_is_compiled_into_a_temporary_folder(tm
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     require_same(Kernel(load(defines(), None, QUICK, tmp_path / "file" / "cache")))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_any_place_to_write_there_is_no_kernel(tmp_path, monkeypatch):
+    """Neither the cache nor a temporary folder: the reason is said, and the plain path can be taken."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(NoKernel, match=r"cannot be kept or loaded: .*Not a directory"):
+        load(defines(), None, QUICK, tmp_path / "file" / "cache")

@@ -66,12 +66,12 @@ def load(
         cache = data.cache() / "kernels" if folder is None else folder
         return Library(_cached(cache, key, [path, *options]), origin)
     except (OSError, RuntimeError):  # no home, no room, or one from which nothing may be loaded
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as private:  # a loaded library needs no file
-            try:
+        try:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as private:  # a loaded library needs no file
                 return Library(_cached(Path(private), key, [path, *options]), origin)
-            except OSError as error:
-                msg = f"the library that {path} makes cannot be loaded: {error}"
-                raise NoKernel(msg) from error
+        except OSError as error:
+            msg = f"the library that {path} makes cannot be kept or loaded: {error}"
+            raise NoKernel(msg) from error
 
 
 def _cached(folder: Path, key: str, command: list[str]) -> ctypes.CDLL:
