@@ -164,6 +164,6 @@ def test_every_rule_learns(task: BanditTask | ContextsTask, rule: Algorithm) -> 
     before = task.evaluate(policy, task.rollout(policy, 0))["error"]
     for step in range(60):
         drawn = task.rollout(policy, step)
-        update(task, policy, rule, companions.prepared(task, policy, rule, drawn, progress=step / 60))
+        update(task, policy, rule, companions.prepared(task, policy, rule, drawn, step=step, steps=60))
         companions.learn(task, drawn, 1)
     assert (task.evaluate(policy, task.rollout(policy, 60))["error"] < before).all()

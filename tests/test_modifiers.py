@@ -14,9 +14,13 @@ from tpobench.algorithms.contract import CONTRACT, examine
 from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.modifiers import (
     MODIFIERS,
+    clipped_covariance,
+    covariance,
     decoupled,
+    high_entropy,
     icepop,
     informative,
+    largest_covariance,
     masked_importance,
     off_policy_mask,
     running_baseline,
@@ -124,7 +128,7 @@ def neutral(case: Case) -> Case:
 
 NEUTRAL = {
     "icepop": {}, "tis": {}, "mis": {}, "m2po": {}, "decoupled": {}, "opsm": {"opsm_delta": 1e3},
-    "tasks": {"task_step": 0.0},
+    "tasks": {"task_step": 0.0}, "top_entropy": {"top_entropy": 1.0},
 }  # fmt: skip
 
 
@@ -191,3 +195,35 @@ def test_a_name_with_a_plus_is_no_name_of_an_algorithm() -> None:
     """It would be taken for a modified one."""
     with pytest.raises(UsageError, match="a \\+ puts modifiers on an algorithm"):
         register(dataclasses.replace(ALGORITHMS["tpo"], name="tpo+mine"))
+
+
+def test_covariance_by_hand() -> None:
+    """Two successes of four at log-probs -3, -1, -1, -3, z = +-sqrt(3/4) by sample deviation, mean log-prob -2."""
+    groups = groups_of([[0.0] * 4], [[1, 1, 0, 0]])
+    old = torch.tensor([-3.0, -1.0, -1.0, -3.0], dtype=torch.float64).view(1, 1, 4, 1)
+    groups = dataclasses.replace(groups, old_logp=old)
+    z = math.sqrt(0.75) / (1 + 1e-4 / math.sqrt(1 / 3))
+    expected = torch.tensor([-z, z, -z, z], dtype=torch.float64)
+    torch.testing.assert_close(covariance(groups).flatten(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_tokens_are_picked_by_covariance_and_entropy() -> None:
+    """A quarter of four: among those within the bounds the one of the smallest number, the largest, and the surest."""
+    groups = groups_of([[0.0] * 4], [[1, 1, 0, 0]])
+    shape = (1, 1, 4, 1)
+    old, uniform = (torch.tensor(x, dtype=torch.float64).view(shape) for x in ([-4, -1, -1, -2], [0.1, 0.2, 0.3, 0.4]))
+    groups = dataclasses.replace(groups, old_logp=old, uniform=uniform, entropy=uniform.flip(2))
+    # covariances: success below the mean of -2 is negative, success above it positive, failure below it 0
+    assert covariance(groups).flatten().sign().tolist() == [-1, 1, -1, 0]
+    clip = {"cov_share": 0.25, "cov_low": 0.0, "cov_high": 5.0}
+    assert weights(clipped_covariance(groups, {}, **clip)) == [[1, 0, 1, 1]]
+    assert weights(clipped_covariance(groups, {}, **(clip | {"cov_low": 4.0}))) == [[1, 1, 1, 1]]
+    assert largest_covariance(groups, {}, cov_share=0.5).selected.flatten().tolist() == [0, 1, 0, 1]
+    assert weights(high_entropy(groups, {}, top_entropy=0.5)) == [[1, 1, 0, 0]]
+
+
+def test_only_selected_tokens_are_held_to_the_snapshot() -> None:
+    """kl_cov without a penalty is the plain surrogate; with one the token of the largest covariance pays |log rho|."""
+    case = sequences(ALGORITHMS["kl_cov"])
+    plain, held = (ask(ALGORITHMS["kl_cov"].with_hyper(kl=kl), case) for kl in (0.0, 1.0))
+    assert ((plain.gradient != held.gradient).sum((1, 2, 3)) == 1).all()  # 2e-4 of the tokens is one of each seed

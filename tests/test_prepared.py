@@ -35,7 +35,12 @@ def given(kind, algorithm, *, progress=0.0, move=0.0, **task):
         policy.theta.add_(move * torch.randn(policy.theta.shape, generator=torch.Generator().manual_seed(1)))
     companions = Companions.of(made, algorithm, lambda _: Adam(0.1))
     rollout = made.rollout(policy, 0)
-    return companions.prepared(made, policy, algorithm, rollout, progress=progress), rollout, made, policy
+    return (
+        companions.prepared(made, policy, algorithm, rollout, step=int(100 * progress), steps=100),
+        rollout,
+        made,
+        policy,
+    )
 
 
 @pytest.mark.parametrize("kind", ["bandit", "contexts", "sequence"])

@@ -91,6 +91,15 @@ def test_every_seed_steps_for_itself():
     assert (steps[1][1] == 0).all()
 
 
+def test_a_direction_that_is_no_number_is_not_taken():
+    """A gradient whose square is infinite leaves the policy where it was."""
+    _, logits, groups, advantage = recorded(FORMULAS["trust_region"][0])
+    before = logits.detach().clone()
+    gradient = torch.full_like(before, 1e200)
+    trust_region_step(logits, [logits], gradient, logp_of(logits), partial(of, groups, advantage), groups)
+    assert torch.equal(logits.detach(), before)
+
+
 @pytest.mark.parametrize("kind", ["bandit", "contexts", "sequence"])
 def test_it_learns_within_its_bound(kind):
     """The error falls, and no optimizer's rate has a say."""

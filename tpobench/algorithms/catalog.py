@@ -59,7 +59,7 @@ from tpobench.algorithms.fit import (
     policy_gradient,
 )
 from tpobench.algorithms.groups import has_reward_variance
-from tpobench.algorithms.modifiers import MODIFIERS
+from tpobench.algorithms.modifiers import LARGEST_COVARIANCE, MODIFIERS
 from tpobench.algorithms.ratios import (
     capped_weight,
     clipped_geometric_ratio,
@@ -68,6 +68,7 @@ from tpobench.algorithms.ratios import (
     gamma_weight,
     soft_gate,
     surrogate,
+    surrogate_with_selected_kl,
     tapered_weight,
     trust_masked_weight,
 )
@@ -343,6 +344,21 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             hyper={"k2": 1e-3, "cap": 1e6},
             paper="arXiv 2602.04879 as prime-rl runs it: no std, squared log-ratio .001",
             default_of="prime-rl",
+        ),
+        Centered(
+            "clip_cov",
+            token_mean(sample_standardized_reward),
+            clipped_token_ratio,
+            modifiers=(MODIFIERS["clip_cov"],),
+            needs=frozenset({"uniform"}),
+            paper="arXiv 2505.22617, tokens picked once per batch",
+        ),
+        Anchored(
+            "kl_cov",
+            token_mean(sample_standardized_reward),
+            surrogate_with_selected_kl,
+            modifiers=(LARGEST_COVARIANCE,),
+            paper="arXiv 2505.22617, tokens picked once per batch",
         ),
         Group("topr", successes_and_failures, tapered_weight, paper="arXiv 2503.14286"),
         Algorithm(

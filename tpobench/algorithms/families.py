@@ -14,6 +14,7 @@ FAMILIES = {
     ),
     "ratio": (
         "gspo", "luspo", "gmpo", "cispo", "cispo_scalerl", "sapo", "vespo", "dppo_tv", "prime_rl", "topr",
+        "clip_cov", "kl_cov",
     ),
     "ppo": ("ppo", "ppo_gae", "openrlhf", "trpo", "reinforce_pp", "reinforce_pp_baseline"),
     "dg": ("dg", "dg_multi_epoch", "dg_group"),

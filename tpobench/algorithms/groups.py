@@ -19,7 +19,18 @@ from torch import Tensor
 ZERO_VARIANCE = 1e-6
 """A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
 
-ON_REQUEST = ("label", "greedy_reward", "ref_logp", "rollout_logp", "rewards", "value", "task_index", "progress")
+ON_REQUEST = (
+    "label",
+    "greedy_reward",
+    "ref_logp",
+    "rollout_logp",
+    "rewards",
+    "value",
+    "task_index",
+    "progress",
+    "uniform",
+    "entropy",
+)
 """Fields that a rule sees only if it declares that it needs them."""
 OPTIONAL = (*ON_REQUEST, "token_reward")
 
@@ -48,6 +59,9 @@ class CandidateGroups:
     value: Tensor | None = None  # (S, B, K, T) a critic's value of the state before each token
     task_index: Tensor | None = None  # (S, B) which of several tasks a context belongs to
     progress: float | None = None  # the share of the training that is done
+    uniform: Tensor | None = None  # (S, B, K, T) uniform random numbers, for what picks tokens at random
+    entropy: Tensor | None = None  # (S, B, K, T) of pi_old before each token
+    selected: Tensor | None = None  # (S, B, K, T) 1 on the tokens that a modifier has picked for the fit
     token_weight: Tensor | None = None  # (S, B | 1, K | 1, T | 1) factor of each token's gradient, which modifiers set
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tpobench.algorithms.advantages import sample_standardized_reward
 from tpobench.algorithms.algorithm import Memory, Modifier
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance, sequence_logp, standardize
 from tpobench.algorithms.measure import bounded, mean, per_token
@@ -134,7 +135,57 @@ def second_moment_mask(
     return reweighted(groups, (m2 <= last).to(m2.dtype).view_as(groups.mask))
 
 
+def covariance(groups: CandidateGroups) -> Tensor:
+    """(A - mean A) (log pi_old - mean log pi_old) of each token over the batch, A its group's z-score: (S, B, K, T)."""
+    A = sample_standardized_reward(groups).unsqueeze(-1)
+    weight = groups.weight.unsqueeze(-1) * groups.mask
+    weight = weight / weight.sum((1, 2, 3), keepdim=True)
+    away = [x - (weight * x).sum((1, 2, 3), keepdim=True) for x in (A, groups.old_logp)]
+    return torch.where(weight > 0, away[0] * away[1], -torch.inf)
+
+
+def first(key: Tensor, groups: CandidateGroups, share: float) -> Tensor:
+    """1 on the tokens with the smallest keys, a share of all drawn, at least one, and none of infinite key."""
+    tokens = ((groups.weight.unsqueeze(-1) > 0) * groups.mask).sum((1, 2, 3))
+    count = (share * tokens + 1e-9).long().clamp_min(1).unsqueeze(1)
+    last = key.flatten(1).sort(1).values.gather(1, count - 1).view(-1, 1, 1, 1)
+    return ((key <= last) & key.isfinite()).to(groups.reward.dtype)
+
+
+def clipped_covariance(
+    groups: CandidateGroups,
+    memory: Memory,
+    *,
+    cov_share: Share = 2e-4,
+    cov_low: Coefficient = 1.0,
+    cov_high: Coefficient = 5.0,
+) -> CandidateGroups:
+    """Token weight 0 on a share of the batch's tokens, at random among those of covariance within the bounds."""
+    del memory
+    assert groups.uniform is not None  # noqa: S101 - as above
+    cov = covariance(groups)
+    key = torch.where((cov > cov_low) & (cov < cov_high), groups.uniform, torch.inf)
+    return reweighted(groups, 1 - first(key, groups, cov_share))
+
+
+def largest_covariance(groups: CandidateGroups, memory: Memory, *, cov_share: Share = 2e-4) -> CandidateGroups:
+    """Selects the share of the batch's tokens that has the largest covariance."""
+    del memory
+    return dataclasses.replace(groups, selected=first(-covariance(groups), groups, cov_share))
+
+
+def high_entropy(groups: CandidateGroups, memory: Memory, *, top_entropy: Share = 0.2) -> CandidateGroups:
+    """Token weight 1 on the share of the batch's tokens that were drawn with the largest entropy, else 0."""
+    del memory
+    assert groups.entropy is not None  # noqa: S101 - as above
+    drawn = (groups.weight.unsqueeze(-1) > 0) & (groups.mask > 0)
+    if top_entropy == 1:
+        return groups
+    return reweighted(groups, first(torch.where(drawn, -groups.entropy, torch.inf), groups, top_entropy))
+
+
 SAMPLER = frozenset({"rollout_logp"})
+LARGEST_COVARIANCE = Modifier("kl_cov", largest_covariance, paper="arXiv 2505.22617")  # of one algorithm's fit
 MODIFIERS = {
     m.name: m
     for m in (
@@ -146,6 +197,8 @@ MODIFIERS = {
         Modifier("tis", truncated_importance, needs=SAMPLER, paper="truncated importance sampling, as in verl"),
         Modifier("mis", masked_importance, needs=SAMPLER, paper="masked importance sampling of answers, TRL's default"),
         Modifier("m2po", second_moment_mask, needs=SAMPLER, paper="arXiv 2510.01161"),
+        Modifier("clip_cov", clipped_covariance, needs=frozenset({"uniform"}), paper="arXiv 2505.22617"),
+        Modifier("top_entropy", high_entropy, needs=frozenset({"entropy"}), paper="arXiv 2506.01939"),
         Modifier("dg", gate=delight, paper="arXiv 2603.14608"),
         Modifier("opsm", gate=off_policy_mask, paper="arXiv 2512.02556, with slime's bound"),
     )

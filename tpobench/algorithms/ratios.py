@@ -19,6 +19,15 @@ def surrogate(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
     return -average(bounded(token_log_ratio(logp, groups)).exp() * per_token(credit), groups)
 
 
+def surrogate_with_selected_kl(
+    logp: Tensor, groups: CandidateGroups, credit: Tensor, *, kl: Coefficient = 1.0
+) -> Tensor:
+    """L = -sum_k w_k sum_t [rho_kt A_kt - kl / L_k |log rho_kt| on selected tokens]."""
+    assert groups.selected is not None  # noqa: S101 - its modifier has set it
+    penalty = kl * groups.selected * token_log_ratio(logp, groups).abs() / length(groups).unsqueeze(-1)
+    return surrogate(logp, groups, credit) + average(penalty, groups)
+
+
 def clipped_mean_ratio(
     logp: Tensor,
     groups: CandidateGroups,

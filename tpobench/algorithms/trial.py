@@ -17,7 +17,7 @@ from tpobench.errors import TpobenchError
 
 S, B, K, T = 3, 4, 6, 5
 PER_TOKEN = ("old_logp", "ref_logp", "rollout_logp", "value")
-PER_CANDIDATE = (*PER_TOKEN, "mask", "reward", "weight", "score", "token_reward", "rewards")
+PER_CANDIDATE = (*PER_TOKEN, "mask", "reward", "weight", "score", "token_reward", "rewards", "uniform", "entropy")
 PER_CONTEXT = ("label", "greedy_reward", "task_index")
 NEAR, FAR = 0.2, 2.0  # log-ratios to the snapshot
 
@@ -151,6 +151,8 @@ def _case(
     assert weight is not None  # noqa: S101 - the same
     fields["ref_logp"] = old_logp - 0.1
     fields["rollout_logp"] = old_logp + 0.3 * old_logp.cos()  # of a sampler that has not pi_old's probabilities
+    fields["uniform"] = torch.rand(old_logp.shape, generator=rng, dtype=torch.float64)
+    fields["entropy"] = 0.7 * torch.rand(old_logp.shape, generator=rng, dtype=torch.float64)
     fields["value"] = 0.5 + 0.4 * old_logp.sin()
     fields["rewards"] = torch.stack([reward, reward.square() - 0.2 * old_logp[..., 0].sin()], -1)
     fields["greedy_reward"] = 0.5 * (weight * reward).sum(-1)

@@ -52,7 +52,7 @@ def trust_region_step(
         open_ = curvature > NOTHING
         for i in range(tries):
             trial = torch.where(open_, shrink**i, share)
-            flat.copy_(start - trial.unsqueeze(1) * full)
+            flat.copy_(_moved(start, trial, full))
             present = logp()
             d = bounded(log_ratio(present, groups))
             kl = (weight * (d.exp() - 1 - d)).sum(-1).mean(1)  # unbiased; exact where all arms are candidates
@@ -60,7 +60,7 @@ def trust_region_step(
             share, open_ = torch.where(serves, trial, share), open_ & ~serves
             if not bool(open_.any()):
                 break
-        flat.copy_(start - share.unsqueeze(1) * full)
+        flat.copy_(_moved(start, share, full))
 
 
 def natural_direction(
@@ -96,11 +96,18 @@ def natural_direction(
     direction, left = residual, (residual * residual).sum(1, keepdim=True)
     for _ in range(iterations):
         curved = product(direction) + damping * direction
-        length = torch.where(left > NOTHING, left / (direction * curved).sum(1, keepdim=True).clamp_min(1e-30), 0.0)
+        bend = (direction * curved).sum(1, keepdim=True)
+        sound = (left > NOTHING) & (bend > 0)  # rounding may bend the other way: then x is as good as it gets
+        length = torch.where(sound, left / torch.where(sound, bend, 1.0), 0.0)
         x, residual = x + length * direction, residual - length * curved
         now = (residual * residual).sum(1, keepdim=True)
-        direction, left = residual + now / left.clamp_min(1e-30) * direction, now
+        direction, left = torch.where(sound, residual + now / left.clamp_min(1e-30) * direction, 0.0), now
     return x, (x * product(x)).sum(1)
+
+
+def _moved(start: Tensor, share: Tensor, step: Tensor) -> Tensor:
+    """A share (S,) of the step from the start (S, D); the start itself where the share is 0, whatever the step is."""
+    return torch.where(share.unsqueeze(1) > 0, start - share.unsqueeze(1) * step, start)
 
 
 def measure(groups: CandidateGroups) -> Tensor:

@@ -42,3 +42,8 @@ class TablePolicy:
         """Log pi without graph: (S, B, K, 1)."""
         with torch.no_grad():
             return self.logp()
+
+    def entropy(self) -> Tensor:
+        """-sum_k pi_k log pi_k of each context, without graph: (S, B, 1, 1)."""
+        log_pi = self.snapshot()
+        return -(log_pi.exp() * log_pi).sum(2, keepdim=True)

@@ -56,6 +56,10 @@ class _TableTask:
         """1 where the most probable arm is the right one: (S, B)."""
         return greedy_success(policy)
 
+    def entropy(self, policy: TablePolicy, rollout: Rollout) -> Tensor:
+        """Of each context's distribution over arms: (S, B, K, 1)."""
+        return policy.entropy().expand_as(rollout.groups.old_logp)
+
     def make_critic(self) -> TablePolicy:
         """Two logits for each context, both 0."""
         return TablePolicy.from_logits(torch.zeros_like(self._reward[..., :2]))

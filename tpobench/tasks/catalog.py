@@ -45,7 +45,7 @@ class BanditSettings(TaskSettings):
 
     kind: ClassVar[str] = "bandit"
     task: ClassVar[str] = "tpobench.tasks.bandit:BanditTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value", "entropy"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"arms": 7, "samples": 9}
 
@@ -70,7 +70,7 @@ class ContextsSettings(TaskSettings):
 
     kind: ClassVar[str] = "contexts"
     task: ClassVar[str] = "tpobench.tasks.bandit:ContextsTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value"})
+    offers: ClassVar[frozenset[str]] = frozenset({"label", "draws", "candidates", "greedy_reward", "value", "entropy"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     tiny: ClassVar[Mapping[str, Any]] = {"contexts": 5, "arms": 4}
 
@@ -97,7 +97,7 @@ class SequenceSettings(GroupSettings):
 
     kind: ClassVar[str] = "sequence"
     task: ClassVar[str] = "tpobench.tasks.sequence:SequenceTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "value"})
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "value", "entropy"})
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, GRADIENT_NORM)
     diagnostics: ClassVar[tuple[Metric, ...]] = (
         Metric("all_fail", within=SHARE),
@@ -186,6 +186,7 @@ class TokensSettings(SequenceSettings):
 
     kind: ClassVar[str] = "tokens"
     task: ClassVar[str] = "tpobench.tasks.tokens:TokensTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
     unit: ClassVar[str] = "token"
     streams_of: ClassVar[str] = SequenceSettings.kind  # rules of both units see the same prompts
 
@@ -232,7 +233,9 @@ class SampledSettings(GroupSettings):
 
     kind: ClassVar[str] = "sampled"
     task: ClassVar[str] = "tpobench.tasks.sampled:SampledTask"
-    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "value", "task_index"})
+    offers: ClassVar[frozenset[str]] = frozenset(
+        {"draws", "candidates", "greedy_reward", "value", "entropy", "task_index"}
+    )
     metrics: ClassVar[tuple[Metric, ...]] = (ERROR, MISALIGNMENT)
     counted: ClassVar[tuple[str, ...]] = ("contexts", "candidates")
     unstreamed: ClassVar[frozenset[str]] = frozenset({"candidates"})
@@ -283,7 +286,7 @@ class MnistSettings(DataSettings):
     @property
     def undiagnosed(self) -> frozenset[str]:
         """The gains on test images are those of an update from labels and probabilities alone."""
-        return frozenset({"greedy_reward", "ref_logp", "progress"})
+        return frozenset({"greedy_reward", "ref_logp", "progress", "uniform"})
 
     @property
     def interactions_per_step(self) -> int:

@@ -77,6 +77,10 @@ class SampledTask:
         """1 where the most probable arm is the right one: (S, B)."""
         return greedy_success(policy)
 
+    def entropy(self, policy: TablePolicy, rollout: Rollout) -> Tensor:
+        """Of each context's distribution over arms: (S, B, K, 1)."""
+        return policy.entropy().expand_as(rollout.groups.old_logp)
+
     def make_critic(self) -> TablePolicy:
         """Two logits for each context, both 0."""
         s, noise = self.settings, self.noise

@@ -100,6 +100,14 @@ class SequenceTask:
         tokens, logp = greedy_answer(policy, prompts, self.settings.length)
         return self.score(prompts, tokens, logp).reward.squeeze(-1)
 
+    def entropy(self, policy: TransformerPolicy, rollout: Rollout) -> Tensor:
+        """Of the next token's distribution: (S, B, K, T)."""
+        tree, V = policy.pack(rollout.inputs.paths), self.settings.vocabulary
+        with torch.no_grad():
+            table = policy.log_prob_table(tree)
+            by_state = -(table.exp() * table).view(len(table), -1, V).sum(-1)
+            return by_state.gather(1, tree.index // V).view(tree.shape)
+
     def make_critic(self) -> TransformerPolicy:
         """The same network as the policy's, from the same start."""
         return self.make_policy()

@@ -91,7 +91,7 @@ class TaskSettings(ABC):
     @property
     def offered(self) -> frozenset[str]:
         """What an algorithm may need with these settings, and what the training loop gives on every task."""
-        return self.offers | {"ref_logp", "progress"}
+        return self.offers | {"ref_logp", "progress", "uniform"}
 
     @property
     def undiagnosed(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.groups import CandidateGroups
+from tpobench.policies.noise import Noise
 
 
 class Policy(Protocol):
@@ -43,6 +44,11 @@ class Step:
 class Task(Protocol):
     """A source of candidate groups whose log-probs depend on a policy's parameters."""
 
+    @property
+    def noise(self) -> Noise:
+        """Its random numbers, by role and step."""
+        ...
+
     def make_policy(self) -> Any:
         """Fresh parameters, one slice per seed of the task's noise."""
         ...
@@ -61,6 +67,10 @@ class Task(Protocol):
 
     def greedy_reward(self, policy: Any, rollout: Rollout) -> Tensor:
         """Reward of the most probable answer in every context, where `greedy_reward` is offered: (S, B)."""
+        ...
+
+    def entropy(self, policy: Any, rollout: Rollout) -> Tensor:
+        """Of the policy before each token, where `entropy` is offered, without graph: (S, B, K, T)."""
         ...
 
     def make_critic(self) -> Any:

@@ -73,18 +73,22 @@ class Companions:
             self.critic.take(places)
 
     def prepared(
-        self, task: Task, policy: Policy, algorithm: Algorithm, rollout: Rollout, *, progress: float = 0.0
+        self, task: Task, policy: Policy, algorithm: Algorithm, rollout: Rollout, *, step: int = 0, steps: int = 1
     ) -> Rollout:
         """The rollout with what the algorithm needs beyond it, as its modifiers leave it.
 
-        progress: the share of the training that is done.  A greedy answer is scored, so it is an interaction.
+        step: of `steps`.  A greedy answer is scored, so it is an interaction.
         """
-        fields: dict[str, Any] = {"progress": progress} if "progress" in algorithm.needs else {}
+        fields: dict[str, Any] = {"progress": step / steps} if "progress" in algorithm.needs else {}
         if self.reference is not None:
             with torch.no_grad():
                 fields["ref_logp"] = task.logp(self.reference, rollout, None)
         if self.critic is not None:
             fields["value"] = self.critic.value(task, rollout)
+        if "entropy" in algorithm.needs:
+            fields["entropy"] = task.entropy(policy, rollout)
+        if "uniform" in algorithm.needs:
+            fields["uniform"] = task.noise.uniform("tokens", step, tuple(rollout.groups.mask.shape[1:]))
         if "rewards" in algorithm.needs:
             fields["rewards"] = rollout.groups.token_reward
         if greedy := "greedy_reward" in algorithm.needs:

@@ -83,7 +83,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
             yield from measure(step, task.evaluate(policy, rollout))
         if step == steps or not any(alive):
             return
-        given = companions.prepared(task, policy, algorithm, rollout, progress=step / steps)
+        given = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
         credit = algorithm.credit_for(given.groups)
         update = Update(given.groups, credit, [])
         for epoch in range(epochs):
