@@ -13,6 +13,7 @@ from tpobench.data import images
 from tpobench.errors import DataUnavailable, UsageError
 from tpobench.execution import Inline, Local, execute
 from tpobench.execution.job import Message, train_job
+from tpobench.planning.choice import parse_choice
 from tpobench.planning.datasets import paths_of, reads_data, with_data
 from tpobench.planning.plan import plan_runs
 from tpobench.records.results import load_results
@@ -167,6 +168,21 @@ def test_data_on_an_axis_is_found_for_each_cell(tmp_path):
     marks = {spec.task["data"]: spec.task["data_sha256"] for spec in found.specs}
     assert marks == {"mnist": mark_of(small_mnist()), "digits": ""}
     assert found.suite.task["data_sha256"] == ""
+
+
+def test_every_level_of_a_search_names_the_copy(tmp_path):
+    """Not the two ends alone: what is planned later reads the same bytes, and its specs say so."""
+    put_mnist(tmp_path / "d")
+    task = {"kind": "mnist", "contexts": 5}
+    search = {"axis": "hidden", "easiest": 2, "hardest": 9, "learned": 0.5}
+    choice = parse_choice("2")
+    ends = choice.plan(build_suite("tiny", {**DOCUMENT, "task": task, "search": search}, "tiny.toml"))
+    (found,) = with_data([ends], tmp_path / "d", allow_unverified=True)
+    (todo,) = choice.design(found).replay({}).next(()).plans
+    specs = [*todo.specs, *todo.at([5]).specs]
+    assert {spec.task["hidden"] for spec in specs} == {2, 5, 9}
+    assert {spec.task["data_sha256"] for spec in specs} == {mark_of(small_mnist())}
+    assert todo.data == found.data != {}
 
 
 # ---- runs
