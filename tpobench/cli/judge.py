@@ -221,13 +221,13 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
     from tpobench.execution.rounds import take_rounds
     from tpobench.planning.datasets import with_data
 
-    found = gate.replay(place.known()).candidate
+    before = gate.replay(place.known()).candidate
     if request.runs:
-        require_same_code(request.root, request.code, found, adding=False)
+        require_same_code(request.root, request.code, before, adding=False)
 
     def prepared(plans: Sequence[Plan]) -> list[Plan]:
         located = with_data(plans, request.asked.data_dir, fixed=True)
-        require_same_code(request.root, request.code, found, adding=True)
+        require_same_code(request.root, request.code, before, adding=True)
         return located
 
     with request.workers.begin(Options(retry_failed=True), request.asked.plugin or []) as by:

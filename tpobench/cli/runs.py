@@ -204,9 +204,9 @@ def _run_one(folder: Path, design: Design, by: Machinery) -> dict[str, Any]:
     if taken.timed_out:
         say(f"the time budget ended the run; {left} runs are left, the same command goes on with them")
     if state.waiting and view.open_parts():
-        held = sum(due(part, known, by.options)[1] > 0 for part in state.waiting)
+        blocked = sum(due(part, known, by.options)[1] > 0 for part in state.waiting)
         why, how = (
-            (f", {held} of them because of runs that were given up", " with --retry-failed") if held else ("", "")
+            (f", {blocked} of them because of runs that were given up", " with --retry-failed") if blocked else ("", "")
         )
         say(f"{view.open_parts()}{why}; the same command{how} goes on from there")
     broken = [known[s.run_id] for s in runs.specs if s.run_id in known and known[s.run_id].status in BROKEN]
@@ -267,11 +267,11 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
 
 def _show(designs: Folders, processes: int, options: Options, *, as_json: bool) -> None:
     """What `run` would do, and what it would cost."""
-    shown = [_shown(folder, design, processes, options) for folder, design in designs]
+    outlooks = [_outlook(folder, design, processes, options) for folder, design in designs]
     if as_json:
-        answer(json.dumps({"suites": [facts for facts, _ in shown], "jobs": processes}))
+        answer(json.dumps({"suites": [facts for facts, _ in outlooks], "jobs": processes}))
     else:
-        for _, lines in shown:
+        for _, lines in outlooks:
             for line in lines:
                 answer(line)
     if not any(design.plan.specs for _, design in designs):
@@ -279,7 +279,7 @@ def _show(designs: Folders, processes: int, options: Options, *, as_json: bool) 
         raise NothingToDo(msg)
 
 
-def _shown(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], list[str]]:
+def _outlook(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], list[str]]:
     """For scripts, and for people."""
     from tpobench.execution.due import due, forecast
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
@@ -312,6 +312,6 @@ def _shown(folder: Path, design: Design, processes: int, options: Options) -> tu
 def _plan_text(rows: Sequence[dict[str, Any]]) -> str:
     """A row per cell and rule; the reasons why rules are skipped only where there are some."""
     hidden = {"cpu_s"} if any(r["reason"] for r in rows) else {"cpu_s", "reason"}
-    shown = [{**{k: v for k, v in r.items() if k not in hidden},
+    cells = [{**{k: v for k, v in r.items() if k not in hidden},
               "cpu": "?" if r["cpu_s"] is None else duration(r["cpu_s"])} for r in rows]  # fmt: skip
-    return table(list(shown[0]), [list(r.values()) for r in shown])
+    return table(list(cells[0]), [list(r.values()) for r in cells])

@@ -82,14 +82,14 @@ def require_affordable(states: Iterable[tuple[State, Mapping[str, RunRecord]]], 
     """
     if options.max_cost_s is None:
         return
-    found = [forecast(state, known, options) for state, known in states]
+    forecasts = [forecast(state, known, options) for state, known in states]
     limit = duration(options.max_cost_s)
-    if unknown := sum(f.unpriced for f in found):
+    if unknown := sum(f.unpriced for f in forecasts):
         why = f"the cost of {unknown} jobs is unknown"
         msg = f"--max-cost {limit}: {why}; run one seed before, or give the suite a [cost]"
         raise UsageError(msg)
-    most = sum(f.most_cpu_s or 0.0 for f in found)
+    most = sum(f.most_cpu_s or 0.0 for f in forecasts)
     if most > options.max_cost_s:
-        take = "take about" if all(f.least_runs == f.most_runs for f in found) else "may take"
-        msg = f"--max-cost {limit}: the runs due {take} {duration(most)} of CPU time; take fewer seeds, rules or cells"
+        cost = f"{'take about' if all(f.least_runs == f.most_runs for f in forecasts) else 'may take'} {duration(most)}"
+        msg = f"--max-cost {limit}: the runs due {cost} of CPU time; take fewer seeds, algorithms or cells"
         raise UsageError(msg)

@@ -122,8 +122,8 @@ def _take(plan: Plan, store: Store, title: str, by: Machinery, taken: Taken) -> 
     jobs, _ = due(plan, taken.known, options)
     done = sum(finished(spec, taken.known) for spec in plan.specs)
     label = f"{store.folder.name} {title}".strip()
-    shown = progress_for(label, runs_of(jobs), done, sys.stderr) if plan.specs else nullcontext()
-    with shown as progress:
+    display = progress_for(label, runs_of(jobs), done, sys.stderr) if plan.specs else nullcontext()
+    with display as progress:
         outcome = execute(plan, store, 1, progress, by.plugins, executor=by.executor, options=options, stop=by.stop)
     taken.tried.update(spec.run_id for spec in plan.specs)
     taken.ran += outcome.counts
