@@ -21,8 +21,8 @@ from tpobench.paper.claim_verdicts import CLAIM_VERDICTS as CLAIMS
 from tpobench.paper.items import ITEMS
 from tpobench.paper.number_verdicts import NUMBER_VERDICTS as NUMBERS
 from tpobench.paper.scorecards.texts import counted
-from tpobench.report.markdown import md_escape
 from tpobench.suites.load import SCALES, scaled
+from tpobench.tables.markdown import md_escape
 
 BEGIN, END = "<!-- scorecard: made by benchmarks/reproduction_page.py -->", "<!-- end of scorecard -->"
 LEFT = "---"  # cells are words, or several numbers in one

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.audit import Choices, audit, audit_document
 from tpobench.audit.checks import cells_by_task
 from tpobench.audit.runs import records_of
 from tpobench.audit.tables import compare_task
@@ -20,6 +20,8 @@ from tpobench.scores.cells import read_cells
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.scalars import scalars_of
 from tpobench.stats.compare import plain
+from tpobench.tables.data import json_text
+from tpobench.tables.markdown import markdown
 
 FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]
 
@@ -195,7 +197,7 @@ def test_a_missing_value_is_a_dropped_run(table, text):
     found = table([*FOUR, ("tpo", "copy", 4, text)])
     assert whats(found, "L003") == [(("task=copy",), "tpo: 1 of 5 runs without a result (1 failed), seeds 4")]
     assert data(found, "task-copy")[0][2]["estimate"]["value"] == 2.5
-    assert json.loads(audit_json(found))["runs"][-1]["status"] == "missing"
+    assert json.loads(json_text(audit_document(found)))["runs"][-1]["status"] == "missing"
 
 
 def test_one_and_two_seeds_are_printed_as_what_they_are(table):
@@ -619,7 +621,7 @@ def test_columns_of_any_name_can_be_chosen(table):
 def test_both_forms_hold_the_same_numbers(table):
     """Markdown rounds what JSON holds in full; JSON has no NaN, and names what was decided."""
     found = table(SUITE, best=("0",), worst=("copy=20", "sort=40"))
-    answer, text = json.loads(audit_json(found)), audit_markdown(found)
+    answer, text = json.loads(json_text(audit_document(found))), markdown(audit_document(found))
     assert (answer["better"], answer["best"], answer["worst"]) == (
         "lower",
         {"copy": 0, "sort": 0},
@@ -630,7 +632,9 @@ def test_both_forms_hold_the_same_numbers(table):
         assert each["signature"] in text
         for row in each["rows"]:
             assert all(cell["text"].replace("|", "\\|") in text for cell in row)
-    assert audit_json(found) == audit_json(table(SUITE, best=("0",), worst=("copy=20", "sort=40")))
+    assert json_text(audit_document(found)) == json_text(
+        audit_document(table(SUITE, best=("0",), worst=("copy=20", "sort=40")))
+    )
 
 
 def call(*words):

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_audit import call
 
-from tpobench.audit import Choices, audit, audit_json, audit_markdown
+from tpobench.audit import Choices, audit, audit_document
 from tpobench.cli import main
 from tpobench.errors import NothingToDo, TpobenchError, UsageError
+from tpobench.tables.data import json_text
+from tpobench.tables.markdown import markdown
 
 FOUR = [("A", "t", 0, 1.5), ("A", "t", 1, 2.5), ("B", "t", 0, 3.0), ("B", "t", 1, 4.0)]
 LONG = "algorithm,task,seed,return\n" + "".join(f"{a},{t},{s},{v}\n" for a, t, s, v in FOUR)
@@ -52,7 +54,7 @@ def test_a_column_per_seed_is_read(files, heads):
     """The heads of the columns are the seeds, and the output says so."""
     found = files({"x.csv": f"algorithm,task,{heads}\nA,t,1.5,2.5\nB,t,3,4\n"}, higher=True)
     assert values(found) == FOUR
-    assert f"seed from the heads of columns {heads.replace(',', ', ')}" in audit_markdown(found)
+    assert f"seed from the heads of columns {heads.replace(',', ', ')}" in markdown(audit_document(found))
 
 
 def test_a_column_per_algorithm_or_per_task_is_read(files):
@@ -220,7 +222,7 @@ def test_numbers_are_read_as_they_are_written(files, cells, separator, expected)
     rows = "".join(separator.join(["A", "t", str(s), cell]) + "\n" for s, cell in enumerate(cells))
     found = files({"x.csv": head + rows})
     assert [r.value for r in found.runs.runs] == expected
-    assert ("in percent" in audit_markdown(found)) is ("%" in rows)
+    assert ("in percent" in markdown(audit_document(found))) is ("%" in rows)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +287,9 @@ def test_names_that_no_column_gives_are_those_of_the_path(files, names, task, fo
     found = files(content, *(["runs"] if folder else []))
     expected = [(a, task, s, 10 * i + s + 18.5) for i, a in enumerate(("ppo", "sac")) for s in range(3)]
     assert sorted(values(found)) == expected
-    text = audit_markdown(found)
+    text = markdown(audit_document(found))
     assert "algorithm from the paths, such as 'ppo' of" in text
-    assert json.loads(audit_json(found))["names"] == list(found.sheet.sources)
+    assert json.loads(json_text(audit_document(found)))["names"] == list(found.sheet.sources)
 
 
 def test_one_file_per_algorithm_takes_the_rest_from_its_columns(files):
@@ -388,7 +390,7 @@ def audited(path, content, choices):
     path.write_bytes(content)
     try:
         found = audit(path, choices)
-        texts = [audit_markdown(found), audit_json(found)]
+        texts = [markdown(audit_document(found)), json_text(audit_document(found))]
     except TpobenchError as error:
         code, texts = error.exit_code, [str(error)]
     else:

@@ -16,6 +16,7 @@ from tpobench.check.evidence import GateCell
 from tpobench.check.judgement import Judgement, Row
 from tpobench.check.waivers import Waiver
 from tpobench.stats.gate import MARGINS, CellEvidence, GatePlan, Verdict
+from tpobench.tables.terminal import terminal
 
 
 def row(rule, status, *, waiver=None, measure="final20", **fields):
@@ -49,7 +50,7 @@ WAIVER = Waiver("length=4", "dg", dt.date(2999, 1, 1), "known")
 def test_the_table_holds_old_new_difference_interval_p_and_verdict():
     """One aligned line per changed cell; unchanged ones are a count; the signature ends it."""
     found = judgement(REGRESSED, row("dg", "unchanged", old=0.5, new=0.5), row("ppo", "unchanged"))
-    lines = outputs.text(found).splitlines()
+    lines = terminal(outputs.document_of(found)).splitlines()
     assert lines[0] == "REGRESSED: 3 cells compared: 1 regressed, 2 unchanged"
     assert lines[2].split()[:4] == ["suite", "cell", "rule", "measure"]
     assert lines[3].split(maxsplit=6)[:6] == ["ci", "length=4", "tpo", "final20", "0.25", "0.312"]
@@ -67,7 +68,7 @@ def test_differences_of_logarithms_are_ratios():
     numbers = {**NUMBERS, "old": 100.0, "new": 150.0, "difference": 0.405465, "low": 0.0, "high": 0.693147}
     line = row("tpo", "regressed", measure="steps0.1m3", **numbers)
     assert outputs.difference(line) == ("x1.5", "[x1, x2]")
-    assert "ratio of geometric means" in outputs.text(judgement(line))
+    assert "ratio of geometric means" in terminal(outputs.document_of(judgement(line)))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_the_worst_comes_first():
     statuses = ["ok", "improved", "inconclusive", "flagged", "not comparable", "incomplete", "crashed", "regressed"]
     found = judgement(*(row(f"r{n}", s, reason=f"why {n}") for n, s in enumerate(statuses)))
     assert [r.verdict.status for r in found.changed] == statuses[::-1]
-    assert "UNCONFIRMED" in outputs.text(found)
+    assert "UNCONFIRMED" in terminal(outputs.document_of(found))
 
 
 def test_equal_reasons_stand_together():
@@ -204,7 +205,7 @@ def test_only_regressed_cells_are_annotated_and_ten_at_most():
 def test_the_summary_shows_changes_and_folds_the_rest():
     """Verdict, changed cells, reasons, all cells folded, signature; no markup of the data gets through."""
     found = judgement(REGRESSED, row("dg", "unchanged"), row("x|y<b>", "ok", reason="[l](u) *e*"), notes=("a_b _c_",))
-    text = outputs.markdown(found)
+    text = outputs.summary(found)
     assert text.startswith("## tpobench check: REGRESSED: 3 cells compared")
     assert text.count("**REGRESSED** |") == 2  # changed, and all
     assert "<details><summary>All cells</summary>\n\n| suite |" in text
@@ -217,13 +218,13 @@ def test_the_summary_shows_changes_and_folds_the_rest():
 def test_the_summary_never_exceeds_what_github_takes():
     """1 MiB: the folded table goes first, then the tail of the changes; verdict and signature stay."""
     small = judgement(*(row(f"r{n}", "unchanged") for n in range(200)), REGRESSED)
-    text = outputs.markdown(small, most_bytes=8000)
+    text = outputs.summary(small, most_bytes=8000)
     assert len(text.encode()) <= 8000
     assert "REGRESSED | " not in text
     assert "difference +0.062" in text
     assert "too long for a step summary" in text
     many = judgement(*(row(f"r{n}", "regressed", reason="é" * 2000) for n in range(1000)))
-    text = outputs.markdown(many)
+    text = outputs.summary(many)
     assert len(text.encode()) <= 1_000_000
     assert text.startswith("## tpobench check: REGRESSED")
     assert text.rstrip().endswith("`" + many.signature + "`")

@@ -65,6 +65,8 @@ def test_json_is_one_object_on_stdout(tpobench):
     (suite,) = json.loads(out)["suites"]
     assert (suite["ran"], suite["already"], suite["failed"]) == ({"ok": 3}, 0, [])
     assert suite["summary"][0]["algorithm"] == "tpo"
+    code, out, _ = tpobench(*RUN, "--format", "csv", "--algos", "tpo")
+    assert (code, out.splitlines()[0].split(",")[:4]) == (0, ["cell", "matching", "algorithm", "ok"])
     for words in (["plan", "--suite", "bandit,sparse"], ["run", "--suite", "bandit", "--dry-run"], ["list"], ["status"],
                   ["show", "suite", "sparse"], ["pack"]):  # fmt: skip
         code, out, err = tpobench(*words, "--json")

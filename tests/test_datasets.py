@@ -19,12 +19,13 @@ from tpobench.planning.plan import plan_runs
 from tpobench.records.results import load_results
 from tpobench.records.store import Store
 from tpobench.report import make_report
-from tpobench.report.data import json_text
-from tpobench.report.latex import latex
-from tpobench.report.markdown import markdown
-from tpobench.report.page import html_page
+from tpobench.report.document import document_of
 from tpobench.scores.unverified import unverified
 from tpobench.suites.load import build_suite
+from tpobench.tables.data import json_text
+from tpobench.tables.latex import latex
+from tpobench.tables.markdown import markdown
+from tpobench.tables.page import html_page
 
 LABELS = "mnist/t10k-labels-idx1-ubyte"
 DOCUMENT = {
@@ -287,12 +288,12 @@ def test_every_format_of_a_report_says_what_the_data_was(tmp_path):
     """Below each table of the suite, and once with the files and both hashes; JSON has them in full."""
     told = "2 runs of tiny read a copy of mnist that is not the published data"
     report = make_report(load_results(write(tmp_path / "r", other(0), other(1), other(2, "failed"))))
-    for text in (markdown(report), html_page(report), latex(report)):
+    for text in (markdown(document_of(report)), html_page(document_of(report)), latex(document_of(report))):
         assert told in text
         assert "ff7bcfd416de" in text
         assert "eeeeeeeeeeee" in text
         assert text.count("not the published mnist") == sum(len(s.tables) for s in report.sections)
-    (found,) = json.loads(json_text(report))["unverified_data"]
+    (found,) = json.loads(json_text(document_of(report)))["unverified_data"]
     assert (found["data"], found["files"], found["runs"]) == ("mnist", {LABELS: "e" * 64}, 2)
 
 
@@ -300,9 +301,9 @@ def test_a_report_on_published_data_says_nothing(tmp_path):
     """No note, no footer."""
     report = make_report(load_results(write(tmp_path / "r", record(0), record(1))))
     assert report.unverified == ()
-    for text in (markdown(report), html_page(report), latex(report)):
+    for text in (markdown(document_of(report)), html_page(document_of(report)), latex(document_of(report))):
         assert "Unverified" not in text
-    assert json.loads(json_text(report))["unverified_data"] == []
+    assert json.loads(json_text(document_of(report)))["unverified_data"] == []
 
 
 def test_a_record_without_files_is_told_by_its_fingerprint():

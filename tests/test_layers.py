@@ -18,34 +18,35 @@ THIRD_PARTY = set(LIBRARIES.split())
 
 # Every room, from the ground up, and the rooms that it imports; all may import `errors` and the version.
 ROOMS = {
-    "errors": "",
+    "printable": "",
+    "errors": "printable",
     "children": "",
     "identity": "",
     "limits": "",
     "moved": "",
-    "printable": "",
-    "units": "",
+    "units": "printable",
     "stats": "",
     "data": "",
     "policies": "data",
     "algorithms": "limits",
     "tasks": "identity limits data policies algorithms",
-    "suites": "identity limits printable tasks",
+    "suites": "printable identity limits tasks",
     "plugins": "children identity units algorithms tasks suites",
-    "records": "identity limits tasks suites",
+    "records": "printable identity limits tasks suites",
     "scores": "identity stats data algorithms tasks records",
-    "planning": "identity printable stats data algorithms tasks suites plugins records scores",
-    "lint": "identity stats tasks records scores planning",
-    "report": "identity limits printable stats algorithms tasks suites records scores",
-    "audit": "stats algorithms records scores lint report",
+    "planning": "printable identity stats data algorithms tasks suites plugins records scores",
     "training": "policies algorithms tasks planning",
-    "execution": "children identity limits printable units data policies algorithms tasks suites plugins records "
+    "execution": "printable children identity limits units data policies algorithms tasks suites plugins records "
     "planning training",
-    "comparison": "stats records scores execution",
-    "check": "identity limits printable stats algorithms tasks suites plugins records scores planning report execution",
-    "paper": "identity stats policies algorithms tasks suites records scores planning report training execution",
-    "cli": "limits printable units stats data policies algorithms tasks suites plugins records scores "
-    "planning lint report audit execution comparison check paper",
+    "tables": "printable",
+    "lint": "identity stats tasks records scores planning tables",
+    "report": "printable identity limits stats algorithms tasks suites records scores tables",
+    "audit": "printable stats algorithms records scores tables lint report",
+    "comparison": "stats records scores execution tables",
+    "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
+    "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
+    "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
+    "planning execution tables lint report audit comparison check paper",
     "__main__": "cli",
 }
 # Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.

@@ -21,11 +21,13 @@ from tpobench.cli.base import answer, one_per_line, say, table
 from tpobench.printable import printable
 from tpobench.records.results import Results
 from tpobench.report import make_report
-from tpobench.report.data import as_csv, as_json
+from tpobench.report.document import document_of
 from tpobench.report.figures import pictures_of, save
-from tpobench.report.latex import HEAD, tex_escape
-from tpobench.report.markdown import md_code, md_escape
-from tpobench.report.writers import WRITERS
+from tpobench.tables.data import as_csv, as_json
+from tpobench.tables.latex import HEAD, tex_escape
+from tpobench.tables.markdown import md_code, md_escape
+from tpobench.tables.terminal import terminal
+from tpobench.tables.writers import WRITERS
 
 HOSTILE = {
     "newline": "a\nb\r\nc",
@@ -83,9 +85,9 @@ def results(name):
 
 @lru_cache
 def written(name):
-    """The five texts of a report on hostile names; its figures have a test of their own."""
-    report = make_report(results(name), {})
-    return {format_: writer(report) for format_, writer in WRITERS.items()}
+    """The six texts of a report on hostile names; its figures have a test of their own."""
+    document = document_of(make_report(results(name), {}))
+    return {format_: writer(document) for format_, writer in WRITERS.items()}
 
 
 # ---- terminal
@@ -344,9 +346,9 @@ def test_check_reports_are_what_they_say(name):
     (line,) = outputs.github_commands(found)
     assert line.startswith("::error title=")
     assert commands(line) | {c for c in line if c == "\n"} == set()
-    assert commands(outputs.text(found)) == set()
-    assert not re.search(r"(?m)^\s*::", outputs.text(found))
-    summary = outputs.markdown(found)
+    assert commands(terminal(outputs.document_of(found))) == set()
+    assert not re.search(r"(?m)^\s*::", terminal(outputs.document_of(found)))
+    summary = outputs.summary(found)
     assert commands(summary) == set()
     for line in summary.split("\n"):
         if line.startswith("|"):

@@ -124,8 +124,9 @@ def test_the_lines_are_those_of_the_design(command_line, tmp_path):
     assert lines[3] == "tiny, bandit (family of 1)"
     found = detect(results(runs("a", NOISE["a"]), runs("b", NOISE["b"])), target=Target(0.06)).rows
     p = found[0].power
-    assert lines[4].endswith(f": with 20 seeds this cell detects >= {p.detectable:.3f}; {p.needed} seeds for 0.060")
-    assert [line.split("  ")[1] for line in lines[4:7]] == ["a    ".strip(), "b", "a - b"]
+    assert lines[4].split("  ")[0] == "rule or pair"
+    assert lines[5].endswith(f"  with 20 seeds this cell detects >= {p.detectable:.3f}; {p.needed} seeds for 0.060")
+    assert [line.split("  ")[0] for line in lines[5:8]] == ["a", "b", "a - b"]
     assert "metric:final1|pilot seeds:0-19|power:0.8|alpha:0.05|adj:holm/1" in lines[-1]
     code, out, _ = command_line("power", "one", "--json", "--algos", "b")
     (row,) = json.loads(out)["detections"]

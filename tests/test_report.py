@@ -15,14 +15,15 @@ from simulated import REPORTING, grid, record
 from tpobench.errors import CorruptResults, NothingToDo, UsageError
 from tpobench.records.results import Results
 from tpobench.report import make_report, render_markdown, write_report
-from tpobench.report.data import csv_text, json_text
-from tpobench.report.latex import latex, tex_escape
-from tpobench.report.markdown import md_escape, table_lines
-from tpobench.report.model import Table, TableCell
+from tpobench.report.document import document_of
 from tpobench.scores.scalars import scalar_of
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text, p_text
+from tpobench.tables.data import csv_text, json_text
+from tpobench.tables.latex import latex, tex_escape
+from tpobench.tables.markdown import block_text, md_escape
+from tpobench.tables.model import Table, TableCell
 
 
 def flat(algorithm, errors, **kwargs):
@@ -131,7 +132,7 @@ def test_the_best_group_is_bold_and_the_best_mean_underlined():
     assert re.search(r"\| tpo \| \*\*<ins>9.5 \[.*?</ins>\*\* \|", text)
     assert re.search(r"\| grpo \| \*\*9.6 \[[^|<]*\*\* \|", text)
     assert re.search(r"\| dg \| 59.5 \[", text)
-    assert r"tpo & \tpostack{\tpobest{\tpoleader{9.5 [" in latex(make_report(found))
+    assert r"tpo & \tpostack{\tpobest{\tpoleader{9.5 [" in latex(document_of(make_report(found)))
 
 
 def test_without_a_possible_test_only_the_best_mean_is_bold():
@@ -176,8 +177,8 @@ def test_the_signature_says_how_the_numbers_were_made():
 def test_markdown_and_latex_are_rounded_views_of_the_json():
     """Every table text stands in both, every number that a text rounds stands in the json beside it."""
     report = make_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12))
-    tables = json.loads(json_text(report))["suites"][0]["tables"]
-    md, tex = render_markdown(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12)), latex(report)
+    tables = json.loads(json_text(document_of(report)))["suites"][0]["tables"]
+    md, tex = render_markdown(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12)), latex(document_of(report))
     rounded = {}
     for name, cell in ((table["name"], cell) for table in tables for row in table["rows"] for cell in row):
         assert md_escape(cell["text"]) in md
@@ -195,17 +196,19 @@ def test_markdown_and_latex_are_rounded_views_of_the_json():
 def test_csv_holds_every_seed_in_full_precision():
     """The mean of its rows is the estimate of the json, to the last bit that a sum leaves."""
     report = make_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=12))
-    rows = list(csv.DictReader(io.StringIO(csv_text(report))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(document_of(report)))))
     assert len(rows) == 48
     chosen = [float(r["final5"]) for r in rows if r["algorithm"] == "tpo" and r["cell"] == "length=8"]
-    cell = json.loads(json_text(report))["suites"][0]["tables"][0]["rows"][1][2]
+    cell = json.loads(json_text(document_of(report)))["suites"][0]["tables"][0]["rows"][1][2]
     assert sum(chosen) / 12 == pytest.approx(cell["estimate"]["value"], rel=1e-14)
-    assert [json.loads(json_text(report))["runs"][i]["final5"] for i in range(48)] == [float(r["final5"]) for r in rows]
+    assert [json.loads(json_text(document_of(report)))["runs"][i]["final5"] for i in range(48)] == [
+        float(r["final5"]) for r in rows
+    ]
 
 
 def test_json_has_no_nan_and_never_is_null():
     """Infinite times become null; strict parsers read the file."""
-    text = json_text(make_report(results(flat("tpo", [0.5] * 3))))
+    text = json_text(document_of(make_report(results(flat("tpo", [0.5] * 3)))))
     content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in json"))
     assert content["runs"][0]["steps0.1m3"] is None
 
@@ -224,7 +227,9 @@ def test_two_writes_are_equal_byte_by_byte(tmp_path):
 def test_the_tables_of_a_grid_do_not_depend_on_the_order_of_the_records():
     """Resampling starts from the same seed for every entry."""
     found = grid(["tpo", "grpo"], lengths=(4, 8), seeds=6)
-    assert json_text(make_report(found)) == json_text(make_report(Results(tuple(reversed(found.records)))))
+    assert json_text(document_of(make_report(found))) == json_text(
+        document_of(make_report(Results(tuple(reversed(found.records)))))
+    )
 
 
 def test_every_figure_of_the_markdown_exists(tmp_path):
@@ -240,7 +245,7 @@ def test_every_figure_of_the_markdown_exists(tmp_path):
 def test_a_table_without_a_signature_has_no_line_for_one():
     """As those of scorecards, whose page says how all of them came about."""
     table = Table("t", "Title", ("a",), ((TableCell("1"),),), "")
-    assert list(table_lines(table)) == ["### Title", "", "| a |", "| --- |", "| 1 |"]
+    assert block_text(table).splitlines() == ["### Title", "", "| a |", "| --- |", "| 1 |"]
 
 
 def test_markdown_escapes_what_would_become_markup():

@@ -11,8 +11,10 @@ from simulated import grid, record
 
 from tpobench.records.results import Results
 from tpobench.report import make_report
-from tpobench.report.latex import ROWS, latex, tex_escape
-from tpobench.report.model import Report, Section, Table, TableCell
+from tpobench.report.document import document_of
+from tpobench.report.model import Report, Section
+from tpobench.tables.latex import ROWS, latex, tex_escape
+from tpobench.tables.model import Table, TableCell
 
 HOSTILE = 'a_b & 5% #1 $x$ {y} ~^\\ | < > ↓ ↑ − ≤ ≥ ± " – …'
 DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{report.tex}\end{document}"
@@ -47,9 +49,9 @@ def test_every_special_is_escaped():
 def test_tables_are_balanced_booktabs():
     """No vertical rules, the marks as macros that authors can redefine, a signature below each table."""
     report = make_report(grid(["tpo", "grpo_no_kl"], lengths=(4, 8), seeds=3))
-    text = latex(report)
+    text = latex(document_of(report))
     balanced(text)
-    balanced(latex(hostile()))
+    balanced(latex(document_of(hostile())))
     assert "|l" not in text
     assert "siunitx" not in text
     assert r"\providecommand{\tpobest}[1]{\textbf{#1}}" in text
@@ -62,7 +64,7 @@ def test_long_entries_and_headings_take_two_lines():
     table = Table(
         "t", "T", ("Rule", "Error (%) ↓, mean of the last 50 evaluations", "short"), ((cell, cell, cell),), ""
     )
-    text = latex(Report((Section("s", "S", (table,), (), (), ()),)))
+    text = latex(document_of(Report((Section("s", "S", (table,), (), (), ()),))))
     stacked = r"\tpostack{\tpobest{12.3 [10.1, 14.9];} \\ \tpobest{5/10 solved}}"
     assert f"{stacked} & {stacked} & {stacked} \\\\" in text
     assert r"Rule & \tpostack[b]{Error (\%) $\downarrow$, \\ mean of the last 50 evaluations} & short \\" in text
@@ -70,7 +72,7 @@ def test_long_entries_and_headings_take_two_lines():
 
 def test_a_table_longer_than_a_page_becomes_several_floats():
     """The caption continues, the label stays unique."""
-    text = latex(hostile())
+    text = latex(document_of(hostile()))
     assert text.count(r"\begin{table}") == 2
     assert text.count("(continued)") == 1
     assert text.count(r"\label{tab:s-1-2-t-1}") == 1
@@ -79,7 +81,7 @@ def test_a_table_longer_than_a_page_becomes_several_floats():
 def test_many_tables_in_a_row_find_their_pages():
     """LaTeX gives up at more than 18 floats that wait for a page: after every 15 they are set."""
     table = Table("t", "T", ("A",), ((TableCell("a"),),), "")
-    text = latex(Report((Section("s", "S", (table,) * 32, (), (), ()),)))
+    text = latex(document_of(Report((Section("s", "S", (table,) * 32, (), (), ()),))))
     runs = [part.count(r"\begin{table}") for part in re.split(r"(?m)^\\tpoflush$", text)]
     assert runs == [15, 15, 2]
 
@@ -89,10 +91,10 @@ def test_latex_compiles(tmp_path):
     diverged = [record("tpo", s, [0.5, None], status="diverged") for s in range(3)]
     found = make_report(Results((*diverged, *grid(["tpo", "grpo"], lengths=(4, 8), seeds=3).records)))
     both = replace(found, sections=(*found.sections, *hostile().sections))
-    balanced(latex(both))
+    balanced(latex(document_of(both)))
     tex = shutil.which("tectonic") or shutil.which("pdflatex")
     if tex:
-        (tmp_path / "report.tex").write_text(latex(both), encoding="utf-8")
+        (tmp_path / "report.tex").write_text(latex(document_of(both)), encoding="utf-8")
         (tmp_path / "main.tex").write_text(DOCUMENT, encoding="utf-8")
         options = ["-halt-on-error", "-interaction=nonstopmode"] if tex.endswith("pdflatex") else []
         done = subprocess.run([tex, *options, "main.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)

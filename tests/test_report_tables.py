@@ -14,7 +14,8 @@ from simulated import grid, record
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.records.results import Results
 from tpobench.report import Options, make_report, write_report
-from tpobench.report.data import csv_text
+from tpobench.report.document import document_of
+from tpobench.tables.data import csv_text
 
 SPREAD = [0.01 * i for i in range(20)]
 
@@ -164,7 +165,7 @@ def test_diverged_runs_can_be_dropped_but_not_hidden():
     assert summary.rows[0][1].text == "8.5 [5.8, 11.1] (2/20 diverged, dropped); 5/18 solved"
     assert "sequence, tpo: with the 2 diverged runs scored 100.0 18 [8, 40]" in summary.notes
     assert summary.signature.splitlines()[0].endswith("|diverged:drop")
-    rows = list(csv.DictReader(io.StringIO(csv_text(make_report(found, how=how)))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(document_of(make_report(found, how=how))))))
     assert [(r["seed"], r["status"], r["final5"]) for r in rows[18:]] == [
         ("18", "diverged", ""),
         ("19", "diverged", ""),

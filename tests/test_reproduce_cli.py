@@ -163,7 +163,7 @@ def test_a_time_budget_that_is_spent_scores_what_is_there(tpobench):
         (["fig2", "--scale", "smoke"], 2, "valid: paper, quick"),
         (["fig2", "--seeds", "adaptive:5x4"], 2, "at fixed seeds"),
         (["fig2", "--seeds", "x"], 2, "a range such as 0-9"),
-        (["fig2", "--format", "pdf"], 2, "valid: csv, json, md"),
+        (["fig2", "--format", "pdf"], 2, "valid: csv, html, json, latex, md"),
         (["fig2", "--figures", "gif"], 2, "valid: pdf, png, svg"),
         (["fig2", "--data", "digits"], 2, "none of fig2 reads data"),
         (["fig2", "--max-cost", "0.001s"], 2, "--max-cost"),

@@ -17,8 +17,9 @@ from tpobench.records.merge import merge
 from tpobench.records.results import Results
 from tpobench.records.store import Store, write_packed
 from tpobench.report import Options, make_report
-from tpobench.report.markdown import markdown
+from tpobench.report.document import document_of
 from tpobench.suites.load import build_suite
+from tpobench.tables.markdown import markdown
 from tpobench.training.loop import Measurement
 
 SEEDS, POINTS = 2, 4
@@ -80,7 +81,7 @@ def verbs(folder, cells):
         "plan table": lambda: plan_table(suite, {r.id: r for r in made}, suite.jobs()),
         "status": store.known,
         "lint": lambda: lint_sets([ResultSet("all", tuple(made))]),
-        "report": lambda: markdown(make_report(Results(tuple(made)), how=Options(ci="t"))),
+        "report": lambda: markdown(document_of(make_report(Results(tuple(made)), how=Options(ci="t")))),
         "merge": lambda: merge(parts, folder / "merged.jsonl"),
         "pack": lambda: write_packed(packed, made),
         "check": lambda: checked(packed),
@@ -129,6 +130,6 @@ def test_a_suite_of_two_thousand_cells_is_planned_and_reported():
     for job in made.jobs():
         rows = [Measurement(i, i, i, "error", (1 / (1 + i),)) for i in range(2)]
         found += assemble(job, rows, made.suite.reporting)
-    page = markdown(make_report(Results(tuple(found))))
+    page = markdown(document_of(make_report(Results(tuple(found)))))
     assert page.count("| arms=2001 |") == page.count("| arms=2 |") > 1
     assert len(page) < 300 * page.count("\n")

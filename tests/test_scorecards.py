@@ -15,11 +15,12 @@ from tpobench.paper.item_plans import plan_items
 from tpobench.paper.items import ITEMS
 from tpobench.paper.scorecard import score
 from tpobench.paper.scorecards import write_scorecards
+from tpobench.paper.scorecards.documents import document_of, summary_document
 from tpobench.paper.scorecards.exports import data_of, rows_of
-from tpobench.paper.scorecards.pages import markdown_of, summary_markdown
 from tpobench.paper.scorecards.tables import heading, tables_of
 from tpobench.paper.scorecards.texts import what
 from tpobench.suites.load import load_suite
+from tpobench.tables.markdown import markdown
 
 
 @cache
@@ -65,7 +66,7 @@ def test_a_number_stands_beside_ours_with_its_prediction_interval():
     found = row(card(), kind="number", cell="length=7, matching=prompts", rule="tpo")
     assert (found["printed"], found["printed_seeds"], found["seeds"]) == ("6.9", 20, 20)
     assert found["low"] < found["ours"] < found["high"]
-    page = markdown_of(card())
+    page = markdown(document_of(card()))
     (line,) = [x for x in page.splitlines() if x.startswith("| length=7, matching=prompts | tpo |")]
     assert "| last error, % | 6.9 (n=20) |" in line
     assert f"{100 * found['ours']:.1f}"[:3] in line
@@ -74,7 +75,7 @@ def test_a_number_stands_beside_ours_with_its_prediction_interval():
 
 def test_figures_stand_above_the_numbers_with_their_captions():
     """A picture says nothing of its seeds."""
-    lines = markdown_of(card(), {Path("figures/table3.png"): "Final error, 20 seeds"}).splitlines()
+    lines = markdown(document_of(card(), {Path("figures/table3.png"): "Final error, 20 seeds"})).splitlines()
     at = lines.index("![table3](figures/table3.png)")
     assert lines[at + 2] == "*Final error, 20 seeds*"
     assert at < lines.index("### Printed numbers")
@@ -90,7 +91,7 @@ def test_what_is_computed_from_a_rule_is_named_in_words():
 
 def test_a_bound_has_a_one_sided_limit():
     """`>95` stands against the upper limit of what other seeds would give."""
-    page = markdown_of(card())
+    page = markdown(document_of(card()))
     (line,) = [x for x in page.splitlines() if x.startswith("| length=10, matching=prompts | dg |")]
     assert "| >95 (n=20) |" in line
     assert "| <= 9" in line
@@ -123,12 +124,12 @@ def test_the_signature_names_what_everything_was_made_with():
     assert "numbers:studentized-prediction" in parts
     assert any(p.startswith("claims:") and "sign-flip" in p for p in parts)
     assert f"adj:max-p-holm/{card().claim_family}+holm/{card().family}" in parts
-    assert markdown_of(card()).splitlines()[-1] == f"`{card().signature}`"
+    assert markdown(document_of(card())).splitlines()[-1] == f"`{card().signature}`"
 
 
 def test_deviations_stand_below_every_page():
     """Those of the suite file."""
-    page = markdown_of(card())
+    page = markdown(document_of(card()))
     assert all(f"terminal_reward deviates from the paper: {text[:40]}" in page for text in card().suites[0].deviations)
 
 
@@ -158,7 +159,7 @@ def test_files_are_named_by_item_and_scale_and_the_same_card_gives_the_same_byte
 
 def test_the_summary_has_a_row_per_item_with_the_reason_of_what_is_missing():
     """Counts in the order of the header."""
-    page = summary_markdown([card(), card("fig9")])
+    page = markdown(summary_document([card(), card("fig9")]))
     (line,) = [x for x in page.splitlines() if x.startswith("| fig9 |")]
     assert line.startswith("| fig9 | Language models | 0 | 0 | 0 | 9 |  | 0 | 0 | 0 | 0 | 3 | language models")
     assert "[table3](table3.md)" in page
@@ -169,5 +170,5 @@ def test_at_the_quick_scale_values_are_left_out():
     quick = card("table3", "quick")
     assert [t.name for t in tables_of(quick)] == ["claims", "comparisons"]
     assert heading(quick)[1].endswith("values are not (40 printed numbers)")
-    assert "task.prompts 100 -> " in markdown_of(quick)
-    assert "length=3" in markdown_of(quick)
+    assert "task.prompts 100 -> " in markdown(document_of(quick))
+    assert "length=3" in markdown(document_of(quick))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-LONGEST_NAMED = 80  # characters of a name or value in a message
+from tpobench.printable import brief
 
 
 class TpobenchError(Exception):
@@ -73,10 +73,18 @@ class Stopped(TpobenchError):
     exit_code = 130
 
 
-def brief(text: str, most: int = LONGEST_NAMED) -> str:
-    """A text as one line can name it: what does not print is escaped, and it is cut."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= most else f"{line[:most]}..."
+def require_text(text: str, what: str) -> str:
+    """The text, where a file can hold it.
+
+    Raises:
+        UsageError: a word of the command line whose bytes are no text in this locale.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{what} is no text in this locale; write it in UTF-8 and set LC_ALL=C.UTF-8"
+        raise UsageError(msg) from error
+    return text
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:

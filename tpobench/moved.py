@@ -55,6 +55,11 @@ MOVED = {
     "paper.measure": "paper.number_verdicts",
     "paper.design": "paper.item_plans",
     "paper.scorecards.data": "paper.scorecards.exports",
+    "report.data": "tables.data",
+    "report.latex": "tables.latex",
+    "report.markdown": "tables.markdown",
+    "report.page": "tables.page",
+    "report.writers": "tables.writers",
 }  # of the package, before and now; what lies below a package has moved with it
 
 

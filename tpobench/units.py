@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tpobench.errors import UsageError, brief
+from tpobench.errors import UsageError
+from tpobench.printable import brief
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

@@ -10,10 +10,10 @@ from tpobench.audit.choices import Choices, columns_of, scale_of
 from tpobench.audit.reading import read_sheet
 from tpobench.audit.runs import runs_of
 from tpobench.audit.tables import compare_task, losses_of, lost, overall, pairs_table, signature_of, task_table
-from tpobench.audit.words import Audit, audit_json, audit_markdown, verdict
+from tpobench.audit.words import Audit, audit_document, verdict
 from tpobench.errors import NothingToDo
 
-__all__ = ["Audit", "Choices", "audit", "audit_json", "audit_markdown"]
+__all__ = ["Audit", "Choices", "audit", "audit_document"]
 
 
 def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:

@@ -14,9 +14,11 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tpobench.errors import NothingToDo, UsageError
+from tpobench.printable import brief
 
 GZIP = b"\x1f\x8b"
 LARGEST_FILE = 2**30  # bytes of text
@@ -55,9 +57,7 @@ def plain(cell: object) -> str:
     return " ".join(str(cell).split())
 
 
-def short(text: str) -> str:
-    """So much of a value as a message shows."""
-    return text if len(text) <= LONG else f"{text[:LONG]}…"
+short = partial(brief, most=LONG)  # so much of a value as a message shows
 
 
 def read_grid(path: Path) -> Grid:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tpobench import __version__
 from tpobench.audit.runs import SHARE, Runs
-from tpobench.report.model import Table, TableCell
 from tpobench.report.overall import score_cells, score_pair
 from tpobench.report.tables import comparison_cells
 from tpobench.scores.cells import Arm
@@ -22,6 +21,7 @@ from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate
 from tpobench.stats.suite_level import Reference, shared_tasks
 from tpobench.stats.texts import interval_note, mean_text, seeds_text
+from tpobench.tables.model import Table, TableCell
 
 HEADER = ("Algorithm", "n", "Mean [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
 PAIRS = (

@@ -1,26 +1,27 @@
-"""What an audit says in sentences, and its two forms: Markdown and JSON."""
+"""What an audit says in sentences, and the document of all it says."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tpobench import __version__
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs
-from tpobench.lint import Checks, Finding, by_code
-from tpobench.report.data import as_json, table_data
-from tpobench.report.markdown import md_escape, table_lines
-from tpobench.report.model import Table
+from tpobench.lint import Checks, Finding
+from tpobench.lint.document import advices
 from tpobench.scores.pairing import Pair
 from tpobench.stats.compare import Comparison, tie_group
+from tpobench.tables.data import table_data
+from tpobench.tables.model import Block, Document, Heading, Legend, Lines, Table
 
 SCHEMA = 1
-LEGEND = (
-    "**Bold**: the best and every algorithm not distinguishable from it (Holm over all pairs of the task, 5%). "
-    "<ins>Underlined</ins>: the best mean. Intervals are 95%. Median, IQM (mean of the middle half) and CVaR25 (mean "
-    "of the worst quarter) are over seeds."
+LEGEND = Legend(
+    "the best and every algorithm not distinguishable from it (Holm over all pairs of the task, 5%)",
+    "the best mean",
+    "Intervals are 95%. Median, IQM (mean of the middle half) and CVaR25 (mean of the worst quarter) are over seeds.",
 )
 
 
@@ -69,44 +70,42 @@ def verdict(
     return f"{place}: " + "; ".join(parts)
 
 
-def audit_markdown(found: Audit) -> str:
-    """Findings, verdicts and tables as Markdown."""
-    runs, sheet = found.runs, found.sheet
+def audit_document(found: Audit) -> Document:
+    """Verdicts, findings and tables."""
+    sheet = found.sheet
+    findings: list[Block] = [*advices(found.checks, _place)]
+    blocks: list[Block] = [
+        Lines((_lead(found),)), Lines((f"Names: {'; '.join(sheet.sources)}.",)),
+        Heading("Verdicts", "verdicts"), Lines(tuple(f"{v}." for v in found.verdicts), "bullet"),
+        Heading("Findings", "findings"), *(findings or [Lines(("None.",))]),
+        Heading("Tables", "tables"), LEGEND, *found.tables,
+    ]  # fmt: skip
+    return Document(f"Audit of {sheet.name}", tuple(blocks), _data(found))
+
+
+def _lead(found: Audit) -> str:
+    runs = found.runs
     way = "lower" if runs.scale.lower else "higher"
-    lines = [f"# Audit of {md_escape(sheet.name)}", ""]
-    lines.append(
+    return (
         f"{len(runs.runs)} runs of {len(runs.algorithms)} algorithms on {len(runs.tasks)} tasks; "
-        f"{md_escape(runs.scale.metric)}{' in percent' if sheet.percent else ''}, {way} is better"
+        f"{runs.scale.metric}{' in percent' if found.sheet.percent else ''}, {way} is better"
         + (f"; a run counts by the mean of the last {_window(runs)} of its rows" if runs.stepped else "")
         + ("; seeds are words, numbered in alphabetical order" if runs.numbered else "") + "."
     )  # fmt: skip
-    lines += ["", f"Names: {md_escape('; '.join(sheet.sources))}."]
-    lines += ["", "## Verdicts", "", *(f"- {md_escape(v)}." for v in found.verdicts)]
-    lines += ["", "## Findings", "", *(_findings(found.checks) if found.checks.findings else ["None."])]
-    lines += ["", "## Tables", "", LEGEND]
-    for table in found.tables:
-        lines += ["", *table_lines(table)]
-    return "\n".join(lines) + "\n"
 
 
 def _window(runs: Runs) -> str:
     return "tenth" if runs.window is None else str(runs.window)
 
 
-def _findings(checks: Checks) -> Iterator[str]:
-    for code, findings in by_code(checks).items():
-        yield f"- **{code.severity} {code.code} {code.name}**: {code.why}. *Do:* {code.remedy}."
-        yield from (f"  - {md_escape(_place(f))}{md_escape(f.what)}" for f in findings)
-
-
 def _place(finding: Finding) -> str:
-    return f"{'; '.join(c.removeprefix('task=') for c in finding.cells)}: " if finding.cells else ""
+    return "; ".join(c.removeprefix("task=") for c in finding.cells)
 
 
-def audit_json(found: Audit) -> str:
+def _data(found: Audit) -> dict[str, Any]:
     """Everything in full precision; null is `not computable`, and a reason stands beside it."""
     runs, scale = found.runs, found.runs.scale
-    content = {
+    return {
         "schema": SCHEMA,
         "tpobench": __version__,
         "file": Path(found.sheet.path).name or found.sheet.path,
@@ -126,4 +125,3 @@ def audit_json(found: Audit) -> str:
             for r in runs.runs
         ],
     }  # fmt: skip
-    return as_json(content)

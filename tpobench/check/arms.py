@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tpobench.errors import brief
 from tpobench.identity import canonical
+from tpobench.printable import brief
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import natural
 from tpobench.scores.sides import SCORED

@@ -1,17 +1,19 @@
-"""A judgement as text, Markdown, JUnit XML, GitHub commands and JSON.  Texts only; the command line writes them."""
+"""A judgement as a document, a step summary, JUnit XML and GitHub commands; the command line writes them."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from tpobench.check.baseline import log_path
 from tpobench.check.judgement import Judgement, Row
 from tpobench.printable import printable, printable_lines
-from tpobench.report.markdown import md_code, md_escape
+from tpobench.tables.data import flat
+from tpobench.tables.markdown import block_text, markdown, md_escape
+from tpobench.tables.model import PAGES, Block, Document, Lines, Mark, Table, TableCell, dense
 
 SCHEMA = 1  # of the JSON
 HEADER = ("suite", "cell", "rule", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
@@ -19,13 +21,14 @@ MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
 SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
 
 
-def cells_of(row: Row) -> list[str]:
+def cells_of(row: Row) -> tuple[TableCell, ...]:
     """A row of the table, in the order of HEADER."""
     v, arm = row.verdict, row.cell.arm
-    return [
-        *map(printable, (arm.suite, arm.place, arm.rule, row.cell.measure)), number(v.old), number(v.new),
-        *difference(row), p_text(v.p), p_text(v.adjusted), row.label,
-    ]  # fmt: skip
+    texts = (
+        arm.suite, arm.place, arm.rule, row.cell.measure, number(v.old), number(v.new), *difference(row), p_text(v.p),
+        p_text(v.adjusted),
+    )  # fmt: skip
+    return (*map(TableCell, texts), TableCell(row.label, alert=v.status == "regressed"))
 
 
 def number(value: float | None) -> str:
@@ -52,19 +55,33 @@ def p_text(p: float | None) -> str:
     return "1" if p >= 0.99995 else f"{p:.2g}".removeprefix("0")
 
 
-def text(judgement: Judgement) -> str:
-    """For people at a terminal: the verdict, what changed, what could not be told, and how it was reached."""
-    lines = [judgement.headline]
-    rows = judgement.changed
-    if rows:
-        lines += ["", *_aligned([list(HEADER), *map(cells_of, rows)])]
+def document_of(judgement: Judgement) -> Document:
+    """The verdict, what changed, what could not be told, how it was reached, and on pages every cell."""
+    b, rows = judgement.baseline, judgement.changed
     quiet = len(judgement.rows) - len(rows)
-    if quiet:
-        lines += ["", f"{quiet} unchanged: the same values as in the baseline, seed by seed"]
-    told = [f"{label}: {names}: {why}" for label, names, why in judgement.reasons]
-    lines += ["", *told] if told else []
-    lines += ["", *(f"note: {note}" for note in judgement.notes)] if judgement.notes else []
-    return "\n".join(map(printable, [*lines, "", *legend(judgement), judgement.signature]))
+    updated = f", updated {b.log[-1].get('date')}: {b.log[-1].get('reason')}" if b.log else ""
+    blocks: list[Block] = [
+        Lines((judgement.headline,), without=PAGES),
+        *([_table(rows, "changed", "")] if rows else []),
+        _lines([f"{quiet} unchanged: the same values as in the baseline, seed by seed"] if quiet else []),
+        _lines([f"{label}: {names}: {why}" for label, names, why in judgement.reasons], "bullet"),
+        _lines(judgement.notes, "quote"),
+        _table(judgement.rows, "cells", "All cells", folded=True, without=("terminal",)),
+        Lines((f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}",), without=("terminal",)),
+        _lines(legend(judgement)),
+        Lines((judgement.signature,), "code"),
+    ]
+    data = as_json(judgement)
+    title = f"tpobench check: {judgement.headline}"
+    return Document(title, tuple(b for b in blocks if b != Lines(())), data, tuple(map(flat, data["cells"])))
+
+
+def _table(rows: Sequence[Row], name: str, title: str, **more: Any) -> Table:
+    return dense(Table(name, title, HEADER, tuple(map(cells_of, rows)), **more))
+
+
+def _lines(lines: Sequence[str], mark: Mark = "") -> Lines:
+    return Lines(tuple(lines), mark if lines else "")
 
 
 def legend(judgement: Judgement) -> list[str]:
@@ -73,12 +90,6 @@ def legend(judgement: Judgement) -> list[str]:
         return []
     ratio = "; x: ratio of geometric means" if any(r.logarithmic for r in judgement.changed) else ""
     return [f"difference > 0 is worse{ratio}; interval: two one-sided 95% bounds; old and new: means over seeds"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
-    widths = {i: max(len(row[i]) for row in rows) for i in kept}
-    return ["  ".join(row[i].ljust(widths[i]) for i in kept).rstrip() for row in rows]
 
 
 # ---- JSON
@@ -99,8 +110,8 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
         },
         "candidate": dict(judgement.origin),
         "family": {"cells": len(judgement.rows), **judgement.families},
-        "plan": dataclasses.asdict(judgement.plan),
-        "margins": {kind: dataclasses.asdict(m) for kind, m in judgement.margins.items()},
+        "plan": asdict(judgement.plan),
+        "margins": {kind: asdict(m) for kind, m in judgement.margins.items()},
         "cells": [_row_json(row) for row in judgement.rows],
         "notes": list(judgement.notes),
         "signature": judgement.signature,
@@ -115,7 +126,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "matching": arm.matching,
         "rule": arm.rule,
         "measure": row.cell.measure,
-        **dataclasses.asdict(row.verdict),
+        **asdict(row.verdict),
         "reason": row.reason,
         "logarithmic": row.logarithmic,
         "waived": row.waived,
@@ -234,54 +245,26 @@ def _escaped(value: str, codes: dict[str, str]) -> str:
 # ---- Markdown
 
 
-def markdown(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
-    """The step summary: verdict, changed cells, reasons, all cells folded, signature; never above `most_bytes`."""
-    b = judgement.baseline
-    head = [f"## tpobench check: {md_escape(judgement.headline)}", ""]
-    rows = judgement.changed
-    if rows:
-        head += [*_md_table(rows), "", *(f"{md_escape(line)}." for line in legend(judgement)), ""]
-        told = (map(md_escape, reason) for reason in judgement.reasons)
-        head += [f"- **{label}** {names}: {why}" for label, names, why in told]
-        head += [""]
-    notes = [f"> {md_escape(note)}\n" for note in judgement.notes]
-    updated = f", updated {b.log[-1].get('date')}: {b.log[-1].get('reason')}" if b.log else ""
-    foot = [
-        md_escape(f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}"),
-        "",
-        md_code(judgement.signature),
-    ]
-    full = ["<details><summary>All cells</summary>", "", *_md_table(judgement.rows), "", "</details>", ""]
-    return _fitting([head, notes, full, foot], most_bytes)
-
-
-def markdown_of_error(message: str) -> str:
-    """The step summary of a check that could not be made."""
-    return f"## tpobench check: not made\n\n{md_escape(message)}\n"
-
-
-def _md_table(rows: Iterable[Row]) -> list[str]:
-    lines = ["| " + " | ".join(HEADER) + " |", "|" + " --- |" * len(HEADER)]
-    for row in rows:
-        shown = [md_escape(cell) for cell in cells_of(row)]
-        if row.verdict.status == "regressed":
-            shown[-1] = f"**{shown[-1]}**"
-        lines.append("| " + " | ".join(shown) + " |")
-    return lines
-
-
-def _fitting(parts: Sequence[Sequence[str]], most_bytes: int) -> str:
-    """All parts; where that is too long, each part's last lines go, the folded table's first of all."""
-    head, notes, full, foot = ("\n".join(part) for part in parts)
-    whole = "\n".join(part for part in (head, notes, full, foot) if part) + "\n"
+def summary(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
+    """The step summary, never above `most_bytes`: where it is too long the folded table goes first, then the tail."""
+    document = document_of(judgement)
+    whole = f"#{markdown(document)}"
     if len(whole.encode()) <= most_bytes:
         return whole
+    cells = next(i for i, block in enumerate(document.blocks) if isinstance(block, Table) and block.folded)
+    head = f"#{markdown(replace(document, blocks=document.blocks[:cells]))}"
+    foot = "\n\n".join(map(block_text, document.blocks[cells + 1 :]))
     cut = "\n\nThe table of all cells is too long for a step summary; see --json.\n"
     room = most_bytes - len((cut + foot).encode()) - 2
     kept, size = [], 0
-    for line in f"{head}\n{notes}".splitlines():
+    for line in head.splitlines():
         size += len(line.encode()) + 1
         if size > room:
             break
         kept.append(line)
     return "\n".join(kept) + cut + "\n" + foot + "\n"
+
+
+def summary_of_error(message: str) -> str:
+    """The step summary of a check that could not be made."""
+    return f"## tpobench check: not made\n\n{md_escape(message)}\n"

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.check.evidence import GateCell
-from tpobench.errors import UsageError, brief, unknown
+from tpobench.errors import UsageError, unknown
 from tpobench.limits import load_toml, read_settings
+from tpobench.printable import brief
 
 NEEDED, OPTIONAL = ("cell", "rule", "until", "reason"), ("suite", "measure")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from tpobench.errors import StorageFull, UsageError
-from tpobench.printable import printable, printable_lines, shortened
+from tpobench.errors import StorageFull, UsageError, unknown
+from tpobench.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Plan
     from tpobench.records.store import DamagedRecord, RunRecord
+    from tpobench.tables.model import Document
 
 app = typer.Typer(
     name="tpobench",
@@ -33,12 +35,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-WIDEST = 500  # characters of one entry of a table: --json has all of a longer one
+FORMATS = ("terminal", "md", "latex", "html", "csv", "json")
 MOST_DAMAGES = 5  # that a line names
 BROKEN_PIPE = 128 + 13  # as if SIGPIPE had ended it
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+FormatOption = Annotated[
+    str, typer.Option("--format", help="terminal, md, latex, html, csv or json (as --json), on standard output.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.steps=100; commas sweep (length=3,4).")
 ]
@@ -88,15 +93,15 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
     ]
 
 
-def answer(text: str) -> None:
-    """Say to standard output what was asked for.
+def answer(text: str, *, styled: bool = False) -> None:
+    """Say to standard output what was asked for; what is `styled` holds nothing that does not print but its styles.
 
     Raises:
         Exit: nobody listens any more, as after `| head`; with the exit code that the signal would give.
         StorageFull: it leads to a file that cannot be written.
     """
     try:
-        print(printable_lines(text), flush=True)  # noqa: T201 - the command line speaks
+        print(text if styled else printable_lines(text), flush=True)  # noqa: T201 - the command line speaks
     except OSError as error:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python flushes it when it ends
         if isinstance(error, BrokenPipeError):
@@ -173,22 +178,41 @@ def set_aside(damages: Sequence[DamagedRecord]) -> str:
     return f"{len(damages)} damaged records were left out: {listed}{more}; `tpobench run` makes them again"
 
 
+def format_of(name: str, *, as_json: bool) -> str:
+    """The format that was asked for.
+
+    Raises:
+        UsageError: there is no such format, or two were asked for.
+    """
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
+    if as_json and name not in {"terminal", "json"}:
+        msg = f"--json and --format {name} cannot both hold; leave one of them out"
+        raise UsageError(msg)
+    return "json" if as_json else name
+
+
+def show(document: Document, name: str) -> None:
+    """Answer with a document in one of FORMATS; JSON on one line of ASCII."""
+    if name == "json":
+        from tpobench.tables.data import finite  # noqa: PLC0415 - `--help` must not wait for it
+
+        answer(json.dumps(finite(document.data), allow_nan=False))
+    elif name == "terminal":
+        from tpobench.tables.terminal import screen_of, terminal  # noqa: PLC0415 - nor for rich
+
+        answer(terminal(document, screen_of(sys.stdout)), styled=True)
+    else:
+        from tpobench.tables.writers import WRITERS  # noqa: PLC0415 - nor for jinja
+
+        answer(WRITERS[name](document).rstrip("\n"))
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns of plain text; numbers to the right."""
-    lines = [[_entry(value) for value in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = [
-        bool(rows) and all(v is None or isinstance(v, int | float) for v in column)
-        for column in zip(*rows, strict=True)
-    ]
-    aligned = [[c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)] for line in lines]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
+    """Aligned columns of plain text for standard error; numbers to the right."""
+    from tpobench.tables.terminal import Screen, aligned, screen_of  # noqa: PLC0415 - see above
 
-
-def _entry(value: object) -> str:
-    """One entry of a table: on one line, and no longer than a line of text may be."""
-    text = "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    return shortened(printable(text), WIDEST)
+    return aligned(header, rows, Screen(screen_of(sys.stderr).width))
 
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, split, table
-from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
-from tpobench.printable import require_text
+from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, show, split
+from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline
@@ -143,6 +142,7 @@ def _who() -> str:
 
 def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: bool, as_json: bool) -> None:
     from tpobench.scores.text import seed_ranges
+    from tpobench.tables.model import Document, table_of
 
     if as_json:
         rows = [{**dataclasses.asdict(d), "difference": d.difference} for d in changes]
@@ -150,7 +150,8 @@ def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: b
         return
     moved = [d for d in changes if d.difference != 0]
     if moved:
-        answer(table(["cell", "first", "before", "now", "difference", ""], [_drift_row(d) for d in moved]))
+        header = ["cell", "first", "before", "now", "difference", ""]
+        show(Document("Drift", (table_of(header, [_drift_row(d) for d in moved]),)), "terminal")
     dirty = any(str(r.provenance.get("git", "")).endswith("-dirty") for r in new.records)
     if dirty:
         say("tpobench: the results were made from uncommitted code: nobody can make this baseline again")

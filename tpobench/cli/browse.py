@@ -6,17 +6,28 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tpobench.algorithms.families import family_of
-from tpobench.cli.base import JsonOption, PluginOption, ScaleOption, SetOption, SmokeOption, answer, app, table
+from tpobench.cli.base import (
+    FormatOption,
+    JsonOption,
+    PluginOption,
+    ScaleOption,
+    SetOption,
+    SmokeOption,
+    app,
+    format_of,
+    show,
+)
 from tpobench.errors import unknown
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
+    from tpobench.tables.model import Block, Table
 
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
 app.add_typer(show_app, name="show")
@@ -27,24 +38,25 @@ def list_(
     *,
     what: Annotated[str, typer.Argument(help="suites, algorithms (or algos), or all.")] = "all",
     plugin: PluginOption = None,
+    format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
     """List the suites and the algorithms."""
     what = "algorithms" if what == "algos" else what
+    chosen = format_of(format_, as_json=as_json)
+    from tpobench.tables.model import Document, table_of
+
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
     found: dict[str, list[dict[str, Any]]] = {}
+    tables: list[Table] = []
     if what != "algorithms":
-        found["suites"] = _list_suites()
+        found["suites"] = rows = _list_suites()
+        tables.append(table_of(list(rows[0]), [list(row.values()) for row in rows], "suites"))
     if what != "suites":
         found["algorithms"] = _list_algorithms(plugin or [])
-    if as_json:
-        answer(json.dumps(found))
-        return
-    if "suites" in found:
-        answer(table(list(found["suites"][0]), [list(row.values()) for row in found["suites"]]) + "\n")
-    if "algorithms" in found:
-        answer(_algorithms_by_family(found["algorithms"]) + "\n")
+        tables += _by_family(found["algorithms"])
+    show(Document(f"tpobench: {' and '.join(found)}", tuple(tables), found), chosen)
 
 
 @show_app.command("suite")
@@ -55,33 +67,55 @@ def show_suite(
     scale: ScaleOption = "paper",
     smoke: SmokeOption = False,
     plugin: PluginOption = None,
+    format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
     """Show a suite with every default but of what is off, and how it differs from what was published."""
+    name = format_of(format_, as_json=as_json)
     from tpobench.suites.load import load_suite, scale_changes
+    from tpobench.tables.data import flat
+    from tpobench.tables.model import Document
 
     if plugin:
         from tpobench.plugins.load import load_plugins
 
         load_plugins(plugin)
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
-    changes = scale_changes(suite) if scale == "quick" else ()
-    if as_json:
-        answer(json.dumps({**resolved, "scale": scale, "scale_changes": [c._asdict() for c in changes]}))
-        return
-    for key, value in resolved.items():
-        if not isinstance(value, dict) and key != "deviations":
-            answer(f"{key} = {_toml(value)}")
-    for key, value in resolved.items():
-        if isinstance(value, dict) and value:
-            answer(f"\n[{key}]")
-            answer("\n".join(f"{k} = {_toml(v)}" for k, v in value.items()))
-    if resolved["deviations"]:
-        answer("\nDeviations from the published protocol" + " (of the scale paper)" * bool(changes))
-        answer("\n".join(f"- {line}" for line in resolved["deviations"]))
-    if changes:
-        answer("\nWhat the quick scale changes (paper -> quick)")
-        answer("\n".join(f"{c.key}: {_toml(c.paper)} -> {_toml(c.quick)}" for c in changes))
+    changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
+    settings = {k: v for k, v in resolved.items() if k != "deviations"}
+    blocks = [*_settings(settings), *_differences(resolved["deviations"], changes)]
+    records = tuple({"setting": k, "value": v} for k, v in flat(settings).items())
+    data = {**resolved, "scale": scale, "scale_changes": changes}
+    show(Document(f"Suite {resolved['name']}", tuple(blocks), data, records), name)
+
+
+def _settings(settings: Mapping[str, Any]) -> Iterator[Block]:
+    """Lines of TOML at a terminal, tables on a page: what stands alone first."""
+    from tpobench.tables.model import PAGES, Lines, table_of
+
+    alone = {k: v for k, v in settings.items() if not isinstance(v, dict)}
+    for name, values in {"": alone, **{k: v for k, v in settings.items() if isinstance(v, dict) and v}}.items():
+        lines = [f"[{name}]"] * bool(name) + [f"{k} = {_toml(v)}" for k, v in values.items()]
+        yield Lines(tuple(lines), "verbatim", without=PAGES)
+        rows = [(k, _toml(v)) for k, v in values.items()]
+        yield table_of(("setting", "value"), rows, name or "suite", name, without=("terminal",))
+
+
+def _differences(deviations: Sequence[str], changes: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    from tpobench.tables.model import PAGES, Heading, Lines
+
+    for title, lines, mark in (
+        ("Deviations from the published protocol" + " (of the scale paper)" * bool(changes), deviations, "- "),
+        ("What the quick scale changes (paper -> quick)", [_change(c) for c in changes], ""),
+    ):
+        if lines:
+            yield Lines((title, *(mark + line for line in lines)), without=PAGES)
+            yield Heading(title, title, without=("terminal",))
+            yield Lines(tuple(lines), "bullet", without=("terminal",))
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    return f"{change['key']}: {_toml(change['paper'])} -> {_toml(change['quick'])}"
 
 
 def _toml(value: Any) -> str:
@@ -139,12 +173,13 @@ def _equation(function: Callable[..., Any]) -> str:
 LISTED = ("algorithm", "compares", "needs", "hyperparameters", "default_of", "paper")
 
 
-def _algorithms_by_family(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A block of lines for each family; the equations are in --json and in docs/algorithms.md."""
-    lines = table(LISTED, [[row[k] for k in LISTED] for row in rows]).splitlines()
-    out = lines[:1]
-    for i, (row, line) in enumerate(zip(rows, lines[1:], strict=True)):
-        if i == 0 or rows[i - 1]["family"] != row["family"]:
-            out += ["", f"{row['family']}:"]
-        out.append(line)
-    return "\n".join(out)
+def _by_family(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """A table for each family; the equations are in --json and in docs/algorithms.md."""
+    from tpobench.tables.model import table_of
+
+    families = dict.fromkeys(row["family"] for row in rows)
+    members = {family: [row for row in rows if row["family"] == family] for family in families}
+    return [
+        table_of(LISTED, [[row[k] for k in LISTED] for row in own], f"algorithms-{family}", family)
+        for family, own in members.items()
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import DataDirOption, JsonOption, answer, app, say, split, table
+from tpobench.cli.base import DataDirOption, FormatOption, JsonOption, answer, app, format_of, say, show, split
 from tpobench.errors import DataUnavailable, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -85,18 +85,20 @@ def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
 
 
 @data_app.command("list")
-def list_(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+def list_(*, data_dir: DataDirOption = None, format_: FormatOption = "terminal", as_json: JsonOption = False) -> None:
     """Say which data files are here, where, and whether they are the published ones."""
+    chosen = format_of(format_, as_json=as_json)
     from tpobench.data.files import CATALOG, find
+    from tpobench.tables.data import flat
+    from tpobench.tables.model import Document, table_of
 
     found = [find(name, data_dir) for name in CATALOG]
     rows = [*map(_row, found), _bundled()]
-    if as_json:
-        answer(json.dumps({"files": rows}))
-        return
-    answer(table(["file", "status", "bytes", "where"], [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]))
+    entries = [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]
+    table = table_of(["file", "status", "bytes", "where"], entries, "files")
+    show(Document("Data files", (table,), {"files": rows}, tuple(map(flat, rows))), chosen)
     for row in rows:
-        if row["problem"]:
+        if row["problem"] and chosen != "json":
             say(f"{row['file']}: {row['problem']}")
 
 

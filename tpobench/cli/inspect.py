@@ -4,80 +4,53 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import ForceOption, JsonOption, PathArgument, answer, app, one_per_line, say, split
-from tpobench.errors import UsageError, unknown
+from tpobench.cli.base import (
+    ForceOption,
+    FormatOption,
+    JsonOption,
+    PathArgument,
+    app,
+    format_of,
+    one_per_line,
+    say,
+    show,
+    split,
+)
+from tpobench.errors import UsageError
 
 if TYPE_CHECKING:
-    from tpobench.lint import Checks, Finding
+    from tpobench.lint import Checks
 
 FLAWED = 3  # exit code: something is wrong with the results
-MOST_LINES, MOST_CELLS = 8, 3
-AUDIT_FORMATS = {"md": "md", "json": "json"}
 StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with exit code 3 too, as errors do.")]
 
 
 @app.command("lint")
-def lint_(*, path: PathArgument = Path("results"), strict: StrictOption = False, as_json: JsonOption = False) -> None:
+def lint_(
+    *,
+    path: PathArgument = Path("results"),
+    strict: StrictOption = False,
+    format_: FormatOption = "terminal",
+    as_json: JsonOption = False,
+) -> None:
     """Find what makes results mislead: unequal seeds or budgets, dropped runs, too few seeds, ...  Writes nothing."""
+    chosen = format_of(format_, as_json=as_json)
     from tpobench.lint import lint
+    from tpobench.lint.document import lint_document
 
-    found = lint(path)
-    if as_json:
-        answer(json.dumps(_as_dict(found)))
-    else:
-        answer(one_per_line(_lines(found)))
-    _conclude(found, strict=strict)
+    checks = lint(path)
+    show(lint_document(checks), chosen)
+    _conclude(checks, strict=strict)
 
 
-def _conclude(found: Checks, *, strict: bool) -> None:
-    if found.worst() == "error" or (strict and found.worst() == "warning"):
+def _conclude(checks: Checks, *, strict: bool) -> None:
+    if checks.worst() == "error" or (strict and checks.worst() == "warning"):
         raise typer.Exit(FLAWED)
-
-
-def _as_dict(found: Checks) -> dict[str, object]:
-    counts = Counter(f.code.severity for f in found.findings)
-    return {
-        "schema": 1,
-        "sets": list(found.sets),
-        "runs": found.runs,
-        "errors": counts["error"],
-        "warnings": counts["warning"],
-        "notes": counts["note"],
-        "findings": [f.as_dict() for f in found.findings],
-    }
-
-
-def _lines(found: Checks) -> Iterator[str]:
-    """A block for each code: where, why it matters, what to do."""
-    from tpobench.lint import by_code
-
-    for code, findings in by_code(found).items():
-        yield f"{code.severity} {code.code} {code.name}"
-        yield from (f"  {_where(f)}: {f.what}" for f in findings[:MOST_LINES])
-        if len(findings) > MOST_LINES:
-            yield f"  and {len(findings) - MOST_LINES} more; --json has all"
-        yield f"  why: {code.why}"
-        yield f"  do: {code.remedy}"
-    counts = Counter(f.code.severity for f in found.findings)
-    said = ", ".join(
-        f"{n} {kind}{'s' if n > 1 else ''}" for kind in ("error", "warning", "note") if (n := counts[kind])
-    )
-    sets = f"{len(found.sets)} result set{'s' if len(found.sets) > 1 else ''}"
-    yield f"{found.runs} runs in {sets}: {said or 'nothing found'}"
-
-
-def _where(finding: Finding) -> str:
-    cells = "; ".join(finding.cells[:MOST_CELLS])
-    more = f" and {len(finding.cells) - MOST_CELLS} more cells" if len(finding.cells) > MOST_CELLS else ""
-    return ", ".join(part for part in (finding.suite, cells + more) if part)
 
 
 @app.command("audit")
@@ -119,20 +92,23 @@ def audit_(
     paired: Annotated[
         bool, typer.Option("--paired", help="Equal seeds mean equal initialisation and data for all algorithms.")
     ] = False,
-    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="md, json; both need --out.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.md and audit.json.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", "-f", help="terminal, md, latex, html, csv, json; several: --out."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.md, audit.json, ...")] = None,
     force: ForceOption = False,
     strict: StrictOption = False,
 ) -> None:
     """Give any project's table of results the treatment of a report: intervals, tests, tie groups, and its mistakes."""
-    chosen = split(formats) or ["md"]
-    for each in chosen:
-        if each not in AUDIT_FORMATS:
-            raise unknown("format", each, AUDIT_FORMATS)
-    if out is None and len(chosen) > 1:
+    chosen = [format_of(each, as_json=False) for each in split(formats) or ["md"]]
+    if len(chosen) > 1 and out is None:
         msg = "two formats need a folder: --out DIR"
         raise UsageError(msg)
-    from tpobench.audit import Choices, audit, audit_json, audit_markdown
+    if "terminal" in chosen and out is not None:
+        msg = "--format terminal is no file; with --out choose md, latex, html, csv or json"
+        raise UsageError(msg)
+    from tpobench.audit import Choices, audit, audit_document
     from tpobench.report.files import require_folder, write_files
 
     if out is not None:
@@ -142,12 +118,14 @@ def audit_(
         columns=tuple(column or ()), window=window, paired=paired,
     )  # fmt: skip
     found = audit(files, choices)
-    texts = {"md": audit_markdown, "json": audit_json}
+    document = audit_document(found)
     if out is None:
-        text = texts[chosen[0]](found)
-        answer(json.dumps(json.loads(text), indent=1) if chosen == ["json"] else text.rstrip("\n"))
+        show(document, chosen[0])
     else:
-        written = {f"audit.{AUDIT_FORMATS[name]}": texts[name](found).encode() for name in chosen}
-        about = hashlib.sha256(audit_json(found).encode()).hexdigest()
+        from tpobench.tables.data import json_text
+        from tpobench.tables.writers import ENDINGS, WRITERS
+
+        written = {f"audit.{ENDINGS[name]}": WRITERS[name](document).encode() for name in chosen}
+        about = hashlib.sha256(json_text(document).encode()).hexdigest()
         say(one_per_line(f"wrote {path}" for path in write_files(out, written, about, force=force)))
     _conclude(found.checks, strict=strict)

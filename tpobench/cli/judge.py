@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,12 +17,14 @@ import typer
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
 from tpobench.cli.base import (
     DataDirOption,
+    FormatOption,
     JsonOption,
     PluginOption,
     SetOption,
-    answer,
     app,
+    format_of,
     say,
+    show,
     split,
     spread,
     write_file,
@@ -113,6 +114,7 @@ class _Request:
 def check(
     *,
     asked: Asked,
+    format_: FormatOption = "terminal",
     as_json: JsonOption = False,
     junit: JunitOption = None,
     summary: SummaryOption = None,
@@ -120,6 +122,7 @@ def check(
     """Say whether any rule in any cell learns worse than the baseline; run what is missing first."""
     from tpobench.check import outputs
 
+    chosen = format_of(format_, as_json=as_json)
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     page = summary or (Path(step) if step else None)
     try:
@@ -127,15 +130,15 @@ def check(
     except TpobenchError as error:  # a check that was not made is seen wherever its verdict would have been
         if junit is not None:
             write_file(junit, outputs.junit_of_error(str(error), type(error).__name__))
-        _append(page, outputs.markdown_of_error(str(error)))
+        _append(page, outputs.summary_of_error(str(error)))
         raise
     if junit is not None:
         write_file(junit, outputs.junit(judgement))
-    _append(page, outputs.markdown(judgement))
+    _append(page, outputs.summary(judgement))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in outputs.github_commands(judgement):
             say(line)
-    answer(json.dumps(outputs.as_json(judgement)) if as_json else outputs.text(judgement))
+    show(outputs.document_of(judgement), chosen)
     if judgement.exit_code:
         raise typer.Exit(judgement.exit_code)
 

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tpobench.cli.base import DataDirOption, JsonOption, answer, app
+from tpobench.cli.base import DataDirOption, FormatOption, JsonOption, app, format_of, show
 
 CANNOT_RUN = 2
 
@@ -20,24 +19,22 @@ def doctor(
     *,
     out: Annotated[Path, typer.Option("--out", "--results", help="Folder of all results.")] = Path("results"),
     data_dir: DataDirOption = None,
+    format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
     """Say what this machine offers, what would not work on it, and what to do about that."""
+    name = format_of(format_, as_json=as_json)
     from tpobench.execution.doctor import FATAL, examine
+    from tpobench.tables.model import Document, table_of
 
     sections = examine(out, data_dir)
     found = [(s.topic, p) for s in sections for p in s.problems]
-    if as_json:
-        facts = {s.topic: dict(s.values) for s in sections}
-        problems = [{"topic": topic, **dataclasses.asdict(p)} for topic, p in found]
-        answer(json.dumps({"facts": facts, "problems": problems}))
-    else:
-        width = max(len(s.topic) for s in sections)
-        for section in sections:
-            answer(f"{section.topic:<{width}}  {section.text}")
-        for _, problem in found:
-            answer(f"{problem.severity}: {problem.text}; {problem.remedy}")
-        if not found:
-            answer("everything works")
+    facts = {s.topic: dict(s.values) for s in sections}
+    problems = [{"topic": topic, **dataclasses.asdict(p)} for topic, p in found]
+    notes = [f"{p.severity}: {p.text}; {p.remedy}" for _, p in found] or ["everything works"]
+    table = table_of(("", ""), [(s.topic, s.text) for s in sections], "machine", notes=tuple(notes))
+    records = [{"topic": s.topic, "kind": "fact", "text": s.text} for s in sections]
+    records += [{"topic": topic, "kind": p.severity, "text": p.text, "remedy": p.remedy} for topic, p in found]
+    show(Document("What this machine offers", (table,), {"facts": facts, "problems": problems}, tuple(records)), name)
     if any(p.severity == FATAL for _, p in found):
         raise typer.Exit(CANNOT_RUN)

@@ -3,18 +3,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import ForceOption, JsonOption, ScaleOption, answer, app, say, split, spread, table
+from tpobench.cli.base import (
+    ForceOption,
+    JsonOption,
+    ScaleOption,
+    app,
+    format_of,
+    say,
+    show,
+    split,
+    spread,
+)
 from tpobench.cli.data import data_override, located
 from tpobench.cli.kernel import settled
-from tpobench.cli.runs import require_results, run_all
+from tpobench.cli.runs import (
+    require_results,
+    run_all,
+)
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
 from tpobench.units import duration
@@ -34,7 +46,10 @@ ItemsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ITEM]...", 
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="A count (20), a range (0-9) or a list (1,3).")]
 ListOption = Annotated[bool, typer.Option("--list", help="The items, with their suites, runs and cost; runs nothing.")]
 NoRunOption = Annotated[bool, typer.Option("--no-run", help="Score the runs that are there; train nothing.")]
-FormatOption = Annotated[list[str] | None, typer.Option("--format", help="md, json, csv; repeat or use commas.")]
+FilesOption = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="Of the files: md, latex, html, csv, json; repeat or use commas. With --list: one."),
+]
 FiguresOption = Annotated[str, typer.Option("--figures", help="png, pdf, svg (with commas), or none.")]
 
 
@@ -81,7 +96,7 @@ def reproduce(
     out: OutOption = Path("results"),
     no_run: NoRunOption = False,
     training: Training,
-    format_: FormatOption = None,
+    format_: FilesOption = None,
     figures: FiguresOption = "png",
     as_json: JsonOption = False,
     force: ForceOption = False,
@@ -92,7 +107,11 @@ def reproduce(
     from tpobench.scores.options import FIGURE_FORMATS, check
 
     if list_:
-        _list(chosen(split(items)), as_json=as_json)
+        name, *others = split(format_) or ["terminal"]
+        if others:
+            msg = f"--list answers in one format; leave out {', '.join(others)}"
+            raise UsageError(msg)
+        _list(chosen(split(items)), format_of(name, as_json=as_json))
         return
     if not split(items):
         msg = "name an item, such as fig2 or table3, or all; `tpobench reproduce --list` shows them and what they cost"
@@ -240,24 +259,21 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
+    from tpobench.paper.scorecards.documents import document_of, summary_document
     from tpobench.paper.scorecards.exports import data_of
-    from tpobench.paper.scorecards.terminal import lines_of, summary_lines
 
-    if as_json:
-        from tpobench.report.data import finite
-
-        found = {"items": [data_of(c) for c in cards], "suites": list(answers), "files": [str(p) for p in written]}
-        answer(json.dumps(finite(found), allow_nan=False))
-        return
-    for line in lines_of(cards[0], table) if len(cards) == 1 else summary_lines(cards, table):
-        answer(line)
-    say(f"written: {len(written)} files in {work.out / FOLDER}")
+    document = document_of(cards[0]) if len(cards) == 1 else summary_document(cards)
+    found = {"items": [data_of(c) for c in cards], "suites": list(answers), "files": [str(p) for p in written]}
+    show(replace(document, data=found), "json" if as_json else "terminal")
+    if not as_json:
+        say(f"written: {len(written)} files in {work.out / FOLDER}")
 
 
-def _list(items: Sequence[Item], *, as_json: bool) -> None:
+def _list(items: Sequence[Item], name: str) -> None:
     """Items with what is behind them, at both scales."""
     from tpobench.paper.item_plans import cost_of, plan_items
     from tpobench.suites.load import SCALES, load_suite
+    from tpobench.tables.model import Document, Lines, table_of
 
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
     suites = {scale: {name: load_suite(name, scale=scale) for name in names} for scale in SCALES}
@@ -270,12 +286,12 @@ def _list(items: Sequence[Item], *, as_json: bool) -> None:
             **{f"{scale}_{key}": value for scale, c in costs.items()
                for key, value in (("runs", c.runs), ("cpu_s", c.cpu_s))},
         })  # fmt: skip
-    if as_json:
-        answer(json.dumps({"items": rows}))
-        return
     header = ["item", "title", "section", "suites", "numbers", "claims", "runs", "CPU time", "quick runs", "quick CPU"]
-    answer(table(header, [_listed(row) for row in rows]))
-    answer("\nItems share runs: those of several items are made once.  CPU time is estimated.")
+    blocks = (
+        table_of(header, [_listed(row) for row in rows], "items"),
+        Lines(("Items share runs: those of several items are made once.  CPU time is estimated.",)),
+    )
+    show(Document("Figures and tables of the TPO paper", blocks, {"items": rows}, tuple(rows)), name)
 
 
 def _listed(row: Mapping[str, Any]) -> list[Any]:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import (
+    FormatOption,
     JsonOption,
     PluginOption,
     ScaleOption,
     SetOption,
     SmokeOption,
-    answer,
     app,
     cell_text,
     failure,
+    format_of,
     say,
+    show,
     split,
     spread,
     summary,
@@ -33,7 +34,6 @@ from tpobench.cli.designs import view_of
 from tpobench.cli.kernel import settled
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import NothingToDo, RunsFailed, TpobenchError, UsageError
-from tpobench.printable import printable
 from tpobench.units import duration
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tpobench.planning.choice import Choice
     from tpobench.planning.design import Design
     from tpobench.planning.plan import Plan
+    from tpobench.tables.model import Document, Table
 
     Folders = Sequence[tuple[Path, Design]]
 
@@ -73,11 +74,14 @@ def run(
     wanted: Wanted,
     training: Training,
     shard: ShardOption = None,
+    format_: FormatOption = "terminal",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Run what is missing of one or more suites; finished runs are kept and never repeated."""
     from tpobench.planning.choice import parse_choice
+
+    shown = format_of(format_, as_json=as_json)
 
     options = training.options(shard)
     choice = parse_choice(wanted.seeds)
@@ -88,7 +92,7 @@ def run(
     )
     designs = [(folder, choice.design(plan)) for folder, plan in plans]
     if dry_run:
-        _show(designs, workers.processes, options, as_json=as_json)
+        _show(designs, workers.processes, options, shown)
         return
     warn_of_threads((plan for _, plan in plans), workers.processes)
     with workers.begin(options, wanted.plugin or []) as by:
@@ -97,8 +101,8 @@ def run(
         raise next(iter(refused.values()))
     for refusal in refused.values():
         say(f"tpobench: {refusal}")
-    if as_json:
-        answer(json.dumps({"suites": answers}))
+    if shown != "terminal":
+        show(_summaries(answers), shown)
     _conclude(answers, by.stop)
 
 
@@ -265,21 +269,44 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
         raise RunsFailed(msg)
 
 
-def _show(designs: Folders, processes: int, options: Options, *, as_json: bool) -> None:
+def plan_of_folder(plan: Plan, folder: Path, rows: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Table:
+    """A row for each cell and rule; reasons where there are any."""
+    from tpobench.tables.model import table_of
+
+    reasons = any(row["reason"] for row in rows)
+    columns = [k for k in rows[0] if k not in {"cpu_s", *([] if reasons else ["reason"])}]
+    entries = [[*(row[k] for k in columns), "?" if row["cpu_s"] is None else duration(row["cpu_s"])] for row in rows]
+    title = f"{plan.suite.name}: {plan.suite.title} -> {folder}"
+    return table_of([*columns, "cpu"], entries, plan.suite.name, title, notes=tuple(notes))
+
+
+def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
+    """What came of the runs, a table per suite; on a terminal progress has told it already."""
+    from tpobench.tables.model import Document, table_of
+
+    tables = [
+        table_of(list(rows[0]), [list(row.values()) for row in rows], a["suite"], a["folder"])
+        for a in answers if (rows := a["summary"])
+    ]  # fmt: skip
+    return Document("Runs", tuple(tables), {"suites": answers})
+
+
+def _show(designs: Folders, processes: int, options: Options, name: str) -> None:
     """What `run` would do, and what it would cost."""
+    from tpobench.tables.data import flat
+    from tpobench.tables.model import Document
+
     outlooks = [_outlook(folder, design, processes, options) for folder, design in designs]
-    if as_json:
-        answer(json.dumps({"suites": [facts for facts, _ in outlooks], "jobs": processes}))
-    else:
-        for _, lines in outlooks:
-            for line in lines:
-                answer(line)
+    answers = [facts for facts, _ in outlooks]
+    records = tuple({"suite": a["suite"], "folder": a["folder"], **flat(row)} for a in answers for row in a["rows"])
+    tables = tuple(table for _, table in outlooks)
+    show(Document("Plan", tables, {"suites": answers, "jobs": processes}, records), name)
     if not any(design.plan.specs for _, design in designs):
         msg = "no rule of the plan fits its task; see the reasons above, or name others with --algos"
         raise NothingToDo(msg)
 
 
-def _outlook(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], list[str]]:
+def _outlook(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], Table]:
     """For scripts, and for people."""
     from tpobench.execution.due import due, forecast
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
@@ -298,20 +325,11 @@ def _outlook(folder: Path, design: Design, processes: int, options: Options) -> 
     facts: dict[str, Any] = {
         "suite": plan.suite.name, "folder": str(folder), "rows": rows, "cpu_s": cpu, "wall_s": wall,
     }  # fmt: skip
-    lines = [printable(f"{plan.suite.name}: {plan.suite.title} -> {folder}"), _plan_text(rows)]
     spent, around = ("unknown" if s is None else duration(s) for s in (cpu, wall))
-    lines.append(f"estimated CPU time {spent}, wall time {around} with --jobs {processes}\n")
+    notes = [f"estimated CPU time {spent}, wall time {around} with --jobs {processes}"]
     if view.section:
         bounds = forecast(state, known, options)
         facts[view.section], more = view.before(bounds)
         facts[view.section] |= {k: v for k, v in dataclasses.asdict(bounds).items() if k != "unpriced"}
-        lines += more
-    return facts, lines
-
-
-def _plan_text(rows: Sequence[dict[str, Any]]) -> str:
-    """A row per cell and rule; the reasons why rules are skipped only where there are some."""
-    hidden = {"cpu_s"} if any(r["reason"] for r in rows) else {"cpu_s", "reason"}
-    cells = [{**{k: v for k, v in r.items() if k not in hidden},
-              "cpu": "?" if r["cpu_s"] is None else duration(r["cpu_s"])} for r in rows]  # fmt: skip
-    return table(list(cells[0]), [list(r.values()) for r in cells])
+        notes += more
+    return facts, plan_of_folder(plan, folder, rows, notes)

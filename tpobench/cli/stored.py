@@ -14,32 +14,39 @@ import typer
 
 from tpobench.cli.base import (
     ForceOption,
+    FormatOption,
     JsonOption,
     PathArgument,
     answer,
     app,
     failure,
+    format_of,
     one_per_line,
     say,
     set_aside,
+    show,
     split,
     table,
 )
-from tpobench.errors import NothingToDo, StorageFull, UsageError, unknown
+from tpobench.errors import NothingToDo, StorageFull, UsageError
 
 if TYPE_CHECKING:
     from tpobench.records.merge import Merged
     from tpobench.records.store import RunRecord
+    from tpobench.scores.options import Options
 
-FORMATS = ("md", "latex", "csv", "json", "html")
 ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
 MOST_PLACES = 5
 
 
 @app.command()
-def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False) -> None:
+def status(
+    *, path: PathArgument = Path("results"), format_: FormatOption = "terminal", as_json: JsonOption = False
+) -> None:
     """Count the runs by their status, and say why some have no result.  Writes nothing."""
+    name = format_of(format_, as_json=as_json)
     from tpobench.records.store import BROKEN, damaged_in, read_source
+    from tpobench.tables.model import Document, table_of
 
     rows: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
@@ -51,21 +58,19 @@ def status(*, path: PathArgument = Path("results"), as_json: JsonOption = False)
             if record.status in (*BROKEN, "skipped"):
                 (skipped if record.status == "skipped" else broken).append({"folder": str(source), **failure(record)})
     damages = damaged_in(path) if any(row["damaged"] for row in rows) else []
-    if as_json:
-        named = [{"where": d.where, "fault": d.fault} for d in damages]
-        answer(json.dumps({"folders": rows, "failed": broken, "skipped": skipped, "damaged": named}))
-        return
     columns = [k for k in rows[0] if k in {"folder", *ALWAYS_SHOWN} or any(r[k] for r in rows)]
-    answer(table(columns, [[r[k] for k in columns] for r in rows]))
-    if broken or skipped:
-        answer(one_per_line(_reasons([*broken, *skipped])))
+    notes = _reasons([*broken, *skipped])
     if broken:
-        answer(
+        notes.append(
             f"{len(broken)} runs without a result: the `tpobench run` command that made them tries them again; "
             "with --retry-failed those that used up their attempts too"
         )
     if damages:
-        answer(set_aside(damages))
+        notes.append(set_aside(damages))
+    table = table_of(columns, [[r[k] for k in columns] for r in rows], "runs", notes=tuple(notes))
+    named = [{"where": d.where, "fault": d.fault} for d in damages]
+    data = {"folders": rows, "failed": broken, "skipped": skipped, "damaged": named}
+    show(Document(f"Runs in {path}", (table,), data, tuple(rows)), name)
 
 
 def _sources(path: Path) -> list[Path]:
@@ -106,7 +111,10 @@ def report(
     *,
     path: PathArgument = Path("results"),
     formats: Annotated[
-        list[str] | None, typer.Option("--format", "-f", help="md, latex, csv, json, html; repeat or use commas.")
+        list[str] | None,
+        typer.Option(
+            "--format", "-f", help="md, latex, html, csv, json; repeat or use commas. terminal: shown, not written."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report; default: report/<name>.")] = None,
     ci: Annotated[
@@ -125,10 +133,11 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures from finished runs."""
-    chosen = split(formats) or ["md"]
-    for each in chosen:
-        if each not in FORMATS:
-            raise unknown("format", each, FORMATS)
+    chosen = [format_of(each, as_json=False) for each in split(formats) or ["md"]]
+    on_screen = chosen == ["terminal"] and not as_json
+    if "terminal" in chosen and not on_screen:
+        msg = "--format terminal writes no files: give it alone, without --json"
+        raise UsageError(msg)
     from tpobench.records.results import load_results
     from tpobench.records.store import PACKED, damaged_in, uncollected
     from tpobench.report import FIGURE_FORMATS, Options, check, write_report
@@ -138,6 +147,9 @@ def report(
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
     for each in pictures:
         check(each, FIGURE_FORMATS, "figure format")
+    if on_screen:
+        _show_report(path, how)
+        return
     if out is None:
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
     require_folder(out)
@@ -163,6 +175,19 @@ def report(
         if file.suffix == ".md":
             answer(file.read_text(encoding="utf-8"))
     say(one_per_line(f"wrote {file}" for file in files))
+
+
+def _show_report(path: Path, how: Options) -> None:
+    """The tables on standard output, and no files."""
+    from tpobench.records.results import load_results
+    from tpobench.records.store import damaged_in
+    from tpobench.report import make_report
+    from tpobench.report.document import document_of
+
+    results = load_results(path)
+    show(document_of(make_report(results, how=how)), "terminal")
+    if results.quarantined:
+        say(set_aside(damaged_in(path)))
 
 
 def _require_outside(out: Path, path: Path) -> None:

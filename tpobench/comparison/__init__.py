@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
+from tpobench.tables.data import finite
 
 __all__ = ["Compared", "compare_rules", "compare_sets"]
 
@@ -88,15 +88,7 @@ class Compared:
                         "verdict": test.verdict()} for name, test in self.suites.items()],
             "settings": self.settings, "plans": self.plans, "notes": self.notes, "signature": self.signature,
         }  # fmt: skip
-        return {k: _finite(v) for k, v in content.items()}
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {k: finite(v) for k, v in content.items()}
 
 
 def _row(row: Row, measure: Scalar) -> dict[str, Any]:

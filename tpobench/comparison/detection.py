@@ -100,25 +100,6 @@ class Detections:
             f"alpha:{ALPHA}", f"adj:holm/{'+'.join(map(str, families))}", f"rng:{SEED}", "diverged:worst",
         ])  # fmt: skip
 
-    def lines(self) -> Iterator[str]:
-        """Cell by cell, rules before pairs."""
-        yield f"{self.measure.name}: {self.measure.words}"
-        yield (
-            f"detects: the least difference found with probability {POWER:.0%} at the level that Holm asks of the "
-            "smallest p of a cell; spreads at their upper 80% bound"
-        )
-        for (suite, cell), own in itertools.groupby(self.rows, lambda r: (r.suite, r.cell)):
-            rows = list(own)
-            yield ""
-            yield f"{suite}, {cell} (family of {rows[0].power.family})"
-            width = max(len(" - ".join(r.arms)) for r in rows)
-            for r in rows:
-                what = "difference" if len(r.arms) == 2 else "mean"
-                how = ", paired" if r.paired else ""
-                yield f"  {' - '.join(r.arms):<{width}}  {what} {r.observed:.3g}{how}: {r.text}"
-        yield ""
-        yield self.signature
-
     def as_dict(self) -> dict[str, Any]:
         """Everything in full precision."""
         return {

@@ -14,10 +14,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tpobench.errors import UsageError, brief
+from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.planning.design import Cost, Known, Round, all_tried
 from tpobench.planning.plan import Plan, RunSpec
+from tpobench.printable import brief
 from tpobench.records.results import by_matching
 from tpobench.records.store import (
     FINISHED,

@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.algorithms.families import base
-from tpobench.errors import UsageError, brief
+from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
+from tpobench.printable import brief
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import Cell, Suite, Value
 from tpobench.tasks.catalog import recorded_metrics, task_settings

@@ -14,8 +14,8 @@ from operator import le, lt
 from reprlib import repr as shown
 from typing import Any
 
-from tpobench.errors import brief
 from tpobench.limits import LARGEST, LONGEST, bounds_of, field_types, require_plain
+from tpobench.printable import brief
 from tpobench.suites.model import DIRECTIONS, MOST_POINTS
 from tpobench.suites.search import Search
 from tpobench.tasks.catalog import declared

@@ -24,9 +24,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.errors import CorruptResults, StorageFull, UsageError, brief
+from tpobench.errors import CorruptResults, StorageFull, UsageError
 from tpobench.identity import canonical, chosen, spec_id
 from tpobench.limits import load_json, parse_json
+from tpobench.printable import brief
 from tpobench.records.shapes import SEED_PLAN, fault_of
 
 if TYPE_CHECKING:

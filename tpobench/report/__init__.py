@@ -11,20 +11,21 @@ from tpobench.errors import NothingToDo
 from tpobench.identity import canonical
 from tpobench.report.breaking_point import search_of, search_tables
 from tpobench.report.details import detail_table
+from tpobench.report.document import document_of
 from tpobench.report.files import write_files
-from tpobench.report.markdown import markdown
-from tpobench.report.model import FigureNote, Report, Section, Table
+from tpobench.report.model import Report, Section
 from tpobench.report.notes import noted
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import Row, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
-from tpobench.report.writers import ENDINGS, WRITERS
 from tpobench.scores.cells import Cell, Problem, Results, read_cells, rule_order
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, Options, check
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
+from tpobench.tables.model import Figure, Table
+from tpobench.tables.writers import ENDINGS, WRITERS
 
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture
@@ -67,15 +68,15 @@ def write_report(
         StorageFull: the folder cannot be written.
     """
     for name in formats:
-        check(name, WRITERS, "report format")
+        check(name, ENDINGS, "report format")
     for name in figure_formats:
         check(name, FIGURE_FORMATS, "figure format")
     how = Options(ci, paper_compat, diverged)
     suites, problems = _read(results, how)
     pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
-    report = _report(results, suites, problems, _noted(pictures, drawn, figure_formats), how)
-    files = {f"report.{ENDINGS[name]}": WRITERS[name](report).encode() for name in dict.fromkeys(formats)}
+    document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), how))
+    files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
     return write_files(out, files, _about(results, how), force=force)
 
@@ -88,11 +89,11 @@ def _about(results: Results, how: Options) -> str:
 
 def render_markdown(results: Results, how: Options | None = None) -> str:
     """The tables as Markdown, without figures."""
-    return markdown(make_report(results, how=how))
+    return WRITERS["md"](document_of(make_report(results, how=how)))
 
 
 def make_report(
-    results: Results, figures: Mapping[str, Sequence[FigureNote]] | None = None, how: Options | None = None
+    results: Results, figures: Mapping[str, Sequence[Figure]] | None = None, how: Options | None = None
 ) -> Report:
     """All tables of all suites.
 
@@ -118,7 +119,7 @@ def _report(
     results: Results,
     suites: Suites,
     problems: Sequence[Problem],
-    figures: Mapping[str, Sequence[FigureNote]],
+    figures: Mapping[str, Sequence[Figure]],
     how: Options,
 ) -> Report:
     asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
@@ -130,7 +131,7 @@ def _report(
     return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 
-def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[FigureNote], how: Options) -> Section:
+def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[Figure], how: Options) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
     rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
@@ -175,10 +176,13 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *,
 
 def _noted(
     pictures: Mapping[str, Sequence[Picture]], drawn: Mapping[str, bytes], formats: Sequence[str]
-) -> dict[str, list[FigureNote]]:
+) -> dict[str, list[Figure]]:
     """What the texts say of each figure; the best file for a browser is the one to link to."""
     ending = next((e for e in ("png", "svg", "pdf") if e in formats), "")
     return {
-        suite: [FigureNote(p.name, p.caption, p.title, ending, drawn.get(f"{p.name}.svg", b"")) for p in found]
+        suite: [
+            Figure(p.name, p.caption, p.title, ending and f"figures/{p.name}.{ending}", drawn.get(f"{p.name}.svg", b""))
+            for p in found
+        ]
         for suite, found in pictures.items()
     }

@@ -9,7 +9,6 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.errors import CorruptResults
-from tpobench.report.model import Table, TableCell
 from tpobench.scores.cells import Cell, rule_order
 from tpobench.scores.options import Options
 from tpobench.scores.text import seed_ranges
@@ -24,6 +23,7 @@ from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.success_curve import Level
 from tpobench.stats.texts import p_text
 from tpobench.suites.search import Search
+from tpobench.tables.model import Table, TableCell
 
 HEADER = ("Rule", "p0* ↓ [95% CI]", "Holds at", "Breaks at", "Levels", "Seeds")
 PAIRS = ("A", "B", "p0* of A / p0* of B [95% CI]", "p", "Holm p", "Tests", "A is")

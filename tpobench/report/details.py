@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import iqm_of, mean_of, median_of, rate_of, steps_of, tail_of
 from tpobench.scores.options import Options
@@ -14,6 +13,7 @@ from tpobench.scores.text import rate_text
 from tpobench.stats.censored import StepsEstimate, step_text
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text
+from tpobench.tables.model import Table, TableCell, numbers_of
 
 FINAL = ("Cell", "Rule", "Seeds", "Mean", "Solved [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
 STEPS = ("Cell", "Rule", "Reached [95% CI]", "Median [95% CI]", "Restricted mean [95% CI]", "ERT")

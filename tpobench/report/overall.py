@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tpobench import __version__
-from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import SEED, rate_of
 from tpobench.scores.options import Options
@@ -15,6 +14,7 @@ from tpobench.scores.text import difference_text, seed_ranges, share_text
 from tpobench.stats.guard import Floats
 from tpobench.stats.suite_level import RESAMPLES, SuiteEstimate, shared_tasks
 from tpobench.stats.texts import p_text
+from tpobench.tables.model import Table, TableCell, numbers_of
 
 Scores = Mapping[str, Mapping[str, Floats]]  # rule -> cell -> per-seed values
 HEADER = ("Rule", "Score ↑, mean [95% CI]", "Score ↑, IQM [95% CI]", "Solved [95% CI]")

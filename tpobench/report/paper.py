@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tpobench.report.model import Table, TableCell
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.stats.censored import crossing_text, mean_curve_crossing
+from tpobench.tables.model import Table, TableCell
 
 
 def paper_table(cells: Sequence[Cell], threshold: float, rules: Sequence[str], suite: str) -> Table:

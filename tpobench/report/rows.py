@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tpobench.report.model import TableCell, numbers_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of, rate_of, steps_of
 from tpobench.scores.options import Options
@@ -18,6 +17,7 @@ from tpobench.stats.censored import steps_text
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import Estimate, dominated
 from tpobench.stats.texts import mean_text
+from tpobench.tables.model import TableCell, numbers_of
 
 
 @dataclass(frozen=True)

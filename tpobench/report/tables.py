@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tpobench import __version__
-from tpobench.report.model import Table, TableCell, numbers_of
 from tpobench.report.rows import Row
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import SEED, mean_of
@@ -16,6 +15,7 @@ from tpobench.stats.compare import Comparison
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import p_text, seeds_text
+from tpobench.tables.model import Table, TableCell, numbers_of
 
 HEADER = (
     "Cell", "A", "B", "Seeds", "A − B [95% CI]", "P(A better) [95% CI]", "p", "Holm p", "Least p", "Tests", "A is",

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tpobench.errors import UsageError, brief, unknown
+from tpobench.errors import UsageError, require_text, unknown
 from tpobench.limits import load_toml, read_settings
-from tpobench.printable import require_text
+from tpobench.printable import brief
 from tpobench.suites.model import ID, Cell, Report, Suite, Training, Value
 from tpobench.suites.reading import Document, build_suite, parse_value, set_key
 

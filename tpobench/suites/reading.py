@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
-from tpobench.errors import UsageError, brief, unknown
+from tpobench.errors import UsageError, unknown
 from tpobench.identity import chosen
 from tpobench.limits import NUMBER, field_types, load_toml, require_within
+from tpobench.printable import brief
 from tpobench.suites.model import DIRECTIONS, EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
 from tpobench.suites.search import Search, require_axis
 from tpobench.tasks.catalog import TASKS, unknown_kind

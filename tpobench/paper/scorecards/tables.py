@@ -10,8 +10,8 @@ from tpobench.paper.claim_verdicts import CLAIM_VERDICTS, JudgedClaim
 from tpobench.paper.number_verdicts import NUMBER_VERDICTS, MeasuredNumber
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, UsedSuite
 from tpobench.paper.scorecards.texts import counted, ours_text, predicted_text, printed_text, tested, what
-from tpobench.report.model import Table, TableCell
 from tpobench.stats.texts import p_text
+from tpobench.tables.model import Table, table_of
 
 HOW_NUMBERS = (
     "A number agrees where it lies in the 95% prediction interval: where the same statistic of as many other seeds as "
@@ -63,7 +63,7 @@ def _numbers_table(shown: Sequence[MeasuredNumber]) -> Table:
         for m in shown
     ]  # fmt: skip
     notes = (HOW_NUMBERS,) if any(m.number.measured for m in shown) else ()
-    return as_table("numbers", "Printed numbers", header, rows, notes)
+    return table_of(header, rows, "numbers", "Printed numbers", notes=notes)
 
 
 def _claims_table(card: Scorecard) -> Table:
@@ -80,7 +80,7 @@ def _claims_table(card: Scorecard) -> Table:
         )
         for i, j in enumerate(card.claims, 1)
     ]
-    return as_table("claims", "Claims", header, rows, (HOW_CLAIMS,))
+    return table_of(header, rows, "claims", "Claims", notes=(HOW_CLAIMS,))
 
 
 def _claim_note(judged: JudgedClaim) -> str:
@@ -94,21 +94,7 @@ def _comparisons_table(card: Scorecard) -> Table:
               "Note")  # fmt: skip
     rows = [(str(i), a.where, a.text, *tested(a), a.verdict, "; ".join(filter(None, [a.reason, *a.notes])))
             for i, j in enumerate(card.claims, 1) for a in j.answers]  # fmt: skip
-    return as_table("comparisons", "Comparisons behind the claims", header, rows, folded=True)
-
-
-def as_table(
-    name: str,
-    title: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    notes: Sequence[str] = (),
-    *,
-    folded: bool = False,
-) -> Table:
-    """A table of plain texts."""
-    body = tuple(tuple(TableCell(text) for text in row) for row in rows)
-    return Table(name, title, tuple(header), body, "", tuple(notes), folded)
+    return table_of(header, rows, "comparisons", "Comparisons behind the claims", folded=True)
 
 
 def notes_of(card: Scorecard) -> list[str]:

@@ -1,4 +1,4 @@
-"""The tables as LaTeX that needs booktabs and nothing else."""
+"""A document as LaTeX that needs booktabs and nothing else: its tables and the lines beside them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 
-from tpobench.printable import printable, shortened
-from tpobench.report.model import Report, Section, Table, TableCell
+from tpobench.printable import brief, printable
+from tpobench.tables.model import Advice, Block, Document, Figure, Heading, Lines, Table, TableCell
 
 LETTERS = set("ßæøåœłıÆØÅŒŁ¡¿§¶©£")  # beside those with accents
 ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
@@ -59,17 +60,45 @@ def _letter(character: str) -> str:
     return f"\\tpochar{{{ord(character):04X}}}{{{character}}}"
 
 
-def latex(report: Report) -> str:
+def latex(document: Document) -> str:
     r"""Tables to `\input` into a paper that loads booktabs; redefine \tpobest and \tpoleader to restyle."""
-    lines = [HEAD]
-    for section in report.sections:
-        for table in section.tables:
-            lines += ["", *_table(section, table)]
-        figures = (f for f in section.figures if f.ending)
-        lines += [f"% \\includegraphics{{figures/{f.name}.pdf}} % {printable(f.caption)}" for f in figures]
-    for found in report.unverified:
-        lines += ["", f"{{\\footnotesize\\raggedright {tex_escape(str(found))}.\\par}}"]
+    lines, section = [HEAD], Heading(document.title, document.title)
+    for block in document.shown("latex"):
+        if isinstance(block, Heading):
+            section = block
+        elif isinstance(block, Table):
+            lines += ["", *_table(section, block)]
+        elif isinstance(block, Figure) and block.path:
+            path = PurePosixPath(block.path).with_suffix(".pdf")
+            lines.append(f"% \\includegraphics{{{path}}} % {printable(block.caption)}")
+        else:
+            lines += ["", *beside] if (beside := list(_lines_beside(block))) else []
     return "\n".join(_flushed(lines)) + "\n"
+
+
+def _lines_beside(block: Block) -> Iterator[str]:
+    """A small paragraph for each line."""
+    if isinstance(block, Lines) and block.mark in {"code", "verbatim"}:
+        yield from map(_signature, block.lines)
+    elif isinstance(block, Lines):
+        before, after = {"strong": (r"\textbf{", "}"), "bullet": (r"\textbullet{} ", "")}.get(block.mark, ("", ""))
+        yield from (_note(before + tex_escape(line) + after) for line in block.lines)
+    elif isinstance(block, Advice):
+        yield _note(rf"\textbf{{{tex_escape(block.what)}}}: {_coded(block.why)}. \emph{{Do:}} {_coded(block.remedy)}.")
+        yield from (_note(rf"\textbullet{{}} {tex_escape(where)}") for where in block.where)
+
+
+def _coded(text: str) -> str:
+    parts = map(tex_escape, text.split("`"))
+    return "".join(rf"\texttt{{{part}}}" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _note(text: str) -> str:
+    return f"{{\\footnotesize\\raggedright {text}\\par}}"
+
+
+def _signature(line: str) -> str:
+    return f"{{\\scriptsize\\raggedright\\ttfamily {_breakable(line)}\\par}}"
 
 
 def _flushed(lines: Iterable[str]) -> Iterator[str]:
@@ -81,22 +110,21 @@ def _flushed(lines: Iterable[str]) -> Iterator[str]:
             yield "\\tpoflush"
 
 
-def _table(section: Section, table: Table) -> Iterator[str]:
+def _table(section: Heading, table: Table) -> Iterator[str]:
     """One float; of a table longer than a page, one for each part."""
     parts = [table.rows[i : i + ROWS] for i in range(0, len(table.rows), ROWS)] or [()]
-    title = f"{tex_escape(section.title or section.suite)}: {tex_escape(table.title)}"
+    title = ": ".join(tex_escape(text) for text in (section.text, table.title) if text)
     for i, rows in enumerate(parts):
         yield "\\begin{table}"
         yield "\\centering\\tpofont"
         yield f"\\caption{{{title}{' (continued)' if i else ''}.}}"
         if i == 0:
-            yield f"\\label{{tab:{_label(section.suite)}-{_label(table.name)}}}"
+            yield f"\\label{{tab:{_label(section.name)}-{_label(table.name)}}}"
         yield from _tabular(table.header, rows)
         yield ""
         for note in table.notes if i == len(parts) - 1 else ():
-            yield f"{{\\footnotesize\\raggedright {tex_escape(note)}.\\par}}"
-        for line in table.signature.splitlines():
-            yield f"{{\\scriptsize\\raggedright\\ttfamily {_breakable(line)}\\par}}"
+            yield _note(f"{tex_escape(note)}.")
+        yield from map(_signature, table.signature.splitlines())
         yield "\\end{table}"
 
 
@@ -124,7 +152,7 @@ def _breakable(line: str) -> str:
 
 def _heading(text: str) -> str:
     """A long heading on two lines, broken after a comma or near its middle."""
-    text = shortened(text, LONGEST)
+    text = brief(text.replace("\n", " "), LONGEST)
     before, comma, after = text.partition(", ")
     if len(text) <= LONG:
         return tex_escape(text)
@@ -141,13 +169,13 @@ def _cell(cell: TableCell) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    text = shortened(text, LONGEST)
+    text = brief(text.replace("\n", " "), LONGEST)
     return text.split("; ") if len(text) > LONG else [text]
 
 
 def _marked(text: str, cell: TableCell) -> str:
     text = tex_escape(text)
-    text = f"\\tpoleader{{{text}}}" if cell.leader else text
+    text = f"\\tpoleader{{{text}}}" if cell.leader else f"\\textbf{{{text}}}" if cell.alert else text
     return f"\\tpobest{{{text}}}" if cell.best else text
 
 

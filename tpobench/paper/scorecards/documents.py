@@ -1,27 +1,21 @@
-"""Scorecards as Markdown: a page per item, and one over several."""
+"""Scorecards as documents: one per item, and one over several."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tpobench import __version__
 from tpobench.paper.claim_verdicts import CLAIM_VERDICTS
 from tpobench.paper.number_verdicts import NUMBER_VERDICTS
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard
-from tpobench.paper.scorecards.tables import (
-    HOW_CLAIMS,
-    HOW_NUMBERS,
-    as_table,
-    heading,
-    notes_of,
-    tables_of,
-)
+from tpobench.paper.scorecards.exports import COLUMNS, data_of, rows_of, summary_data
+from tpobench.paper.scorecards.tables import HOW_CLAIMS, HOW_NUMBERS, heading, notes_of, tables_of
 from tpobench.paper.scorecards.texts import counted
-from tpobench.report.markdown import md_code, md_escape, table_lines
-from tpobench.report.model import Table
 from tpobench.suites.load import scaled
+from tpobench.tables.model import PAGES, Block, Document, Figure, Lines, Links, Table, table_of
 
 
 def file_stem(card: Scorecard) -> str:
@@ -34,19 +28,18 @@ def summary_stem(cards: Sequence[Scorecard]) -> str:
     return scaled("scorecard", cards[0].scale)
 
 
-def markdown_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> str:
-    """One item as a page, with figures and their captions."""
+def document_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> Document:
+    """One item: what became of it, its figures and tables, and what a reader must know beside them."""
     first, *others = heading(card)
-    lines = [f"# {md_escape(first)}"]
-    for line in others:
-        lines += ["", f"**{md_escape(line)}**"]
-    for path, caption in (figures or {}).items():
-        lines += ["", f"![{card.item.name}]({path.as_posix()})", "", f"*{md_escape(caption)}*"]
-    for table in tables_of(card):
-        lines += ["", *table_lines(table)]
-    notes = [f"- {md_escape(note)}" for note in notes_of(card)]
-    lines += ["", *notes, ""] if notes else [""]
-    return "\n".join([*lines, md_code(card.signature)]) + "\n"
+    notes = notes_of(card)
+    blocks: list[Block] = [
+        Lines((first, *others), without=PAGES),
+        Lines(tuple(others), "strong", without=("terminal",)),
+        *(Figure(card.item.name, caption, path=path.as_posix(), without=("terminal",))
+          for path, caption in (figures or {}).items()),
+        *tables_of(card), *([Lines(tuple(notes), "bullet")] if notes else []), Lines((card.signature,), "code"),
+    ]  # fmt: skip
+    return Document(first, tuple(blocks), data_of(card), tuple(rows_of(card)), COLUMNS)
 
 
 def summary_table(cards: Sequence[Scorecard]) -> Table:
@@ -60,7 +53,7 @@ def summary_table(cards: Sequence[Scorecard]) -> Table:
     ]  # fmt: skip
     title = f"Reproduction of arXiv 2604.06159 at scale {cards[0].scale}: printed numbers, then claims"
     notes = [] if cards[0].scale == "paper" else [ORDERINGS_ONLY]
-    return as_table("scorecard", title, header, rows, [*notes, HOW_NUMBERS, HOW_CLAIMS])
+    return table_of(header, rows, "scorecard", title, notes=(*notes, HOW_NUMBERS, HOW_CLAIMS))
 
 
 def _computed(card: Scorecard) -> str:
@@ -87,11 +80,13 @@ def totals(cards: Sequence[Scorecard]) -> list[str]:
     return [*lines, f"claims: {counted(claims, CLAIM_VERDICTS)}"]
 
 
-def summary_markdown(cards: Sequence[Scorecard]) -> str:
-    """All items on one page, linked."""
-    lines = ["# Reproduction scorecard", ""]
-    for line in totals(cards):
-        lines += [f"**{md_escape(line)}**", ""]
-    lines += [*table_lines(summary_table(cards)), ""]
-    lines += [f"- [{c.item.name}]({file_stem(c)}.md)" for c in cards]
-    return "\n".join([*lines, "", md_code(signature(cards))]) + "\n"
+def summary_document(cards: Sequence[Scorecard]) -> Document:
+    """All items on one page, a row each, linked."""
+    table, lines = summary_table(cards), totals(cards)
+    blocks: list[Block] = [
+        Lines(tuple(lines), "strong", without=("terminal",)), replace(table, without=("terminal",)),
+        replace(table, notes=(), without=PAGES), Lines((*lines, *table.notes), without=PAGES),
+        Links({c.item.name: file_stem(c) for c in cards}), Lines((signature(cards),), "code"),
+    ]  # fmt: skip
+    rows = tuple(row for card in cards for row in rows_of(card))
+    return Document("Reproduction scorecard", tuple(blocks), summary_data(cards), rows, COLUMNS)

@@ -1,0 +1,106 @@
+"""A report as a document: its tables and figures to read, and seed by seed what they round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tpobench import __version__
+from tpobench.report.model import Report, Section
+from tpobench.scores.cells import Cell, Problem
+from tpobench.scores.scalars import Scalar
+from tpobench.tables.data import table_data
+from tpobench.tables.model import Block, Document, Heading, Legend, Lines, table_of
+
+SCHEMA = 2
+COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
+BOLD = (
+    "the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%), if any of its runs got "
+    "there"
+)
+
+
+def document_of(report: Report) -> Document:
+    """Sections, runs without a result, and what was made with other data."""
+    blocks: list[Block] = [Legend(BOLD, "the best point estimate", f"Intervals are 95%; {_directions(report)}.")]
+    for section in report.sections:
+        blocks += [Heading(section.title or section.suite, section.suite), *section.tables, *section.figures]
+    blocks += _problems(report)
+    blocks += [Lines((f"{found}.",)) for found in report.unverified]
+    return Document("tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS)
+
+
+def _directions(report: Report) -> str:
+    higher = any(scalar.better == "higher" for section in report.sections for scalar in section.metrics)
+    return "lower is better (↓), higher where ↑ says so" if higher else "lower is better (↓)"
+
+
+def _problems(report: Report) -> list[Block]:
+    """What a paper that includes the tables does without."""
+    blocks: list[Block] = []
+    if report.problems:
+        header = ("Suite", "Cell", "Rule", "Seeds", "Status", "Reason")
+        blocks.append(Heading("Runs without a result", "problems", without=("latex",)))
+        blocks.append(table_of(header, grouped(report.problems), "problems", without=("latex",)))
+    if report.quarantined:
+        blocks.append(Lines((damaged(report.quarantined),), without=("latex",)))
+    return blocks
+
+
+def damaged(count: int) -> str:
+    """What was left out, and how to get it back."""
+    some = "1 damaged record was" if count == 1 else f"{count} damaged records were"
+    return f"{some} left out; run the suite again to replace {'it' if count == 1 else 'them'}."
+
+
+def grouped(problems: Sequence[Problem]) -> list[tuple[str, str, str, str, str, str]]:
+    """Problems that differ only in their seed, on one line."""
+    seeds: dict[tuple[str, str, str, str, str], list[int]] = {}
+    for p in problems:
+        seeds.setdefault((p.suite, p.where, p.algorithm, p.status, p.reason), []).append(p.seed)
+    return [(k[0], k[1], k[2], ", ".join(map(str, sorted(v))), k[3], k[4]) for k, v in sorted(seeds.items())]
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """Every table entry with its numbers, and the per-seed values; null is `none` or `never`."""
+    return {
+        "schema": SCHEMA,
+        "tpobench": __version__,
+        "suites": [_suite(section) for section in report.sections],
+        "runs": seed_rows(report),
+        "quarantined": report.quarantined,
+        "unverified_data": [found.as_dict() for found in report.unverified],
+    }
+
+
+def _suite(section: Section) -> dict[str, Any]:
+    return {
+        "name": section.suite,
+        "title": section.title,
+        "tables": [table_data(t) for t in section.tables],
+        "figures": [{"name": f.name, "caption": f.caption} for f in section.figures],
+    }
+
+
+def seed_rows(report: Report) -> list[dict[str, Any]]:
+    """One row per run: where it belongs, how it ended, and its scalars in full; a time of inf is `never`."""
+    rows = [row for section in report.sections for cell in section.cells for row in _cell_rows(cell, section.metrics)]
+    rows += [
+        {"suite": p.suite, "cell": p.where, "algorithm": p.algorithm, "seed": p.seed, "status": p.status,
+         "reason": p.reason}
+        for p in report.problems
+    ]  # fmt: skip
+    return rows
+
+
+def _cell_rows(cell: Cell, metrics: Sequence[Scalar]) -> Iterator[dict[str, Any]]:
+    place = {"suite": cell.suite, "cell": cell.label, "matching": cell.matching, "p0": cell.success}
+    for name, arm in cell.arms.items():
+        values = {m.name: m.values(arm) for m in metrics}
+        for i, seed in enumerate(arm.seeds):
+            status = "diverged" if arm.diverged[i] else "ok"
+            scalars = {k: float(v[i]) for k, v in values.items()}
+            yield {**place, "algorithm": name, "seed": seed, "status": status, "reason": "", **scalars}
+    for name, seeds in cell.dropped.items():
+        for seed in seeds:
+            yield {**place, "algorithm": name, "seed": seed, "status": "diverged", "reason": "left out of the tables"}

@@ -1,0 +1,1 @@
+"""One table, one document, and their writers: terminal, Markdown, LaTeX, HTML, CSV and JSON."""

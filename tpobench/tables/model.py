@@ -1,0 +1,142 @@
+"""What every writer gets: a document of blocks, and tables of entries that hold a text and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Format = Literal["terminal", "md", "latex", "html"]  # that are written from blocks; CSV and JSON are numbers
+Mark = Literal["", "bullet", "strong", "quote", "code", "verbatim"]  # the last to be copied: never wrapped
+PAGES: tuple[Format, ...] = ("md", "latex", "html")  # that have a title; a terminal is told with what it shows
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One entry: its rounded text, how it is marked, and its numbers in full."""
+
+    text: str
+    best: bool = False  # the best or not distinguishable from it: bold
+    leader: bool = False  # the best point estimate: underlined
+    data: Mapping[str, Any] = field(default_factory=dict)
+    alert: bool = False  # what must not be missed: bold
+
+
+def value_cell(value: object) -> TableCell:
+    """An entry that is one value: `-` for none, six digits of a float, whose others CSV has."""
+    text = "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return TableCell(text, data={"value": value})
+
+
+def numbers_of(found: object) -> dict[str, Any]:
+    """The fields of an estimate or a comparison, by name: `asdict` would copy each of them deeply."""
+    return dict(vars(found))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a document, and the formats that do without it."""
+
+    without: tuple[Format, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Table(Block):
+    """Header, rows, what to read below it, and the signature of how it was computed."""
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
+    signature: str = ""
+    notes: tuple[str, ...] = ()
+    folded: bool = False  # long, and read on demand
+
+
+def table_of(
+    header: Sequence[str], rows: Sequence[Sequence[object]], name: str = "table", title: str = "", **more: Any
+) -> Table:
+    """A table of bare values."""
+    return Table(name, title, tuple(header), tuple(tuple(map(value_cell, row)) for row in rows), **more)
+
+
+def dense(table: Table) -> Table:
+    """Without the columns that are empty in every row: they say nothing."""
+    kept = [i for i in range(len(table.header)) if any(row[i].text for row in table.rows)]
+    if not kept:
+        return table
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
+
+
+@dataclass(frozen=True)
+class Heading(Block):
+    """What begins a section; its name is that of its anchor and of its tables' labels."""
+
+    text: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Lines(Block):
+    """Paragraphs of a line each, all marked alike."""
+
+    lines: tuple[str, ...]
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Legend(Block):
+    """What the marks of the tables below it mean, each in the words of the format."""
+
+    best: str
+    leader: str
+    more: str
+
+
+@dataclass(frozen=True)
+class Links(Block):
+    """Documents beside this one, each in the format of this one: texts, and names of files without their ending."""
+
+    targets: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Advice(Block):
+    """Something that is wrong: what, where, why that matters, and what to do; `code` in the last two."""
+
+    what: str
+    where: tuple[str, ...]
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Figure(Block):
+    """A figure: its name and caption, the file to link to, if there is one, and its drawing for an HTML page."""
+
+    name: str
+    caption: str
+    title: str = ""
+    path: str = ""
+    svg: bytes = b""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a verb answers: blocks to read, and the same in full precision for scripts."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    data: Mapping[str, Any] = field(default_factory=dict)  # JSON
+    records: tuple[Mapping[str, Any], ...] | None = None  # lines of CSV; without them the entries of the tables
+    columns: tuple[str, ...] = ()  # the first ones of CSV, in this order
+
+    def shown(self, where: Format) -> Iterator[Block]:
+        """The blocks of one format."""
+        return (block for block in self.blocks if where not in block.without)
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables, in order."""
+        return [block for block in self.blocks if isinstance(block, Table)]
