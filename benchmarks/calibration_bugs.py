@@ -25,7 +25,7 @@ from tpobench.execution.job import Message, train_job
 from tpobench.planning.plan import Job, RunSpec, plan_runs
 from tpobench.plugins.load import load_plugin, read_plugin
 from tpobench.records.store import RunRecord
-from tpobench.stats.gate import CellEvidence, GatePlan, Verdict, decide
+from tpobench.stats.gate import CellEvidence, GatePlan, GateVerdict, decide
 from tpobench.suites.load import Suite
 
 FOLDER = Path(__file__).parent / "bugs"
@@ -152,7 +152,7 @@ def judge_bug(records: Sequence[RunRecord], bug: Bug, seeds: Sequence[int], spli
     orders = [np.asarray(seeds), *(rng.permutation(seeds) for _ in range(splits - 1))]
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     alarms = better = 0
-    firsts: dict[str, Verdict] = {}
+    firsts: dict[str, GateVerdict] = {}
     for i, order in enumerate(orders):
         chosen = order[: SCREEN + RESERVE].tolist()
         drawn = [split(c, chosen[:SCREEN], chosen[SCREEN:]) for c in cells]
@@ -171,12 +171,12 @@ def judge_bug(records: Sequence[RunRecord], bug: Bug, seeds: Sequence[int], spli
     return [whole, *(_row(bug, c, counts[c.name], firsts[c.name], splits) for c in cells)]
 
 
-def _gravity(verdict: Verdict) -> int:
+def _gravity(verdict: GateVerdict) -> int:
     order = ("crashed", "regressed", "incomplete", "inconclusive", "improved", "ok", "unchanged")
     return order.index(verdict.status) if verdict.status in order else len(order)
 
 
-def _row(bug: Bug, cell: CellEvidence, counts: Counter[str], first: Verdict, splits: int) -> Seen:
+def _row(bug: Bug, cell: CellEvidence, counts: Counter[str], first: GateVerdict, splits: int) -> Seen:
     seeds = sorted(cell.baseline.keys() & cell.candidate.keys())
     x, y = (np.array([of[s] for s in seeds], dtype=np.float64) for of in (cell.candidate, cell.baseline))
     old, new = (float(x_.mean()) for x_ in (y, x)) if seeds else (None, None)

@@ -7,9 +7,9 @@ import pytest
 from harness_helpers import Row
 from record_helpers import command
 
-from tpobench.cli import judge  # registers the verbs
+import tpobench.cli.check  # noqa: F401 - registers the verbs
 
-__all__ = ["Bench", "bench_fixture", "judge"]
+__all__ = ["Bench", "bench_fixture"]
 
 TOML = """
 title = "tiny"

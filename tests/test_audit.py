@@ -20,7 +20,7 @@ from tpobench.scores.cells import read_cells
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.scalars import scalars_of
 from tpobench.stats.compare import plain
-from tpobench.tables.data import json_text
+from tpobench.tables.exports import json_text
 from tpobench.tables.markdown import markdown
 
 FOUR = [("tpo", "copy", s, 1 + s) for s in range(4)] + [("dg", "copy", s, 11 + s) for s in range(4)]

@@ -12,7 +12,7 @@ from test_audit import call
 from tpobench.audit import Choices, audit, audit_document
 from tpobench.cli import main
 from tpobench.errors import NothingToDo, TpobenchError, UsageError
-from tpobench.tables.data import json_text
+from tpobench.tables.exports import json_text
 from tpobench.tables.markdown import markdown
 
 FOUR = [("A", "t", 0, 1.5), ("A", "t", 1, 2.5), ("B", "t", 0, 3.0), ("B", "t", 1, 4.0)]

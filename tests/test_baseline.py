@@ -9,20 +9,18 @@ from hostile_values import replaced
 from record_helpers import REPORTING, record, snapshot, write, write_jsonl
 from typer.main import get_command
 
+import tpobench.cli.check
 from tpobench import cli
 from tpobench.check.arms import arm_of, seeds_in
 from tpobench.check.baseline import log_path, read_baseline, split_seeds
 from tpobench.check.evidence import candidate_of, gate_cells
 from tpobench.check.history import drift
-from tpobench.cli import judge  # registers the verbs
 from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.planning.plan import plan_runs
 from tpobench.records.store import load_packed
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.gate import GatePlan, refusal
 from tpobench.suites.load import load_suite
-
-assert judge
 
 DIRTY = {"git": "0123456789ab-dirty", "torch": "2.13.0", "tpobench": "0.1.0"}
 CLEAN = {**DIRTY, "git": "0123456789ab"}

@@ -15,7 +15,7 @@ from tpobench.report.details import detail_table
 from tpobench.report.overall import suite_tables
 from tpobench.report.rows import make_row
 from tpobench.scores.cells import read_cells
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import scalar_of, scalars_of
 from tpobench.stats.censored import first_crossing
@@ -43,9 +43,9 @@ def solved(final):
     found = runs(final)
     cells = read_cells(found)[0]["simulated"]
     arm, reporting = cells[0].arms["tpo"], cells[0].reporting
-    row = make_row(cells[0], scalars_of(reporting, 10)[0], ["tpo"], Options())
-    details = detail_table(cells, scalars_of(reporting, 10)[0], "", Options()).rows[0]
-    overall = suite_tables("simulated", cells, ["tpo"], Options())[0].rows[0]
+    row = make_row(cells[0], scalars_of(reporting, 10)[0], ["tpo"], ReportOptions())
+    details = detail_table(cells, scalars_of(reporting, 10)[0], "", ReportOptions()).rows[0]
+    overall = suite_tables("simulated", cells, ["tpo"], ReportOptions())[0].rows[0]
     search = searched(read_cells(runs(final, reporting={"search": SEARCH}))[0]["simulated"])[0]
     specs = [type("Spec", (), {"run_id": r.id}) for r in found[:3]]
     return {

@@ -13,9 +13,9 @@ from tpobench.check import outputs
 from tpobench.check.arms import ArmKey
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import GateCell
-from tpobench.check.judgement import Judgement, Row
+from tpobench.check.judgement import GateRow, Judgement
 from tpobench.check.waivers import Waiver
-from tpobench.stats.gate import MARGINS, CellEvidence, GatePlan, Verdict
+from tpobench.stats.gate import MARGINS, CellEvidence, GatePlan, GateVerdict
 from tpobench.tables.terminal import terminal
 
 
@@ -24,8 +24,10 @@ def row(rule, status, *, waiver=None, measure="final20", **fields):
     kind = "steps" if measure.startswith("steps") else "error"
     arm = ArmKey("ci", "length=4", "any", rule)
     evidence = CellEvidence(f"{arm.text} {measure}", {0: 0.5}, {0: 0.5}, MARGINS[kind])
-    return Row(
-        GateCell(arm, measure, evidence), Verdict(evidence.name, status, "confirm", **{"reason": "", **fields}), waiver
+    return GateRow(
+        GateCell(arm, measure, evidence),
+        GateVerdict(evidence.name, status, "confirm", **{"reason": "", **fields}),
+        waiver,
     )
 
 

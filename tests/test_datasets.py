@@ -22,7 +22,7 @@ from tpobench.report import make_report
 from tpobench.report.document import document_of
 from tpobench.scores.unverified import unverified
 from tpobench.suites.load import build_suite
-from tpobench.tables.data import json_text
+from tpobench.tables.exports import json_text
 from tpobench.tables.latex import latex
 from tpobench.tables.markdown import markdown
 from tpobench.tables.page import html_page

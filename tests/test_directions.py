@@ -27,9 +27,9 @@ from tpobench.report.breaking_point import searched
 from tpobench.report.figures import pictures_of
 from tpobench.scores import scalars
 from tpobench.scores.cells import read_cells
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
-from tpobench.scores.scalars import Entry
+from tpobench.scores.scalars import Definition
 from tpobench.stats.gate import GatePlan, Margin, decide
 from tpobench.stats.sequential import parse_plan
 from tpobench.suites.reading import build_suite
@@ -111,7 +111,7 @@ def same(found, expected, tolerance=1e-9):
 
 
 def tables(results, **options):
-    (section,) = make_report(results, how=Options(**options)).sections
+    (section,) = make_report(results, how=ReportOptions(**options)).sections
     return {t.name: t for t in section.tables}
 
 
@@ -373,7 +373,7 @@ def test_a_task_may_say_which_way_its_metrics_are_better(monkeypatch):
 
 def test_a_new_number_is_one_entry(monkeypatch, both):
     """The best evaluation: a table in the report with its tests, a name for compare and power, in both directions."""
-    entry = Entry(
+    entry = Definition(
         lambda s, arm: s.of(arm, lambda x, _: s.sign * (s.sign * x).min(axis=1)), lambda _: "best {} of all evaluations"
     )
     monkeypatch.setitem(scalars.SCALARS, "best", entry)

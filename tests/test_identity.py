@@ -18,7 +18,7 @@ from tpobench.identity import NEUTRAL
 from tpobench.planning.plan import RunSpec, plan_runs
 from tpobench.policies.noise import Noise
 from tpobench.records.store import RunRecord, Store, other_settings
-from tpobench.suites.load import Report, Training, build_suite, load_suite
+from tpobench.suites.load import ReportSettings, Training, build_suite, load_suite
 from tpobench.tasks.catalog import TASKS, streams
 from tpobench.training.loop import make_task, train
 
@@ -54,7 +54,7 @@ def grown(monkeypatch):
         monkeypatch.setitem(ALGORITHMS, name, dataclasses.replace(rule, credit=credit, fit=fit))
     for kind, settings in list(TASKS.items()):
         monkeypatch.setitem(TASKS, kind, wider(settings, "later"))
-    for name, settings in (("Training", Training), ("Report", Report)):
+    for name, settings in (("Training", Training), ("ReportSettings", ReportSettings)):
         grown_settings = wider(settings, f"later_{name.lower()}")
         for module in ("suite_model", "suite_reading", "check.plans"):
             monkeypatch.setattr(f"tpobench.{module}.{name}", grown_settings)

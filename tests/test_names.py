@@ -23,7 +23,7 @@ from tpobench.records.results import Results
 from tpobench.report import make_report
 from tpobench.report.document import document_of
 from tpobench.report.figures import pictures_of, save
-from tpobench.tables.data import as_csv, as_json
+from tpobench.tables.exports import as_csv, as_json
 from tpobench.tables.latex import HEAD, tex_escape
 from tpobench.tables.markdown import md_code, md_escape
 from tpobench.tables.terminal import terminal

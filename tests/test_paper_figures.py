@@ -17,7 +17,7 @@ from tpobench.paper.figures import SELECTIONS, paper_pictures, write_paper_figur
 from tpobench.paper.figures import runs as paper_runs
 from tpobench.paper.items import ALIASES, ITEMS
 from tpobench.records.results import Results
-from tpobench.report import Options
+from tpobench.report import ReportOptions
 from tpobench.report.figures import save
 from tpobench.report.figures.curves import averaged
 from tpobench.report.figures.style import RC, ramp, style_of
@@ -138,7 +138,7 @@ def test_the_band_is_the_interval_over_seeds_and_one_seed_has_none():
     pair, three = flat("tpo", [0.1, 0.3], "bandit"), flat("tpo", [0.1, 0.2, 0.3], "bandit")
     assert band(only("fig2", results(pair))) == pytest.approx((10, 30))
     assert "Band: pointwise 95% bootstrap interval of the mean." in only("fig2", results(pair)).caption
-    errors = only("fig2", results(three), Options(ci="se"))
+    errors = only("fig2", results(three), ReportOptions(ci="se"))
     assert band(errors) == pytest.approx((20 - 10 / 3**0.5, 20 + 10 / 3**0.5))
     assert "Band: one standard error." in errors.caption
     single = only("fig2", results(flat("tpo", [0.1], "bandit")))
@@ -194,7 +194,7 @@ def test_a_diverged_run_is_scored_the_worst_value_and_left_out_of_diagnostics():
     assert lines(picture.figure.axes[1])["tpo, 4 epochs"].get_ydata() == pytest.approx([2, 2, 2])
     assert "Diverged runs are scored the worst value." in picture.caption
     assert "Diverged runs are left out of diagnostics." in picture.caption
-    dropped = only("fig14", results([kept, lost]), Options(diverged="drop"))
+    dropped = only("fig14", results([kept, lost]), ReportOptions(diverged="drop"))
     assert lines(dropped.figure.axes[0])["tpo, 4 epochs"].get_ydata() == pytest.approx([10] * 3)
     assert "Diverged runs are left out." in dropped.caption
 

@@ -20,7 +20,7 @@ from tpobench.scores.scalars import scalar_of
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import mean_text, p_text
-from tpobench.tables.data import csv_text, json_text
+from tpobench.tables.exports import csv_text, json_text
 from tpobench.tables.latex import latex, tex_escape
 from tpobench.tables.markdown import block_text, md_escape
 from tpobench.tables.model import Table, TableCell

@@ -12,7 +12,7 @@ from simulated import grid, record
 
 from tpobench.algorithms.families import NAMES
 from tpobench.records.results import Results
-from tpobench.report import Options
+from tpobench.report import ReportOptions
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.bars import two_digits
 from tpobench.report.figures.improvement import improvement
@@ -106,7 +106,7 @@ def test_strips_do_not_start_at_a_bar_and_say_what_the_bars_are():
     caption = picture(grid(["tpo", "grpo"], lengths=(4,), seeds=12), "final").caption
     assert "a dot per seed" in caption
     assert "mean over 12 seeds with 95% interval (expanded BCa)" in caption
-    how = Options(ci="se")
+    how = ReportOptions(ci="se")
     assert "with one standard error" in picture(grid(["tpo"], lengths=(4,), seeds=12), "final", how).caption
 
 

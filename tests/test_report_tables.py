@@ -13,9 +13,9 @@ from simulated import grid, record
 
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.records.results import Results
-from tpobench.report import Options, make_report, write_report
+from tpobench.report import ReportOptions, make_report, write_report
 from tpobench.report.document import document_of
-from tpobench.tables.data import csv_text
+from tpobench.tables.exports import csv_text
 
 SPREAD = [0.01 * i for i in range(20)]
 
@@ -136,7 +136,7 @@ def test_a_mean_that_one_seed_makes_is_marked():
 )
 def test_the_interval_can_be_chosen(ci, printed, signature):
     """0 .. 19 %: s = 5.92, so s.e. = 1.32 and t = 2.093 x 1.32 = 2.77; the signature names it."""
-    found = table(results(flat("tpo", SPREAD)), "summary", Options(ci=ci))
+    found = table(results(flat("tpo", SPREAD)), "summary", ReportOptions(ci=ci))
     assert found.rows[0][1].text == f"{printed}; 5/20 solved"
     assert f"|ci:{signature}|" in found.signature.splitlines()[0]
 
@@ -144,7 +144,7 @@ def test_the_interval_can_be_chosen(ci, printed, signature):
 def test_the_papers_conventions():
     """Last evaluation, s.e. with ddof 0, crossing of the mean curve beside the first crossing of each seed."""
     runs = [record("tpo", s, [0.5] * 9 + [e]) for s, e in enumerate(SPREAD)]
-    found = make_report(results(runs), how=Options(paper_compat=True)).sections[0].tables
+    found = make_report(results(runs), how=ReportOptions(paper_compat=True)).sections[0].tables
     summary = found[0]
     assert summary.header[1:3] == ("Error (%) ↓, at the end", "Updates to error < 10% ↓")
     assert summary.rows[0][1].text == "9.5 ± 1.3; 5/20 solved"
@@ -160,7 +160,7 @@ def test_the_papers_conventions():
 
 def test_diverged_runs_can_be_dropped_but_not_hidden():
     """Counted in the entry, scored in a note, listed in the csv."""
-    found, how = results(flat("tpo", SPREAD[:18]), LOST), Options(diverged="drop")
+    found, how = results(flat("tpo", SPREAD[:18]), LOST), ReportOptions(diverged="drop")
     summary = table(found, "summary", how)
     assert summary.rows[0][1].text == "8.5 [5.8, 11.1] (2/20 diverged, dropped); 5/18 solved"
     assert "sequence, tpo: with the 2 diverged runs scored 100.0 18 [8, 40]" in summary.notes
@@ -197,13 +197,13 @@ def test_a_rule_of_which_no_run_lasted_is_not_marked():
 def test_a_rule_without_any_run_left_is_still_there():
     """`diverged 2/2`, never a gap."""
     found = results(LOST, flat("grpo", SPREAD))
-    assert texts(found, "summary", Options(diverged="drop"))[0][:2] == ["tpo", "diverged 2/2"]
+    assert texts(found, "summary", ReportOptions(diverged="drop"))[0][:2] == ["tpo", "diverged 2/2"]
 
 
 def test_diverged_runs_can_be_refused():
     """Exit code 3, with the first of them and what else there is to do."""
     with pytest.raises(RunsFailed, match=r"2 runs diverged: tpo seed 18 \(-\), tpo seed 19 \(-\); .*worst.*drop"):
-        make_report(results(LOST), how=Options(diverged="fail"))
+        make_report(results(LOST), how=ReportOptions(diverged="fail"))
 
 
 @pytest.mark.parametrize(

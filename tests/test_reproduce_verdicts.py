@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reproduce_helpers import STEPS, evidence_of, falling, run_of, sequences, tiny
 
-from tpobench.paper.claim import AREA, FINAL, Claim, Scalar, Side, below, claim
+from tpobench.paper.claim import AREA, FINAL, Claim, Measure, Quantity, below, claim
 from tpobench.paper.claim_verdicts import judge, together
 from tpobench.paper.evidence import Evidence, NotRun, gather
 from tpobench.paper.items import Part
@@ -19,7 +19,7 @@ from tpobench.stats.reproduction import Printed
 from tpobench.suites.load import load_suite
 
 APART = {"tpo": 0.02, "grpo": 0.3, "dg": 0.6, "reinforce": 0.6}
-TO_10 = Scalar("steps", threshold=0.1)
+TO_10 = Measure("steps", threshold=0.1)
 
 
 def judged(claims, own):
@@ -177,19 +177,21 @@ def test_cells_of_one_rule_are_compared_with_each_other():
     """By place on an axis; other lengths have other prompts, so equal seeds are no pairs."""
     ends = {("grpo", 3): 0.1, ("grpo", 4): 0.5, ("tpo", 3): 0.05, ("tpo", 4): 0.05, "ppo": 0.5}
     own = evidence_of(sequences(), ends)
-    longer = below("lengths", Side("grpo", {"length": "min"}), Side("grpo", {"length": "max"}))
+    longer = below("lengths", Quantity("grpo", {"length": "min"}), Quantity("grpo", {"length": "max"}))
     found = one(claim("", "", longer), own)
     (answer,) = found.answers
     assert (found.verdict, answer.text) == ("holds", "grpo (length=3) < grpo (length=4): final error")
     assert answer.comparison.test == "perm-t"
-    step = one(claim("", "", below("lengths", "grpo", Side("grpo", {"length": "next"}))), own)
+    step = one(claim("", "", below("lengths", "grpo", Quantity("grpo", {"length": "next"}))), own)
     assert [a.text for a in step.answers] == ["grpo (length=3) < grpo (length=4): final error"]
 
 
 def test_a_cell_is_compared_with_all_others_and_not_with_itself():
     """The longest of two lengths has one other."""
     ends = {("grpo", 3): 0.1, ("grpo", 4): 0.5, "tpo": 0.05, "ppo": 0.5}
-    found = one(claim("", "", below("lengths", "grpo", Side("grpo", {"length": 4}))), evidence_of(sequences(), ends))
+    found = one(
+        claim("", "", below("lengths", "grpo", Quantity("grpo", {"length": 4}))), evidence_of(sequences(), ends)
+    )
     assert [a.text for a in found.answers] == ["grpo (length=3) < grpo (length=4): final error"]
     assert found.verdict == "holds"
 
@@ -197,7 +199,7 @@ def test_a_cell_is_compared_with_all_others_and_not_with_itself():
 def test_the_lead_of_a_rule_is_compared_between_cells():
     """GRPO lies 5 points behind TPO at length 3, 45 at length 4."""
     ends = {("grpo", 3): 0.1, ("grpo", 4): 0.5, ("tpo", 3): 0.05, ("tpo", 4): 0.05, "ppo": 0.5}
-    lead = below("lengths", Side("grpo", {"length": 3}, minus="tpo"), Side("grpo", {"length": 4}, minus="tpo"))
+    lead = below("lengths", Quantity("grpo", {"length": 3}, minus="tpo"), Quantity("grpo", {"length": 4}, minus="tpo"))
     found = one(claim("", "", lead), evidence_of(sequences(), ends))
     (answer,) = found.answers
     assert (found.verdict, answer.text) == (
@@ -217,7 +219,7 @@ def test_a_lead_in_updates_that_the_budget_cuts_off_decides_nothing():
     at = [first.get((s.algorithm, s.cell["length"]), 99) + s.seed % 2 for s in plan.specs]
     curves = [[1.0 if t < k else 0.0 for t in range(STEPS + 1)] for k in at]
     own = gather(plan, [run_of(s, suite, curve) for s, curve in zip(plan.specs, curves, strict=True)])
-    leads = [[Side(rule, {"length": at}, minus="tpo") for at in ("min", "max")] for rule in ("grpo", "dg")]
+    leads = [[Quantity(rule, {"length": at}, minus="tpo") for at in ("min", "max")] for rule in ("grpo", "dg")]
     claims = [claim("", "", below("lengths", *pair, TO_10)) for lead in leads for pair in (lead, lead[::-1])]
     assert [j.verdict for j in judged(claims, own)] == ["holds", "contradicted", "undecided", "undecided"]
     (answer,) = judged(claims, own)[2].answers
@@ -252,7 +254,9 @@ def test_twice_as_fast_is_tested_at_twice_the_updates():
     at = [first[s.algorithm] + s.seed % 3 for s in plan.specs]
     curves = [[1.0 if t < k else 0.0 for t in range(STEPS + 1)] for k in at]
     own = gather(plan, [run_of(s, suite, curve) for s, curve in zip(plan.specs, curves, strict=True)])
-    found = judged([claim("", "", below("tiny", Side("tpo", times=2.0), rule, TO_10)) for rule in ("grpo", "dg")], own)
+    found = judged(
+        [claim("", "", below("tiny", Quantity("tpo", times=2.0), rule, TO_10)) for rule in ("grpo", "dg")], own
+    )
     assert [j.verdict for j in found] == ["contradicted", "holds"]
     assert found[1].answers[0].text == "2 × tpo < dg: updates to error < 0.1"
 
@@ -260,8 +264,8 @@ def test_twice_as_fast_is_tested_at_twice_the_updates():
 def test_two_moments_of_the_same_runs_are_paired_by_nature():
     """Also with fewer seeds than two arms need for pairing."""
     own = evidence_of(tiny(seeds=8), APART)
-    early, late = Scalar("at"), Scalar("late")
-    found = one(claim("", "", below("tiny", Side("tpo", scalar=late), Side("tpo", scalar=early))), own)
+    early, late = Measure("at"), Measure("late")
+    found = one(claim("", "", below("tiny", Quantity("tpo", scalar=late), Quantity("tpo", scalar=early))), own)
     (answer,) = found.answers
     assert (found.verdict, answer.comparison.test) == ("holds", "sign-flip")
     assert answer.text == "tpo, mean error over the last quarter < tpo, error before the first update"
@@ -271,14 +275,14 @@ def test_a_side_may_be_multiplied_by_a_number_of_the_task():
     """Of 4 candidates: 20 % is above 10 % and below 4 times that."""
     own = evidence_of(sequences(algorithms=["tpo", "grpo"]), {"tpo": 0.2, "grpo": 0.1})
     assert own.plan.suite.task["candidates"] == 4
-    found = one(claim("", "", below("lengths", "tpo", Side("grpo", times="candidates"))), own)
+    found = one(claim("", "", below("lengths", "tpo", Quantity("grpo", times="candidates"))), own)
     assert (found.verdict, found.answers[0].text) == ("holds", "tpo < 4 × grpo: final error")
 
 
 @pytest.mark.parametrize(
     ("scalar", "value"),
-    [(Scalar("late"), 17.5), (Scalar("area"), 10.0), (Scalar("at", share=0.25), 5.0), (Scalar("peak"), 20.0),
-     (Scalar("peak_step"), 20.0), (FINAL, 18.0)],
+    [(Measure("late"), 17.5), (Measure("area"), 10.0), (Measure("at", share=0.25), 5.0), (Measure("peak"), 20.0),
+     (Measure("peak_step"), 20.0), (FINAL, 18.0)],
 )  # fmt: skip
 def test_scalars_of_a_curve(scalar, value):
     """Of 0, 1, ..., 20 at updates 0 to 20: late is 15 to 20, final the window of 5."""
@@ -300,11 +304,11 @@ def test_a_diagnostic_is_taken_where_it_was_measured():
         for s in plan.specs
     ]
     own = gather(plan, records)
-    area = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("area", "norm"))), own)
+    area = one(claim("", "", below("tiny", "tpo", "grpo", Measure("area", "norm"))), own)
     assert area.answers[0].comparison.difference == pytest.approx(0.0, abs=1e-12)
-    later = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("peak_step", "norm"))), own)
+    later = one(claim("", "", below("tiny", "tpo", "grpo", Measure("peak_step", "norm"))), own)
     assert later.answers[0].comparison.difference == pytest.approx(-10)
-    missing = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("late", "weight"))), own)
+    missing = one(claim("", "", below("tiny", "tpo", "grpo", Measure("late", "weight"))), own)
     assert missing.answers[0].reason == "the runs do not record weight"
 
 
@@ -317,7 +321,7 @@ def test_a_ratio_leaves_out_seeds_without_a_denominator():
                count=[0.0 if s.seed == 3 else 4.0] * (STEPS + 1))
         for s in plan.specs
     ]  # fmt: skip
-    found = one(claim("", "", below("tiny", 0.0, "tpo", Scalar("ratio", "gain", over="count", step=10))),
+    found = one(claim("", "", below("tiny", 0.0, "tpo", Measure("ratio", "gain", over="count", step=10))),
                 gather(plan, records))  # fmt: skip
     assert found.verdict == "holds"
     assert found.answers[0].comparison.runs == (19, 19)
@@ -336,7 +340,7 @@ def test_diverged_runs_score_the_worst_value():
     own = gather(plan, records)
     found = one(claim("", "", below("tiny", "tpo", "grpo")), own)
     assert (found.verdict, found.answers[0].comparison.test) == ("holds", "boschloo")
-    norm = one(claim("", "", below("tiny", "tpo", "grpo", Scalar("late", "norm"))), own)
+    norm = one(claim("", "", below("tiny", "tpo", "grpo", Measure("late", "norm"))), own)
     assert norm.answers[0].reason == "all runs of grpo diverged"
 
 

@@ -16,7 +16,7 @@ from tpobench.planning.plan import plan_runs
 from tpobench.records.merge import merge
 from tpobench.records.results import Results
 from tpobench.records.store import Store, write_packed
-from tpobench.report import Options, make_report
+from tpobench.report import ReportOptions, make_report
 from tpobench.report.document import document_of
 from tpobench.suites.load import build_suite
 from tpobench.tables.markdown import markdown
@@ -81,7 +81,7 @@ def verbs(folder, cells):
         "plan table": lambda: plan_table(suite, {r.id: r for r in made}, suite.jobs()),
         "status": store.known,
         "lint": lambda: lint_sets([ResultSet("all", tuple(made))]),
-        "report": lambda: markdown(document_of(make_report(Results(tuple(made)), how=Options(ci="t")))),
+        "report": lambda: markdown(document_of(make_report(Results(tuple(made)), how=ReportOptions(ci="t")))),
         "merge": lambda: merge(parts, folder / "merged.jsonl"),
         "pack": lambda: write_packed(packed, made),
         "check": lambda: checked(packed),

@@ -8,7 +8,7 @@ from harness_helpers import document, sequence_document
 
 from tpobench.errors import UsageError
 from tpobench.suites.load import (
-    Report,
+    ReportSettings,
     Suite,
     Training,
     build_suite,
@@ -218,7 +218,9 @@ seed_batch = 10000
 """
 
 
-@pytest.mark.parametrize("settings", [*TASKS.values(), Training, Report, Search, Suite], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "settings", [*TASKS.values(), Training, ReportSettings, Search, Suite], ids=lambda c: c.__name__
+)
 def test_every_number_of_a_suite_has_bounds_that_hold(settings):
     """At both ends, declared at the field; none was forgotten."""
     hints = get_type_hints(settings, include_extras=True)

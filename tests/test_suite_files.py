@@ -9,7 +9,7 @@ from harness_helpers import recorded_and_planned
 
 from tpobench.execution.estimate import expected_seconds
 from tpobench.planning.plan import plan_runs
-from tpobench.suites.load import Report, Training, load_suite, suite_names
+from tpobench.suites.load import ReportSettings, Training, load_suite, suite_names
 from tpobench.suites.model import Suite
 from tpobench.tasks.catalog import TASKS
 
@@ -160,7 +160,7 @@ def test_every_key_of_a_suite_file_is_documented():
     text = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
     code = set(re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```$", "", text)))
     code |= set(re.findall(r"(?m)^(\w+) = ", text))
-    keys = {f.name for cls in (Training, Report, *TASKS.values()) for f in dataclasses.fields(cls)}
+    keys = {f.name for cls in (Training, ReportSettings, *TASKS.values()) for f in dataclasses.fields(cls)}
     assert keys | set(TASKS) | {"title", "version", "notes", "deviations", "seeds", "algorithms"} <= code
     for table in Suite.TABLES:
         assert f"[{table}" in text

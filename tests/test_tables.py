@@ -20,7 +20,7 @@ from test_report_latex import balanced
 
 from tpobench.cli.base import FORMATS
 from tpobench.execution.doctor import Problem, Section
-from tpobench.tables.data import csv_text, flat
+from tpobench.tables.exports import csv_text, flat
 from tpobench.tables.latex import HEAD, latex
 from tpobench.tables.markdown import markdown
 from tpobench.tables.model import (

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
-from tpobench.algorithms.promises import Breach, Broken, Finding, Promise, name_of, try_promises
+from tpobench.algorithms.promises import Breach, Broken, Promise, PromiseResult, name_of, try_promises
 from tpobench.algorithms.trial import (
     PER_CANDIDATE,
     PER_CONTEXT,
@@ -401,6 +401,6 @@ LIMITS = (
 )
 
 
-def examine(rule: Algorithm, promises: Iterable[Promise[Algorithm]] = (*CONTRACT, *LIMITS)) -> list[Finding]:
+def examine(rule: Algorithm, promises: Iterable[Promise[Algorithm]] = (*CONTRACT, *LIMITS)) -> list[PromiseResult]:
     """What becomes of every promise.  Without a finite answer of the right shape the others cannot be tried."""
     return try_promises(rule, promises, FIRST)

@@ -32,7 +32,7 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Finding:
+class PromiseResult:
     """What became of one promise."""
 
     promise: str
@@ -56,14 +56,14 @@ class Promise(Generic[T]):
     refuses: bool = True
 
 
-def try_promises(subject: T, promises: Iterable[Promise[T]], first: Collection[Promise[T]]) -> list[Finding]:
+def try_promises(subject: T, promises: Iterable[Promise[T]], first: Collection[Promise[T]]) -> list[PromiseResult]:
     """What becomes of every promise; where one of the `first` is broken, those after it cannot be tried."""
     findings = []
     reached = True
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         for promise in promises:
             breaches = tuple(_breaches(promise, subject)) if reached else ()
-            findings.append(Finding(promise.text, breaches, reached, promise.refuses))
+            findings.append(PromiseResult(promise.text, breaches, reached, promise.refuses))
             reached = reached and not (promise in first and breaches)
     return findings
 
@@ -75,14 +75,14 @@ def _breaches(promise: Promise[T], subject: T) -> Iterator[Breach]:
         yield broken.breach
 
 
-def refusal(name: str, findings: Iterable[Finding], what: str = "rule") -> list[str]:
+def refusal(name: str, findings: Iterable[PromiseResult], what: str = "rule") -> list[str]:
     """Why a rule or a task is refused, a line for each breach; empty if it keeps its contract."""
     return [f"{what} '{name}': {breach}" for f in findings if f.refuses for breach in f.breaches]
 
 
-def finding_of(raw: Mapping[str, Any]) -> Finding:
+def finding_of(raw: Mapping[str, Any]) -> PromiseResult:
     """A finding from its fields as plain values."""
-    return Finding(**{**raw, "breaches": tuple(Breach(**breach) for breach in raw["breaches"])})
+    return PromiseResult(**{**raw, "breaches": tuple(Breach(**breach) for breach in raw["breaches"])})
 
 
 def line_of(error: BaseException) -> str:

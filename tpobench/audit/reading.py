@@ -23,7 +23,7 @@ WITHOUT_UNIT = {*MISSING, "nan", "inf", "+inf", "-inf", "infinity", "+infinity",
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One value; None where it is missing, not finite where the run diverged."""
 
     place: str  # file and line
@@ -40,7 +40,7 @@ class Sheet:
     """The rows of one file or several, and what was taken for what."""
 
     path: str  # of the file, or of all of them
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
     columns: Mapping[str, str]  # role -> name in the header; "value" is the metric
     sources: tuple[str, ...] = ()  # in words, where each name is from
     alike: tuple[tuple[str, ...], ...] = ()  # metrics whose names look like the one that is audited
@@ -135,7 +135,7 @@ def _percent(layout: Layout) -> bool | None:
     return next(iter(places), None)
 
 
-def _rows(layout: Layout, names: Mapping[str, str]) -> Iterator[Row]:
+def _rows(layout: Layout, names: Mapping[str, str]) -> Iterator[SheetRow]:
     """The rows of a file, one for each of its columns of values; `names` are those that its path gives."""
     grid, columns = layout.grid, layout.columns
     numbers = numbers_of(grid, [*columns["value"], *columns.get("step", ())])
@@ -162,8 +162,8 @@ def _rows(layout: Layout, names: Mapping[str, str]) -> Iterator[Row]:
         for i in where["value"]:
             if layout.spread:
                 keys[layout.spread] = grid.header[i]
-            yield Row(place, keys["algorithm"], keys["task"], keys["seed"], _number(place, "value", cells[i], numbers),
-                      step, more)  # fmt: skip
+            number = _number(place, "value", cells[i], numbers)
+            yield SheetRow(place, keys["algorithm"], keys["task"], keys["seed"], number, step, more)
 
 
 def _name(
@@ -200,7 +200,7 @@ def _number(place: str, role: str, text: str, numbers: Numbers) -> float | None:
     return value
 
 
-def _one_spelling(rows: Sequence[Row]) -> Iterator[Row]:
+def _one_spelling(rows: Sequence[SheetRow]) -> Iterator[SheetRow]:
     """Tasks and algorithms 2 and 2.0 are one."""
     algorithms: dict[str, str] = {}
     tasks: dict[str, str] = {}

@@ -13,7 +13,7 @@ import numpy as np
 
 from tpobench.audit.choices import Scale
 from tpobench.audit.names import seed_key
-from tpobench.audit.reading import Row, Sheet
+from tpobench.audit.reading import Sheet, SheetRow
 from tpobench.errors import UsageError
 from tpobench.records.store import RunRecord
 from tpobench.scores.reporting import Reporting
@@ -82,7 +82,7 @@ def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
     Raises:
         UsageError: two rows of one run, or a run that diverged and no worst value to score it.
     """
-    groups: dict[tuple[str, str, Decimal | str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str, Decimal | str], list[SheetRow]] = defaultdict(list)
     for row in sheet.rows:
         groups[row.algorithm, row.task, seed_key(row.seed)].append(row)
     seeds, numbered = _seeds({seed for _, _, seed in groups})
@@ -104,8 +104,8 @@ def _seeds(keys: Iterable[Decimal | str]) -> tuple[dict[Decimal | str, int], boo
     return {k: i for i, k in enumerate(every)}, True
 
 
-def _refuse_doubles(rows: Sequence[Row], *, stepped: bool) -> None:
-    first: dict[float | None, Row] = {}
+def _refuse_doubles(rows: Sequence[SheetRow], *, stepped: bool) -> None:
+    first: dict[float | None, SheetRow] = {}
     for row in rows:
         if row.step in first:
             other = first[row.step]
@@ -130,7 +130,7 @@ def _places(a: str, b: str) -> str:
     return f"{file} {unit}s {first} and {second}" if file == other else f"{a} and {b}"
 
 
-def _run(rows: Sequence[Row], seed: int, scale: Scale, window: int | None) -> Run:
+def _run(rows: Sequence[SheetRow], seed: int, scale: Scale, window: int | None) -> Run:
     """A run that is not finite where it was measured last has diverged; before and between, it was not measured."""
     algorithm, task, name = rows[0].algorithm, rows[0].task, rows[0].seed
     ordered = sorted(rows, key=lambda r: r.step or 0.0)

@@ -13,7 +13,7 @@ from tpobench.report.overall import score_cells, score_pair
 from tpobench.report.tables import comparison_cells
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED, iqm_of, mean_of, median_of, tail_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.pairing import Pair, compare_family
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.suite_level import SuiteLevel, suite_level
@@ -67,7 +67,7 @@ def _row(name: str, arm: Arm | None, *, best: bool, leader: bool) -> tuple[Table
     if arm is None:
         return (TableCell(name), TableCell("0"), TableCell("missing"), *(TableCell("") for _ in range(3)))
     x, r, diverged = arm.final, arm.reporting, sum(arm.diverged)
-    mean = mean_of(x, Options(), r)
+    mean = mean_of(x, ReportOptions(), r)
     text = mean_text(mean, diverged=diverged, worst=r.worst)
     others = [median_of(x, r), iqm_of(x, r), tail_of(x, r)]
     cells = [TableCell(_text(e), data={"estimate": asdict(e)}) for e in others]
@@ -83,7 +83,7 @@ def _text(found: Estimate) -> str:
 def _notes(name: str, arm: Arm) -> Iterator[str]:
     kept = arm.final[~np.array(arm.diverged)]
     if 0 < len(kept) < len(arm.seeds):
-        without = mean_text(mean_of(kept, Options(), arm.reporting))
+        without = mean_text(mean_of(kept, ReportOptions(), arm.reporting))
         yield f"{name}: without the {len(arm.seeds) - len(kept)} diverged {without}"
     if len(arm.seeds) == 1:
         yield "1 seed: no uncertainty"

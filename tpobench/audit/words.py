@@ -14,7 +14,7 @@ from tpobench.lint import Checks, Finding
 from tpobench.lint.document import advices
 from tpobench.scores.pairing import Pair
 from tpobench.stats.compare import Comparison, tie_group
-from tpobench.tables.data import table_data
+from tpobench.tables.exports import table_data
 from tpobench.tables.model import Block, Document, Heading, Legend, Lines, Table
 
 SCHEMA = 1

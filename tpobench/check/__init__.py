@@ -8,7 +8,7 @@ Reads only.  Running what is missing and writing the outputs is the command line
 from tpobench.check.arms import ArmKey
 from tpobench.check.baseline import Baseline, read_baseline
 from tpobench.check.evidence import Candidate, GateCell, candidate_of, gate_cells
-from tpobench.check.judgement import Judgement, Row
+from tpobench.check.judgement import GateRow, Judgement
 from tpobench.check.waivers import Waiver, read_waivers
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "Baseline",
     "Candidate",
     "GateCell",
+    "GateRow",
     "Judgement",
-    "Row",
     "Waiver",
     "candidate_of",
     "gate_cells",

@@ -11,7 +11,7 @@ from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import GateCell
 from tpobench.check.waivers import Waiver
 from tpobench.scores.text import seed_ranges
-from tpobench.stats.gate import GatePlan, GateReport, Margin, Verdict
+from tpobench.stats.gate import GatePlan, GateReport, GateVerdict, Margin
 
 PASSED, REGRESSED, INCOMPLETE, NOTHING, INCONCLUSIVE = 0, 1, 3, 4, 7  # exit codes
 ORDER = (
@@ -25,11 +25,11 @@ BROKEN = ("crashed", "incomplete", "not comparable", "flagged")
 
 
 @dataclass(frozen=True)
-class Row:
+class GateRow:
     """One measure of one rule in one cell: its verdict, and the waiver that is in force for it."""
 
     cell: GateCell
-    verdict: Verdict
+    verdict: GateVerdict
     waiver: Waiver | None = None
 
     @property
@@ -61,7 +61,7 @@ class Row:
 class Judgement:
     """Everything that the outputs of a check are made of."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[GateRow, ...]
     baseline: Baseline
     plan: GatePlan
     margins: Mapping[str, Margin]
@@ -71,7 +71,7 @@ class Judgement:
     origin: Mapping[str, Any] = field(default_factory=dict)  # of the candidate: key, versions, runs found and made
     version: str = ""
 
-    def of(self, *statuses: str) -> list[Row]:
+    def of(self, *statuses: str) -> list[GateRow]:
         """The rows of some statuses that no waiver takes out."""
         return [r for r in self.rows if r.verdict.status in statuses and not r.waived]
 
@@ -119,7 +119,7 @@ class Judgement:
         return dict(Counter("steps" if r.logarithmic else "final" for r in self.rows))
 
     @property
-    def changed(self) -> list[Row]:
+    def changed(self) -> list[GateRow]:
         """What differs from the baseline in any way, the worst first."""
         shown = [r for r in self.rows if r.verdict.status not in QUIET]
         return sorted(shown, key=lambda r: (ORDER.index(r.verdict.status), r.waived))
@@ -163,7 +163,7 @@ def judge(
 ) -> Judgement:
     """Join the gate's verdicts with the cells they are about.  `context`: the other fields of `Judgement`."""
     verdicts = {v.name: v for v in report.verdicts}
-    rows = tuple(Row(c, verdicts[c.name], waivers.get(c.name)) for c in cells if c.name in verdicts)
+    rows = tuple(GateRow(c, verdicts[c.name], waivers.get(c.name)) for c in cells if c.name in verdicts)
     return Judgement(rows, refusal=report.refusal, **context)
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tpobench.check.baseline import log_path
-from tpobench.check.judgement import Judgement, Row
+from tpobench.check.judgement import GateRow, Judgement
 from tpobench.printable import printable, printable_lines
-from tpobench.tables.data import flat
+from tpobench.tables.exports import flat
 from tpobench.tables.markdown import block_text, markdown, md_escape
 from tpobench.tables.model import PAGES, Block, Document, Lines, Mark, Table, TableCell, dense
 
@@ -21,7 +21,7 @@ MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
 SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
 
 
-def cells_of(row: Row) -> tuple[TableCell, ...]:
+def cells_of(row: GateRow) -> tuple[TableCell, ...]:
     """A row of the table, in the order of HEADER."""
     v, arm = row.verdict, row.cell.arm
     texts = (
@@ -36,7 +36,7 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def difference(row: Row) -> tuple[str, str]:
+def difference(row: GateRow) -> tuple[str, str]:
     """`+0.031` and `[0.012, 0.050]`; of logarithms, the ratio: `x1.31` and `[x1.12, x1.53]`."""
     v = row.verdict
     if v.difference is None:
@@ -76,7 +76,7 @@ def document_of(judgement: Judgement) -> Document:
     return Document(title, tuple(b for b in blocks if b != Lines(())), data, tuple(map(flat, data["cells"])))
 
 
-def _table(rows: Sequence[Row], name: str, title: str, **more: Any) -> Table:
+def _table(rows: Sequence[GateRow], name: str, title: str, **more: Any) -> Table:
     return dense(Table(name, title, HEADER, tuple(map(cells_of, rows)), **more))
 
 
@@ -118,7 +118,7 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _row_json(row: GateRow) -> dict[str, Any]:
     arm, waiver = row.cell.arm, row.waiver
     return {
         "suite": arm.suite,
@@ -196,7 +196,7 @@ def _document(suite: ET.Element) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _junit_result(row: Row) -> tuple[str, str]:
+def _junit_result(row: GateRow) -> tuple[str, str]:
     status = row.verdict.status
     if status == "regressed":
         return ("skipped", f"{row.label}: {row.reason}") if row.waived else ("failure", row.reason)
@@ -205,7 +205,7 @@ def _junit_result(row: Row) -> tuple[str, str]:
     return ("skipped", f"{row.label}: {row.reason}") if status == "inconclusive" else ("", "")
 
 
-def _properties(row: Row) -> dict[str, str]:
+def _properties(row: GateRow) -> dict[str, str]:
     v = row.verdict
     values: dict[str, Any] = {
         "verdict": row.label, "stage": v.stage, "old": v.old, "new": v.new, "difference": v.difference, "low": v.low,

@@ -15,7 +15,7 @@ from tpobench.errors import UsageError
 from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.plan import PACKAGED, Plan, RunSpec, plan_runs, task_version_of
 from tpobench.records.store import RunRecord
-from tpobench.suites.load import Report, Suite, Training, build_suite
+from tpobench.suites.load import ReportSettings, Suite, Training, build_suite
 from tpobench.tasks.catalog import declared
 
 TRAINING = {f.name for f in dataclasses.fields(Training)}
@@ -125,14 +125,14 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
         for axis, value in record.spec["cell"].items():
             key = axis if axis in TRAINING or axis in _fields(record.spec["task"]) else f"hyper.{axis}"
             axes.setdefault(key, {})[value] = None
-    fields = {f.name for f in dataclasses.fields(Report)}
+    fields = {f.name for f in dataclasses.fields(ReportSettings)}
     report: dict[str, Any] = {k: v for k, v in first.reporting.items() if k in fields}
-    report["thresholds"] = tuple(report.get("thresholds", Report.thresholds))
+    report["thresholds"] = tuple(report.get("thresholds", ReportSettings.thresholds))
     spec = first.spec
     own = {k: spec[k] for k in ("seed_batch", "threads", "dtype")}
     try:
         training = Training(**spec["training"], **own)
-        built = Report(**report)
+        built = ReportSettings(**report)
     except (TypeError, ValueError) as error:
         msg = f"{name}: the baseline's settings are not valid here: {error}"
         raise UsageError(msg) from error

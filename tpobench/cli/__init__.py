@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tpobench import __version__
-from tpobench.cli import browse, compare, data, inspect, judge, machine, reproduce, runs, stored, validate, verify
+from tpobench.cli import browse, check, compare, data, inspect, machine, reproduce, runs, stored, validate, verify
 from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
@@ -20,10 +20,10 @@ from tpobench.printable import printable
 __all__ = [
     "app",
     "browse",
+    "check",
     "compare",
     "data",
     "inspect",
-    "judge",
     "machine",
     "main",
     "reproduce",

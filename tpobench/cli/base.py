@@ -195,7 +195,7 @@ def format_of(name: str, *, as_json: bool) -> str:
 def show(document: Document, name: str) -> None:
     """Answer with a document in one of FORMATS; JSON on one line of ASCII."""
     if name == "json":
-        from tpobench.tables.data import finite  # noqa: PLC0415 - `--help` must not wait for it
+        from tpobench.tables.exports import finite  # noqa: PLC0415 - `--help` must not wait for it
 
         answer(json.dumps(finite(document.data), allow_nan=False))
     elif name == "terminal":

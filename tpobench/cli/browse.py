@@ -73,7 +73,7 @@ def show_suite(
     """Show a suite with every default but of what is off, and how it differs from what was published."""
     name = format_of(format_, as_json=as_json)
     from tpobench.suites.load import load_suite, scale_changes
-    from tpobench.tables.data import flat
+    from tpobench.tables.exports import flat
     from tpobench.tables.model import Document
 
     if plugin:

@@ -89,7 +89,7 @@ def list_(*, data_dir: DataDirOption = None, format_: FormatOption = "terminal",
     """Say which data files are here, where, and whether they are the published ones."""
     chosen = format_of(format_, as_json=as_json)
     from tpobench.data.files import CATALOG, find
-    from tpobench.tables.data import flat
+    from tpobench.tables.exports import flat
     from tpobench.tables.model import Document, table_of
 
     found = [find(name, data_dir) for name in CATALOG]

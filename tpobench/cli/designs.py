@@ -108,7 +108,7 @@ def _points(known: Known) -> list[dict[str, Any]]:
     """The tables of the report, as far as there are results."""
     from tpobench.report.breaking_point import search_data, search_tables
     from tpobench.scores.cells import read_cells
-    from tpobench.scores.options import Options as How
+    from tpobench.scores.options import ReportOptions as How
 
     suites, _ = read_cells(known.values(), How())
     found: list[dict[str, Any]] = []

@@ -122,7 +122,7 @@ def audit_(
     if out is None:
         show(document, chosen[0])
     else:
-        from tpobench.tables.data import json_text
+        from tpobench.tables.exports import json_text
         from tpobench.tables.writers import ENDINGS, WRITERS
 
         written = {f"audit.{ENDINGS[name]}": WRITERS[name](document).encode() for name in chosen}

@@ -293,7 +293,7 @@ def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
 
 def _show(designs: Folders, processes: int, options: Options, name: str) -> None:
     """What `run` would do, and what it would cost."""
-    from tpobench.tables.data import flat
+    from tpobench.tables.exports import flat
     from tpobench.tables.model import Document
 
     outlooks = [_outlook(folder, design, processes, options) for folder, design in designs]

@@ -33,7 +33,7 @@ from tpobench.errors import NothingToDo, StorageFull, UsageError
 if TYPE_CHECKING:
     from tpobench.records.merge import Merged
     from tpobench.records.store import RunRecord
-    from tpobench.scores.options import Options
+    from tpobench.scores.options import ReportOptions
 
 ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
 MOST_PLACES = 5
@@ -140,10 +140,12 @@ def report(
         raise UsageError(msg)
     from tpobench.records.results import load_results
     from tpobench.records.store import PACKED, damaged_in, uncollected
-    from tpobench.report import FIGURE_FORMATS, Options, check, write_report
+    from tpobench.report import FIGURE_FORMATS, ReportOptions, check, write_report
     from tpobench.report.files import require_folder
 
-    how = Options(cast("Any", ci), paper_compat, cast("Any", diverged))  # checked there, with the nearest valid name
+    how = ReportOptions(
+        cast("Any", ci), paper_compat, cast("Any", diverged)
+    )  # checked there, with the nearest valid name
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
     for each in pictures:
         check(each, FIGURE_FORMATS, "figure format")
@@ -177,7 +179,7 @@ def report(
     say(one_per_line(f"wrote {file}" for file in files))
 
 
-def _show_report(path: Path, how: Options) -> None:
+def _show_report(path: Path, how: ReportOptions) -> None:
     """The tables on standard output, and no files."""
     from tpobench.records.results import load_results
     from tpobench.records.store import damaged_in

@@ -14,7 +14,7 @@ from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
 from tpobench.errors import UsageError
 
 if TYPE_CHECKING:
-    from tpobench.algorithms.promises import Finding
+    from tpobench.algorithms.promises import PromiseResult
 
 BROKEN = 2  # exit code: a contract is broken
 SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}
@@ -63,7 +63,7 @@ def validate_(
         raise typer.Exit(BROKEN)
 
 
-def _as_dict(what: str, name: str, origin: str | None, findings: Sequence[Finding]) -> dict[str, object]:
+def _as_dict(what: str, name: str, origin: str | None, findings: Sequence[PromiseResult]) -> dict[str, object]:
     promises = [
         {"promise": f.promise, "state": f.state, "breaches": [dataclasses.asdict(b) for b in f.breaches]}
         for f in findings
@@ -72,7 +72,7 @@ def _as_dict(what: str, name: str, origin: str | None, findings: Sequence[Findin
     return {what: name, "plugin": origin, "kept": not broken, "promises": promises}
 
 
-def _lines(name: str, findings: Sequence[Finding]) -> Iterator[str]:
+def _lines(name: str, findings: Sequence[PromiseResult]) -> Iterator[str]:
     counts = [f.state for f in findings]
     if "broken" in counts:
         yield f"{name} breaks its contract and is refused"

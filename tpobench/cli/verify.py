@@ -15,7 +15,7 @@ from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.printable import printable
 
 if TYPE_CHECKING:
-    from tpobench.execution.verify import Verdict
+    from tpobench.execution.verify import Verification
 
 
 @app.command("verify")
@@ -65,7 +65,7 @@ def verify_(
         raise NothingToDo(msg)
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: Verification) -> dict[str, Any]:
     spec = verdict.record.spec
     return {
         "id": verdict.record.id,
@@ -80,7 +80,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _conclude(verdicts: Sequence[Verdict]) -> None:
+def _conclude(verdicts: Sequence[Verification]) -> None:
     from tpobench.execution.verify import DIFFERS
 
     bad = [v for v in verdicts if v.outcome == DIFFERS]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tpobench import __version__
-from tpobench.comparison.judge import ALPHA, Row, judge, judge_suites
+from tpobench.comparison.rows import ALPHA, ComparedRow, judge, judge_suites
 from tpobench.errors import NothingToDo, UsageError, unknown
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
@@ -28,7 +28,7 @@ from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
-from tpobench.tables.data import finite
+from tpobench.tables.exports import finite
 
 __all__ = ["Compared", "compare_rules", "compare_sets"]
 
@@ -42,7 +42,7 @@ class Compared:
     a: str
     b: str
     measure: Scalar
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedRow, ...]
     suites: Mapping[str, SuiteTest]
     settings: tuple[str, ...]  # in which the two sets differ
     notes: tuple[str, ...]
@@ -91,7 +91,7 @@ class Compared:
         return {k: finite(v) for k, v in content.items()}
 
 
-def _row(row: Row, measure: Scalar) -> dict[str, Any]:
+def _row(row: ComparedRow, measure: Scalar) -> dict[str, Any]:
     sides = {
         side: {"seeds": {str(s): v for s, v in arm.by_seed(measure.capped(arm)).items()},
                "diverged": sum(arm.diverged), "estimate": measure.shown(arm)[1]}
@@ -199,7 +199,7 @@ def _broken(side: Side) -> list[str]:
     return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {said}"]
 
 
-def _seeds(rows: Sequence[Row]) -> list[str]:
+def _seeds(rows: Sequence[ComparedRow]) -> list[str]:
     """Unequal seeds are said; a paired test uses the common ones."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -215,6 +215,6 @@ def _seeds(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _unpaired(rows: Sequence[Row]) -> list[str]:
+def _unpaired(rows: Sequence[ComparedRow]) -> list[str]:
     reasons = Counter(row.pairing.removeprefix("no: ") for row in rows if row.pairing != "paired")
     return [f"unpaired in {n} of {len(rows)} rows: {reason}" for reason, n in reasons.items()]

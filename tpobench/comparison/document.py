@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tpobench.comparison import Compared
 from tpobench.comparison.detection import POWER, Detection, Detections
-from tpobench.comparison.judge import Row
+from tpobench.comparison.rows import ComparedRow
 from tpobench.scores.suite_level import SuiteTest
 from tpobench.scores.text import difference_text, least_text, share_text
 from tpobench.stats.compare import plain
 from tpobench.stats.texts import p_text, pairing_text, seeds_text
-from tpobench.tables.data import flat
+from tpobench.tables.exports import flat
 from tpobench.tables.model import Document, Lines, Table, TableCell, dense
 
 
@@ -37,7 +37,7 @@ def _table(found: Compared) -> Table:
     return dense(Table("comparisons", "", header, tuple(_cells(row, found) for row in found.rows)))
 
 
-def _cells(row: Row, found: Compared) -> tuple[TableCell, ...]:
+def _cells(row: ComparedRow, found: Compared) -> tuple[TableCell, ...]:
     c, m = row.found, found.measure
     shown = m.difference(c)
     ends = shown.difference, shown.low, shown.high
@@ -54,7 +54,7 @@ def _cells(row: Row, found: Compared) -> tuple[TableCell, ...]:
     return tuple(map(TableCell, texts))
 
 
-def _pairing(row: Row) -> str:
+def _pairing(row: ComparedRow) -> str:
     """`r=.26, saved 24%` of the variance."""
     text = pairing_text(row.found).replace("pairing ", "").replace(" of the variance", "")
     return text or ("yes" if row.pairing == "paired" else "no")

@@ -20,7 +20,7 @@ IDENTICAL, DIFFERS, IMPOSSIBLE = "identical", "differs", "cannot be verified"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What became of one run that was trained again."""
 
     record: RunRecord
@@ -49,15 +49,15 @@ def choose(records: Iterable[RunRecord], runs: int, seed: int) -> list[RunRecord
     return sorted(finished, key=lambda r: hashlib.sha256(f"{seed} {r.id}".encode()).digest())[:runs]
 
 
-def verify(records: Iterable[RunRecord], train: Trainer, has_device: Callable[[str], bool]) -> list[Verdict]:
+def verify(records: Iterable[RunRecord], train: Trainer, has_device: Callable[[str], bool]) -> list[Verification]:
     """Train each record's run again, runs of one stacked batch together, and compare the payloads byte for byte."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, Verification] = {}
     blocks: dict[tuple[str, str], list[tuple[RunRecord, RunSpec]]] = {}
     chosen = list(records)
     for record in chosen:
         spec, reason = _spec(record, has_device)
         if spec is None:
-            verdicts[record.id] = Verdict(record, IMPOSSIBLE, reason)
+            verdicts[record.id] = Verification(record, IMPOSSIBLE, reason)
         else:
             reporting = repr(sorted(record.reporting.items()))
             blocks.setdefault((Job((spec,), aligned_block(spec)).key, reporting), []).append((record, spec))
@@ -91,12 +91,12 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
     return spec, ""
 
 
-def _compare(record: RunRecord, again: RunRecord | None) -> Verdict:
+def _compare(record: RunRecord, again: RunRecord | None) -> Verification:
     if again is None:
-        return Verdict(record, IMPOSSIBLE, "the training was stopped")
+        return Verification(record, IMPOSSIBLE, "the training was stopped")
     if again.status not in FINISHED:
-        return Verdict(record, IMPOSSIBLE, f"training it again ended with status {again.status}: {again.reason}")
+        return Verification(record, IMPOSSIBLE, f"training it again ended with status {again.status}: {again.reason}")
     found = difference(record, again)
     if found is None:
-        return Verdict(record, IDENTICAL)
-    return Verdict(record, DIFFERS, difference=found, origin=other_origin(record, again))
+        return Verification(record, IDENTICAL)
+    return Verification(record, DIFFERS, difference=found, origin=other_origin(record, again))

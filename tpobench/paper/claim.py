@@ -17,7 +17,7 @@ RELATIVE = {"min": 0, "max": -1, "below_max": -2}  # the place among the values 
 
 
 @dataclass(frozen=True)
-class Scalar:
+class Measure:
     """One number per seed.
 
     final      mean over the last window of evaluations that the suite scores
@@ -48,17 +48,17 @@ class Scalar:
         return words[self.kind].format(metric)
 
 
-FINAL = Scalar("final")
-AREA = Scalar("area")
+FINAL = Measure("final")
+AREA = Measure("area")
 
 
 @dataclass(frozen=True)
-class Side:
+class Quantity:
     """What is compared: times * (rule - minus), both in the cell that `where` leaves; or a constant."""
 
     rule: str = ""
     where: Mapping[str, Pick] = field(default_factory=dict)
-    scalar: Scalar | None = None  # where it is not that of the contrast
+    scalar: Measure | None = None  # where it is not that of the contrast
     minus: str = ""  # a rule whose scalar of the same seed is taken off
     times: float | str = 1.0  # or the name of a number of the suite's task
     constant: float | None = None
@@ -69,32 +69,32 @@ class Contrast:
     """Each of `low` lies below each of `high`, in every cell of the suite that `where` leaves."""
 
     suite: str
-    low: tuple[Side, ...]
-    high: tuple[Side, ...]
-    scalar: Scalar = FINAL
+    low: tuple[Quantity, ...]
+    high: tuple[Quantity, ...]
+    scalar: Measure = FINAL
     where: Mapping[str, Pick] = field(default_factory=dict)
 
 
-Operand = str | Side | float
+Operand = str | Quantity | float
 Operands = Operand | Sequence[Operand]
 
 
 def below(
-    suite: str, low: Operands, high: Operands, scalar: Scalar = FINAL, where: Mapping[str, Pick] | None = None
+    suite: str, low: Operands, high: Operands, scalar: Measure = FINAL, where: Mapping[str, Pick] | None = None
 ) -> Contrast:
     """A contrast; a text is a rule, a number a constant."""
     return Contrast(suite, _sides(low), _sides(high), scalar, where or {})
 
 
-def _sides(operands: Operands) -> tuple[Side, ...]:
-    several = [operands] if isinstance(operands, str | Side | float) else operands
+def _sides(operands: Operands) -> tuple[Quantity, ...]:
+    several = [operands] if isinstance(operands, str | Quantity | float) else operands
     return tuple(_side(one) for one in several)
 
 
-def _side(operand: Operand) -> Side:
-    if isinstance(operand, Side):
+def _side(operand: Operand) -> Quantity:
+    if isinstance(operand, Quantity):
         return operand
-    return Side(operand) if isinstance(operand, str) else Side(constant=operand)
+    return Quantity(operand) if isinstance(operand, str) else Quantity(constant=operand)
 
 
 @dataclass(frozen=True)

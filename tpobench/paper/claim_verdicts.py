@@ -16,7 +16,7 @@ from tpobench.paper.questions import Question, Term, questions
 from tpobench.paper.sample import Sample, sample
 from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import PAIRED, compare_samples, pairing
-from tpobench.scores.sides import Entry, Key
+from tpobench.scores.sides import ArmEntry, Key
 from tpobench.stats.compare import RANKS, Comparison, adjust, compare
 from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 
@@ -179,7 +179,7 @@ def _place(term: Term, rule: str, evidence: Evidence) -> Key:
     return evidence.place(rule, *_cell_and_matching(term))
 
 
-def _entry(term: Term, rule: str, evidence: Evidence) -> Entry:
+def _entry(term: Term, rule: str, evidence: Evidence) -> ArmEntry:
     return evidence.entry(rule, *_cell_and_matching(term))
 
 

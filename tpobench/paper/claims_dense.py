@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Mapping
 
 from tpobench.paper import mechanism
-from tpobench.paper.claim import AREA, FINAL, PROMPTS, Scalar, Side, below, claim
+from tpobench.paper.claim import AREA, FINAL, PROMPTS, Measure, Quantity, below, claim
 
-TO_1 = Scalar("steps", threshold=0.01)
-TO_5 = Scalar("steps", threshold=0.05)
+TO_1 = Measure("steps", threshold=0.01)
+TO_5 = Measure("steps", threshold=0.05)
 TOKEN_RIVALS = ("grpo_token", "dg", "ppo")
 LEADERS, OTHERS = ("tpo", "dg"), ("grpo", "reinforce")  # on one bandit
-THROUGHOUT = tuple(Scalar("at", "misalignment", share) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.95))
-GAIN = tuple(Scalar("ratio", total, over=count, step=mechanism.AT) for total, count in mechanism.BINS.values())
+THROUGHOUT = tuple(Measure("at", "misalignment", share) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.95))
+GAIN = tuple(Measure("ratio", total, over=count, step=mechanism.AT) for total, count in mechanism.BINS.values())
 
 FIG1 = (
     claim(
@@ -49,7 +49,7 @@ FIG2 = (
     ),
     claim(
         "GRPO becomes more misaligned as the policy concentrates", "3.1",
-        below("bandit", Side("grpo", scalar=THROUGHOUT[0]), Side("grpo", scalar=THROUGHOUT[-1])),
+        below("bandit", Quantity("grpo", scalar=THROUGHOUT[0]), Quantity("grpo", scalar=THROUGHOUT[-1])),
         covers=("fig2|TPO|claim",),
     ),
 )  # fmt: skip
@@ -66,7 +66,7 @@ FIG3 = (
     ),
     claim(
         "DG and GRPO improve faster than TPO at the start", "3.2",
-        below("contexts", ("dg", "grpo"), "tpo", Scalar("at", share=0.05)), covers=("fig3|TPO|ranking",),
+        below("contexts", ("dg", "grpo"), "tpo", Measure("at", share=0.05)), covers=("fig3|TPO|ranking",),
     ),
     claim(
         "TPO ends with the lowest error of TPO, DG and GRPO", "3.2", below("contexts", "tpo", ("dg", "grpo")),
@@ -93,12 +93,12 @@ FIG4A = (
 FIG4B = (
     claim(
         "TPO's surplus gain grows with the concentration of the wrong-class mass", "3.3",
-        *(below("mnist", Side("tpo", scalar=low), Side("tpo", scalar=high))
+        *(below("mnist", Quantity("tpo", scalar=low), Quantity("tpo", scalar=high))
           for low, high in itertools.pairwise(GAIN[1:])),
     ),
     claim(
         "DG's surplus gain is negative in every bin that holds examples", "3.3",
-        *(below("mnist", Side("dg", scalar=gain), 0.0) for gain in GAIN[1:]),
+        *(below("mnist", Quantity("dg", scalar=gain), 0.0) for gain in GAIN[1:]),
         covers=("fig4b|DG|surplus gain",),
     ),
     claim("At the highest concentration TPO's surplus gain is larger than DG's", "3.3",
@@ -110,13 +110,14 @@ TABLE1 = (
           below("tokens", "tpo_token", TOKEN_RIVALS, TO_1)),
     claim(
         "The gap to TPO_token is wider at the largest vocabulary than at the smallest", "3.4",
-        *(below("tokens", Side(rule, {"vocabulary": "min"}, minus="tpo_token"),
-                Side(rule, {"vocabulary": "max"}, minus="tpo_token"), TO_1) for rule in TOKEN_RIVALS),
+        *(below("tokens", Quantity(rule, {"vocabulary": "min"}, minus="tpo_token"),
+                Quantity(rule, {"vocabulary": "max"}, minus="tpo_token"), TO_1) for rule in TOKEN_RIVALS),
         note="the table has this for DG only: at V = 2 GRPO_token and PPO take 904 and 872 updates",
     ),
     claim(
         "GRPO_token gets faster with a larger vocabulary", "3.4",
-        below("tokens", Side("grpo_token", {"vocabulary": "max"}), Side("grpo_token", {"vocabulary": "min"}), TO_1),
+        below("tokens", Quantity("grpo_token", {"vocabulary": "max"}), Quantity("grpo_token", {"vocabulary": "min"}),
+              TO_1),
     ),
 )  # fmt: skip
 
@@ -125,10 +126,10 @@ def _reward(name: str) -> dict[str, str]:
     return {"reward": name, **PROMPTS}
 
 
-def _sequential(rule: str, where: Mapping[str, str]) -> tuple[Side, Side]:
+def _sequential(rule: str, where: Mapping[str, str]) -> tuple[Quantity, Quantity]:
     """How far a rule lies behind TPO_token under dense and under sequential reward."""
-    return (Side(rule, {"reward": "bag_of_tokens", **where}, minus="tpo_token"),
-            Side(rule, {"reward": "sequential", **where}, minus="tpo_token"))  # fmt: skip
+    return (Quantity(rule, {"reward": "bag_of_tokens", **where}, minus="tpo_token"),
+            Quantity(rule, {"reward": "sequential", **where}, minus="tpo_token"))  # fmt: skip
 
 
 TABLE2 = (
@@ -136,7 +137,7 @@ TABLE2 = (
           below("variations", "tpo_token", TOKEN_RIVALS, TO_1, PROMPTS), covers=("tab2|TPO_token|claim",)),
     claim(
         "TPO_token is at least twice as fast to 1 % error as the runner-up, in every variant", "3.5",
-        below("variations", Side("tpo_token", times=2.0), TOKEN_RIVALS, TO_1, PROMPTS),
+        below("variations", Quantity("tpo_token", times=2.0), TOKEN_RIVALS, TO_1, PROMPTS),
         covers=("tab2|TPO_token|claim",), note="the table itself has 1.1 to 3.7 times",
     ),
     claim("On dense reward all rules but PPO get below 1 % error", "3.5",
@@ -153,8 +154,8 @@ TABLE2 = (
     ),
     claim(
         "On dense reward the lead of sequence-level TPO on PPO and DG is smaller when interactions are matched", "3.6",
-        *(below("variations", Side(rule, {"matching": "interactions"}, minus="tpo"),
-                Side(rule, {"matching": "prompts"}, minus="tpo"), AREA, {"reward": "bag_of_tokens"})
+        *(below("variations", Quantity(rule, {"matching": "interactions"}, minus="tpo"),
+                Quantity(rule, {"matching": "prompts"}, minus="tpo"), AREA, {"reward": "bag_of_tokens"})
           for rule in ("ppo", "dg")),
     ),
 )  # fmt: skip
@@ -162,6 +163,6 @@ TABLE2 = (
 TABLE5 = (
     claim(
         "A temperature of 4, the largest, is slower to 1 % error than every other", "D",
-        below("temperature", "tpo", Side("tpo", {"eta": "max"}), TO_1),
+        below("temperature", "tpo", Quantity("tpo", {"eta": "max"}), TO_1),
     ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tpobench.paper.claim import FINAL, PROMPTS, Claim, Pick, Scalar, Side, below, claim
+from tpobench.paper.claim import FINAL, PROMPTS, Claim, Measure, Pick, Quantity, below, claim
 
 LM = "no suite trains language models"
 RIVALS = ("grpo", "grpo_no_kl", "ppo", "dg")
@@ -12,8 +12,8 @@ FIG8_CELLS: Mapping[str, Pick] = {"length": (7, 8, 10), **PROMPTS}
 NORM = "gradient_norm"
 
 
-def _late(metric: str) -> Scalar:
-    return Scalar("late", metric)
+def _late(metric: str) -> Measure:
+    return Measure("late", metric)
 
 
 TABLE3 = (
@@ -22,7 +22,8 @@ TABLE3 = (
     claim("Without its KL penalty GRPO ends worse, at every length", "3.6",
           below("terminal_reward", "grpo", "grpo_no_kl")),
     claim("GRPO and PPO end worse the longer the sequence (shortest against longest, prompts matched)", "3.6",
-          *(below("terminal_reward", Side(rule, {"length": "min"}), Side(rule, {"length": "max"}), FINAL, PROMPTS)
+          *(below("terminal_reward", Quantity(rule, {"length": "min"}), Quantity(rule, {"length": "max"}), FINAL,
+                  PROMPTS)
             for rule in ("grpo", "ppo"))),
     claim("DG ends worse than GRPO and PPO at every length (prompts matched)", "3.6",
           below("terminal_reward", ("grpo", "ppo"), "dg", FINAL, PROMPTS),
@@ -36,8 +37,8 @@ FIG8 = (
           covers=("fig8/H7|TPO|ranking", "fig8/H8|TPO|ranking", "fig8/H10|TPO|ranking")),
     claim(
         "TPO's lead on its ablations is larger at the longest sequences than at the shortest", "3.7",
-        *(below("terminal_reward", Side(rule, {"length": "min"}, minus="tpo"),
-                Side(rule, {"length": "max"}, minus="tpo"), FINAL, PROMPTS) for rule in ABLATIONS),
+        *(below("terminal_reward", Quantity(rule, {"length": "min"}, minus="tpo"),
+                Quantity(rule, {"length": "max"}, minus="tpo"), FINAL, PROMPTS) for rule in ABLATIONS),
     ),
     claim("Group PG ends worst of the ablations", "3.7",
           below("terminal_reward", ("tpo_no_anchor", "grpo_no_kl"), "group_pg", FINAL, FIG8_CELLS),
@@ -54,34 +55,36 @@ FIG9 = (
 TENTH = 10.0
 FIG10 = (
     claim("Late in training TPO's gradient norm is below a tenth of its peak", "4.1",
-          below("why", Side("tpo", scalar=_late(NORM), times=TENTH), Side("tpo", scalar=Scalar("peak", NORM)))),
+          below("why", Quantity("tpo", scalar=_late(NORM), times=TENTH),
+                Quantity("tpo", scalar=Measure("peak", NORM)))),
     claim("GRPO's gradient norm stays above a tenth of its peak", "4.1",
-          below("why", Side("grpo", scalar=Scalar("peak", NORM)), Side("grpo", scalar=_late(NORM), times=TENTH))),
+          below("why", Quantity("grpo", scalar=Measure("peak", NORM)),
+                Quantity("grpo", scalar=_late(NORM), times=TENTH))),
     claim("Late in training TPO's gradient norm is below GRPO's (its loss summed over candidates, as theirs)", "4.1",
-          below("why", "tpo", Side("grpo", times="candidates"), _late(NORM))),
+          below("why", "tpo", Quantity("grpo", times="candidates"), _late(NORM))),
     claim("TPO takes the weight off failed candidates: late, it is below a tenth of that at the start", "4.1",
-          below("why", Side("tpo", scalar=_late("weight_failure"), times=TENTH),
-                Side("tpo", scalar=Scalar("at", "weight_failure")))),
+          below("why", Quantity("tpo", scalar=_late("weight_failure"), times=TENTH),
+                Quantity("tpo", scalar=Measure("at", "weight_failure")))),
     claim("GRPO goes on weighing failed candidates: late, it is above a tenth of that at the start", "4.1",
-          below("why", Side("grpo", scalar=Scalar("at", "weight_failure")),
-                Side("grpo", scalar=_late("weight_failure"), times=TENTH))),
+          below("why", Quantity("grpo", scalar=Measure("at", "weight_failure")),
+                Quantity("grpo", scalar=_late("weight_failure"), times=TENTH))),
 )  # fmt: skip
 
 FIG11 = (
     claim("TPO gets rid of groups without a success fastest", "4.2",
-          below("why", "tpo", ("grpo", "grpo_no_kl"), Scalar("area", "all_fail"))),
+          below("why", "tpo", ("grpo", "grpo_no_kl"), Measure("area", "all_fail"))),
     claim("Late in training TPO has fewer groups without a success than GRPO, and GRPO fewer than GRPO without KL",
           "4.2", below("why", "tpo", "grpo", _late("all_fail")), below("why", "grpo", "grpo_no_kl", _late("all_fail"))),
 )  # fmt: skip
 
 FIG12 = (
     claim("TPO ends lower with every larger group", "4.2",
-          below("group_size", Side("tpo", {"candidates": "next"}), "tpo")),
+          below("group_size", Quantity("tpo", {"candidates": "next"}), "tpo")),
     claim("TPO ends below GRPO at every group size", "4.2", below("group_size", "tpo", "grpo")),
     claim("GRPO ends lower with the largest group than with the smallest", "4.2",
-          below("group_size", Side("grpo", {"candidates": "max"}), Side("grpo", {"candidates": "min"}))),
+          below("group_size", Quantity("grpo", {"candidates": "max"}), Quantity("grpo", {"candidates": "min"}))),
     claim("GRPO ends higher with the largest group than with the second largest", "4.2",
-          below("group_size", Side("grpo", {"candidates": "below_max"}), Side("grpo", {"candidates": "max"}))),
+          below("group_size", Quantity("grpo", {"candidates": "below_max"}), Quantity("grpo", {"candidates": "max"}))),
 )  # fmt: skip
 
 FIG13 = (
@@ -89,31 +92,31 @@ FIG13 = (
     claim("TPO ends below GRPO, with and without the mask", "4.2", below("why", "tpo", ("grpo", "grpo_masked"))),
 )  # fmt: skip
 
-ONCE, FOUR = Side("tpo", {"epochs": 1}), Side("tpo", {"epochs": 4})
+ONCE, FOUR = Quantity("tpo", {"epochs": 1}), Quantity("tpo", {"epochs": 4})
 FIG14 = (
     claim("After a fifth of the updates TPO with 4 epochs is below TPO with 1", "4.3",
-          below("epochs", FOUR, ONCE, Scalar("at", share=0.2)),
+          below("epochs", FOUR, ONCE, Measure("at", share=0.2)),
           note="'roughly 5 times faster' is the ratio of two errors at one step, 1.1 and 0.2 %, not of speeds"),
     claim("DG, with 1 epoch, ends above TPO", "4.3", below("why", "tpo", "dg")),
     claim("The gradient norm of TPO with 4 epochs decays earlier than with 1: lower mean over training", "4.3",
-          below("epochs", FOUR, ONCE, Scalar("area", NORM))),
+          below("epochs", FOUR, ONCE, Measure("area", NORM))),
     claim("The gradient norm of TPO with 1 epoch peaks later than with 4", "4.3",
-          below("epochs", FOUR, ONCE, Scalar("peak_step", NORM))),
+          below("epochs", FOUR, ONCE, Measure("peak_step", NORM))),
     claim("DG's gradient norm stays: late in training it is above TPO's", "4.3",
           below("why", "tpo", "dg", _late(NORM))),
 )  # fmt: skip
 
 FIG15 = (
     claim("TPO ends below 2.3 % error at every number of epochs", "4.3", below("epochs", "tpo", 0.023)),
-    claim("2 epochs are GRPO's worst number", "4.3", below("epochs", "grpo", Side("grpo", {"epochs": 2}))),
+    claim("2 epochs are GRPO's worst number", "4.3", below("epochs", "grpo", Quantity("grpo", {"epochs": 2}))),
     claim("GRPO ends lower with the most epochs than with one", "4.3",
-          below("epochs", Side("grpo", {"epochs": "max"}), Side("grpo", {"epochs": 1}))),
+          below("epochs", Quantity("grpo", {"epochs": "max"}), Quantity("grpo", {"epochs": 1}))),
     claim("TPO ends below GRPO at every number of epochs", "4.3", below("epochs", "tpo", "grpo")),
 )  # fmt: skip
 
 
-def _worse(reward: str) -> Side:
-    return Side("dg_multi_epoch", {"reward": reward, **PROMPTS}, minus="dg")
+def _worse(reward: str) -> Quantity:
+    return Quantity("dg_multi_epoch", {"reward": reward, **PROMPTS}, minus="dg")
 
 
 FIG17 = (

@@ -13,7 +13,7 @@ from tpobench.paper.item_plans import axes_of, plan_part
 from tpobench.paper.items import Part
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.scores.sides import ANY, Entry, Key, set_side
+from tpobench.scores.sides import ANY, ArmEntry, Key, set_side
 from tpobench.scores.unverified import Unverified, unverified
 
 MACHINE = ("seed_batch", "threads", "device", "kernel", "schema")  # of a spec: where it was trained, not what
@@ -37,7 +37,7 @@ class Evidence:
             self._places.setdefault((canonical(dict(spec.cell)), spec.algorithm), set()).add(spec.matching)
 
     @cached_property
-    def entries(self) -> Mapping[Key, Entry]:
+    def entries(self) -> Mapping[Key, ArmEntry]:
         """Arms by cell, matching and rule."""
         return set_side(self.plan.suite.name, self.records).entries
 
@@ -81,7 +81,7 @@ class Evidence:
         label = ", ".join(f"{k}={v}" for k, v in axes.items())
         return f"{self.plan.suite.name} has no runs of {rule}" + f" at {label}" * bool(label)
 
-    def entry(self, rule: str, cell: Mapping[str, Any], matching: str = "") -> Entry:
+    def entry(self, rule: str, cell: Mapping[str, Any], matching: str = "") -> ArmEntry:
         """The finished runs of a rule in a cell.
 
         Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tpobench.errors import UsageError
-from tpobench.paper.claim import Scalar
+from tpobench.paper.claim import Measure
 from tpobench.paper.evidence import Evidence, NotRun
 from tpobench.paper.exact import exact
 from tpobench.paper.item_plans import lookup
@@ -21,7 +21,7 @@ from tpobench.planning.plan import plan_runs
 from tpobench.records.store import RunRecord
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import nearest
-from tpobench.scores.sides import Entry
+from tpobench.scores.sides import ArmEntry
 from tpobench.stats.estimate import Floats
 from tpobench.stats.reproduction import (
     Prediction,
@@ -165,14 +165,14 @@ def _mean(number: Number, values: Floats, worst: float) -> MeasuredNumber:
     return result
 
 
-def _final(number: Number, entry: Entry) -> MeasuredNumber:
+def _final(number: Number, entry: ArmEntry) -> MeasuredNumber:
     """The last evaluation, as the paper has it, not the mean over the suite's window."""
     worst = entry.cell.reporting.worst
     _, curves, _ = measured(entry.arm, number.arguments[0], worst)
     return _mean(number, curves[:, -1], worst)
 
 
-def _at(number: Number, entry: Entry) -> MeasuredNumber:
+def _at(number: Number, entry: ArmEntry) -> MeasuredNumber:
     metric, step = number.arguments
     reporting = entry.cell.reporting
     steps, curves, _ = measured(entry.arm, metric, reporting.worst if metric == reporting.metric else None)
@@ -181,13 +181,13 @@ def _at(number: Number, entry: Entry) -> MeasuredNumber:
     return _noted(_mean(number, curves[:, at], reporting.worst), note)
 
 
-def _ratio(number: Number, entry: Entry) -> MeasuredNumber:
+def _ratio(number: Number, entry: ArmEntry) -> MeasuredNumber:
     metric, over, step = number.arguments
-    values = sample(entry, Scalar("ratio", metric, over=over, step=int(step))).values
+    values = sample(entry, Measure("ratio", metric, over=over, step=int(step))).values
     return _agreement(number, _predicted(number, list(values.values())))
 
 
-def _crossing(number: Number, entry: Entry) -> MeasuredNumber:
+def _crossing(number: Number, entry: ArmEntry) -> MeasuredNumber:
     """First update at which the mean curve is below the threshold, on the coarser of the two grids."""
     metric, threshold, *block = number.arguments
     steps, curves, _ = measured(entry.arm, metric, entry.cell.reporting.worst)
@@ -199,7 +199,7 @@ def _crossing(number: Number, entry: Entry) -> MeasuredNumber:
     return _noted(result, f"evaluated every {every:g} updates, and the printed {value:g} taken up to that grid" * moved)
 
 
-def _decay(number: Number, entry: Entry) -> MeasuredNumber:
+def _decay(number: Number, entry: ArmEntry) -> MeasuredNumber:
     """First update after the peak of the mean curve at which it is below a share of the peak."""
     metric, share = number.arguments
     steps, curves, _ = measured(entry.arm, metric, None)
@@ -211,7 +211,7 @@ def _step(number: Number, printed: Printed, curves: Floats, statistic: Statistic
     return replace(_agreement(number, prediction, printed), budget=float(steps[-1]))
 
 
-MEASURES: Mapping[str, Callable[[Number, Entry], MeasuredNumber]] = {
+MEASURES: Mapping[str, Callable[[Number, ArmEntry], MeasuredNumber]] = {
     "final": _final,
     "at": _at,
     "ratio": _ratio,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tpobench.paper.claim import Contrast, Pick, Scalar, Side
+from tpobench.paper.claim import Contrast, Measure, Pick, Quantity
 from tpobench.paper.item_plans import NoSuchCell, axes_of, next_value, picked
 from tpobench.suites.load import Suite, Value
 
@@ -16,7 +16,7 @@ from tpobench.suites.load import Suite, Value
 class Term:
     """One side in one cell: times * (rule - minus), or a constant."""
 
-    scalar: Scalar
+    scalar: Measure
     rule: str = ""
     cell: Mapping[str, Any] | None = None  # axes with matching, where the suite has several
     minus: str = ""
@@ -74,7 +74,7 @@ def questions(contrast: Contrast, suite: Suite) -> list[Question]:
     ]
 
 
-def _pairs(contrast: Contrast, low: Side, high: Side, suite: Suite) -> Iterator[tuple[Term, Term]]:
+def _pairs(contrast: Contrast, low: Quantity, high: Quantity, suite: Suite) -> Iterator[tuple[Term, Term]]:
     axes = axes_of(suite)
     sides = [side for side in (low, high) if side.constant is None]
     named = [contrast.where, *(side.where for side in sides)]
@@ -98,7 +98,7 @@ def _pairs(contrast: Contrast, low: Side, high: Side, suite: Suite) -> Iterator[
             yield terms[0], terms[1]
 
 
-def _times(side: Side, suite: Suite) -> float:
+def _times(side: Quantity, suite: Suite) -> float:
     return float(suite.task[side.times] if isinstance(side.times, str) else side.times)
 
 
@@ -114,7 +114,7 @@ def _off_grid(where: Mapping[str, Pick], axes: Mapping[str, Any], suite: Suite) 
 
 
 def _cell(
-    side: Side, here: Mapping[str, Value], axes: Mapping[str, tuple[Value, ...]], fixed: frozenset[str]
+    side: Quantity, here: Mapping[str, Value], axes: Mapping[str, tuple[Value, ...]], fixed: frozenset[str]
 ) -> dict[str, Value] | None:
     """The cell of a side; None where the next value of an axis would be beyond its last."""
     cell = dict(here)

@@ -12,7 +12,7 @@ from tpobench.paper.evidence import NotRun
 from tpobench.scores import pairing
 from tpobench.scores.cells import Arm, scored_curves
 from tpobench.scores.scalars import Scalar
-from tpobench.scores.sides import Entry
+from tpobench.scores.sides import ArmEntry
 from tpobench.stats.estimate import Floats
 
 
@@ -24,7 +24,7 @@ class Sample(pairing.Sample):
     at_most: frozenset[int] = frozenset()
 
 
-def sample(entry: Entry, scalar: claim.Scalar) -> Sample:
+def sample(entry: ArmEntry, scalar: claim.Measure) -> Sample:
     """The scalar of every seed of an arm; diverged runs score the worst value, and have no diagnostics.
 
     Raises:

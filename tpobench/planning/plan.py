@@ -17,7 +17,7 @@ from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.printable import brief
 from tpobench.records.store import SCHEMA
-from tpobench.suites.load import Cell, Suite, Value
+from tpobench.suites.load import GridCell, Suite, Value
 from tpobench.tasks.catalog import recorded_metrics, task_settings
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
     return rules
 
 
-def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
+def _in_cell(rule: Algorithm, cell: GridCell) -> Algorithm:
     """The rule with the cell's hyperparameters, whole numbers where its defaults are whole."""
     whole = {k for k, kind in rule.kinds.items() if kind is int}
     hyper = {k: int(v) if k in whole and isinstance(v, float) and v.is_integer() else v for k, v in cell.hyper.items()}
@@ -268,7 +268,7 @@ def _in_cell(rule: Algorithm, cell: Cell) -> Algorithm:
 
 def resolve(
     suite: Suite,
-    cell: Cell,
+    cell: GridCell,
     rule: Algorithm,
     seed: int,
     device: str = "cpu",
@@ -308,7 +308,7 @@ def resolve(
     )
 
 
-def _served(cell: Cell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
+def _served(cell: GridCell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
     """The task of a rule's runs in a cell, what its learning rate is times, and the matching that decides both."""
     try:
         task = cell.task.serving(rule.unit)
@@ -318,7 +318,7 @@ def _served(cell: Cell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
     return (task, 1.0, ANY_MATCHING) if budget is None else (*budget, cell.training.matching)
 
 
-def why_not_native(cell: Cell, device: str) -> str:
+def why_not_native(cell: GridCell, device: str) -> str:
     """Why the native kernel cannot train a cell on a kind of device; empty where it can."""
     if device != "cpu":
         return f"the native kernel runs on CPUs, not on {device}"

@@ -30,7 +30,7 @@ from tpobench.tasks.catalog import TASKS
 from tpobench.units import duration, size
 
 if TYPE_CHECKING:
-    from tpobench.algorithms.promises import Finding
+    from tpobench.algorithms.promises import PromiseResult
 
 START_S = 300.0  # importing torch from a cold network disk
 CHECK_S = 20.0  # loading the plugins and trying what they register, which takes a second
@@ -47,8 +47,8 @@ class Examined:
 
     path: str
     error: str = ""
-    rules: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
-    tasks: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    rules: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
+    tasks: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
 
 
 def require_contract(plugins: Sequence[Plugin]) -> None:
@@ -126,7 +126,7 @@ class _Child:
         """
         from tpobench.algorithms.promises import finding_of  # noqa: PLC0415 - imports torch
 
-        def findings(raw: Mapping[str, Any]) -> dict[str, tuple[Finding, ...]]:
+        def findings(raw: Mapping[str, Any]) -> dict[str, tuple[PromiseResult, ...]]:
             return {name: tuple(map(finding_of, each)) for name, each in raw.items()}
 
         deadline = time.monotonic() + START_S

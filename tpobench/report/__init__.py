@@ -17,10 +17,10 @@ from tpobench.report.model import Report, Section
 from tpobench.report.notes import noted
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
-from tpobench.report.rows import Row, make_row
+from tpobench.report.rows import MetricRow, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
-from tpobench.scores.cells import Cell, Problem, Results, read_cells, rule_order
-from tpobench.scores.options import FIGURE_FORMATS, Diverged, Options, check
+from tpobench.scores.cells import Cell, Problem, RecordSet, read_cells, rule_order
+from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, check
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
@@ -30,14 +30,14 @@ from tpobench.tables.writers import ENDINGS, WRITERS
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture
 
-__all__ = ["FIGURE_FORMATS", "Options", "check", "make_report", "render_markdown", "write_report"]
+__all__ = ["FIGURE_FORMATS", "ReportOptions", "check", "make_report", "render_markdown", "write_report"]
 
 Suites = Mapping[str, list[Cell]]
 DETAILED = ("final", "steps")  # numbers with a long table of their own
 
 
 def write_report(
-    results: Results,
+    results: RecordSet,
     out: Path,
     formats: Sequence[str] = ("md", "latex", "csv", "json", "html"),
     *,
@@ -71,7 +71,7 @@ def write_report(
         check(name, ENDINGS, "report format")
     for name in figure_formats:
         check(name, FIGURE_FORMATS, "figure format")
-    how = Options(ci, paper_compat, diverged)
+    how = ReportOptions(ci, paper_compat, diverged)
     suites, problems = _read(results, how)
     pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
@@ -81,31 +81,31 @@ def write_report(
     return write_files(out, files, _about(results, how), force=force)
 
 
-def _about(results: Results, how: Options) -> str:
+def _about(results: RecordSet, how: ReportOptions) -> str:
     """A hash of what a report is made of: the runs (equal ids have equal results), their scoring, and the options."""
     runs = sorted(f"{r.id} {r.status} {canonical(r.reporting)}" for r in results.records)
     return hashlib.sha256("\n".join([repr(how), str(results.quarantined), *runs]).encode()).hexdigest()
 
 
-def render_markdown(results: Results, how: Options | None = None) -> str:
+def render_markdown(results: RecordSet, how: ReportOptions | None = None) -> str:
     """The tables as Markdown, without figures."""
     return WRITERS["md"](document_of(make_report(results, how=how)))
 
 
 def make_report(
-    results: Results, figures: Mapping[str, Sequence[Figure]] | None = None, how: Options | None = None
+    results: RecordSet, figures: Mapping[str, Sequence[Figure]] | None = None, how: ReportOptions | None = None
 ) -> Report:
     """All tables of all suites.
 
     Raises:
         NothingToDo: no finished run.
     """
-    how = how or Options()
+    how = how or ReportOptions()
     suites, problems = _read(results, how)
     return _report(results, suites, problems, figures or {}, how)
 
 
-def _read(results: Results, how: Options) -> tuple[Suites, list[Problem]]:
+def _read(results: RecordSet, how: ReportOptions) -> tuple[Suites, list[Problem]]:
     suites, problems = read_cells(results.records, how)
     if not any(cell.arms or cell.dropped for cells in suites.values() for cell in cells):
         reasons = sorted({p.reason for p in problems if p.reason})
@@ -116,11 +116,11 @@ def _read(results: Results, how: Options) -> tuple[Suites, list[Problem]]:
 
 
 def _report(
-    results: Results,
+    results: RecordSet,
     suites: Suites,
     problems: Sequence[Problem],
     figures: Mapping[str, Sequence[Figure]],
-    how: Options,
+    how: ReportOptions,
 ) -> Report:
     asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
     other_data = unverified(results.records)
@@ -131,7 +131,7 @@ def _report(
     return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 
-def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[Figure], how: Options) -> Section:
+def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[Figure], how: ReportOptions) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
     rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
@@ -144,7 +144,9 @@ def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[F
     return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
 
 
-def _tables(suite: str, rows: Mapping[Scalar, list[Row]], rules: Sequence[str], how: Options) -> tuple[Table, ...]:
+def _tables(
+    suite: str, rows: Mapping[Scalar, list[MetricRow]], rules: Sequence[str], how: ReportOptions
+) -> tuple[Table, ...]:
     signatures = {m: signature_of(suite, m, found, how) for m, found in rows.items()}
     cells = [row.cell for row in next(iter(rows.values()))]
     if len(cells) == 1:
@@ -160,7 +162,7 @@ def _tables(suite: str, rows: Mapping[Scalar, list[Row]], rules: Sequence[str], 
     return tuple(sorted(tables, key=lambda table: table.folded))
 
 
-def _pictures(suites: Suites, how: Options) -> dict[str, list[Picture]]:
+def _pictures(suites: Suites, how: ReportOptions) -> dict[str, list[Picture]]:
     from tpobench.report.figures import pictures_of  # noqa: PLC0415 - tables alone must not wait for matplotlib
 
     return {suite: pictures_of(suite, cells, how) for suite, cells in suites.items()}

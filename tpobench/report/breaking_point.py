@@ -10,7 +10,7 @@ from typing import Any
 from tpobench import __version__
 from tpobench.errors import CorruptResults
 from tpobench.scores.cells import Cell, rule_order
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.breaking_point import (
     BreakingPoint,
@@ -94,7 +94,7 @@ def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
     }
 
 
-def search_tables(suite: str, cells: Sequence[Cell], how: Options) -> list[Table]:
+def search_tables(suite: str, cells: Sequence[Cell], how: ReportOptions) -> list[Table]:
     """Breaking points, seeds that learned, and pairwise tests, for every group of cells."""
     groups = searched(cells)
     tables = []
@@ -240,7 +240,9 @@ def ratio_text(c: PointComparison) -> str:
     return f"{number(c.ratio, digits)} [{number(c.low, digits)}, {number(c.high, digits)}]"
 
 
-def _signature(suite: str, group: Searched, found: Mapping[tuple[str, str], PointComparison], how: Options) -> str:
+def _signature(
+    suite: str, group: Searched, found: Mapping[tuple[str, str], PointComparison], how: ReportOptions
+) -> str:
     r = group.cells[0].reporting
     seeds = sorted({s for c in group.cells for a in c.arms.values() for s in a.seeds})
     family = sum(c.p is not None for c in found.values())

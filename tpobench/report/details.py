@@ -7,7 +7,7 @@ from typing import Any
 
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import iqm_of, mean_of, median_of, rate_of, steps_of, tail_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.text import rate_text
 from tpobench.stats.censored import StepsEstimate, step_text
@@ -28,7 +28,7 @@ TIMES_NOTE = (
 )
 
 
-def detail_table(cells: Sequence[Cell], metric: Scalar, signature: str, how: Options) -> Table:
+def detail_table(cells: Sequence[Cell], metric: Scalar, signature: str, how: ReportOptions) -> Table:
     """Final values with their median, interquartile mean and worst quarter; times with their means and ERT."""
     name, title = f"details-{metric.name}", metric.bare_title
     if metric.test == "times":
@@ -44,7 +44,7 @@ def _arms(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Arm]]:
     return ((cell, arm) for cell in cells for arm in cell.arms.values())
 
 
-def _finals(cell: Cell, arm: Arm, metric: Scalar, how: Options) -> tuple[TableCell, ...]:
+def _finals(cell: Cell, arm: Arm, metric: Scalar, how: ReportOptions) -> tuple[TableCell, ...]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
     scale, k = r.scale, int(r.passed(values, r.solved).sum())
     rate = rate_of(k, n)

@@ -9,7 +9,7 @@ from tpobench import __version__
 from tpobench.report.model import Report, Section
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
-from tpobench.tables.data import table_data
+from tpobench.tables.exports import table_data
 from tpobench.tables.model import Block, Document, Heading, Legend, Lines, table_of
 
 SCHEMA = 2

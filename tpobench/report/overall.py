@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tpobench import __version__
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import SEED, rate_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.pairing import Pair
 from tpobench.scores.suite_level import SuiteLevel, SuiteTest, suite_level
 from tpobench.scores.text import difference_text, seed_ranges, share_text
@@ -21,7 +21,7 @@ HEADER = ("Rule", "Score ↑, mean [95% CI]", "Score ↑, IQM [95% CI]", "Solved
 PAIRS = ("A", "B", "A − B [95% CI]", "P(A better)", "p", "Holm p", "Tests", "A is")
 
 
-def suite_tables(suite: str, cells: Sequence[Cell], rules: Sequence[str], how: Options) -> list[Table]:
+def suite_tables(suite: str, cells: Sequence[Cell], rules: Sequence[str], how: ReportOptions) -> list[Table]:
     """Aggregates and pairwise tests per matching; none for a suite of one cell."""
     tables = []
     for condition in sorted({c.condition for c in cells}):
@@ -31,7 +31,7 @@ def suite_tables(suite: str, cells: Sequence[Cell], rules: Sequence[str], how: O
     return tables
 
 
-def _tables(suite: str, cells: Sequence[Cell], rules: Sequence[str], condition: str, how: Options) -> list[Table]:
+def _tables(suite: str, cells: Sequence[Cell], rules: Sequence[str], condition: str, how: ReportOptions) -> list[Table]:
     scores = {name: {c.label: c.arms[name].final for c in cells if name in c.arms} for name in rules}
     scores = {name: own for name, own in scores.items() if own}
     shared, left = shared_tasks(scores)
@@ -104,7 +104,7 @@ def score_pair(pair: Pair, test: SuiteTest) -> tuple[TableCell, ...]:
     return (*(TableCell(t) for t in texts[:-1]), TableCell(texts[-1], data=data))
 
 
-def _signature(suite: str, cells: Sequence[Cell], shared: int, found: SuiteLevel, how: Options) -> str:
+def _signature(suite: str, cells: Sequence[Cell], shared: int, found: SuiteLevel, how: ReportOptions) -> str:
     seeds = seed_ranges(sorted({s for c in cells for a in c.arms.values() for s in a.seeds}))
     tested = [t.found.test for t in found.tests.values() if t.found.p is not None]
     return "|".join([

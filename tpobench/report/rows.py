@@ -10,7 +10,7 @@ import numpy as np
 
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of, rate_of, steps_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.censored import steps_text
@@ -21,7 +21,7 @@ from tpobench.tables.model import TableCell, numbers_of
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One cell under one metric: an entry per rule, the family of tests, and the notes they need."""
 
     cell: Cell
@@ -31,14 +31,14 @@ class Row:
     dominated: tuple[str, ...] = ()  # entries in which one seed holds most of the sum
 
 
-def make_row(cell: Cell, metric: Scalar, rules: Sequence[str], how: Options) -> Row:
+def make_row(cell: Cell, metric: Scalar, rules: Sequence[str], how: ReportOptions) -> MetricRow:
     """Estimate every rule, test every pair, mark the group tied with the best."""
     comparisons = compare_family(cell.arms, metric)
     leader, tied = _best(cell, metric, comparisons)
     entries = {n: _entry(cell, n, metric, how, best=n in tied, leader=n == leader) for n in rules}
     notes = [note for n in rules for note in _notes_of(cell, n, metric, how)]
     notes += _notes(cell, metric, leader, comparisons)
-    return Row(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, how))
+    return MetricRow(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, how))
 
 
 def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
@@ -59,7 +59,7 @@ def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comp
     return tie_group(scores, comparisons, failed=never)
 
 
-def _entry(cell: Cell, name: str, metric: Scalar, how: Options, *, best: bool, leader: bool) -> TableCell:
+def _entry(cell: Cell, name: str, metric: Scalar, how: ReportOptions, *, best: bool, leader: bool) -> TableCell:
     arm, dropped = cell.arms.get(name), len(cell.dropped.get(name, ()))
     if arm is None and not dropped:
         return TableCell("missing")
@@ -75,7 +75,7 @@ def _entry(cell: Cell, name: str, metric: Scalar, how: Options, *, best: bool, l
     return TableCell(text, best, leader, data)
 
 
-def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, how: Options) -> tuple[str, dict[str, Any]]:
+def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, how: ReportOptions) -> tuple[str, dict[str, Any]]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
     found, scored, dropped = mean_of(values, how, r), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
     data: dict[str, Any] = {"estimate": numbers_of(found), "diverged": scored + dropped}
@@ -92,7 +92,7 @@ def _steps_entry(arm: Arm, metric: Scalar) -> tuple[str, dict[str, Any]]:
     return steps_text(found), {"steps": asdict(found)}
 
 
-def _notes_of(cell: Cell, name: str, metric: Scalar, how: Options) -> list[str]:
+def _notes_of(cell: Cell, name: str, metric: Scalar, how: ReportOptions) -> list[str]:
     """What one entry hides: the other policy for diverged runs."""
     arm = cell.arms.get(name)
     if metric.kind != "final" or arm is None:
@@ -108,7 +108,7 @@ def _notes_of(cell: Cell, name: str, metric: Scalar, how: Options) -> list[str]:
     return []
 
 
-def _dominated(cell: Cell, metric: Scalar, how: Options) -> tuple[str, ...]:
+def _dominated(cell: Cell, metric: Scalar, how: ReportOptions) -> tuple[str, ...]:
     """Means whose interval covers less than it says, with the share that one seed holds."""
     if metric.kind != "final" or how.ci == "studentized":
         return ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tpobench import __version__
-from tpobench.report.rows import Row
+from tpobench.report.rows import MetricRow
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import SEED, mean_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.text import difference_text, least_text, seed_ranges, share_text
 from tpobench.stats.compare import Comparison
@@ -22,13 +22,13 @@ HEADER = (
 )  # fmt: skip
 
 
-def metric_table(rows: Sequence[Row], metric: Scalar, rules: Sequence[str], signature: str) -> Table:
+def metric_table(rows: Sequence[MetricRow], metric: Scalar, rules: Sequence[str], signature: str) -> Table:
     """Cells down, rules across, the initial success probability p0 in between."""
     body = [(TableCell(r.cell.label), success_entry(r.cell), *(r.entries[name] for name in rules)) for r in rows]
     return Table(metric.name, metric.title, ("Cell", "p0", *rules), tuple(body), signature, notes_of(rows))
 
 
-def rules_table(rows: Mapping[Scalar, Row], rules: Sequence[str], signature: str) -> Table:
+def rules_table(rows: Mapping[Scalar, MetricRow], rules: Sequence[str], signature: str) -> Table:
     """One cell only: rules down, metrics across."""
     body = [(TableCell(name), *(row.entries[name] for row in rows.values())) for name in rules]
     first, notes = next(iter(rows.values())), notes_of(list(rows.values()))
@@ -40,7 +40,7 @@ def rules_table(rows: Mapping[Scalar, Row], rules: Sequence[str], signature: str
     )
 
 
-def notes_of(rows: Sequence[Row]) -> tuple[str, ...]:
+def notes_of(rows: Sequence[MetricRow]) -> tuple[str, ...]:
     """Every note once, one line for all that is dominated by a seed."""
     notes = dict.fromkeys(n for row in rows for n in row.notes)
     where = "; ".join(dict.fromkeys(d for row in rows for d in row.dominated))
@@ -55,7 +55,7 @@ def success_entry(cell: Cell) -> TableCell:
     return TableCell("" if cell.success is None else f"{cell.success:.2g}", data={"p0": cell.success})
 
 
-def pairwise_table(rows: Sequence[Row], metric: Scalar, signature: str) -> Table:
+def pairwise_table(rows: Sequence[MetricRow], metric: Scalar, signature: str) -> Table:
     """A against B in every cell: difference, P(A better), p, Holm p, the least p possible, family, verdict."""
     body = [_pair(row.cell, pair, c, metric) for row in rows for pair, c in row.comparisons.items()]
     title = f"Pairwise tests: {metric.bare_title}"
@@ -95,7 +95,7 @@ def _seeds(cell: Cell, pair: tuple[str, str], c: Comparison) -> str:
     return text if c.correlation is None else f"{text}, r={c.correlation:.2f}"
 
 
-def signature_of(suite: str, metric: Scalar, rows: Sequence[Row], how: Options) -> str:
+def signature_of(suite: str, metric: Scalar, rows: Sequence[MetricRow], how: ReportOptions) -> str:
     """How the numbers came about, on one line: `tpobench 0.1.0|suite:sparse|metric:final50|seeds:0-9|...`."""
     arms = [arm for row in rows for arm in row.cell.arms.values()]
     found = [c for row in rows for c in row.comparisons.values()]
@@ -115,7 +115,7 @@ def signature_of(suite: str, metric: Scalar, rows: Sequence[Row], how: Options) 
 SHORT = {"t": "t95", "bca-expanded": "bca-exp95", "bca": "bca95", "studentized": "boot-t95", "percentile": "pct95"}
 
 
-def _intervals(metric: Scalar, rows: Sequence[Row], how: Options) -> str:
+def _intervals(metric: Scalar, rows: Sequence[MetricRow], how: ReportOptions) -> str:
     if metric.test == "times":
         return "median-exact95"
     found = {

@@ -18,7 +18,7 @@ from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical
 from tpobench.records.results import AXES, by_matching
 from tpobench.records.store import FINISHED
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import Bools, final_window
@@ -46,7 +46,7 @@ class Record(Protocol):
     def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
-class Results(Protocol):
+class RecordSet(Protocol):
     """What the report reads of `results.Results`."""
 
     @property
@@ -184,7 +184,9 @@ class Problem:
     reason: str
 
 
-def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[dict[str, list[Cell]], list[Problem]]:
+def read_cells(
+    records: Iterable[Record], how: ReportOptions | None = None
+) -> tuple[dict[str, list[Cell]], list[Problem]]:
     """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
 
     Raises:
@@ -193,7 +195,7 @@ def read_cells(records: Iterable[Record], how: Options | None = None) -> tuple[d
         UsageError: the runs did not record the metric that they are scored by.
         RunsFailed: runs diverged, and `how` does not accept that.
     """
-    kept, how = list(records), how or Options()
+    kept, how = list(records), how or ReportOptions()
     if how.diverged == "fail":
         _refuse_diverged(kept)
     cells: dict[str, list[Cell]] = defaultdict(list)
@@ -265,7 +267,7 @@ def natural(axes: Iterable[tuple[str, Any]]) -> list[tuple[Any, ...]]:
     return [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
 
 
-def _cell(place: Place[Record], how: Options) -> Cell:
+def _cell(place: Place[Record], how: ReportOptions) -> Cell:
     first = place.records[0]
     reporting = Reporting.of(first.reporting)
     if how.paper_compat:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.censored import StepsEstimate, steps_estimate
 from tpobench.stats.estimate import (
@@ -26,7 +26,7 @@ KEPT = 2**16  # estimates remembered: tables and figures of one report ask for t
 rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
 
 
-def mean_of(values: Floats, how: Options, reporting: Reporting) -> Estimate:
+def mean_of(values: Floats, how: ReportOptions, reporting: Reporting) -> Estimate:
     """Mean of the metric over seeds with the interval that the options ask for, clipped to the ends of its scale."""
     ends = float(reporting.loss(reporting.best)), float(reporting.loss(reporting.worst))
     return reporting.estimate(_mean(_bytes(reporting.loss(values)), ends, how.ci, how.paper_intervals))

@@ -14,7 +14,7 @@ FIGURE_FORMATS = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
-class Options:
+class ReportOptions:
     """Interval of a mean, the paper's conventions or ours, and what becomes of diverged runs.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from tpobench.errors import UsageError, unknown
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import mean_of, rate_of, steps_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.text import rate_text
 from tpobench.stats.censored import steps_text
@@ -135,7 +135,7 @@ class Scalar:
             k = n - int(self.values(arm).sum())
             rate = rate_of(k, n)
             return f"{k}/{n} {rate_text(rate)}", {"count": k, **asdict(rate)}
-        found = mean_of(self.values(arm), Options(), arm.reporting)
+        found = mean_of(self.values(arm), ReportOptions(), arm.reporting)
         return mean_text(found, self.scale, diverged=sum(arm.diverged), worst=arm.reporting.worst), asdict(found)
 
     @property
@@ -152,7 +152,7 @@ class Scalar:
         return self.of(arm, lambda x, t: x[:, nearest(t, step)])
 
 
-class Entry(NamedTuple):
+class Definition(NamedTuple):
     """What a scalar is."""
 
     values: Callable[[Scalar, Arm], Floats]
@@ -197,20 +197,20 @@ def _ratio(s: Scalar, arm: Arm) -> Floats:
     return np.where(below > 0, above / np.where(below > 0, below, 1.0), math.nan)
 
 
-SCALARS: dict[str, Entry] = {
-    "final": Entry(
+SCALARS: dict[str, Definition] = {
+    "final": Definition(
         _final,
         lambda s: "{} at the end" if s.window == 1 else f"mean {{}} of the last {s.window} evaluations",
         name=lambda s: f"final{s.window}",
     ),
-    "steps": Entry(
+    "steps": Definition(
         lambda s, arm: arm.times(s.threshold),
         lambda s: f"min(updates until {{}} {s.reporting.relation} {s.threshold}, budget)",
         test="times",
         name=lambda s: f"steps{s.threshold:g}m{s.reporting.persist}",
     ),
-    "area": Entry(_area, lambda _: "mean {} over all updates"),
-    "rate": Entry(
+    "area": Definition(_area, lambda _: "mean {} over all updates"),
+    "rate": Definition(
         _rate,
         _rate_words,
         test="rate",
@@ -220,19 +220,21 @@ SCALARS: dict[str, Entry] = {
         table=False,
     ),
     # Of claims only.
-    "at": Entry(lambda s, arm: s.at(arm, s.share * arm.budget), lambda _: "{} at an update", table=False, asked=False),
-    "late": Entry(
+    "at": Definition(
+        lambda s, arm: s.at(arm, s.share * arm.budget), lambda _: "{} at an update", table=False, asked=False
+    ),
+    "late": Definition(
         lambda s, arm: s.of(arm, lambda x, t: _late(x, t, arm.budget)),
         lambda _: "mean {} over the last quarter", table=False, asked=False,
     ),
-    "peak": Entry(
+    "peak": Definition(
         lambda s, arm: s.of(arm, lambda x, _: x.max(axis=1)), lambda _: "peak of {}", table=False, asked=False
     ),
-    "peak_step": Entry(
+    "peak_step": Definition(
         lambda s, arm: s.of(arm, lambda x, t: t[x.argmax(axis=1)]),
         lambda _: "update of the peak of {}", table=False, asked=False,
     ),
-    "ratio": Entry(_ratio, lambda s: f"{{}} / {s.over}", table=False, asked=False),
+    "ratio": Definition(_ratio, lambda s: f"{{}} / {s.over}", table=False, asked=False),
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArmEntry:
     """One arm with what its design says of it."""
 
     arm: Arm
@@ -41,14 +41,14 @@ class Side:
     """A result set, or one rule of it."""
 
     name: str
-    entries: Mapping[Key, Entry]
+    entries: Mapping[Key, ArmEntry]
     broken: Sequence[str] = field(default=())  # runs without a result, in words
 
 
 def set_side(name: str, records: Sequence[RunRecord], rules: Sequence[str] = ()) -> Side:
     """All rules of a result set, or those named."""
     kept = [r for r in records if not rules or r.spec["algorithm"] in rules]
-    entries: dict[Key, Entry] = {}
+    entries: dict[Key, ArmEntry] = {}
     for cell in _cells(kept):
         for rule, arm in cell.arms.items():
             spec = cell.runs[rule][0].spec
@@ -60,7 +60,7 @@ def set_side(name: str, records: Sequence[RunRecord], rules: Sequence[str] = ())
 
 def rule_side(records: Sequence[RunRecord], rule: str) -> Side:
     """One of two rules, of records of these two only: where no matching changes either, a cell then counts once."""
-    entries: dict[Key, Entry] = {}
+    entries: dict[Key, ArmEntry] = {}
     for cell in _cells(records):
         if rule in cell.arms:
             key = Key(cell.suite, canonical(dict(cell.axes)), cell.matching)
@@ -76,10 +76,10 @@ def _version(spec: Mapping[str, Any]) -> int:
     return int(spec.get("suite_version", 1))
 
 
-def _entry(arm: Arm, cell: Cell) -> Entry:
+def _entry(arm: Arm, cell: Cell) -> ArmEntry:
     own = cell.runs[arm.algorithm]
     origin = {k: frozenset(str(r.provenance[k]) for r in own if r.provenance.get(k)) for k in ("git", "torch")}
-    return Entry(arm, cell, tuple(r.spec for r in own), origin)
+    return ArmEntry(arm, cell, tuple(r.spec for r in own), origin)
 
 
 def _broken(records: Iterable[RunRecord]) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def require_comparable(a: Side, b: Side, keys: Iterable[Key], *, rules: bool) ->
                 raise UsageError(msg)
 
 
-def _measured(entry: Entry) -> dict[str, set[Any]]:
+def _measured(entry: ArmEntry) -> dict[str, set[Any]]:
     """What must be equal, as sets: one side may be torn within itself too."""
     specs = entry.specs
     scored = {name: {_plain(getattr(entry.cell.reporting, name))} for name in SCORED}
@@ -166,7 +166,7 @@ def differences(a: Side, b: Side, keys: Iterable[Key]) -> tuple[str, ...]:
     return tuple(f"{name} {_said(x)} -> {_said(y)}" for name, (x, y) in sorted(found.items()) if x != y and (x or y))
 
 
-def _settings(entry: Entry) -> dict[str, set[str]]:
+def _settings(entry: ArmEntry) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {f"{k} of the code" if k == "git" else k: set(v) for k, v in entry.origin.items()}
     for spec in entry.specs:
         for part in ("task", "training", "hyper"):

@@ -17,10 +17,10 @@ from tpobench.stats.gate_cells import (
     Direction,
     GatePlan,
     GateReport,
+    GateVerdict,
     Margin,
     Outcome,
     Status,
-    Verdict,
     margin_of,
     margin_value,
 )
@@ -43,8 +43,23 @@ from tpobench.stats.guard import Tested
 from tpobench.stats.multiplicity import holm, resamples_for
 
 __all__ = [
-    "MARGINS", "CellEvidence", "Direction", "GatePlan", "GateReport", "Margin", "Outcome", "Status", "Verdict",
-    "confirm_cells", "decide", "margin_of", "margin_value", "outcome_of", "refusal", "reserve_needed", "screen_cells",
+    "MARGINS",
+    "CellEvidence",
+    "Direction",
+    "GatePlan",
+    "GateReport",
+    "GateVerdict",
+    "Margin",
+    "Outcome",
+    "Status",
+    "confirm_cells",
+    "decide",
+    "margin_of",
+    "margin_value",
+    "outcome_of",
+    "refusal",
+    "reserve_needed",
+    "screen_cells",
 ]  # fmt: skip
 
 
@@ -67,7 +82,7 @@ def _cannot_reject(cell: CellEvidence, plan: GatePlan, family: int) -> str:
     return screen or unattainable("confirm", m, level, family, paired=is_paired(cell, m, plan, level))
 
 
-def screen_cells(cells: Sequence[CellEvidence], plan: GatePlan) -> tuple[Verdict, ...]:
+def screen_cells(cells: Sequence[CellEvidence], plan: GatePlan) -> tuple[GateVerdict, ...]:
     """Comparable, exact and screen stages; `flagged` cells are to be confirmed on reserve seeds."""
     if len({c.name for c in cells}) < len(cells):
         msg = "two cells of the same name: their verdicts could not be told apart"
@@ -79,7 +94,7 @@ def screen_cells(cells: Sequence[CellEvidence], plan: GatePlan) -> tuple[Verdict
     return tuple(v or _screened(cell, plan, resamples, level) for cell, v in zip(cells, found, strict=True))
 
 
-def _before_tests(cell: CellEvidence, plan: GatePlan) -> Verdict | None:
+def _before_tests(cell: CellEvidence, plan: GatePlan) -> GateVerdict | None:
     """The verdict of a cell that needs no test, or can have none."""
     missing = sorted(cell.baseline.keys() - cell.candidate.keys())
     n, k = len(cell.baseline), len(missing)
@@ -94,18 +109,18 @@ def _before_tests(cell: CellEvidence, plan: GatePlan) -> Verdict | None:
     elif missing:
         found = "incomplete", "missing" if k == n else f"{k} of {n} seeds missing: {', '.join(map(str, missing))}"
     if found:
-        return Verdict(cell.name, found[0], "comparable", found[1])
+        return GateVerdict(cell.name, found[0], "comparable", found[1])
     arms = arms_of(cell, plan, reserve=False, level=plan.screen_alpha)
     lost = int((~np.isfinite(arms.x)).sum() + (~np.isfinite(arms.y)).sum())
     if lost:
-        return Verdict(cell.name, "incomplete", "comparable", f"{lost} values are not finite: score them")
+        return GateVerdict(cell.name, "incomplete", "comparable", f"{lost} values are not finite: score them")
     if cell.same_platform and np.allclose(arms.x, arms.y, rtol=plan.rtol, atol=0.0):
         equal = "identical (bitwise)" if np.array_equal(arms.x, arms.y) else f"equal within {plan.rtol:g}"
         return replace(described(cell, arms, "exact", reserve=False), status="unchanged", reason=equal)
     return None
 
 
-def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) -> Verdict:
+def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) -> GateVerdict:
     """Worse beyond the margin in mean or failure rate: the clearer of the two is what reserve seeds must confirm."""
     arms = arms_of(cell, plan, reserve=False, level=level)
     base = described(cell, arms, "screen", reserve=False)
@@ -121,7 +136,9 @@ def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) 
     return by_interval(cell, arms, base)
 
 
-def confirm_cells(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: GatePlan) -> tuple[Verdict, ...]:
+def confirm_cells(
+    cells: Sequence[CellEvidence], screened: Sequence[GateVerdict], plan: GatePlan
+) -> tuple[GateVerdict, ...]:
     """Flagged cells on reserve seeds, by the hypothesis that flagged them, Holm over all flagged cells.
 
     Cells whose reserve runs are missing stay flagged and count in the family.
@@ -147,15 +164,15 @@ def _ready(cell: CellEvidence) -> bool:
     return bool(reserve) and not reserve.keys() - cell.reserve_candidate.keys()
 
 
-def _confirmed(cell: CellEvidence, v: Verdict, arms: Arms, plan: GatePlan, resamples: int) -> Tested:
+def _confirmed(cell: CellEvidence, v: GateVerdict, arms: Arms, plan: GatePlan, resamples: int) -> Tested:
     if v.hypothesis == "rate":
         return rate_test(arms, plan) or Tested(1.0, "tested", "", "boschloo")
     return mean_test(arms, rng_of(cell, plan, 1), resamples)
 
 
 def _verdict(
-    cell: CellEvidence, v: Verdict, arms: Arms, tested: Tested, q: float | None, family: int, plan: GatePlan
-) -> Verdict:
+    cell: CellEvidence, v: GateVerdict, arms: Arms, tested: Tested, q: float | None, family: int, plan: GatePlan
+) -> GateVerdict:
     base = described(cell, arms, "confirm", reserve=True)
     base = replace(base, p=tested.p, adjusted=q, family=family, test=tested.test, hypothesis=v.hypothesis or "mean")
     if tested.status == "not finite":
@@ -180,7 +197,9 @@ def decide(cells: Sequence[CellEvidence], plan: GatePlan | None = None) -> GateR
     return GateReport(verdicts, outcome_of(verdicts))
 
 
-def _one_shot(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: GatePlan) -> tuple[Verdict, ...]:
+def _one_shot(
+    cells: Sequence[CellEvidence], screened: Sequence[GateVerdict], plan: GatePlan
+) -> tuple[GateVerdict, ...]:
     """Holm over every cell that was tested, on the screen seeds; a cell with failures was tested twice."""
     tested = {v.name: (c, v) for c, v in zip(cells, screened, strict=True) if v.stage == "screen"}
     family = max(1, sum(v.p is not None for _, v in tested.values()))
@@ -191,7 +210,7 @@ def _one_shot(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: 
     ]
     adjusted = dict(zip(tested, holm(ps), strict=True))
 
-    def verdict(v: Verdict) -> Verdict:
+    def verdict(v: GateVerdict) -> GateVerdict:
         if v.name not in tested:
             return v
         q, own = adjusted[v.name], arms[v.name]
@@ -203,7 +222,7 @@ def _one_shot(cells: Sequence[CellEvidence], screened: Sequence[Verdict], plan: 
     return tuple(verdict(v) for v in screened)
 
 
-def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
+def outcome_of(verdicts: Sequence[GateVerdict]) -> Outcome:
     """What the verdicts come to; where nothing was compared that is never `passed`."""
     statuses = {v.status for v in verdicts}
     order: tuple[tuple[Outcome, set[str]], ...] = (
@@ -219,6 +238,6 @@ def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
     return next(outcome for outcome, of in order if statuses & of)
 
 
-def reserve_needed(screened: Sequence[Verdict]) -> tuple[str, ...]:
+def reserve_needed(screened: Sequence[GateVerdict]) -> tuple[str, ...]:
     """Names of the cells whose reserve seeds are to be run for the candidate."""
     return tuple(v.name for v in screened if v.status == "flagged")

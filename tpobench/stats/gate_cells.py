@@ -81,7 +81,7 @@ class GatePlan:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What is known about one cell; `low` and `high` are one-sided 95% bounds of the difference (> 0 is worse)."""
 
     name: str
@@ -107,11 +107,11 @@ class Verdict:
 class GateReport:
     """All verdicts and what they come to; `refusal` says why this set-up could never reject."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[GateVerdict, ...]
     outcome: Outcome
     refusal: str = ""
 
-    def of(self, *statuses: Status) -> tuple[Verdict, ...]:
+    def of(self, *statuses: Status) -> tuple[GateVerdict, ...]:
         """The verdicts of some statuses."""
         return tuple(v for v in self.verdicts if v.status in statuses)
 

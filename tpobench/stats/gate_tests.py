@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from tpobench.stats.compare import difference_interval, plain
-from tpobench.stats.gate_cells import CellEvidence, GatePlan, Stage, Verdict, margin_value
+from tpobench.stats.gate_cells import CellEvidence, GatePlan, GateVerdict, Stage, margin_value
 from tpobench.stats.guard import Floats, Tested, guarded_test
 from tpobench.stats.outcomes import boschloo
 from tpobench.stats.permutation import seeds_needed, sign_flip, smallest_p, studentized_permutation
@@ -102,13 +102,13 @@ def unattainable(what: str, n: int, level: float, family: int, *, paired: bool) 
     )
 
 
-def described(cell: CellEvidence, stage: Arms, name: Stage, *, reserve: bool) -> Verdict:
+def described(cell: CellEvidence, stage: Arms, name: Stage, *, reserve: bool) -> GateVerdict:
     """Means, difference, bounds and margin; status still to be decided."""
     baseline = cell.reserve_baseline if reserve else cell.baseline
     candidate = cell.reserve_candidate if reserve else cell.candidate
     seeds = sorted(baseline.keys() & candidate.keys())
     low, high = difference_interval(stage.x, stage.y, paired=stage.paired, confidence=SIDED)
-    return Verdict(
+    return GateVerdict(
         cell.name,
         "inconclusive",
         name,
@@ -123,12 +123,12 @@ def described(cell: CellEvidence, stage: Arms, name: Stage, *, reserve: bool) ->
     )
 
 
-def exactly_worse(mean: Tested, base: Verdict) -> bool:
+def exactly_worse(mean: Tested, base: GateVerdict) -> bool:
     """Both arms constant: no test can be had or is needed."""
     return mean.status == "deterministic" and (base.difference or 0.0) > (base.margin or 0.0)
 
 
-def by_interval(cell: CellEvidence, stage: Arms, base: Verdict) -> Verdict:
+def by_interval(cell: CellEvidence, stage: Arms, base: GateVerdict) -> GateVerdict:
     """OK, IMPROVED or INCONCLUSIVE from the one-sided bounds; equal differences in all seeds are their own bounds."""
     delta, margin, n = base.difference or 0.0, stage.margin, len(stage.x)
     low, high = (delta, delta) if base.low is None or base.high is None else (base.low, base.high)
@@ -167,7 +167,7 @@ def _seeds_needed(stage: Arms, delta: float) -> int | None:
     return None if needed is None else max(needed, n + 1)
 
 
-def regressed_text(arms: Arms, v: Verdict) -> str:
+def regressed_text(arms: Arms, v: GateVerdict) -> str:
     """Size and significance on one line."""
     if v.hypothesis == "rate" and arms.failed is not None:
         (k, l), n, m = arms.failed, len(arms.x), len(arms.y)

@@ -13,12 +13,26 @@ from typing import Any, NamedTuple
 from tpobench.errors import UsageError, require_text, unknown
 from tpobench.limits import load_toml, read_settings
 from tpobench.printable import brief
-from tpobench.suites.model import ID, Cell, Report, Suite, Training, Value
+from tpobench.suites.model import ID, GridCell, ReportSettings, Suite, Training, Value
 from tpobench.suites.reading import Document, build_suite, parse_value, set_key
 
 __all__ = [
-    "ID", "SCALES", "Cell", "Document", "Report", "ScaleChange", "Suite", "Training", "Value", "build_suite",
-    "load_suite", "parse_value", "scale_changes", "set_key", "suite_names", "suites_folder",
+    "ID",
+    "SCALES",
+    "Document",
+    "GridCell",
+    "ReportSettings",
+    "ScaleChange",
+    "Suite",
+    "Training",
+    "Value",
+    "build_suite",
+    "load_suite",
+    "parse_value",
+    "scale_changes",
+    "set_key",
+    "suite_names",
+    "suites_folder",
 ]  # fmt: skip
 
 SCALES = ("paper", "quick")

@@ -74,7 +74,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportSettings:
     """How the runs are scored."""
 
     metric: str = "error"
@@ -103,7 +103,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One point of the grid with everything it decides."""
 
     axes: Mapping[str, Value]  # the grid axes' values, without matching
@@ -133,17 +133,17 @@ class Suite:
     hyper: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     # its axis is one of the grid's, with every level that a search may visit
     search: Search | None = field(default=None, metadata=NEUTRAL)
-    report: Report = field(default_factory=Report)
+    report: ReportSettings = field(default_factory=ReportSettings)
     cost: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)  # overrides that make the scale `quick`
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[GridCell]:
         """Every combination of the grid's values, the first axis slowest."""
         return list(self._cells())
 
-    def _cells(self) -> Iterator[Cell]:
+    def _cells(self) -> Iterator[GridCell]:
         settings = TASKS[str(self.task["kind"])]
         base = {k: v for k, v in self.task.items() if k != "kind"}
         in_task, in_training = ({f.name for f in dataclasses.fields(cls)} for cls in (settings, Training))
@@ -153,7 +153,7 @@ class Suite:
             training = {k: v for k, v in point.items() if k in in_training}
             axes = {k.removeprefix(HYPER): v for k, v in point.items() if k != "matching"}
             hyper = {k: axes[k] for k in self.swept}
-            yield Cell(axes, settings(**task), dataclasses.replace(self.training, **training), hyper)  # type: ignore[arg-type]
+            yield GridCell(axes, settings(**task), dataclasses.replace(self.training, **training), hyper)  # type: ignore[arg-type]
 
     def at(self, levels: Collection[int]) -> Suite:
         """The suite with some of the levels that it searches; one without [search] as it is."""

@@ -13,7 +13,7 @@ from tpobench.errors import UsageError, unknown
 from tpobench.identity import chosen
 from tpobench.limits import NUMBER, field_types, load_toml, require_within
 from tpobench.printable import brief
-from tpobench.suites.model import DIRECTIONS, EPOCHS, ID, MOST_BYTES, MOST_CELLS, Report, Suite, Training, Value
+from tpobench.suites.model import DIRECTIONS, EPOCHS, ID, MOST_BYTES, MOST_CELLS, ReportSettings, Suite, Training, Value
 from tpobench.suites.search import Search, require_axis
 from tpobench.tasks.catalog import TASKS, unknown_kind
 from tpobench.tasks.settings import TaskSettings
@@ -68,7 +68,7 @@ def set_key(document: Document, key: str, value: Any, where: str) -> None:
 
 def _full_key(document: Document, key: str, where: str) -> str:
     task, training = set(_task_types(document)), set(field_types(Training))
-    report = {f"report.{n}" for n in field_types(Report)}
+    report = {f"report.{n}" for n in field_types(ReportSettings)}
     own = {"seeds", "algorithms", *(f"task.{n}" for n in task), *(f"training.{n}" for n in training), *report}
     own |= {f"search.{n}" for n in field_types(Search)} if "search" in document else set()
     if key in own or key in {f"grid.{n}" for n in task | training}:
@@ -220,13 +220,15 @@ def _construct(cls: Any, table: Mapping[str, Any], prefix: str, where: str) -> A
         raise UsageError(msg) from error
 
 
-def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> Report:
+def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> ReportSettings:
     """[report]; which way is better is the task's to say, where it does."""
-    declared = better_of(task, str(table.get("metric", Report.metric)))
+    declared = better_of(task, str(table.get("metric", ReportSettings.metric)))
     if declared and table.get("better", declared) != declared:
         msg = f"{where}: 'report.better' is {brief(repr(table['better']))}, but {declared} is better of this metric"
         raise UsageError(msg)
-    report: Report = _construct(Report, {"better": declared, **table} if declared else table, "report", where)
+    report: ReportSettings = _construct(
+        ReportSettings, {"better": declared, **table} if declared else table, "report", where
+    )
     return report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tpobench.tables.data import csv_text, json_text
+from tpobench.tables.exports import csv_text, json_text
 from tpobench.tables.latex import latex
 from tpobench.tables.markdown import markdown
 from tpobench.tables.model import Document

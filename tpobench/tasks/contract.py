@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import OPTIONAL, CandidateGroups
-from tpobench.algorithms.promises import Breach, Broken, Finding, Promise, line_of, name_of, try_promises
+from tpobench.algorithms.promises import Breach, Broken, Promise, PromiseResult, line_of, name_of, try_promises
 from tpobench.identity import chosen
 from tpobench.limits import field_types, load_toml
 from tpobench.policies.noise import Noise
@@ -410,6 +410,6 @@ CONTRACT = (
 LIMITS = (Promise[Kind]("more reward makes the first metric better", _direction, refuses=False),)
 
 
-def examine(kind: Kind, promises: Iterable[Promise[Kind]] = (*CONTRACT, *LIMITS)) -> list[Finding]:
+def examine(kind: Kind, promises: Iterable[Promise[Kind]] = (*CONTRACT, *LIMITS)) -> list[PromiseResult]:
     """What becomes of every promise.  Without a rollout of the right shape the others cannot be tried."""
     return try_promises(kind, promises, FIRST)

@@ -22,14 +22,14 @@ from tpobench.report.figures.layout import Picture, save
 from tpobench.report.figures.panel import with_runs
 from tpobench.report.figures.style import RC
 from tpobench.report.files import write_files
-from tpobench.scores.cells import Results
-from tpobench.scores.options import FIGURE_FORMATS, Options, check
+from tpobench.scores.cells import RecordSet
+from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, check
 from tpobench.suites.load import scaled
 
 __all__ = ["SELECTIONS", "paper_pictures", "write_paper_figures"]
 
 
-def paper_pictures(item: str, results: Results, options: Options | None = None) -> list[Picture]:
+def paper_pictures(item: str, results: RecordSet, options: ReportOptions | None = None) -> list[Picture]:
     """The figure of an item of the paper: one for each scale its suites were run at, none where nothing was run.
 
     A panel without runs stays, empty, and says so.  The figure of the smaller scale is named `<item>-quick`.
@@ -42,7 +42,7 @@ def paper_pictures(item: str, results: Results, options: Options | None = None) 
     Raises:
         UsageError: an item that has no figure here.
     """
-    options, pictures = options or Options(), []
+    options, pictures = options or ReportOptions(), []
     check(item, [*SELECTIONS, *(name for name in ALIASES if ALIASES[name] in SELECTIONS)], "figure of the paper")
     shown = ALIASES.get(item, item)
     for runs in runs_by_scale(results, ITEMS[shown], options):
@@ -55,7 +55,7 @@ def paper_pictures(item: str, results: Results, options: Options | None = None) 
 
 
 def write_paper_figures(
-    item: str, results: Results, out: Path, formats: Sequence[str] = ("png",), *, force: bool = False
+    item: str, results: RecordSet, out: Path, formats: Sequence[str] = ("png",), *, force: bool = False
 ) -> dict[Path, str]:
     """Write `<item>.png` and what else is asked for into `out`, and give the files with their captions.
 

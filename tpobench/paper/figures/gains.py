@@ -12,7 +12,7 @@ from tpobench.report.figures.panel import Line
 from tpobench.report.figures.points import Points, Series
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import interval_name
 from tpobench.stats.estimate import Estimate, Floats, mean_estimate
 
@@ -26,7 +26,7 @@ class Gains:
     estimates: list[Estimate | None]
 
 
-def gains_of(arm: Arm, options: Options) -> Gains | None:
+def gains_of(arm: Arm, options: ReportOptions) -> Gains | None:
     """At the update nearest to the paper's that was measured; None where nothing was."""
     if all(arm.diverged) or any(metric not in arm.curves for pair in BINS.values() for metric in pair):
         return None
@@ -41,7 +41,7 @@ def gains_of(arm: Arm, options: Options) -> Gains | None:
     return Gains(float(arm.axes["step"][at]), examples, [_mean(total, count, options) for total, count in columns])
 
 
-def _mean(total: Floats, count: Floats, options: Options) -> Estimate | None:
+def _mean(total: Floats, count: Floats, options: ReportOptions) -> Estimate | None:
     some = count > 0
     if not some.any():
         return None
@@ -49,7 +49,7 @@ def _mean(total: Floats, count: Floats, options: Options) -> Estimate | None:
     return mean_estimate(means, rng=rng, ci=options.ci, paper_compat=options.paper_intervals)
 
 
-def gain_panel(lines: Sequence[Line], options: Options) -> Points:
+def gain_panel(lines: Sequence[Line], options: ReportOptions) -> Points:
     """Every rule over the bins; the examples of all of them stand below the name of a bin."""
     measured = [gains_of(line.arm, options) if line.arm else None for line in lines]
     examples = [sum(n) for n in zip(*(g.examples for g in measured if g), strict=True)]

@@ -10,8 +10,8 @@ from tpobench.errors import UsageError
 from tpobench.paper.items import Item
 from tpobench.report.figures.panel import Line
 from tpobench.report.figures.style import Style, style_of
-from tpobench.scores.cells import Cell, Results, read_cells, rule_order
-from tpobench.scores.options import Options
+from tpobench.scores.cells import Cell, RecordSet, read_cells, rule_order
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.unverified import unverified
 from tpobench.suites.load import SCALES, Suite, load_suite, scaled
 
@@ -24,7 +24,7 @@ class Runs:
 
     item: Item
     scale: str
-    options: Options
+    options: ReportOptions
     cells: Mapping[str, Sequence[Cell]]
     failed: frozenset[tuple[str, str, str]]  # suite, rule and cell of runs that failed or were skipped
     suites: Mapping[str, Suite]  # as they are shipped; none of a suite that is not
@@ -73,7 +73,7 @@ def _is_at(cell: Cell, axes: Axes, matching: str) -> bool:
     return where and (not matching or cell.matching in {matching, "any"})
 
 
-def runs_by_scale(results: Results, item: Item, options: Options) -> list[Runs]:
+def runs_by_scale(results: RecordSet, item: Item, options: ReportOptions) -> list[Runs]:
     """Those of the scales that have a record of one of the item's suites, the paper's scale first."""
     suites = list(dict.fromkeys(part.suite for part in item.parts))
     names = {scale: {scaled(s, scale): s for s in suites} for scale in SCALES}

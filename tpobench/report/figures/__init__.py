@@ -38,23 +38,23 @@ from tpobench.report.figures.strips import strip_pictures
 from tpobench.report.figures.style import RC
 from tpobench.report.figures.sweeps import sweep_pictures
 from tpobench.scores.cells import Cell
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 
 __all__ = ["Picture", "pictures_of", "save"]
 
 TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 
 
-def pictures_of(suite: str, cells: Sequence[Cell], options: Options | None = None) -> list[Picture]:
+def pictures_of(suite: str, cells: Sequence[Cell], options: ReportOptions | None = None) -> list[Picture]:
     """All figures of one suite that its records allow: results first, diagnostics of the training last."""
-    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], options or Options())
+    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], options or ReportOptions())
     return [
         replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
         for p in pictures
     ]
 
 
-def _pictures_of(suite: str, chosen: Sequence[Cell], options: Options) -> list[Picture]:
+def _pictures_of(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> list[Picture]:
     results: list[Picture] = []
     diagnostics: list[Picture] = []
     if not chosen:

@@ -14,7 +14,7 @@ from tpobench.report.figures.panel import Line, missing
 from tpobench.report.figures.points import draw_interval, final_of
 from tpobench.report.figures.scales import width_of
 from tpobench.report.figures.style import BLACK, GREY, HATCHES
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.stats.estimate import Estimate
 
 BARS = 72  # across the width of a page
@@ -38,7 +38,7 @@ class Bars:
         """Every bar."""
         return [line for _, lines in self.groups for line in lines]
 
-    def draw(self, ax: Axes, options: Options) -> None:
+    def draw(self, ax: Axes, options: ReportOptions) -> None:
         """The members of a group side by side; what was not run says so in its place."""
         values = width_of(ax) >= VALUE * len(self.lines)
         for at, (_, lines) in enumerate(self.groups):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from tpobench.report.figures.panel import Line
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import interval_name
 
 
@@ -28,7 +28,7 @@ def seeds_text(arms: Iterable[Arm]) -> str:
     return f"{shown} seed{'s' if counts[-1] > 1 else ''}"
 
 
-def band_text(arms: Iterable[Arm], options: Options) -> str:
+def band_text(arms: Iterable[Arm], options: ReportOptions) -> str:
     """What the band of a mean curve is."""
     kind = "one standard error" if options.standard_errors else "pointwise 95% bootstrap interval of the mean"
     return f"Band: {kind}" if most_seeds(arms) > 1 else "No band: one seed"
@@ -47,7 +47,7 @@ def window_text(windows: Iterable[int]) -> str:
     return last if several != [1] else "the last evaluation"
 
 
-def interval_text(lines: Iterable[Line], options: Options) -> str:
+def interval_text(lines: Iterable[Line], options: ReportOptions) -> str:
     """` with 95% interval (t)` of final scores; `, no interval` where none has one."""
     estimates = [mean_of(x.arm.final, options, x.cell.reporting) for x in lines if x.arm and x.cell]
     kinds = interval_name(e.method for e in estimates if e.status == "ok")

@@ -16,7 +16,7 @@ from tpobench.report.figures.panel import Line, lines_of, with_runs
 from tpobench.report.figures.scales import decades, few_ticks, log_axis, time_axis, x_name
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.stats.curves import Bools
 from tpobench.stats.estimate import Floats, bootstrap_band
 
@@ -66,7 +66,7 @@ def averaged(rows: Floats, width: int) -> Floats:
     return np.asarray(np.add.reduceat(rows, starts, axis=1) / counts)
 
 
-def _band(curves: Floats, options: Options) -> tuple[Floats, Floats] | None:
+def _band(curves: Floats, options: ReportOptions) -> tuple[Floats, Floats] | None:
     if not options.standard_errors:
         return bootstrap_band(curves, np.random.default_rng(SEED), draws=1000)
     if len(curves) < 2:
@@ -100,7 +100,7 @@ class Curves:
         """Evaluations that a point of each line averages."""
         return {-(-data[1].shape[1] // self.points) for line in self.lines if (data := recorded(line))}
 
-    def curve(self, line: Line, options: Options) -> Curve | None:
+    def curve(self, line: Line, options: ReportOptions) -> Curve | None:
         """The numbers of a line, where it has any."""
         data = recorded(line)
         if data is None or line.arm is None:
@@ -110,7 +110,7 @@ class Curves:
         seeds = averaged(curves, width) * line.scale
         return Curve(averaged(x[taken][None], width)[0], seeds, _band(seeds, options))
 
-    def draw(self, ax: Axes, options: Options) -> None:
+    def draw(self, ax: Axes, options: ReportOptions) -> None:
         """One line for each algorithm that was run."""
         heights: list[float] = []
         for place, line in enumerate(self.lines):
@@ -134,7 +134,7 @@ class Curves:
             ax.plot(curve.x, curve.seeds.T, color=style.colour, linewidth=0.35, alpha=0.4, label="_seeds")
 
 
-def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options: Options) -> list[Picture]:
+def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options: ReportOptions) -> list[Picture]:
     """The score (None) or another recorded metric over the updates."""
     parts = paged([c for c in cells if any(map(recorded, lines_of(c, c.arms, metric)))])
     pictures = []
@@ -163,14 +163,14 @@ def _name(cell: Cell, metric: str | None) -> str:
     return NAMES.get(metric, metric).capitalize().replace("_", " ")
 
 
-def _sentences(panels: Sequence[Curves], options: Options) -> list[str]:
+def _sentences(panels: Sequence[Curves], options: ReportOptions) -> list[str]:
     lines = with_runs(panels)
     averages = averages_text({width for panel in panels for width in panel.widths})
     said = [band_text([line.arm for line in lines if line.arm], options), averages]
     return [*filter(None, said), *["Thin lines: the seeds"] * panels[0].thin, *diverged_text(lines)]
 
 
-def _figure(panels: Sequence[Curves], options: Options) -> Figure:
+def _figure(panels: Sequence[Curves], options: ReportOptions) -> Figure:
     metric = panels[0].lines[0].metric
 
     def scale(axes: Sequence[Axes]) -> None:

@@ -14,7 +14,7 @@ from tpobench.report.figures.layout import COLUMN, PAGE, facets, legend, name_ax
 from tpobench.report.figures.panel import Line, Panel, missing, with_runs
 from tpobench.report.figures.scales import ends_of
 from tpobench.report.figures.style import GREY
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 
 TOP = 0.55  # inches: legend and the labels of the lowest axes
 HEIGHT = 1.9  # inches of a row
@@ -28,7 +28,7 @@ def from_best(axes: Sequence[Axes], lines: Iterable[Line]) -> None:
 def facet_figure(
     panels: Sequence[Panel],
     names: Sequence[str],
-    options: Options,
+    options: ReportOptions,
     scale: Callable[[Sequence[Axes]], None] | None = None,
     columns: int = 3,
 ) -> Figure:
@@ -70,7 +70,7 @@ class PanelGrid:
         return list(zip(self.rows, self.labels or [""] * len(self.rows), strict=True))
 
 
-def grid_figure(grid: PanelGrid, options: Options) -> Figure:
+def grid_figure(grid: PanelGrid, options: ReportOptions) -> Figure:
     """On one page width, or one column where it is a single panel.
 
     A panel without runs says so; a row of such panels is left out, and is for the caption to name.

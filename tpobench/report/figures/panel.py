@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from tpobench.report.figures.style import Style, style_of
 from tpobench.scores.cells import Arm, Cell
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Panel(Protocol):
     @property
     def from_zero(self) -> bool: ...  # noqa: D102
 
-    def draw(self, ax: Axes, options: Options) -> None:
+    def draw(self, ax: Axes, options: ReportOptions) -> None:
         """Draw what was run; nothing where nothing was."""
 
 

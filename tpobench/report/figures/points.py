@@ -13,7 +13,7 @@ from tpobench.report.figures.panel import Line, lines_of
 from tpobench.report.figures.style import GREY
 from tpobench.scores.cells import Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.stats.estimate import Estimate
 
 
@@ -45,7 +45,7 @@ class Points:
         """Every line at every position."""
         return [line for one in self.series for line in one.lines]
 
-    def draw(self, ax: Axes, options: Options) -> None:  # noqa: ARG002 - the estimates are made
+    def draw(self, ax: Axes, options: ReportOptions) -> None:  # noqa: ARG002 - the estimates are made
         """Lines side by side at every position; a guide at 0 where the axis goes below it."""
         at = [position for one in self.series for position, _ in one.points]
         if not at:
@@ -66,13 +66,13 @@ class Points:
         ax.minorticks_off()
 
 
-def final_series(lines: Sequence[Line], positions: Sequence[float], options: Options) -> Series:
+def final_series(lines: Sequence[Line], positions: Sequence[float], options: ReportOptions) -> Series:
     """The final score of an algorithm in each cell where it has runs, at the position of the cell."""
     points = [(float(at), e) for at, line in zip(positions, lines, strict=True) if (e := final_of(line, options))]
     return Series(lines, points)
 
 
-def final_of(line: Line, options: Options) -> Estimate | None:
+def final_of(line: Line, options: ReportOptions) -> Estimate | None:
     """The mean of the final scores of a line, where it has runs."""
     return mean_of(line.arm.final, options, line.cell.reporting) if line.arm and line.cell else None
 
@@ -98,7 +98,7 @@ def draw_interval(ax: Axes, at: float, estimate: Estimate, scale: float, colour:
     return max(estimate.high, estimate.value or 0.0) * scale
 
 
-def final_caption(cells: Sequence[Cell], options: Options) -> str:
+def final_caption(cells: Sequence[Cell], options: ReportOptions) -> str:
     """`mean over 10 seeds with 95% interval (expanded BCa)`."""
     lines = [line for c in cells for line in lines_of(c, c.arms)]
     return f"mean over {seeds_text(arms_of(cells))}{interval_text(lines, options)}"

@@ -20,10 +20,10 @@ from tpobench.report.figures.panel import line_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import P0, final_name
 from tpobench.scores.cells import Cell
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 
 
-def profile_pictures(suite: str, cells: Sequence[Cell], options: Options) -> list[Picture]:
+def profile_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
     """A panel per reward, matching and value of every axis but the sparsity's; nothing without two sparsities."""
     usable = [c for c in cells if c.success and c.arms]
     axis = sparsity_axis(usable)
@@ -65,7 +65,7 @@ def sparsity_axis(cells: Sequence[Cell]) -> str:
     return min((a for a in axes if len({str(c.axes.get(a)) for c in cells}) > 1), key=within, default="")
 
 
-def _figure(panels: Mapping[str, list[Cell]], options: Options) -> Figure:
+def _figure(panels: Mapping[str, list[Cell]], options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
     algorithms, y = rules_of(cells), final_name(cells[0].reporting)
     drawn = []

@@ -14,7 +14,7 @@ from tpobench.report.figures.scales import decades, ends_of, final_name, log_tic
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import mean_of
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.estimate import Floats
 
@@ -22,7 +22,7 @@ ROW = 0.19  # inches of one rule
 BAND = 0.22  # half the height, in rows, over which the dots of a rule are laid out
 
 
-def strip_pictures(name: str, cells: Sequence[Cell], options: Options) -> list[Picture]:
+def strip_pictures(name: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
     """A panel per cell, a row per rule."""
     parts = paged(cells)
     title = "final results, seed by seed"
@@ -32,7 +32,7 @@ def strip_pictures(name: str, cells: Sequence[Cell], options: Options) -> list[P
     ]
 
 
-def _caption(cells: Sequence[Cell], options: Options) -> str:
+def _caption(cells: Sequence[Cell], options: ReportOptions) -> str:
     diverged = any(any(a.diverged) for c in cells for a in c.arms.values())
     window = cells[0].reporting.window
     last = "at the end" if window == 1 else f"mean of the last {window} evaluations"
@@ -43,7 +43,7 @@ def _caption(cells: Sequence[Cell], options: Options) -> str:
     )
 
 
-def _figure(cells: Sequence[Cell], options: Options) -> Figure:
+def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
     rules, reporting = rules_of(cells), cells[0].reporting
     tall = ROW * len(rules)
     figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
@@ -71,7 +71,7 @@ def _figure(cells: Sequence[Cell], options: Options) -> Figure:
     return figure
 
 
-def _logarithmic(cells: Sequence[Cell], options: Options) -> bool:
+def _logarithmic(cells: Sequence[Cell], options: ReportOptions) -> bool:
     """Where the means span decades and neither a seed nor the end of an interval is at zero."""
     arms = [(a.final, mean_of(a.final, options, c.reporting)) for c in cells for a in c.arms.values()]
     lows = [e.low for _, e in arms if e.low is not None]
@@ -79,7 +79,7 @@ def _logarithmic(cells: Sequence[Cell], options: Options) -> bool:
     return positive and decades([[float(v.mean()) for v, _ in arms]])
 
 
-def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, options: Options) -> None:
+def _draw(ax: Axes, arm: Arm, row: int, scale: float, reporting: Reporting, options: ReportOptions) -> None:
     style, lost = style_of(arm.algorithm), np.array(arm.diverged)
     heights = row + BAND * lanes(arm.final)
     ax.plot(

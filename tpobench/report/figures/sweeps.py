@@ -20,13 +20,13 @@ from tpobench.report.figures.panel import line_of, lines_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import final_name
 from tpobench.scores.cells import Cell
-from tpobench.scores.options import Options
+from tpobench.scores.options import ReportOptions
 
 LEAST = {True: 3, False: 2}  # numbers, or words, that make a sweep
 Groups = Mapping[str, list[Cell]]
 
 
-def sweep_pictures(suite: str, cells: Sequence[Cell], options: Options) -> list[Picture]:
+def sweep_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
     """A figure per axis of three numbers or two words, a panel per point of the other axes."""
     pictures = []
     for axis in dict.fromkeys(a for c in cells for a in c.axes):
@@ -57,7 +57,7 @@ def _panels(cells: Sequence[Cell], axis: str) -> dict[str, list[Cell]]:
     return panels
 
 
-def _points(panels: Groups, axis: str, options: Options) -> Figure:
+def _points(panels: Groups, axis: str, options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
     algorithms, base, y = rules_of(cells), 2.0 * _positive(cells, axis), final_name(cells[0].reporting)
     drawn = []
@@ -69,7 +69,7 @@ def _points(panels: Groups, axis: str, options: Options) -> Figure:
     return facet_figure(drawn, algorithms, options)
 
 
-def _bars(panels: Groups, axis: str, options: Options) -> Figure:
+def _bars(panels: Groups, axis: str, options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
     algorithms, y = rules_of(cells), final_name(cells[0].reporting)
     drawn = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tpobench.scores.cells import Arm
 from tpobench.scores.pairing import compare_arms, pairing
 from tpobench.scores.scalars import Scalar
-from tpobench.scores.sides import Entry, Key
+from tpobench.scores.sides import ArmEntry, Key
 from tpobench.scores.suite_level import References, SuiteTest, Values, compare_suites
 from tpobench.stats.compare import Comparison, adjust
 from tpobench.stats.multiplicity import resamples_for
@@ -17,7 +17,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """A against B in one cell; lower is better, `found` is adjusted over all rows."""
 
     key: Key
@@ -33,30 +33,32 @@ class Row:
         return self.found.verdict(ALPHA)
 
 
-def judge(keys: Sequence[Key], a: Mapping[Key, Entry], b: Mapping[Key, Entry], scalar: Scalar) -> tuple[Row, ...]:
+def judge(
+    keys: Sequence[Key], a: Mapping[Key, ArmEntry], b: Mapping[Key, ArmEntry], scalar: Scalar
+) -> tuple[ComparedRow, ...]:
     """Every row tested, the family of all rows adjusted by Holm."""
     resamples = resamples_for(len(keys), ALPHA)
     arms = [(a[key].arm, b[key].arm) for key in keys]
     raw = {(str(i), ""): compare_arms(*pair, scalar, resamples=resamples) for i, pair in enumerate(arms)}
     return tuple(
-        Row(key, _label(key, a[key]), *pair, found, pairing(*pair, scalar.test))
+        ComparedRow(key, _label(key, a[key]), *pair, found, pairing(*pair, scalar.test))
         for key, pair, found in zip(keys, arms, adjust(raw, ALPHA).values(), strict=True)
     )
 
 
-def _label(key: Key, entry: Entry) -> str:
+def _label(key: Key, entry: ArmEntry) -> str:
     return entry.cell.axes_label if key.matching == "any" else entry.cell.label
 
 
-def judge_suites(rows: Sequence[Row], scalar: Scalar) -> dict[str, SuiteTest]:
+def judge_suites(rows: Sequence[ComparedRow], scalar: Scalar) -> dict[str, SuiteTest]:
     """One test per suite of at least two rows; Holm over the suites."""
-    suites: dict[str, list[Row]] = {}
+    suites: dict[str, list[ComparedRow]] = {}
     for row in rows:
         suites.setdefault(row.key.suite, []).append(row)
     return compare_suites({suite: _sides(own, scalar) for suite, own in suites.items() if len(own) > 1})
 
 
-def _sides(rows: Sequence[Row], scalar: Scalar) -> tuple[Values, Values, References]:
+def _sides(rows: Sequence[ComparedRow], scalar: Scalar) -> tuple[Values, Values, References]:
     names = [f"{row.label} {row.key.algorithm}".strip() for row in rows]
     a, b = (
         {n: scalar.capped(arm) for n, arm in zip(names, arms, strict=True)}
