@@ -147,7 +147,8 @@ def test_room_goes_to_the_column_that_is_tallest():
     ]
 
 
-TEXTS = st.lists(st.text("ab ,|/[]结é", max_size=60).map(str.strip), min_size=5, max_size=5)
+ENTRY = st.text("ab ,|/[]结é", max_size=60).map(str.strip) | st.text("ab结", min_size=30, max_size=60)
+TEXTS = st.lists(ENTRY, min_size=5, max_size=5)
 
 
 @given(header=TEXTS, rows=st.lists(TEXTS, min_size=1, max_size=4), width=st.integers(40, 120))
@@ -248,7 +249,9 @@ def test_markdown_has_a_heading_a_table_and_a_list_of_advice():
 
 def test_latex_has_the_lines_beside_the_tables():
     """Small paragraphs, escaped; the title of the document stands in the caption of a table without one."""
-    text = latex(document(Lines(("100% of a_b",), "strong"), WIDE, Advice("x", (), "see `a_b`", "do")))
+    drawn = Figure("f", "seen\nhere", path="figures/f.png")
+    text = latex(document(Lines(("100% of a_b",), "strong"), WIDE, Advice("x", (), "see `a_b`", "do"), drawn))
+    assert "% \\includegraphics{figures/f.pdf} % seen\\nhere\n" in text
     balanced(text)
     assert r"{\footnotesize\raggedright \textbf{100\% of a\_b}\par}" in text
     assert r"see \texttt{a\_b}. \emph{Do:} do." in text

@@ -62,11 +62,11 @@ def table_of(
 
 def dense(table: Table) -> Table:
     """Without the columns that are empty in every row: they say nothing."""
-    kept = [i for i in range(len(table.header)) if any(row[i].text for row in table.rows)]
-    if not kept:
+    columns = [i for i in range(len(table.header)) if any(row[i].text for row in table.rows)]
+    if not columns:
         return table
-    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
-    return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
+    rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+    return replace(table, header=tuple(table.header[i] for i in columns), rows=rows)
 
 
 @dataclass(frozen=True)

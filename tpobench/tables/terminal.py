@@ -177,9 +177,8 @@ def _grid(table: Table, screen: Screen) -> Iterator[Text]:
         if i:
             yield Text()
         yield from _lines(part, _widths(part, room))
-    said = [f"{c.name} {c.texts[0]}" for c in same if c.texts[0]]
-    if said:
-        yield from _wrapped(f"in every row: {'; '.join(said)}", screen)
+    if same:
+        yield from _wrapped(f"in every row: {'; '.join(f'{c.name} {c.texts[0]}' for c in same)}", screen)
 
 
 def _column(name: str, cells: Sequence[TableCell], screen: Screen) -> _Column:
@@ -234,8 +233,10 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
         more = 1 + bisect(range(1, most + 1), 0, key=lambda n: int(height(i, widths[i] + n) < now))
         return ((now - height(i, widths[i] + more)) / more, i, more) if more <= most else (0.0, i, 0)
 
-    while (best := max(map(wider, range(len(columns)))))[0] > 0:
-        widths[best[1]] += best[2]
+    saved, column, more = max(map(wider, range(len(columns))))
+    while saved > 0:
+        widths[column] += more
+        saved, column, more = max(map(wider, range(len(columns))))
     return widths
 
 
