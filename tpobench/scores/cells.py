@@ -105,7 +105,16 @@ class Arm:
     def times(self, threshold: float) -> Floats:
         """Updates until the threshold is passed and held (n,); inf where it never is."""
         r = self.reporting
-        return self.each(lambda x, t: first_crossing(r.sign * x, t, r.sign * threshold, r.persist), math.inf)
+        if threshold not in self._times:
+            times = self.each(lambda x, t: first_crossing(r.sign * x, t, r.sign * threshold, r.persist), math.inf)
+            times.flags.writeable = False
+            self._times[threshold] = times
+        return self._times[threshold]
+
+    @cached_property
+    def _times(self) -> dict[float, Floats]:
+        """Those that were asked for: every table and test of a threshold asks again."""
+        return {}
 
     def by_seed(self, values: Floats) -> dict[int, float]:
         """Per-seed scalars, keyed by seed."""
