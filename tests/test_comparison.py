@@ -7,7 +7,7 @@ import pytest
 from record_helpers import REPORTING, record, write, write_jsonl
 
 import tpobench.cli.compare  # noqa: F401 - registers the verb
-from tpobench.comparison import compare_rules, compare_sets
+from tpobench.comparison import compare_algorithms, compare_sets
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results
 from tpobench.scores.pairing import compare_failures
@@ -44,7 +44,7 @@ CELLS = [{"length": 2}, {"length": 4}]
 def test_ten_common_seeds_are_paired_and_every_number_is_as_by_hand():
     """A is 0.1 better at nine seeds: exact sign flips, the t interval of the differences, Holm over two cells."""
     differences = np.array([-0.1] * 9 + [0.02])
-    found = compare_rules(
+    found = compare_algorithms(
         results(
             runs("a", TEN + 0.3 + differences, cell=CELLS[0]), runs("b", TEN + 0.3, cell=CELLS[0]),
             runs("a", TEN, cell=CELLS[1]), runs("b", TEN[::-1], cell=CELLS[1]),
@@ -52,7 +52,7 @@ def test_ten_common_seeds_are_paired_and_every_number_is_as_by_hand():
         "a",
         "b",
     )  # fmt: skip
-    first, second = (row.found for row in found.rows)
+    first, second = (row.comparison for row in found.rows)
     assert (first.test, first.runs, found.family, first.family) == ("sign-flip", (10, 10), 2, 2)
     assert first.p == pytest.approx(4 / 1024)  # the observed signs, one flip less, and both mirrored
     assert first.adjusted == pytest.approx(8 / 1024)
@@ -75,20 +75,20 @@ def test_ten_common_seeds_are_paired_and_every_number_is_as_by_hand():
 )
 def test_other_random_numbers_are_not_paired_however_they_correlate(first, second, reason):
     """The design decides: equal errors at equal seeds change nothing."""
-    found = compare_rules(results(runs("a", TEN, **first), runs("b", TEN + 0.01, **second)), "a", "b")
-    assert found.rows[0].found.test == "perm-t"
-    assert found.rows[0].found.correlation is None
+    found = compare_algorithms(results(runs("a", TEN, **first), runs("b", TEN + 0.01, **second)), "a", "b")
+    assert found.rows[0].comparison.test == "perm-t"
+    assert found.rows[0].comparison.correlation is None
     assert any(reason in note for note in found.notes)
 
 
 def test_nine_common_seeds_are_too_few_to_pair_and_unequal_seeds_are_said():
     """Pairing takes ten; with twelve against ten the common ten are paired."""
-    found = compare_rules(results(runs("a", TEN[:9]), runs("b", TEN)), "a", "b")
-    assert found.rows[0].found.runs == (9, 10)
+    found = compare_algorithms(results(runs("a", TEN[:9]), runs("b", TEN)), "a", "b")
+    assert found.rows[0].comparison.runs == (9, 10)
     assert "bandit: unequal seeds, n=9 vs 10; 9 in common, all are used" in found.notes
     assert "unpaired in 1 of 1 rows: 9 common seeds, pairing takes 10" in found.notes
-    more = compare_rules(results(runs("a", [*TEN, 0.5, 0.6]), runs("b", TEN[::-1])), "a", "b")
-    assert (more.rows[0].found.runs, more.rows[0].found.test) == ((10, 10), "sign-flip")
+    more = compare_algorithms(results(runs("a", [*TEN, 0.5, 0.6]), runs("b", TEN[::-1])), "a", "b")
+    assert (more.rows[0].comparison.runs, more.rows[0].comparison.test) == ((10, 10), "sign-flip")
     assert "bandit: unequal seeds, n=12 vs 10; the 10 common ones are paired" in more.notes
 
 
@@ -96,8 +96,10 @@ def test_nine_common_seeds_are_too_few_to_pair_and_unequal_seeds_are_said():
 def test_rules_that_see_the_same_random_numbers_are_paired(change):
     """Prompts, candidates, and whether these are answers or next tokens, change no stream."""
     task = {"kind": "sequence", "length": 3, "prompts": 100, "candidates": 8}
-    found = compare_rules(results(runs("a", TEN, task=task), runs("b", TEN + 0.1, task={**task, **change})), "a", "b")
-    assert found.rows[0].found.test == "sign-flip"
+    found = compare_algorithms(
+        results(runs("a", TEN, task=task), runs("b", TEN + 0.1, task={**task, **change})), "a", "b"
+    )
+    assert found.rows[0].comparison.test == "sign-flip"
 
 
 def test_a_set_against_itself_is_identical():
@@ -105,7 +107,7 @@ def test_a_set_against_itself_is_identical():
     same = results(*(runs(rule, TEN, cell=cell) for rule in ("a", "b") for cell in CELLS))
     found = compare_sets(same, same)
     assert [(row.key.algorithm, row.verdict) for row in found.rows] == [(r, "identical (bitwise)") for r in "abab"]
-    assert all((row.found.p, row.found.difference) == (1.0, 0.0) for row in found.rows)
+    assert all((row.comparison.p, row.comparison.difference) == (1.0, 0.0) for row in found.rows)
     assert found.settings == ()
 
 
@@ -160,7 +162,7 @@ def test_other_numbers_of_rollouts_are_refused_between_sets_only():
     twice = [relabel(r, curve={**r.curve, "interactions": [0, 8]}) for r in runs("b", TEN)]
     with pytest.raises(UsageError, match="rollouts of a run is 4 in A and 8 in B"):
         compare_sets(results(runs("b", TEN)), results(twice))
-    assert compare_rules(results(runs("a", TEN), twice), "a", "b").rows[0].verdict == "identical (bitwise)"
+    assert compare_algorithms(results(runs("a", TEN), twice), "a", "b").rows[0].verdict == "identical (bitwise)"
 
 
 def test_nothing_in_common_is_said():
@@ -173,29 +175,29 @@ def test_rules_that_no_matching_changes_count_once():
     """Both rules are the same under prompts and interactions: one test, not two."""
     third = [r for m in ("prompts", "interactions") for r in runs("c", TEN, matching=m)]
     held = results(runs("a", TEN), runs("b", TEN + 0.1), third)
-    assert [row.label for row in compare_rules(held, "a", "b").rows] == ["bandit"]
-    assert [row.key.matching for row in compare_rules(held, "a", "c").rows] == ["interactions", "prompts"]
+    assert [row.label for row in compare_algorithms(held, "a", "b").rows] == ["bandit"]
+    assert [row.key.matching for row in compare_algorithms(held, "a", "c").rows] == ["interactions", "prompts"]
     assert len(compare_sets(held, held).rows) == 4
 
 
 def test_one_seed_has_a_difference_and_no_test():
     """The reason stands where the verdict would."""
-    found = compare_rules(results(runs("a", [0.1]), runs("b", [0.3])), "a", "b")
-    c = found.rows[0].found
+    found = compare_algorithms(results(runs("a", [0.1]), runs("b", [0.3])), "a", "b")
+    c = found.rows[0].comparison
     assert (c.difference, c.p, found.family) == (pytest.approx(-0.2), None, 0)
     assert found.rows[0].verdict == "n=1: no test with 1 seed"
 
 
 def test_a_family_that_no_seed_number_of_this_size_can_reject_says_so():
     """Three seeds against three reach p = .1, whatever they show."""
-    found = compare_rules(results(runs("a", [0.1, 0.11, 0.12]), runs("b", [0.5, 0.51, 0.52])), "a", "b")
+    found = compare_algorithms(results(runs("a", [0.1, 0.11, 0.12]), runs("b", [0.5, 0.51, 0.52])), "a", "b")
     assert found.rows[0].verdict.startswith("n=3: smallest possible p .1 > .05 (Holm, 1 test): cannot reject; need 4")
 
 
 def test_an_arm_that_always_diverges_is_compared_by_counts():
     """Ten of ten against none: Boschloo, the difference of the scores kept."""
     lost = [run("b", s, None, status="diverged") for s in range(10)]
-    c = compare_rules(results(runs("a", TEN), lost), "a", "b").rows[0].found
+    c = compare_algorithms(results(runs("a", TEN), lost), "a", "b").rows[0].comparison
     assert c.test == "boschloo"
     assert c.p < 1e-4
     assert c.difference == pytest.approx(TEN.mean() - 1)
@@ -204,7 +206,7 @@ def test_an_arm_that_always_diverges_is_compared_by_counts():
 def test_failed_runs_are_not_scored_and_are_said():
     """A crash is no value of the metric."""
     crashed = [record(s, "crashed", changes={"algorithm": "a"}) for s in (10, 11)]
-    found = compare_rules(results(runs("a", TEN), crashed, runs("b", TEN)), "a", "b")
+    found = compare_algorithms(results(runs("a", TEN), crashed, runs("b", TEN)), "a", "b")
     assert "a: 2 runs without a result, not scored: a seed 10 crashed, a seed 11 crashed" in found.notes
     assert len(found.rows[0].a.seeds) == 10
 
@@ -224,12 +226,12 @@ def test_rate_counts_the_solved_seeds_or_those_that_reached_a_threshold():
     """Solved below 0.05 at the end: 8 of 10 against 2; reached 0.2: 10 against 2."""
     a, b = [0.01] * 8 + [0.1] * 2, [0.01] * 2 + [0.4] * 8
     held = results(runs("a", a), runs("b", b))
-    solved = compare_rules(held, "a", "b", metric="rate")
+    solved = compare_algorithms(held, "a", "b", metric="rate")
     assert solved.measure.name == "solved0.05"
     assert solved.measure.shown(solved.rows[0].a)[0].startswith("8/10 ")
-    assert solved.rows[0].found.difference == pytest.approx(-0.6)  # of the shares that failed
-    reached = compare_rules(held, "a", "b", metric="rate", threshold=0.2)
-    assert (reached.measure.name, reached.rows[0].found.difference) == ("reached0.2m1", pytest.approx(-0.8))
+    assert solved.rows[0].comparison.difference == pytest.approx(-0.6)  # of the shares that failed
+    reached = compare_algorithms(held, "a", "b", metric="rate", threshold=0.2)
+    assert (reached.measure.name, reached.rows[0].comparison.difference) == ("reached0.2m1", pytest.approx(-0.8))
     assert reached.rows[0].verdict == "better"
 
 
@@ -247,8 +249,8 @@ def test_ranks_decide_who_is_faster_not_the_means():
 
     a = [reaching("a", s, 100 if s < 18 else 2000) for s in range(20)]
     b = [reaching("b", s, 110 + 10 * (s % 3)) for s in range(20)]
-    found = compare_rules(results(a, b), "a", "b", metric="steps")
-    c = found.rows[0].found
+    found = compare_algorithms(results(a, b), "a", "b", metric="steps")
+    c = found.rows[0].comparison
     assert (found.measure.name, c.test) == ("steps0.2m1", "mann-whitney")
     assert c.difference > 0
     assert c.better == pytest.approx(0.9)
@@ -262,15 +264,15 @@ def test_the_suite_line_is_normalised_by_fixed_references():
         runs("a", TEN, cell=CELLS[0]), runs("b", TEN + 0.2, cell=CELLS[0]),
         runs("a", TEN, cell=CELLS[1]), runs("b", TEN + 0.4, cell=CELLS[1]),
     )  # fmt: skip
-    (line,) = compare_rules(held, "a", "b").suites.values()
-    assert (line.found.difference, line.found.better, line.found.test) == (
+    (line,) = compare_algorithms(held, "a", "b").suites.values()
+    assert (line.comparison.difference, line.comparison.better, line.comparison.test) == (
         pytest.approx(0.3), pytest.approx(0.995, abs=0.01), "stratified-perm"
     )  # fmt: skip
     assert line.verdict() == "better"
     worst2 = Results(tuple(run(r.spec["algorithm"], r.spec["seed"], r.curve["error"][-1], cell=r.spec["cell"],
                                reporting={"worst": 2.0}) for r in held.records))  # fmt: skip
-    assert compare_rules(worst2, "a", "b").suites["tiny"].found.difference == pytest.approx(0.15)
-    assert compare_rules(results(runs("a", TEN), runs("b", TEN)), "a", "b").suites == {}
+    assert compare_algorithms(worst2, "a", "b").suites["tiny"].comparison.difference == pytest.approx(0.15)
+    assert compare_algorithms(results(runs("a", TEN), runs("b", TEN)), "a", "b").suites == {}
 
 
 @pytest.fixture
@@ -327,9 +329,9 @@ def test_the_text_names_the_test_the_family_and_the_suite(command_line):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["a", "c", "--in", "one"], 2, "unknown rule 'c' in the results; valid: a, b"),
-        (["a", "a", "--in", "one"], 2, "a against itself; name two rules of: a, b"),
-        (["one", "two.jsonl", "--algos", "c"], 2, "unknown rule 'c'"),
+        (["a", "c", "--in", "one"], 2, "unknown algorithm 'c' in the results; valid: a, b"),
+        (["a", "a", "--in", "one"], 2, "a against itself; name two algorithms of: a, b"),
+        (["one", "two.jsonl", "--algos", "c"], 2, "unknown algorithm 'c'"),
         (["one", "two.jsonl", "-m", "fnal"], 2, "unknown metric 'fnal'; did you mean 'final'?"),
         (["one", "two.jsonl", "-m", "steps", "--threshold", "0.3"], 2, "the suite's thresholds: 0.5, 0.2"),
         (["one", "two.jsonl", "--threshold", "0.2"], 2, "--threshold 0.2 goes with --metric steps or rate"),

@@ -12,7 +12,7 @@ from simulated import REPORTING, record
 from tpobench.audit import Choices, audit
 from tpobench.check.baseline import read_baseline
 from tpobench.check.evidence import candidate_of, gate_cells
-from tpobench.comparison import compare_rules
+from tpobench.comparison import compare_algorithms
 from tpobench.comparison.detection import detect
 from tpobench.errors import UsageError
 from tpobench.identity import spec_id
@@ -153,7 +153,7 @@ def test_a_report_says_which_way_is_better(both):
 @pytest.mark.parametrize("metric", ["final", "area", "steps", "rate"])
 def test_compare_has_the_same_verdicts(both, metric):
     """Of every cell and of the suite; the difference of a mean is turned, that of a time or a rate is not."""
-    lower, higher = (compare_rules(r, "tpo", "dg", metric=metric).as_dict() for r in both)
+    lower, higher = (compare_algorithms(r, "tpo", "dg", metric=metric).as_dict() for r in both)
     for row, image in zip(lower["comparisons"], higher["comparisons"], strict=True):
         mean = metric in {"final", "area"}
         plain = {k: v for k, v in row.items() if k not in {"a", "b"}}
@@ -384,9 +384,9 @@ def test_a_new_number_is_one_entry(monkeypatch, both):
     assert [c.text for row in lower["tests-best"].rows for c in row[-1:]] == [
         c.text for row in higher["tests-best"].rows for c in row[-1:]
     ]
-    found = [compare_rules(r, "tpo", "dg", metric="best") for r in both]
+    found = [compare_algorithms(r, "tpo", "dg", metric="best") for r in both]
     assert [c.measure.words for c in found] == [
         "best loss of all evaluations, lower is better", "best gain of all evaluations, higher is better"
     ]  # fmt: skip
     assert {row.verdict for row in found[0].rows} == {row.verdict for row in found[1].rows} == {"better"}
-    assert [d.measure.name for d in (detect(r, metric="best", rules=["tpo"]) for r in both)] == ["best", "best"]
+    assert [d.measure.name for d in (detect(r, metric="best", algorithms=["tpo"]) for r in both)] == ["best", "best"]

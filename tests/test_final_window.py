@@ -15,7 +15,7 @@ from tpobench.report.rows import make_row
 from tpobench.scores.cells import final_value, read_cells, scored_curves
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import scalar_of, scalars_of
-from tpobench.scores.sides import rule_side
+from tpobench.scores.sides import algorithm_side
 from tpobench.suites.search import Search
 
 SCORING = {**REPORTING, "window": 2, "thresholds": [0.1], "persist": 2, "solved": 0.05}
@@ -48,7 +48,7 @@ def cell_fixture(runs):
 def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
     """Records, report, compare, check, lint, search and claims: .03, .04, .07, .3, and 1 twice."""
     arm = cell.arms["tpo"]
-    (entry,) = rule_side(runs, "tpo").entries.values()
+    (entry,) = algorithm_side(runs, "tpo").entries.values()
     (linted,) = cells_of(ResultSet("r", tuple(runs)))
     search = Search(axis="length", easiest=4, hardest=8, learned=0.05)
     specs = [type("Spec", (), {"run_id": r.id}) for r in runs]
@@ -78,7 +78,7 @@ def test_times_and_areas_are_those_of_each_run_alone(runs, cell):
     # Trapezoids over the run's own steps: (.48 + .04) / 2 over two spans of 20, (.49 + .07) / 2 over two of 10.
     area = scalar_of("area", cell.reporting, 6).values(arm)
     assert area[1:3].tolist() == pytest.approx([(0.48 + 0.04) / 2, (0.49 + 0.07) / 2])
-    (entry,) = rule_side(runs, "tpo").entries.values()
+    (entry,) = algorithm_side(runs, "tpo").entries.values()
     assert list(sample(entry, AREA).values.values()) == pytest.approx(area.tolist())
 
 

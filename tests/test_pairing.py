@@ -9,7 +9,7 @@ import pytest
 from simulated import REPORTING, record
 
 from tpobench.audit import Choices, audit
-from tpobench.comparison import compare_rules
+from tpobench.comparison import compare_algorithms
 from tpobench.lint.model import ResultSet, cells_of
 from tpobench.lint.seeds import powerless
 from tpobench.records.results import Results
@@ -74,13 +74,13 @@ def test_a_report_a_comparison_and_an_audit_have_one_p(tmp_path):
     """Of two rules of one cell, by their final values: sign flips of the twelve common seeds."""
     a, b = CASES["paired"]
     reported = next(t for t in make_report(Results((*a, *b))).sections[0].tables if t.name == "tests-final2")
-    (row,) = compare_rules(Results((*a, *b)), "a", "b").rows
+    (row,) = compare_algorithms(Results((*a, *b)), "a", "b").rows
     path = tmp_path / "x.csv"
     lines = [f"{n},cell,{s},{v!r}" for n, arm in arms(a, b).items() for s, v in arm.by_seed(arm.final).items()]
     path.write_text("\n".join(["algorithm,task,seed,value", *lines]), encoding="utf-8")
     audited = next(t for t in audit(path, Choices(lower=True, paired=True)).tables if t.name == "tests")
     numbers = ("p", "adjusted", "difference", "low", "high", "better", "test", "runs")
-    expected = {k: getattr(row.found, k) for k in numbers}
+    expected = {k: getattr(row.comparison, k) for k in numbers}
     assert expected["test"] == "sign-flip"
     for table in (reported, audited):
         assert {k: table.rows[0][-1].data[k] for k in numbers} == expected
@@ -90,11 +90,11 @@ def test_a_report_a_comparison_and_an_audit_have_one_p(tmp_path):
 def test_an_arm_of_which_no_run_lasted_is_compared_by_its_count(kind):
     """12 of 12 diverged against none: Boschloo, in a report as in a comparison, of values as of times."""
     a, b = CASES["one never lasted"]
-    (row,) = compare_rules(Results((*a, *b)), "a", "b", metric=kind).rows
+    (row,) = compare_algorithms(Results((*a, *b)), "a", "b", metric=kind).rows
     scalar = scalar_of(kind, row.a.reporting, 8)
     found = compare_family(arms(a, b), scalar)["a", "b"]
-    assert (found.test, row.found.test, row.verdict) == ("boschloo", "boschloo", "better")
-    assert found.p == row.found.p == pytest.approx(2 * 0.5**24, rel=0.2)
+    assert (found.test, row.comparison.test, row.verdict) == ("boschloo", "boschloo", "better")
+    assert found.p == row.comparison.p == pytest.approx(2 * 0.5**24, rel=0.2)
 
 
 @pytest.mark.parametrize(

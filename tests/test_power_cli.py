@@ -124,7 +124,7 @@ def test_the_lines_are_those_of_the_design(command_line, tmp_path):
     assert lines[3] == "tiny, bandit (family of 1)"
     found = detect(results(runs("a", NOISE["a"]), runs("b", NOISE["b"])), target=Target(0.06)).rows
     p = found[0].power
-    assert lines[4].split("  ")[0] == "rule or pair"
+    assert lines[4].split("  ")[0] == "algorithm or pair"
     assert lines[5].endswith(f"  with 20 seeds this cell detects >= {p.detectable:.3f}; {p.needed} seeds for 0.060")
     assert [line.split("  ")[0] for line in lines[5:8]] == ["a", "b", "a - b"]
     assert "metric:final1|pilot seeds:0-19|power:0.8|alpha:0.05|adj:holm/1" in lines[-1]
@@ -140,7 +140,7 @@ def test_mistakes_are_one_line(command_line, tmp_path):
     for words, code, said in (
         (["one", "--target", "x"], 2, "--target x: write a difference such as 0.12"),
         (["one", "-m", "steps"], 2, "unknown metric 'steps'; valid: area, final"),
-        (["one", "-a", "b"], 2, "unknown rule 'b' in the results; valid: a"),
+        (["one", "-a", "b"], 2, "unknown algorithm 'b' in the results; valid: a"),
         (["nowhere"], 4, "no results at nowhere"),
         (["none"], 4, "no finished run to learn the spread from"),
     ):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from record_helpers import REPORTING, SUITE, command, record, write
 
 from tpobench.check.baseline import new_baseline
-from tpobench.comparison import compare_rules
+from tpobench.comparison import compare_algorithms
 from tpobench.errors import TpobenchError
 from tpobench.execution.assemble import assemble
 from tpobench.identity import spec_id
@@ -160,7 +160,7 @@ def test_no_field_of_a_record_breaks_a_reader(number, data):
         lambda: lint_sets([ResultSet("odd", records)]),
         lambda: new_baseline(Path("b.jsonl"), records, None),
         lambda: unite(Path("m.jsonl"), [Source(Path("a"), tuple(Located(r, "a") for r in records), (), SUITE)]),
-        lambda: compare_rules(Results(records), "tpo", "grpo"),
+        lambda: compare_algorithms(Results(records), "tpo", "grpo"),
     ):
         with suppress(TpobenchError):
             read()

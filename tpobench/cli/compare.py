@@ -35,7 +35,7 @@ def compare(
 ) -> None:
     """Compare two result sets, or two rules of one: differences, tests, Holm over all of them."""
     name = format_of(format_, as_json=as_json)
-    from tpobench.comparison import compare_rules, compare_sets
+    from tpobench.comparison import compare_algorithms, compare_sets
     from tpobench.comparison.document import comparison_document
     from tpobench.records.results import load_results
 
@@ -44,10 +44,10 @@ def compare(
         if rules:
             msg = f"--algos {','.join(rules)} goes with two result sets; with --in, A and B are the rules"
             raise UsageError(msg)
-        found = compare_rules(load_results(within), a, b, metric=metric, threshold=threshold)
+        found = compare_algorithms(load_results(within), a, b, metric=metric, threshold=threshold)
     else:
         found = compare_sets(
-            _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, rules=rules
+            _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=rules
         )
     found = found.under(_plans([Path(a), Path(b)] if within is None else [within]))
     show(comparison_document(found), name)
@@ -96,5 +96,5 @@ def power(
     from tpobench.records.results import load_results
 
     goal = None if target is None else parse_target(target)
-    found = detect(load_results(path), target=goal, seeds=seeds, metric=metric, rules=split(algos))
+    found = detect(load_results(path), target=goal, seeds=seeds, metric=metric, algorithms=split(algos))
     show(detections_document(found), name)

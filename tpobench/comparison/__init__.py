@@ -1,4 +1,4 @@
-"""Two result sets or two rules, cell by cell: who is better, by how much, and whether the seeds can tell."""
+"""Two result sets or two algorithms, cell by cell: who is better, by how much, and whether the seeds can tell."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.comparison.rows import ALPHA, ComparedRow, judge, judge_suites
-from tpobench.errors import NothingToDo, UsageError, unknown
+from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import Scalar, scalar_of
 from tpobench.scores.sides import (
     Key,
     Side,
+    algorithm_side,
     differences,
     require_comparable,
-    rule_side,
+    require_known,
     scoring_of,
     set_side,
     shared_keys,
@@ -30,7 +31,7 @@ from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
 from tpobench.tables.exports import finite
 
-__all__ = ["Compared", "compare_rules", "compare_sets"]
+__all__ = ["Compared", "compare_algorithms", "compare_sets"]
 
 SCHEMA = 1
 
@@ -53,22 +54,22 @@ class Compared:
         if not plans:
             return self
         note = (
-            f"the seeds followed {' and '.join(plans)}, and these tests ignore its looks: for rules of one cell the "
-            "decisions of `tpobench run` under the plan are the ones that hold"
+            f"the seeds followed {' and '.join(plans)}, and these tests ignore its looks: for algorithms of one cell "
+            "the decisions of `tpobench run` under the plan are the ones that hold"
         )
         return replace(self, plans=tuple(plans), notes=(*self.notes, note))
 
     @property
     def family(self) -> int:
         """Tests that Holm adjusts for: every row that has one."""
-        return sum(row.found.p is not None for row in self.rows)
+        return sum(row.comparison.p is not None for row in self.rows)
 
     @property
     def signature(self) -> str:
         """How the numbers came about, on one line."""
         arms = [arm for row in self.rows for arm in (row.a, row.b)]
-        tests = sorted({row.found.test for row in self.rows if row.found.test})
-        paired = sorted({"yes" if row.found.test == "sign-flip" else "no" for row in self.rows if row.found.test})
+        tests = sorted({row.comparison.test for row in self.rows} - {""})
+        paired = sorted({"yes" if test == "sign-flip" else "no" for test in tests})
         suites = "+".join(dict.fromkeys(row.key.suite for row in self.rows))
         return "|".join([
             f"tpobench {__version__}", f"suite:{suites}", f"metric:{self.measure.name}",
@@ -84,7 +85,7 @@ class Compared:
             "schema": SCHEMA, "a": self.a, "b": self.b, "metric": self.measure.name,
             "scalar": self.measure.words,
             "alpha": ALPHA, "family": self.family, "comparisons": [_row(row, self.measure) for row in self.rows],
-            "suites": [{"suite": name, **asdict(test.found), "adjusted": test.adjusted, "family": test.family,
+            "suites": [{"suite": name, **asdict(test.comparison), "adjusted": test.adjusted, "family": test.family,
                         "verdict": test.verdict()} for name, test in self.suites.items()],
             "settings": self.settings, "plans": self.plans, "notes": self.notes, "signature": self.signature,
         }  # fmt: skip
@@ -99,7 +100,7 @@ def _row(row: ComparedRow, measure: Scalar) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "suite": row.key.suite, "cell": row.label, "matching": row.key.matching, "algorithm": row.key.algorithm,
-        **sides, "pairing": row.pairing, **asdict(measure.difference(row.found)), "verdict": row.verdict,
+        **sides, "pairing": row.pairing, **asdict(measure.difference(row.comparison)), "verdict": row.verdict,
     }  # fmt: skip
 
 
@@ -110,53 +111,46 @@ def compare_sets(
     names: tuple[str, str] = ("A", "B"),
     metric: str = "final",
     threshold: float | None = None,
-    rules: Sequence[str] = (),
+    algorithms: Sequence[str] = (),
 ) -> Compared:
-    """Two result sets, per cell and rule, such as two versions of the code or two settings.
+    """Two result sets, per cell and algorithm, such as two versions of the code or two settings.
 
     Raises:
-        UsageError: the sets cannot be compared, or hold no such rule or metric.
-        NothingToDo: no cell and rule is in both.
+        UsageError: the sets cannot be compared, or hold no such algorithm or metric.
+        NothingToDo: no cell and algorithm is in both.
     """
-    known = {str(r.spec["algorithm"]) for r in (*a.records, *b.records)}
-    for rule in rules:
-        if rule not in known:
-            raise unknown("rule", rule, known, f"{names[0]} and {names[1]}")
-    return _compare(
-        set_side(names[0], a.records, rules), set_side(names[1], b.records, rules), metric, threshold, rules=False
-    )
+    require_known(algorithms, (*a.records, *b.records), f"{names[0]} and {names[1]}")
+    first, second = set_side(names[0], a.records, algorithms), set_side(names[1], b.records, algorithms)
+    return _compare(first, second, metric, threshold, two_algorithms=False)
 
 
-def compare_rules(
+def compare_algorithms(
     results: Results, a: str, b: str, *, metric: str = "final", threshold: float | None = None
 ) -> Compared:
-    """Two rules of one result set, per cell.
+    """Two algorithms of one result set, per cell.
 
     Raises:
-        UsageError: no such rule or metric, or budgets that differ.
+        UsageError: no such algorithm or metric, or budgets that differ.
         NothingToDo: no cell holds both.
     """
-    known = {str(r.spec["algorithm"]) for r in results.records}
-    for rule in (a, b):
-        if rule not in known:
-            raise unknown("rule", rule, known, "the results")
+    known = require_known((a, b), results.records, "the results")
     if a == b:
-        msg = f"{a} against itself; name two rules of: {', '.join(sorted(known))}"
+        msg = f"{a} against itself; name two algorithms of: {', '.join(sorted(known))}"
         raise UsageError(msg)
     records = [r for r in results.records if r.spec["algorithm"] in {a, b}]
-    return _compare(rule_side(records, a), rule_side(records, b), metric, threshold, rules=True)
+    return _compare(algorithm_side(records, a), algorithm_side(records, b), metric, threshold, two_algorithms=True)
 
 
-def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, rules: bool) -> Compared:
+def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, two_algorithms: bool) -> Compared:
     keys, lone = shared_keys(a, b)
     if not keys:
         _refuse_disjoint(a, b)
-    require_comparable(a, b, keys, rules=rules)
+    require_comparable(a, b, keys, two_algorithms=two_algorithms)
     reporting, evaluations = scoring_of(a, b, keys)
     measure = scalar_of(metric, reporting, evaluations, threshold)
     rows = judge(keys, a.entries, b.entries, measure)
     notes = [*_left_out(a, b, lone), *_broken(a), *_broken(b), *_seeds(rows), *_unpaired(rows)]
-    settings = () if rules else differences(a, b, keys)
+    settings = () if two_algorithms else differences(a, b, keys)
     return Compared(a.name, b.name, measure, rows, judge_suites(rows, measure), settings, tuple(notes))
 
 
@@ -169,12 +163,12 @@ def _refuse_disjoint(a: Side, b: Side) -> None:
                 f"({' '.join(p for p in place if p)}); make both sets with the same matching"
             )
             raise UsageError(msg)
-    said = " and ".join(f"{side.name} holds {_held(side)}" for side in (a, b))
-    msg = f"nothing to compare: no cell is in both; {said}"
+    contents = " and ".join(f"{side.name} holds {_contents(side)}" for side in (a, b))
+    msg = f"nothing to compare: no cell is in both; {contents}"
     raise NothingToDo(msg)
 
 
-def _held(side: Side) -> str:
+def _contents(side: Side) -> str:
     names = sorted({" ".join(p for p in (k.suite, k.algorithm) if p) for k in side.entries})
     return ", ".join(names[:5]) or "no result"
 
@@ -182,9 +176,8 @@ def _held(side: Side) -> str:
 def _left_out(a: Side, b: Side, lone: Sequence[Key]) -> list[str]:
     notes = []
     for side in (a, b):
-        own = [k for k in lone if k in side.entries]
-        if own:
-            names = [f"{side.entries[k].cell.label} {k.algorithm}".strip() for k in own]
+        names = [f"{side.entries[k].cell.label} {k.algorithm}".strip() for k in lone if k in side.entries]
+        if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             notes.append(f"only in {side.name}, left out: {'; '.join(names[:5])}{more}")
     return notes
@@ -195,23 +188,23 @@ def _broken(side: Side) -> list[str]:
     if not n:
         return []
     more = f" and {n - 3} more" if n > 3 else ""
-    said = f"{', '.join(side.broken[:3])}{more}"
-    return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {said}"]
+    runs = f"{', '.join(side.broken[:3])}{more}"
+    return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {runs}"]
 
 
 def _seeds(rows: Sequence[ComparedRow]) -> list[str]:
     """Unequal seeds are said; a paired test uses the common ones."""
-    found: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}  # by what is said of their seeds
     for row in rows:
         if set(row.a.seeds) != set(row.b.seeds):
             common = len(set(row.a.seeds) & set(row.b.seeds))
-            paired = row.found.test == "sign-flip"
+            paired = row.comparison.test == "sign-flip"
             used = f"the {common} common ones are paired" if paired else f"{common} in common, all are used"
             text = f"unequal seeds, {seeds_text((len(row.a.seeds), len(row.b.seeds)))}; {used}"
-            found.setdefault(text, []).append(f"{row.label} {row.key.algorithm}".strip())
+            labels.setdefault(text, []).append(f"{row.label} {row.key.algorithm}".strip())
     return [
         f"{where[0]}{f' and {len(where) - 1} more rows' if len(where) > 1 else ''}: {text}"
-        for text, where in found.items()
+        for text, where in labels.items()
     ]
 
 

@@ -17,8 +17,8 @@ from tpobench.records.results import Results
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import PAIRED, pairing
-from tpobench.scores.scalars import Scalar, asked, scalar_of
-from tpobench.scores.sides import Key, Side, set_side
+from tpobench.scores.scalars import Scalar, metric_names, scalar_of
+from tpobench.scores.sides import Key, Side, require_known, set_side
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Floats
 from tpobench.stats.permutation import in_order
@@ -31,19 +31,19 @@ WORTH_PROCESSES = 12  # detections from which starting processes costs less than
 
 @dataclass(frozen=True)
 class Target:
-    """A difference to find the seeds for: of the metric, or a share of a rule's mean."""
+    """A difference to find the seeds for: of the metric, or a share of an algorithm's mean."""
 
     value: float
     relative: bool = False
 
     def of(self, mean: float) -> float | None:
         """The difference in the metric's unit; None for a share of nothing."""
-        found = self.value * abs(mean) if self.relative else self.value
-        return found or None
+        difference = self.value * abs(mean) if self.relative else self.value
+        return difference or None
 
 
 def parse_target(text: str) -> Target:
-    """`0.12` is a difference of the metric, `25%` a quarter of each rule's mean.
+    """`0.12` is a difference of the metric, `25%` a quarter of each algorithm's mean.
 
     Raises:
         UsageError: anything else.
@@ -61,13 +61,13 @@ def parse_target(text: str) -> Target:
 
 @dataclass(frozen=True)
 class Detection:
-    """One rule of a cell, or two of its rules compared on their own seeds."""
+    """One algorithm of a cell, or two of its algorithms compared on their own seeds."""
 
     suite: str
     cell: str
     arms: tuple[str, ...]
     paired: bool
-    observed: float  # mean of the rule; difference of the pair's means
+    observed: float  # mean of the algorithm; difference of the pair's means
     power: Power
     expected: Power | None = None  # of a pair: seeds to detect a difference like the observed one
 
@@ -84,7 +84,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detections:
-    """What every rule and every pair of rules of a result set can detect."""
+    """What every algorithm and every pair of algorithms of a result set can detect."""
 
     measure: Scalar
     rows: tuple[Detection, ...]
@@ -116,33 +116,30 @@ def detect(
     target: Target | None = None,
     seeds: int | None = None,
     metric: str = "final",
-    rules: Sequence[str] = (),
+    algorithms: Sequence[str] = (),
 ) -> Detections:
-    """Every rule on its own seeds, and every pair of rules of a cell, at the family size that a report has.
+    """Every algorithm on its own seeds, and every pair of algorithms of a cell, at the family size that a report has.
 
     Raises:
-        UsageError: an unknown rule or metric.
+        UsageError: an unknown algorithm or metric.
         NothingToDo: no finished run.
     """
-    if metric not in (means := asked("mean")):  # ranks and counts detect no difference of a mean
+    if metric not in (means := metric_names("mean")):  # ranks and counts detect no difference of a mean
         raise unknown("metric", metric, means)
-    known = {str(r.spec["algorithm"]) for r in results.records}
-    for rule in rules:
-        if rule not in known:
-            raise unknown("rule", rule, known, "the results")
-    side = set_side("results", results.records, rules)
+    require_known(algorithms, results.records, "the results")
+    side = set_side("results", results.records, algorithms)
     if not side.entries:
         msg = "no finished run to learn the spread from; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
     first = next(iter(side.entries.values()))
     measure = scalar_of(metric, first.cell.reporting, max(len(e.arm.axes["step"]) for e in side.entries.values()))
-    found = _all([task for cell in _cells(side) for task in _tasks(side, cell, measure, target, seeds)])
+    rows = _all([task for cell in _cells(side) for task in _tasks(side, cell, measure, target, seeds)])
     pilots = sorted({s for e in side.entries.values() for s in e.arm.seeds})
-    return Detections(measure, tuple(found), tuple(pilots))
+    return Detections(measure, tuple(rows), tuple(pilots))
 
 
 def _cells(side: Side) -> Iterator[list[Key]]:
-    """Keys of one cell each; rules that no matching changes belong to every matching of their cell."""
+    """Keys of one cell each; algorithms that no matching changes belong to every matching of their cell."""
     places: dict[tuple[str, str], list[Key]] = {}
     for key in side.entries:
         places.setdefault((key.suite, key.axes), []).append(key)
@@ -214,10 +211,10 @@ def _all(tasks: Sequence[_Task]) -> list[Detection]:
 def _power(task: _Task) -> tuple[Power, Power | None]:
     """At the target; of a pair without one, at the observed difference too."""
     goal = task.observed if task.target is None else task.target
-    found = detection(
+    power = detection(
         task.pilot, rng=np.random.default_rng(SEED), runs=task.runs, target=goal or None, alpha=ALPHA, power=POWER,
         family=task.family, paired_with=task.other,
     )  # fmt: skip
     if task.target is not None or not task.observed:
-        return found, None
-    return replace(found, target=None, needed=None), found
+        return power, None
+    return replace(power, target=None, needed=None), power

@@ -16,29 +16,29 @@ from tpobench.tables.exports import flat
 from tpobench.tables.model import Document, Lines, Table, TableCell, dense
 
 
-def comparison_document(found: Compared) -> Document:
-    """What is compared, one row per cell (and rule), a line per suite, the notes, and the signature."""
-    lead = [f"A = {found.a}", f"B = {found.b}", f"{found.measure.name}: {found.measure.words}"]
-    if found.settings:
-        lead.append(f"A -> B: {'; '.join(found.settings)}")
-    suites = [_suite(name, test, found) for name, test in found.suites.items()]
-    lines = [*(suites or ["1 row: no suite-level test"]), _family(found), *found.notes]
-    blocks = (Lines(tuple(lead)), _table(found), Lines(tuple(lines)), Lines((found.signature,), "code"))
-    data = found.as_dict()
-    return Document(f"{found.a} against {found.b}", blocks, data, tuple(map(flat, data["comparisons"])))
+def comparison_document(compared: Compared) -> Document:
+    """What is compared, one row per cell (and algorithm), a line per suite, the notes, and the signature."""
+    lead = [f"A = {compared.a}", f"B = {compared.b}", f"{compared.measure.name}: {compared.measure.words}"]
+    if compared.settings:
+        lead.append(f"A -> B: {'; '.join(compared.settings)}")
+    suites = [_suite(name, test, compared) for name, test in compared.suites.items()]
+    lines = [*(suites or ["1 row: no suite-level test"]), _family(compared), *compared.notes]
+    blocks = (Lines(tuple(lead)), _table(compared), Lines(tuple(lines)), Lines((compared.signature,), "code"))
+    data = compared.as_dict()
+    return Document(f"{compared.a} against {compared.b}", blocks, data, tuple(map(flat, data["comparisons"])))
 
 
-def _table(found: Compared) -> Table:
-    unit = found.measure.unit
+def _table(compared: Compared) -> Table:
+    unit = compared.measure.unit
     header = (
-        "cell", "rule", "seeds", f"A, {unit}", "B", "A − B [95%]", "P(A better) [95%]", "paired, variance", "test", "p",
-        "Holm p", "least p", "A is",
+        "cell", "algorithm", "seeds", f"A, {unit}", "B", "A − B [95%]", "P(A better) [95%]", "paired, variance", "test",
+        "p", "Holm p", "least p", "A is",
     )  # fmt: skip
-    return dense(Table("comparisons", "", header, tuple(_cells(row, found) for row in found.rows)))
+    return dense(Table("comparisons", "", header, tuple(_cells(row, compared) for row in compared.rows)))
 
 
-def _cells(row: ComparedRow, found: Compared) -> tuple[TableCell, ...]:
-    c, m = row.found, found.measure
+def _cells(row: ComparedRow, compared: Compared) -> tuple[TableCell, ...]:
+    c, m = row.comparison, compared.measure
     shown = m.difference(c)
     ends = shown.difference, shown.low, shown.high
     if m.kind == "rate":  # failures are compared, successes are what people read
@@ -56,12 +56,12 @@ def _cells(row: ComparedRow, found: Compared) -> tuple[TableCell, ...]:
 
 def _pairing(row: ComparedRow) -> str:
     """`r=.26, saved 24%` of the variance."""
-    text = pairing_text(row.found).replace("pairing ", "").replace(" of the variance", "")
+    text = pairing_text(row.comparison).replace("pairing ", "").replace(" of the variance", "")
     return text or ("yes" if row.pairing == "paired" else "no")
 
 
 def _suite(name: str, row: SuiteTest, compared: Compared) -> str:
-    c, rows = row.found, sum(r.key.suite == name for r in compared.rows)
+    c, rows = row.comparison, sum(r.key.suite == name for r in compared.rows)
     if c.difference is None:
         return f"{name}: {c.reason or 'no suite-level test'}"
     p = "" if c.p is None else f", p {p_text(c.p)} ({c.test}, least {least_text(c.smallest)})"
@@ -74,36 +74,36 @@ def _suite(name: str, row: SuiteTest, compared: Compared) -> str:
     )
 
 
-def _family(found: Compared) -> str:
-    least = [row.found.smallest for row in found.rows if row.found.smallest is not None]
-    if not found.family or not least:
+def _family(compared: Compared) -> str:
+    least = [row.comparison.smallest for row in compared.rows if row.comparison.smallest is not None]
+    if not compared.family or not least:
         return "family: no row has a test"
     ends = sorted({least_text(min(least)), least_text(max(least))}, reverse=True)
-    level = plain(0.05 / found.family)
+    level = plain(0.05 / compared.family)
     return (
-        f"family: {found.family} test{'s' if found.family > 1 else ''}, Holm at .05: the first needs p <= {level}; "
-        f"smallest attainable p {' to '.join(ends)}"
+        f"family: {compared.family} test{'s' if compared.family > 1 else ''}, Holm at .05: the first needs p <= "
+        f"{level}; smallest attainable p {' to '.join(ends)}"
     )
 
 
-def detections_document(found: Detections) -> Document:
-    """A table for each cell, rules before pairs."""
+def detections_document(detections: Detections) -> Document:
+    """A table for each cell, algorithms before pairs."""
     detects = (
         f"detects: the least difference found with probability {POWER:.0%} at the level that Holm asks of the smallest "
         "p of a cell; spreads at their upper 80% bound"
     )
-    lead = Lines((f"{found.measure.name}: {found.measure.words}", detects))
-    blocks = (lead, *_detections(found), Lines((found.signature,), "code"))
-    data = found.as_dict()
+    lead = Lines((f"{detections.measure.name}: {detections.measure.words}", detects))
+    blocks = (lead, *_detections(detections), Lines((detections.signature,), "code"))
+    data = detections.as_dict()
     return Document("What the seeds can detect", blocks, data, tuple(map(flat, data["detections"])))
 
 
-def _detections(found: Detections) -> Iterator[Table]:
-    for i, ((suite, cell), rows) in enumerate(itertools.groupby(found.rows, lambda r: (r.suite, r.cell)), 1):
-        own = list(rows)
-        title = f"{suite}, {cell} (family of {own[0].power.family})"
-        header = ("rule or pair", "observed", "what its seeds tell")
-        yield Table(f"cell-{i}", title, header, tuple(map(_detection, own)))
+def _detections(detections: Detections) -> Iterator[Table]:
+    for i, ((suite, cell), rows) in enumerate(itertools.groupby(detections.rows, lambda r: (r.suite, r.cell)), 1):
+        members = list(rows)
+        title = f"{suite}, {cell} (family of {members[0].power.family})"
+        header = ("algorithm or pair", "observed", "what its seeds tell")
+        yield Table(f"cell-{i}", title, header, tuple(map(_detection, members)))
 
 
 def _detection(row: Detection) -> tuple[TableCell, ...]:

@@ -18,19 +18,19 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A against B in one cell; lower is better, `found` is adjusted over all rows."""
+    """A against B in one cell; lower is better, `comparison` is adjusted over all rows."""
 
     key: Key
     label: str
     a: Arm
     b: Arm
-    found: Comparison
+    comparison: Comparison
     pairing: str  # "paired", or why not
 
     @property
     def verdict(self) -> str:
         """Of A."""
-        return self.found.verdict(ALPHA)
+        return self.comparison.verdict(ALPHA)
 
 
 def judge(
@@ -41,8 +41,8 @@ def judge(
     arms = [(a[key].arm, b[key].arm) for key in keys]
     raw = {(str(i), ""): compare_arms(*pair, scalar, resamples=resamples) for i, pair in enumerate(arms)}
     return tuple(
-        ComparedRow(key, _label(key, a[key]), *pair, found, pairing(*pair, scalar.test))
-        for key, pair, found in zip(keys, arms, adjust(raw, ALPHA).values(), strict=True)
+        ComparedRow(key, _label(key, a[key]), *pair, comparison, pairing(*pair, scalar.test))
+        for key, pair, comparison in zip(keys, arms, adjust(raw, ALPHA).values(), strict=True)
     )
 
 
@@ -55,7 +55,7 @@ def judge_suites(rows: Sequence[ComparedRow], scalar: Scalar) -> dict[str, Suite
     suites: dict[str, list[ComparedRow]] = {}
     for row in rows:
         suites.setdefault(row.key.suite, []).append(row)
-    return compare_suites({suite: _sides(own, scalar) for suite, own in suites.items() if len(own) > 1})
+    return compare_suites({suite: _sides(members, scalar) for suite, members in suites.items() if len(members) > 1})
 
 
 def _sides(rows: Sequence[ComparedRow], scalar: Scalar) -> tuple[Values, Values, References]:

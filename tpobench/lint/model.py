@@ -97,7 +97,8 @@ def seeds_of(runs: Iterable[RunRecord]) -> list[int]:
 def cells_of(found: ResultSet) -> list[CellRuns]:
     """The records of a set, cell by cell."""
     return [
-        CellRuns(p.suite, p.label, p.matching, p.runs, p.asked, canonical(dict(p.axes))) for p in places(found.records)
+        CellRuns(p.suite, p.label, p.matching, p.runs, p.algorithms, canonical(dict(p.axes)))
+        for p in places(found.records)
     ]
 
 

@@ -164,7 +164,7 @@ def other_data(found: ResultSet) -> Iterator[Finding]:
     """L047: runs that read other bytes than the published ones."""
     for copy in unverified(found.records):
         for suite in copy.suites:
-            yield Finding(CODES["L047"], suite, str(copy), rules=copy.rules)
+            yield Finding(CODES["L047"], suite, str(copy), rules=copy.algorithms)
 
 
 SET_CHECKS: Mapping[str, Callable[[ResultSet], Iterator[Finding]]] = {"L043": dirty, "L047": other_data}

@@ -19,7 +19,7 @@ from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import MetricRow, make_row
 from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
-from tpobench.scores.cells import Cell, Problem, RecordSet, read_cells, rule_order
+from tpobench.scores.cells import Cell, Problem, RecordSet, algorithm_order, read_cells
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, check
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
@@ -134,7 +134,7 @@ def _report(
 def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[Figure], how: ReportOptions) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
-    rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=rule_order)
+    rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=algorithm_order)
     metrics = scalars_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
     if search_of(cells) is not None:
         found = tuple(sorted(search_tables(suite, cells, how), key=lambda table: table.folded))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.errors import CorruptResults
-from tpobench.scores.cells import Cell, rule_order
+from tpobench.scores.cells import Cell, algorithm_order
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.breaking_point import (
@@ -86,7 +86,7 @@ def _learned(cell: Cell, rule: str, search: Search) -> tuple[int, int] | None:
 
 
 def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
-    rules = sorted({name for c in cells for name in c.arms}, key=rule_order)
+    rules = sorted({name for c in cells for name in c.arms}, key=algorithm_order)
     known = {name: [(c.success, _learned(c, name, search)) for c in cells if c.success] for name in rules}
     return {
         name: breaking_point([Level(p0, *counts) for p0, counts in found if p0 and counts])

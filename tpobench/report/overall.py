@@ -95,7 +95,7 @@ def score_text(found: SuiteEstimate) -> str:
 
 def score_pair(pair: Pair, test: SuiteTest) -> tuple[TableCell, ...]:
     """A row of a table of tests over all tasks."""
-    c = test.found
+    c = test.comparison
     texts = (
         *pair, difference_text(c.difference, c.low, c.high), share_text(c.better, None, None), p_text(c.p),
         p_text(test.adjusted), str(test.family) if c.p is not None else "", test.verdict(),
@@ -106,7 +106,7 @@ def score_pair(pair: Pair, test: SuiteTest) -> tuple[TableCell, ...]:
 
 def _signature(suite: str, cells: Sequence[Cell], shared: int, found: SuiteLevel, how: ReportOptions) -> str:
     seeds = seed_ranges(sorted({s for c in cells for a in c.arms.values() for s in a.seeds}))
-    tested = [t.found.test for t in found.tests.values() if t.found.p is not None]
+    tested = [t.comparison.test for t in found.tests.values() if t.comparison.p is not None]
     return "|".join([
         f"tpobench {__version__}", f"suite:{suite}", f"metric:score/{shared}cells", f"seeds:{seeds}",
         "ci:stratified-bootstrap95", f"test:{'+'.join(sorted(set(tested))) or 'none'}", f"adj:holm/{len(tested)}",

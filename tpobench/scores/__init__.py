@@ -6,7 +6,7 @@ scalars      one number per seed, by name
 pairing      two arms: whether their seeds are paired, and one test; families of pairs under Holm
 suite_level  scores over all cells, and every pair tested
 estimates    numbers of an arm with their interval
-sides        result sets and rules of a comparison, and whether they may be compared
+sides        result sets and algorithms of a comparison, and whether they may be compared
 options      how intervals are made and diverged runs are scored
 text         numbers as tables print them
 unverified   records of data that are not the published bytes

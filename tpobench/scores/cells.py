@@ -1,4 +1,4 @@
-"""Records -> cells: one per point of a grid, holding for each rule the per-seed arrays that tables and figures need."""
+"""Records -> cells: one per point of a grid, with the per-seed arrays of each algorithm for tables and figures."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RecordSet(Protocol):
 
 @dataclass(frozen=True)
 class Arm:
-    """One rule in one cell; arrays are (n,) over the finished seeds and (n, E) over seeds and evaluations."""
+    """One algorithm in one cell; arrays are (n,) over the finished seeds and (n, E) over seeds and evaluations."""
 
     algorithm: str
     seeds: tuple[int, ...]
@@ -73,10 +73,10 @@ class Arm:
 
         lost: of runs that diverged or recorded nothing.  metric: the one that is scored, where empty.
         """
-        found = np.array(np.broadcast_to(np.asarray(lost, dtype=np.float64), len(self.seeds)))
+        values = np.array(np.broadcast_to(np.asarray(lost, dtype=np.float64), len(self.seeds)))
         for rows, x, t in self._alike if metric in {"", self.reporting.metric} else self._recorded(metric):
-            found[rows] = number(x, t)
-        return found
+            values[rows] = number(x, t)
+        return values
 
     @cached_property
     def _alike(self) -> list[tuple[list[int], Floats, Floats]]:
@@ -133,15 +133,15 @@ class Place(Generic[R]):
     matching: str
     condition: str  # the matching, where the suite's records hold several
     records: tuple[R, ...]
-    asked: tuple[str, ...]  # the rules of the suite
+    algorithms: tuple[str, ...]  # of the suite
 
     @cached_property
     def runs(self) -> dict[str, tuple[R, ...]]:
-        """By rule in the order of tables, each by seed."""
-        found: dict[str, list[R]] = defaultdict(list)
+        """By algorithm in the order of tables, each by seed."""
+        runs: dict[str, list[R]] = defaultdict(list)
         for r in sorted(self.records, key=lambda r: int(r.spec["seed"])):
-            found[str(r.spec["algorithm"])].append(r)
-        return {name: tuple(found[name]) for name in sorted(found, key=rule_order)}
+            runs[str(r.spec["algorithm"])].append(r)
+        return {name: tuple(runs[name]) for name in sorted(runs, key=algorithm_order)}
 
     @property
     def label(self) -> str:
@@ -194,26 +194,26 @@ class Problem:
 
 
 def read_cells(
-    records: Iterable[Record], how: ReportOptions | None = None
+    records: Iterable[Record], options: ReportOptions | None = None
 ) -> tuple[dict[str, list[Cell]], list[Problem]]:
     """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
 
     Raises:
-        CorruptResults: runs of one rule in one cell were measured at different steps, or a seed was trained under
+        CorruptResults: runs of one algorithm in one cell were measured at different steps, or a seed was trained under
             several settings.
         UsageError: the runs did not record the metric that they are scored by.
-        RunsFailed: runs diverged, and `how` does not accept that.
+        RunsFailed: runs diverged, and `options` does not accept that.
     """
-    kept, how = list(records), how or ReportOptions()
-    if how.diverged == "fail":
-        _refuse_diverged(kept)
+    records, options = list(records), options or ReportOptions()
+    if options.diverged == "fail":
+        _refuse_diverged(records)
     cells: dict[str, list[Cell]] = defaultdict(list)
-    for place in places(kept):
-        cells[place.suite].append(_cell(place, how))
-    names = _suite_names(kept)
+    for place in places(records):
+        cells[place.suite].append(_cell(place, options))
+    names = _suite_names(records)
     problems = [
         Problem(names(r), _where(r), r.spec["algorithm"], r.spec["seed"], r.status, r.reason)
-        for r in kept
+        for r in records
         if r.status not in FINISHED
     ]
     return dict(cells), problems
@@ -221,21 +221,21 @@ def read_cells(
 
 def places(records: Iterable[R]) -> list[Place[R]]:
     """The records by suite (and version, where there are several), point of the grid and matching, in reading order."""
-    kept = list(records)
-    names = _suite_names(kept)
+    records = list(records)
+    names = _suite_names(records)
     groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[R]] = defaultdict(list)
     matchings: dict[str, set[str]] = defaultdict(set)
-    asked: dict[str, set[str]] = defaultdict(set)
-    for r, matching in by_matching(kept):
+    algorithms: dict[str, set[str]] = defaultdict(set)
+    for r, matching in by_matching(records):
         suite = names(r)
         groups[suite, tuple(r.spec["cell"].items()), matching].append(r)
         matchings[suite].add(matching)
-        asked[suite].add(str(r.spec["algorithm"]))
+        algorithms[suite].add(str(r.spec["algorithm"]))
     ordered = sorted(groups.items(), key=lambda g: (g[0][0], g[0][2], natural(g[0][1])))
     return [
         Place(
             suite, dict(axes), matching, matching if len(matchings[suite]) > 1 else "", tuple(members),
-            tuple(sorted(asked[suite], key=rule_order)),
+            tuple(sorted(algorithms[suite], key=algorithm_order)),
         )
         for (suite, axes, matching), members in ordered
     ]  # fmt: skip
@@ -276,17 +276,17 @@ def natural(axes: Iterable[tuple[str, Any]]) -> list[tuple[Any, ...]]:
     return [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
 
 
-def _cell(place: Place[Record], how: ReportOptions) -> Cell:
+def _cell(place: Place[Record], options: ReportOptions) -> Cell:
     first = place.records[0]
     reporting = Reporting.of(first.reporting)
-    if how.paper_compat:
+    if options.paper_compat:
         reporting = replace(reporting, window=1, persist=1)
     arms, dropped, used = {}, {}, {}
     for name, runs in place.runs.items():
         finished = [r for r in runs if r.status in FINISHED]
         _require_one_setting(place.suite, finished)
         lost = tuple(int(r.spec["seed"]) for r in finished if r.status == "diverged")
-        if how.diverged == "drop" and lost:
+        if options.diverged == "drop" and lost:
             dropped[name] = lost
             finished = [r for r in finished if r.status != "diverged"]
         if finished:
@@ -298,7 +298,7 @@ def _cell(place: Place[Record], how: ReportOptions) -> Cell:
 
 
 def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
-    """Runs of one seed (`runs` of one rule are in their order) are one experiment, wherever they were made."""
+    """Runs of one seed (`runs` of one algorithm are in their order) are one experiment, wherever they were made."""
     for first, second in ((a, b) for a, b in pairwise(runs) if a.spec["seed"] == b.spec["seed"]):
         old, new = _trained(first), _trained(second)
         if old != new:
@@ -319,15 +319,15 @@ def _trained(record: Record) -> dict[str, str]:
 
 
 def _success(members: Sequence[Record]) -> float | None:
-    found = {int(r.spec["seed"]): r.facts.get(INITIAL_SUCCESS.name) for r in members}
-    values = [float(v) for v in found.values() if v is not None and math.isfinite(v)]
+    by_seed = {int(r.spec["seed"]): r.facts.get(INITIAL_SUCCESS.name) for r in members}
+    values = [float(v) for v in by_seed.values() if v is not None and math.isfinite(v)]
     if not values:
         return None
     return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
 
 
 def arm_of(records: Sequence[Record], reporting: Reporting, *, scored: bool = False) -> Arm:
-    """The finished runs of one rule in one cell; with the curves of the metric that is `scored` alone, at once.
+    """The finished runs of one algorithm in one cell; with the curves of the metric that is `scored` alone, at once.
 
     Raises:
         CorruptResults: they were measured at different steps.
@@ -419,6 +419,6 @@ def _padded(values: Sequence[Any], length: int) -> Floats:
     return row
 
 
-def rule_order(name: str) -> tuple[int, str]:
+def algorithm_order(name: str) -> tuple[int, str]:
     """The catalogue's families in their order, TPO's first, then everything else by name."""
     return (NAMES.index(base(name)) if base(name) in NAMES else len(NAMES)), name

@@ -21,15 +21,15 @@ from tpobench.stats.estimate import (
 )
 
 SEED = 0  # of every resampling: the same records give the same bytes
-KEPT = 2**16  # estimates remembered: tables and figures of one report ask for the same ones, cell after cell
+CACHED = 2**16  # estimates in memory: tables and figures of one report ask for the same ones, cell after cell
 
-rate_of = lru_cache(KEPT)(rate_estimate)  # share k / n with Wilson's interval
+rate_of = lru_cache(CACHED)(rate_estimate)  # share k / n with Wilson's interval
 
 
-def mean_of(values: Floats, how: ReportOptions, reporting: Reporting) -> Estimate:
+def mean_of(values: Floats, options: ReportOptions, reporting: Reporting) -> Estimate:
     """Mean of the metric over seeds with the interval that the options ask for, clipped to the ends of its scale."""
     ends = float(reporting.loss(reporting.best)), float(reporting.loss(reporting.worst))
-    return reporting.estimate(_mean(_bytes(reporting.loss(values)), ends, how.ci, how.paper_intervals))
+    return reporting.estimate(_mean(_bytes(reporting.loss(values)), ends, options.ci, options.paper_intervals))
 
 
 def median_of(values: Floats, reporting: Reporting) -> Estimate:
@@ -51,18 +51,18 @@ def _bytes(values: Floats) -> bytes:
     return np.ascontiguousarray(values, dtype=np.float64).tobytes()
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _mean(values: bytes, ends: tuple[float, float], ci: Intervals, paper: bool) -> Estimate:  # noqa: FBT001 - a key
     x, rng = np.frombuffer(values), np.random.default_rng(SEED)
     return mean_estimate(x, rng=rng, lowest=ends[0], highest=ends[1], ci=ci, paper_compat=paper)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _iqm(values: bytes) -> Estimate:
     return iqm_estimate(np.frombuffer(values), rng=np.random.default_rng(SEED))
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _tail(values: bytes) -> Estimate:
     return tail_estimate(np.frombuffer(values), rng=np.random.default_rng(SEED))
 
@@ -72,6 +72,6 @@ def steps_of(times: Floats, budget: float) -> StepsEstimate:
     return _steps(_bytes(times), budget)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _steps(times: bytes, budget: float) -> StepsEstimate:
     return steps_estimate(np.frombuffer(times), budget, rng=np.random.default_rng(SEED))

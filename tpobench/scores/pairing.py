@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tpobench.scores.cells import Arm, rule_order
+from tpobench.scores.cells import Arm, algorithm_order
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import Scalar, Test
 from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare
@@ -67,14 +67,14 @@ def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESA
 
     An arm without a run that lasted has no spread to test with: the counts of diverged runs are compared.
     """
-    found = _tested(a, b, paired=paired, resamples=resamples)
+    comparison = _tested(a, b, paired=paired, resamples=resamples)
     if a.lost == b.lost:
-        return found
+        return comparison
     counts = compare_rates(a.diverged, len(a.values), b.diverged, len(b.values))
     better = (
-        found.better if found.difference else (1 - (counts.difference or 0.0)) / 2
+        comparison.better if comparison.difference else (1 - (counts.difference or 0.0)) / 2
     )  # never got there, or never ended
-    return replace(counts, difference=found.difference, better=better)
+    return replace(counts, difference=comparison.difference, better=better)
 
 
 def _tested(a: Sample, b: Sample, *, paired: bool, resamples: int) -> Comparison:
@@ -99,21 +99,21 @@ def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
     Newcombe 1998, hybrid score interval (method 10): Wilson's limits of the two shares put together.
     """
     k, n, l, m = int(sum(a)), len(a), int(sum(b)), len(b)
-    found = compare_rates(k, n, l, m)
+    comparison = compare_rates(k, n, l, m)
     x, y = rate_estimate(k, n), rate_estimate(l, m)
     if None in {x.value, x.low, x.high, y.value, y.low, y.high} or x.value is None or y.value is None:
-        return found
+        return comparison
     difference = x.value - y.value
     low = difference - np.hypot(x.value - (x.low or 0.0), (y.high or 0.0) - y.value)
     high = difference + np.hypot((x.high or 0.0) - x.value, y.value - (y.low or 0.0))
     return replace(
-        found, difference=difference, low=float(low), high=float(high), better=(1 - difference) / 2,
+        comparison, difference=difference, low=float(low), high=float(high), better=(1 - difference) / 2,
         better_low=float(1 - high) / 2, better_high=float(1 - low) / 2,
     )  # fmt: skip
 
 
 def compare_family(arms: Mapping[str, Arm], scalar: Scalar) -> dict[Pair, Comparison]:
     """The declared family: every pair of arms of a cell under one scalar, adjusted by Holm."""
-    pairs = list(itertools.combinations(sorted(arms, key=rule_order), 2))
+    pairs = list(itertools.combinations(sorted(arms, key=algorithm_order), 2))
     resamples = resamples_for(len(pairs))
     return adjust({(a, b): compare_arms(arms[a], arms[b], scalar, resamples=resamples) for a, b in pairs})

@@ -135,8 +135,8 @@ class Scalar:
             k = n - int(self.values(arm).sum())
             rate = rate_of(k, n)
             return f"{k}/{n} {rate_text(rate)}", {"count": k, **asdict(rate)}
-        found = mean_of(self.values(arm), ReportOptions(), arm.reporting)
-        return mean_text(found, self.scale, diverged=sum(arm.diverged), worst=arm.reporting.worst), asdict(found)
+        estimate = mean_of(self.values(arm), ReportOptions(), arm.reporting)
+        return mean_text(estimate, self.scale, diverged=sum(arm.diverged), worst=arm.reporting.worst), asdict(estimate)
 
     @property
     def lost(self) -> float:
@@ -160,7 +160,7 @@ class Definition(NamedTuple):
     test: Test = "mean"
     name: Callable[[Scalar], str] = lambda s: s.kind
     table: bool = True  # a report has one of it
-    asked: bool = True  # by `--metric`
+    selectable: bool = True  # by `--metric`
 
 
 def _final(s: Scalar, arm: Arm) -> Floats:
@@ -221,26 +221,26 @@ SCALARS: dict[str, Definition] = {
     ),
     # Of claims only.
     "at": Definition(
-        lambda s, arm: s.at(arm, s.share * arm.budget), lambda _: "{} at an update", table=False, asked=False
+        lambda s, arm: s.at(arm, s.share * arm.budget), lambda _: "{} at an update", table=False, selectable=False
     ),
     "late": Definition(
         lambda s, arm: s.of(arm, lambda x, t: _late(x, t, arm.budget)),
-        lambda _: "mean {} over the last quarter", table=False, asked=False,
+        lambda _: "mean {} over the last quarter", table=False, selectable=False,
     ),
     "peak": Definition(
-        lambda s, arm: s.of(arm, lambda x, _: x.max(axis=1)), lambda _: "peak of {}", table=False, asked=False
+        lambda s, arm: s.of(arm, lambda x, _: x.max(axis=1)), lambda _: "peak of {}", table=False, selectable=False
     ),
     "peak_step": Definition(
         lambda s, arm: s.of(arm, lambda x, t: t[x.argmax(axis=1)]),
-        lambda _: "update of the peak of {}", table=False, asked=False,
+        lambda _: "update of the peak of {}", table=False, selectable=False,
     ),
-    "ratio": Definition(_ratio, lambda s: f"{{}} / {s.over}", table=False, asked=False),
+    "ratio": Definition(_ratio, lambda s: f"{{}} / {s.over}", table=False, selectable=False),
 }  # fmt: skip
 
 
-def asked(test: Test | None = None) -> list[str]:
+def metric_names(test: Test | None = None) -> list[str]:
     """The names that `--metric` takes, of one test or of all."""
-    return [kind for kind, entry in SCALARS.items() if entry.asked and test in {None, entry.test}]
+    return [kind for kind, entry in SCALARS.items() if entry.selectable and test in {None, entry.test}]
 
 
 def nearest(steps: Floats, step: float) -> int:
@@ -265,8 +265,8 @@ def scalar_of(kind: str, reporting: Reporting, evaluations: int, threshold: floa
     Raises:
         UsageError: an unknown metric, or a threshold that the suite does not define.
     """
-    if kind not in asked():
-        raise unknown("metric", kind, asked())
+    if kind not in metric_names():
+        raise unknown("metric", kind, metric_names())
     if threshold is not None and SCALARS[kind].test == "mean":
         msg = f"--threshold {threshold:g} goes with --metric steps or rate, not with {kind}"
         raise UsageError(msg)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tpobench.scores.cells import rule_order
+from tpobench.scores.cells import algorithm_order
 from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import Pair
 from tpobench.stats.compare import Comparison, tie_group
@@ -35,20 +35,20 @@ Key = TypeVar("Key")
 class SuiteTest:
     """A against B over all tasks, adjusted by Holm over the `family`; scores are higher better."""
 
-    found: SuiteComparison
+    comparison: SuiteComparison
     adjusted: float | None
     family: int
 
     def verdict(self, alpha: float = 0.05) -> str:
         """Of A."""
-        if self.adjusted is not None and self.adjusted < alpha and self.found.difference is not None:
-            return "better" if self.found.difference > 0 else "worse"
-        return "not distinguishable" if self.found.p is not None else self.found.reason
+        if self.adjusted is not None and self.adjusted < alpha and self.comparison.difference is not None:
+            return "better" if self.comparison.difference > 0 else "worse"
+        return "not distinguishable" if self.comparison.p is not None else self.comparison.reason
 
     @property
     def of_losses(self) -> Comparison:
         """The same as a comparison of two arms, in which lower is better."""
-        c = self.found
+        c = self.comparison
         return Comparison(
             c.status, c.reason, (c.runs, c.runs), None if c.difference is None else -c.difference, better=c.better,
             p=c.p, adjusted=self.adjusted, family=self.family, test=c.test, smallest=c.smallest,
@@ -72,9 +72,9 @@ def _bounded(references: References) -> bool:
 def _compared(a: Values, b: Values, references: References) -> SuiteComparison:
     if not _bounded(references):
         return SuiteComparison("untestable", UNBOUNDED)
-    found = suite_compare(a, b, references, rng=np.random.default_rng(SEED), resamples=RESAMPLES)
-    least = None if found.smallest is None else max(found.smallest, 2 / (RESAMPLES + 1))  # labels are always drawn
-    return replace(found, smallest=least)
+    test = suite_compare(a, b, references, rng=np.random.default_rng(SEED), resamples=RESAMPLES)
+    least = None if test.smallest is None else max(test.smallest, 2 / (RESAMPLES + 1))  # labels are always drawn
+    return replace(test, smallest=least)
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ class SuiteLevel:
 
 def suite_level(arms: Mapping[str, Values], references: References) -> SuiteLevel:
     """Of arms that have the same tasks."""
-    pairs = itertools.combinations(sorted(arms, key=rule_order), 2)
+    pairs = itertools.combinations(sorted(arms, key=algorithm_order), 2)
     tests = compare_suites({(a, b): (arms[a], arms[b], references) for a, b in pairs})
-    means = {n: _estimate(own, references, "mean") for n, own in arms.items()}
-    iqms = {n: _estimate(own, references, "iqm") for n, own in arms.items()}
+    means = {n: _estimate(values, references, "mean") for n, values in arms.items()}
+    iqms = {n: _estimate(values, references, "iqm") for n, values in arms.items()}
     ranked = {n: (-e.value,) for n, e in means.items() if e.value is not None}
     losses = {pair: test.of_losses for pair, test in tests.items()}
     leader, tied = tie_group(ranked, losses) if len(ranked) > 1 else ("", ())
     return SuiteLevel(means, iqms, tests, leader, tied)
 
 
-def _estimate(own: Values, references: References, statistic: Statistic) -> SuiteEstimate:
+def _estimate(values: Values, references: References, statistic: Statistic) -> SuiteEstimate:
     if not _bounded(references):
-        return SuiteEstimate(None, None, None, len(own), 0, statistic, "missing", UNBOUNDED)
-    return suite_estimate(own, references, rng=np.random.default_rng(SEED), statistic=statistic)
+        return SuiteEstimate(None, None, None, len(values), 0, statistic, "missing", UNBOUNDED)
+    return suite_estimate(values, references, rng=np.random.default_rng(SEED), statistic=statistic)

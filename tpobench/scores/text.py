@@ -16,10 +16,10 @@ KINDS = {
 
 def interval_name(methods: Iterable[str]) -> str:
     """`95% interval (t)`, `one standard error`; empty where there is none."""
-    found = sorted({m for m in methods if m != "none"})
-    if found and all(m.startswith("se") for m in found):
-        return "one standard error" + " (ddof 0)" * ("se-ddof0" in found)
-    return f"95% interval ({', '.join(KINDS.get(m, m) for m in found)})" if found else ""
+    names = sorted({m for m in methods if m != "none"})
+    if names and all(m.startswith("se") for m in names):
+        return "one standard error" + " (ddof 0)" * ("se-ddof0" in names)
+    return f"95% interval ({', '.join(KINDS.get(m, m) for m in names)})" if names else ""
 
 
 def difference_text(value: float | None, low: float | None, high: float | None, scale: float = 1.0) -> str:
@@ -56,6 +56,6 @@ def seed_ranges(seeds: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
-def rate_text(found: Estimate) -> str:
+def rate_text(estimate: Estimate) -> str:
     """`[.60, .98]`: Wilson's interval of the share beside its count."""
-    return "" if found.low is None or found.high is None else f"[{found.low:.2f}, {found.high:.2f}]"
+    return "" if estimate.low is None or estimate.high is None else f"[{estimate.low:.2f}, {estimate.high:.2f}]"

@@ -27,7 +27,7 @@ class Unverified:
     data: str
     fingerprint: str
     suites: tuple[str, ...]
-    rules: tuple[str, ...]
+    algorithms: tuple[str, ...]
     runs: int
     files: Mapping[str, str]  # those that differ, with their sha256; empty where no record tells
 
@@ -46,8 +46,8 @@ class Unverified:
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "data": self.data, "fingerprint": self.fingerprint, "suites": list(self.suites), "rules": list(self.rules),
-            "runs": self.runs, "files": dict(self.files),
+            "data": self.data, "fingerprint": self.fingerprint, "suites": list(self.suites),
+            "rules": list(self.algorithms), "runs": self.runs, "files": dict(self.files),
         }  # fmt: skip
 
 

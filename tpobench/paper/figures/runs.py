@@ -10,7 +10,7 @@ from tpobench.errors import UsageError
 from tpobench.paper.items import Item
 from tpobench.report.figures.panel import Line
 from tpobench.report.figures.style import Style, style_of
-from tpobench.scores.cells import Cell, RecordSet, read_cells, rule_order
+from tpobench.scores.cells import Cell, RecordSet, algorithm_order, read_cells
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.unverified import unverified
 from tpobench.suites.load import SCALES, Suite, load_suite, scaled
@@ -36,7 +36,7 @@ class Runs:
         named = [rule for part in self.item.parts if part.suite == suite for rule in part.rules]
         shipped = self.suites[suite].algorithms if suite in self.suites else ()
         run = (rule for cell in self.cells.get(suite, ()) for rule in cell.arms)
-        return sorted(set(named or shipped or run), key=rule_order)
+        return sorted(set(named or shipped or run), key=algorithm_order)
 
     def values(self, suite: str, axis: str) -> list[Any]:
         """Values of an axis in the order of the suite's grid, then those that only the records have."""

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tpobench.report.figures.style import RC
-from tpobench.scores.cells import Cell, rule_order
+from tpobench.scores.cells import Cell, algorithm_order
 
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
 PANELS = 12  # of one figure; more cells make more figures
@@ -111,7 +111,7 @@ def spelled(axis: str) -> str:
 
 def rules_of(cells: Iterable[Cell]) -> list[str]:
     """Every rule that has a result in one of the cells, in the order of the catalogue."""
-    return sorted({name for c in cells for name in c.arms}, key=rule_order)
+    return sorted({name for c in cells for name in c.arms}, key=algorithm_order)
 
 
 def named_lines(ax: Axes) -> list[Line2D]:
