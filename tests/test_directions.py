@@ -180,8 +180,10 @@ def test_power_detects_the_same_difference(both):
 
 
 def test_lint_finds_the_same(both):
-    """Codes, cells and rules."""
-    found = [[(f.code.code, f.cells, f.rules) for f in lint_sets([ResultSet("r", r.records)]).findings] for r in both]
+    """Codes, cells and algorithms."""
+    found = [
+        [(f.code.code, f.cells, f.algorithms) for f in lint_sets([ResultSet("r", r.records)]).findings] for r in both
+    ]
     assert found[0] == found[1]
     assert {"L004", "L080"} <= {code for code, _, _ in found[0]}
 

@@ -100,7 +100,7 @@ def findings(records, **fields):
 
 def found(records, code, **fields):
     """The findings of one code, each as (cells, rules, what)."""
-    return [(f.cells, f.rules, f.what) for f in findings(records, **fields) if f.code.code == code]
+    return [(f.cells, f.algorithms, f.what) for f in findings(records, **fields) if f.code.code == code]
 
 
 BOTH = ("length=4", "length=8")
@@ -285,7 +285,7 @@ def sweep(rules, rates):
 def test_a_rule_that_was_tuned_alone_is_found_across_result_sets():
     """L025: three learning rates for tpo, one for the others; none where all had three."""
     alone = lint_sets([ResultSet("results/x", tuple(clean())), *sweep(("tpo",), (0.2, 0.4))]).findings
-    assert [(f.rules, f.what) for f in alone if f.code.code == "L025"] == [
+    assert [(f.algorithms, f.what) for f in alone if f.code.code == "L025"] == [
         (("tpo",), "settings tried: tpo 3, dg 1, grpo 1")
     ]
     together = lint_sets(sweep(tuple(SCALE), (0.1, 0.2, 0.4))).findings
@@ -409,7 +409,7 @@ def test_a_plan_that_was_stopped_by_hand_is_unfinished():
 @pytest.mark.parametrize(
     ("recorded", "expected"),
     [
-        (plan(rules=("tpo", "grpo")), [(BOTH, ("dg",), "rules that the plan does not name: dg")]),
+        (plan(rules=("tpo", "grpo")), [(BOTH, ("dg",), "algorithms that the plan does not name: dg")]),
         (plan(lengths=(4,)), [(("length=8",), ("tpo", "grpo", "dg"), "a cell that the plan does not have")]),
         ({"damaged": "plan.json is damaged"}, [((), (), "plan.json is damaged")]),
     ],
@@ -492,7 +492,7 @@ def test_a_mean_between_two_kinds_of_seeds_comes_with_the_solved_rate():
 def test_a_cell_that_everybody_solves_alike_ranks_nobody():
     """L081; not where errors below the threshold still differ."""
     alike = [run(rule, seed, 4, final=0.01) for rule in SCALE for seed in range(20)]
-    assert [f[2] for f in found(alike, "L081")] == ["all 60 runs are solved, no pair of rules differs"]
+    assert [f[2] for f in found(alike, "L081")] == ["all 60 runs are solved, no pair of algorithms differs"]
     apart = [run(rule, s, 4, final=f, noise=0.001) for rule, f in zip(SCALE, (0.005, 0.02, 0.03), strict=True) for s in range(20)]  # noqa: E501  # fmt: skip
     assert found(apart, "L081") == []
 
@@ -500,7 +500,7 @@ def test_a_cell_that_everybody_solves_alike_ranks_nobody():
 def test_a_cell_in_which_nobody_learns_ranks_nobody():
     """L082; not where one rule gets away from the start."""
     stuck = [run(rule, seed, 4, final=0.89) for rule in SCALE for seed in range(20)]
-    assert [f[2] for f in found(stuck, "L082")] == ["all 60 runs are where they began, no pair of rules differs"]
+    assert [f[2] for f in found(stuck, "L082")] == ["all 60 runs are where they began, no pair of algorithms differs"]
     assert found([r for r in stuck if not is_dg(r)] + [run("dg", s, 4) for s in range(20)], "L082") == []
 
 

@@ -57,7 +57,7 @@ def _look_alikes(runs: Runs, sheet: Sheet) -> Iterator[Finding]:
     for kind, every in groups:
         for group in every:
             what = f"{kind}s {' and '.join(group)} look like one"
-            yield Finding(CODES["L029"], sheet.name, what, rules=group if kind == "algorithm" else ())
+            yield Finding(CODES["L029"], sheet.name, what, algorithms=group if kind == "algorithm" else ())
 
 
 def _united(runs: Runs) -> Runs:
@@ -88,9 +88,9 @@ def _copies(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
             continue
         if len(distinct) == 1:
             if ends is None or x[0] not in {ends.best, ends.worst}:
-                yield cell.found("L010", f"{name}: all {len(x)} seeds have the value {x[0]:g}", [name])
+                yield cell.finding("L010", f"{name}: all {len(x)} seeds have the value {x[0]:g}", [name])
         elif len(distinct) <= len(x) / 2 and all(_digits(v) >= DIGITS for v in distinct):
-            yield cell.found("L009", f"{name}: {len(x)} seeds have only {len(distinct)} different values", [name])
+            yield cell.finding("L009", f"{name}: {len(x)} seeds have only {len(distinct)} different values", [name])
 
 
 def _digits(value: float) -> int:
@@ -103,7 +103,7 @@ def _apart(runs: Runs, cell: CellRuns, task: str) -> Iterator[Finding]:
         x = _measured(runs, task, name)
         if len(x) > 7 and abs(x.mean() - np.median(x)) > x.std(ddof=1) / 2 > 0:
             what = f"{name}: mean {x.mean():.3g}, median {np.median(x):.3g}, from {x.min():.3g} to {x.max():.3g}"
-            yield cell.found("L080", what, [name])
+            yield cell.finding("L080", what, [name])
 
 
 def _ends(runs: Runs, cell: CellRuns, task: str, tests: Mapping[Pair, Comparison]) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _ends(runs: Runs, cell: CellRuns, task: str, tests: Mapping[Pair, Comparison
     if (x.min() > 1 - NEAR and lasted) or x.max() < NEAR:
         code, word = ("L081", "best") if x.min() > 1 - NEAR else ("L082", "worst")
         what = f"all {len(x)} values within {NEAR:.0%} of the {word} value, no pair of algorithms differs"
-        yield cell.found(code, what, measured)
+        yield cell.finding(code, what, measured)
 
 
 def _factors(runs: Runs, name: str) -> Iterator[Finding]:
@@ -135,5 +135,6 @@ def _factors(runs: Runs, name: str) -> Iterator[Finding]:
         if mixed:
             (algorithm, task), values = next(iter(mixed.items()))
             what = f"column {column} is {', '.join(sorted(values))} within {algorithm}, task {task}"
-            rules = dict.fromkeys(a for a, _ in mixed)
-            yield Finding(CODES["L028"], name, what, tuple(dict.fromkeys(f"task={t}" for _, t in mixed)), tuple(rules))
+            algorithms = dict.fromkeys(a for a, _ in mixed)
+            tasks = dict.fromkeys(f"task={t}" for _, t in mixed)
+            yield Finding(CODES["L028"], name, what, tuple(tasks), tuple(algorithms))

@@ -67,10 +67,10 @@ def _plan(source: Path) -> dict[str, Any] | None:
 
 def lint_sets(sets: Sequence[ResultSet]) -> Checks:
     """All checks on every set, and across them."""
-    found = [finding for one in sets for finding in _set_findings(one)]
-    found += [*budgets.tuning(sets), *budgets.versions(sets)]
+    findings = [finding for one in sets for finding in _set_findings(one)]
+    findings += [*budgets.tuning(sets), *budgets.versions(sets)]
     runs = sum(len(one.records) for one in sets)
-    return Checks(merged(found), runs, tuple(one.name for one in sets))
+    return Checks(merged(findings), runs, tuple(one.name for one in sets))
 
 
 def _set_findings(one: ResultSet) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def _set_findings(one: ResultSet) -> Iterator[Finding]:
         places = f": {'; '.join(one.places)}" if one.places else ""
         yield Finding(CODES["L003"], one.name, f"{one.damaged} damaged records were left out{places}")
     cells = cells_of(one)
-    for cell in cells:  # under a plan, rules drop out when they are decided: the plan says what is missing
+    for cell in cells:  # under a plan, algorithms drop out when they are decided: the plan says what is missing
         yield from cell_findings(cell, None if one.plan is None else [c for c in CELL_CHECKS if c not in BY_PLAN])
     yield from plans.planned(one, cells)
     for check in origins.SET_CHECKS.values():
@@ -91,9 +91,9 @@ def cell_findings(cell: CellRuns, only: Iterable[str] | None = None) -> Iterator
         yield from CELL_CHECKS[code](cell)
 
 
-def by_code(found: Checks) -> dict[Code, list[Finding]]:
+def by_code(checks: Checks) -> dict[Code, list[Finding]]:
     """Findings grouped by code, in the order of their severity."""
     groups: dict[Code, list[Finding]] = defaultdict(list)
-    for f in found.findings:
+    for f in checks.findings:
         groups[f.code].append(f)
     return dict(groups)

@@ -22,13 +22,13 @@ class Code:
 
 _ALL = (
     Code("L001", "unequal-seeds", "error",
-         "seeds that one rule lacks are rarely missing at random: with the 6 of 20 runs lost that diverged, a real "
-         "difference is found in 5% of studies instead of all",
+         "seeds that one algorithm lacks are rarely missing at random: with the 6 of 20 runs lost that diverged, a "
+         "real difference is found in 5% of studies instead of all",
          "run the missing seeds; `tpobench run` with the same suite and --seeds makes only those"),
     Code("L002", "missing-cell", "error",
-         "an average over the cells a rule happens to have is another benchmark; cells that a rule lacks leave the "
-         "suite-level score of every rule",
-         "run the rule in the missing cells, or compare the rules in separate tables"),
+         "an average over the cells an algorithm happens to have is another benchmark; cells that an algorithm lacks "
+         "leave the suite-level score of every algorithm",
+         "run the algorithm in the missing cells, or compare the algorithms in separate tables"),
     Code("L003", "dropped-runs", "error",
          "leaving out runs that broke hides failures: where 6 of 20 diverge, the difference is found in 5% of "
          "studies if they are dropped, and in all if they are scored as worst",
@@ -61,35 +61,36 @@ _ALL = (
          "seeds that change nothing carry no sampling variance: there is one run, and no test or interval",
          "check that the seed reaches the run; of a task without randomness report one run"),
     Code("L020", "unequal-budgets", "error",
-         "rules that train longer or draw more samples win by that; the gaps between rules change between budgets "
-         "matched by prompts and by interactions",
-         "steps and matching belong to the suite: run all rules under one of them"),
+         "algorithms that train longer or draw more samples win by that; the gaps between algorithms change between "
+         "budgets matched by prompts and by interactions",
+         "steps and matching belong to the suite: run all algorithms under one of them"),
     Code("L021", "matched-by-prompts", "note",
-         "under matching by prompts rules that compare K candidates draw K samples where others draw one; on "
-         "bag-of-tokens the gap to the single-sample rules narrows substantially under matching by interactions",
+         "under matching by prompts algorithms that compare K candidates draw K samples where others draw one; on "
+         "bag-of-tokens the gap to the single-sample algorithms narrows substantially under matching by interactions",
          "say `matched by prompts` beside the table, and show matching = \"interactions\" too"),
     Code("L022", "unequal-updates", "note",
-         "rules with several epochs take more gradient steps from the same samples",
+         "algorithms with several epochs take more gradient steps from the same samples",
          "name the axis: updates, samples, gradient steps or seconds"),
     Code("L023", "unequal-settings", "error",
-         "rules of one cell met different tasks, optimizers, precisions or metrics: the difference is not the rule's",
-         "run all rules of a cell under the same suite file"),
+         "algorithms of one cell met different tasks, optimizers, precisions or metrics: the difference is not the "
+         "algorithm's",
+         "run all algorithms of a cell under the same suite file"),
     Code("L024", "mixed-settings", "error",
-         "runs of one rule under several settings are pooled as if they were seeds of one experiment",
+         "runs of one algorithm under several settings are pooled as if they were seeds of one experiment",
          "keep settings apart with `tpobench run --name`, and report each result set by itself"),
     Code("L025", "unequal-tuning", "warning",
-         "a tuned rule against an untuned baseline: the best of many noisy settings is optimistic (best of 20: "
+         "a tuned algorithm against an untuned baseline: the best of many noisy settings is optimistic (best of 20: "
          "+1.9 standard deviations)",
-         "try as many settings for every rule and say how many, or report the published defaults of all"),
+         "try as many settings for every algorithm and say how many, or report the published defaults of all"),
     Code("L026", "mixed-versions", "warning",
          "another version of a suite is another experiment under the same name",
-         "run all rules under the newest version, and report versions apart"),
+         "run all algorithms under the newest version, and report versions apart"),
     Code("L027", "doubled-seeds", "error",
          "a seed that counts twice narrows every interval without new information",
-         "keep one run per rule, cell and seed; other devices and thread counts belong into another --name"),
+         "keep one run per algorithm, cell and seed; other devices and thread counts belong into another --name"),
     Code("L028", "hidden-factor", "note",
-         "a column that takes several values within one rule is a second factor, and the seeds of several settings "
-         "are pooled",
+         "a column that takes several values within one algorithm is a second factor, and the seeds of several "
+         "settings are pooled",
          "audit each setting by itself, or name the setting in the algorithm or the task column"),
     Code("L029", "look-alike-names", "error",
          "one task or algorithm under two names is two of each, with half of the seeds: tests lose their power, and "
@@ -100,12 +101,12 @@ _ALL = (
          "rests on nothing",
          "run again with this version: it records the scheme"),
     Code("L041", "mixed-seed-schemes", "error",
-         "rules under different seed schemes share no random numbers: pairing their seeds pairs strangers",
-         "run all rules with one version of tpobench, or compare them unpaired"),
+         "algorithms under different seed schemes share no random numbers: pairing their seeds pairs strangers",
+         "run all algorithms with one version of tpobench, or compare them unpaired"),
     Code("L042", "mixed-origins", "warning",
-         "rules that were run with different code, libraries or machines may differ by those: trajectories are "
+         "algorithms that were run with different code, libraries or machines may differ by those: trajectories are "
          "chaotic in the last bit",
-         "run all rules of a comparison in one place; `tpobench verify` tells whether the machines agree"),
+         "run all algorithms of a comparison in one place; `tpobench verify` tells whether the machines agree"),
     Code("L043", "dirty-checkout", "warning",
          "runs of a checkout with uncommitted changes cannot be made again from the recorded commit",
          "commit, and run again; `tpobench verify` tells whether the committed code gives the same numbers"),
@@ -128,7 +129,7 @@ _ALL = (
          "the data was"),
     Code("L060", "unequal-schedules", "error",
          "runs measured at different steps have windows, areas and first crossings of different meaning",
-         "evaluate all rules at the same steps: record_every belongs to the suite"),
+         "evaluate all algorithms at the same steps: record_every belongs to the suite"),
     Code("L061", "long-window", "warning",
          "a window as long as the curve averages the untrained policy too, and is no final value",
          "train longer, or make the window (report.window, `audit --window`) shorter than the curve"),
@@ -143,7 +144,7 @@ _ALL = (
     Code("L064", "first-crossing", "note",
          "the first noisy crossing flatters: published TPO to 1% in 673 updates (18/20) at one evaluation, 1189 "
          "(15/20) at 50 in a row",
-         "report.persist = 3 or more, the same for all rules"),
+         "report.persist = 3 or more, the same for all algorithms"),
     Code("L065", "worst-not-worst", "error",
          "diverged runs are scored report.worst: where runs that lasted are worse than that, diverging pays",
          "set report.worst (`audit`: --worst) to the worst value that the metric can take"),
@@ -155,10 +156,10 @@ _ALL = (
          "mean .087, IQM .0125, yet 4 of 20 seeds above 10%",
          "print the solved rate beside every mean (`tpobench report` does)"),
     Code("L081", "ceiling", "note",
-         "where every run of every rule gets there, the final value cannot rank the rules",
+         "where every run of every algorithm gets there, the final value cannot rank the algorithms",
          "compare the steps to a threshold, or take a harder cell"),
     Code("L082", "floor", "note",
-         "where no rule learns, the cell says nothing about their order",
+         "where no algorithm learns, the cell says nothing about their order",
          "train longer, or take an easier cell"),
 )  # fmt: skip
 CODES = {c.code: c for c in _ALL}

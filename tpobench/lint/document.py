@@ -30,9 +30,9 @@ def advices(checks: Checks, place: Callable[[Finding], str]) -> list[Advice]:
 def lint_document(checks: Checks) -> Document:
     """All findings, and how many there are of each kind."""
     counts = Counter(f.code.severity for f in checks.findings)
-    said = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind in SEVERITIES if (n := counts[kind]))
+    counted = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind in SEVERITIES if (n := counts[kind]))
     sets = f"{len(checks.sets)} result set{'s' if len(checks.sets) > 1 else ''}"
-    end = Lines((f"{checks.runs} runs in {sets}: {said or 'nothing found'}",))
+    end = Lines((f"{checks.runs} runs in {sets}: {counted or 'nothing found'}",))
     data: dict[str, Any] = {
         "schema": SCHEMA, "sets": list(checks.sets), "runs": checks.runs, "errors": counts["error"],
         "warnings": counts["warning"], "notes": counts["note"], "findings": [f.as_dict() for f in checks.findings],

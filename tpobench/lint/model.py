@@ -23,14 +23,14 @@ class Finding:
     suite: str
     what: str
     cells: tuple[str, ...] = ()  # empty: the suite as a whole
-    rules: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the words of the code included."""
         c = self.code
         return {
             "code": c.code, "name": c.name, "severity": c.severity, "suite": self.suite, "cells": list(self.cells),
-            "rules": list(self.rules), "what": self.what, "why": c.why, "remedy": c.remedy,
+            "rules": list(self.algorithms), "what": self.what, "why": c.why, "remedy": c.remedy,
         }  # fmt: skip
 
 
@@ -47,32 +47,32 @@ class ResultSet:
 
 @dataclass(frozen=True)
 class CellRuns:
-    """The runs of one cell under one matching, by rule, whatever their status."""
+    """The runs of one cell under one matching, by algorithm, whatever their status."""
 
     suite: str
     label: str
     matching: str
     runs: Mapping[str, tuple[RunRecord, ...]]
-    asked: tuple[str, ...] = ()  # the rules of the suite
+    algorithms: tuple[str, ...] = ()  # of the suite
     place: str = "{}"  # canonical text of the point of the grid
 
     @cached_property
     def finished(self) -> dict[str, tuple[RunRecord, ...]]:
-        """Runs with a result, of the rules that have any."""
-        kept = {n: tuple(r for r in runs if r.status in FINISHED) for n, runs in self.runs.items()}
-        return {n: runs for n, runs in kept.items() if runs}
+        """Runs with a result, of the algorithms that have any."""
+        runs_of = {n: tuple(r for r in runs if r.status in FINISHED) for n, runs in self.runs.items()}
+        return {n: runs for n, runs in runs_of.items() if runs}
 
     @cached_property
     def ok(self) -> dict[str, tuple[RunRecord, ...]]:
-        """Runs that lasted to the end, of the rules that have any."""
-        kept = {n: tuple(r for r in runs if r.status == "ok") for n, runs in self.finished.items()}
-        return {n: runs for n, runs in kept.items() if runs}
+        """Runs that lasted to the end, of the algorithms that have any."""
+        runs_of = {n: tuple(r for r in runs if r.status == "ok") for n, runs in self.finished.items()}
+        return {n: runs for n, runs in runs_of.items() if runs}
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
-        """The final value of each seed by rule, where there is one; a diverged run at the worst value."""
-        found = {n: final_arm(runs, self.reporting) for n, runs in self.finished.items()}
-        return {n: arm for n, arm in found.items() if arm is not None}
+        """The final value of each seed by algorithm, where there is one; a diverged run at the worst value."""
+        arms = {n: final_arm(runs, self.reporting) for n, runs in self.finished.items()}
+        return {n: arm for n, arm in arms.items() if arm is not None}
 
     @property
     def losses(self) -> dict[str, dict[int, float]]:
@@ -84,9 +84,9 @@ class CellRuns:
         """The suite's [report] table; of any run, `unequal-settings` says where they differ."""
         return Reporting.of(next(iter(self.runs.values()))[0].reporting)
 
-    def found(self, code: str, what: str, rules: Iterable[str] = ()) -> Finding:
+    def finding(self, code: str, what: str, algorithms: Iterable[str] = ()) -> Finding:
         """A finding in this cell."""
-        return Finding(CODES[code], self.suite, what, (self.label,), tuple(rules))
+        return Finding(CODES[code], self.suite, what, (self.label,), tuple(algorithms))
 
 
 def seeds_of(runs: Iterable[RunRecord]) -> list[int]:
@@ -94,11 +94,11 @@ def seeds_of(runs: Iterable[RunRecord]) -> list[int]:
     return sorted({r.spec["seed"] for r in runs})
 
 
-def cells_of(found: ResultSet) -> list[CellRuns]:
+def cells_of(result_set: ResultSet) -> list[CellRuns]:
     """The records of a set, cell by cell."""
     return [
         CellRuns(p.suite, p.label, p.matching, p.runs, p.algorithms, canonical(dict(p.axes)))
-        for p in places(found.records)
+        for p in places(result_set.records)
     ]
 
 
@@ -106,9 +106,9 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings that differ only in their cell as one; errors first, then by code, in the order of the cells."""
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[Finding]] = defaultdict(list)
     for f in findings:
-        groups[f.code.code, f.suite, f.what, f.rules].append(f)
-    kept = [replace(same[0], cells=tuple(dict.fromkeys(c for f in same for c in f.cells))) for same in groups.values()]
-    return tuple(sorted(kept, key=lambda f: (SEVERITIES.index(f.code.severity), f.code.code)))
+        groups[f.code.code, f.suite, f.what, f.algorithms].append(f)
+    unique = (replace(fs[0], cells=tuple(dict.fromkeys(c for f in fs for c in f.cells))) for fs in groups.values())
+    return tuple(sorted(unique, key=lambda f: (SEVERITIES.index(f.code.severity), f.code.code)))
 
 
 @dataclass(frozen=True)

@@ -23,24 +23,24 @@ PAUSE = 60.0  # seconds without any run: long enough to look at the results
 
 def schemes(cell: CellRuns) -> Iterator[Finding]:
     """L040: runs without a seed scheme; L041: several schemes in one cell."""
-    found = {n: {r.provenance.get("seed_scheme") for r in runs} for n, runs in cell.finished.items()}
-    without = [n for n, values in found.items() if None in values]
+    by_algorithm = {n: {r.provenance.get("seed_scheme") for r in runs} for n, runs in cell.finished.items()}
+    without = [n for n, values in by_algorithm.items() if None in values]
     if without:
-        yield cell.found("L040", f"no seed scheme on record for {', '.join(without)}", without)
-    named = {n: {str(v) for v in values if v is not None} for n, values in found.items()}
+        yield cell.finding("L040", f"no seed scheme on record for {', '.join(without)}", without)
+    named = {n: {str(v) for v in values if v is not None} for n, values in by_algorithm.items()}
     if len({v for values in named.values() for v in values}) > 1:
         listed = "; ".join(f"{n} {' and '.join(sorted(values))}" for n, values in named.items() if values)
-        yield cell.found("L041", listed, named)
+        yield cell.finding("L041", listed, named)
 
 
 def mixed(cell: CellRuns) -> Iterator[Finding]:
-    """L042: the runs of one rule come from elsewhere than those of another."""
+    """L042: the runs of one algorithm come from elsewhere than those of another."""
     for key in ORIGIN:
-        found = {n: frozenset(v for r in runs if (v := _origin(r, key))) for n, runs in cell.finished.items()}
-        known = {n: values for n, values in found.items() if values}
+        origins = {n: frozenset(v for r in runs if (v := _origin(r, key))) for n, runs in cell.finished.items()}
+        known = {n: values for n, values in origins.items() if values}
         if len(set(known.values())) > 1:
             listed = "; ".join(f"{n} {' and '.join(sorted(values))}" for n, values in known.items())
-            yield cell.found("L042", f"{key} differs: {listed}", known)
+            yield cell.finding("L042", f"{key} differs: {listed}", known)
 
 
 def _origin(record: RunRecord, key: str) -> str:
@@ -48,16 +48,16 @@ def _origin(record: RunRecord, key: str) -> str:
     return "" if value is None else str(value)
 
 
-def dirty(found: ResultSet) -> Iterator[Finding]:
+def dirty(result_set: ResultSet) -> Iterator[Finding]:
     """L043: runs of a checkout that differed from its commit."""
     by_suite: dict[str, list[RunRecord]] = defaultdict(list)
-    for r in found.records:
+    for r in result_set.records:
         if r.status in FINISHED and _origin(r, "git").endswith("-dirty"):
             by_suite[r.spec["suite"]].append(r)
     for suite, runs in by_suite.items():
         commits = ", ".join(sorted({_origin(r, "git") for r in runs}))
-        rules = dict.fromkeys(r.spec["algorithm"] for r in runs)
-        yield Finding(CODES["L043"], suite, f"{len(runs)} runs are from {commits}", rules=tuple(rules))
+        algorithms = dict.fromkeys(r.spec["algorithm"] for r in runs)
+        yield Finding(CODES["L043"], suite, f"{len(runs)} runs are from {commits}", algorithms=tuple(algorithms))
 
 
 class _Span(NamedTuple):
@@ -66,10 +66,10 @@ class _Span(NamedTuple):
     record: RunRecord
 
 
-def appended(found: ResultSet) -> Iterator[Finding]:
+def appended(result_set: ResultSet) -> Iterator[Finding]:
     """L044: after a pause, nothing but further seeds of cells that were complete before it, and no plan."""
     by_suite: dict[str, list[RunRecord]] = defaultdict(list)
-    for r in found.records:
+    for r in result_set.records:
         if r.status in FINISHED:
             by_suite[r.spec["suite"]].append(r)
     for suite, runs in by_suite.items():
@@ -107,7 +107,7 @@ def _time(record: RunRecord) -> float | None:
         return None
 
 
-_Arm = tuple[str, str]  # cell and matching, rule
+_Arm = tuple[str, str]  # cell and matching, algorithm
 
 
 def _arm(record: RunRecord) -> _Arm:
@@ -140,13 +140,13 @@ def _continues(spans: Sequence[_Span], arms: Sequence[_Arm]) -> list[bool]:
     for i, arm in enumerate(arms):
         places[arm].append(i)
     broken = [0] * (len(spans) + 1)  # differences of the number of arms that do not go on at i
-    for own in places.values():
-        seeds = [spans[i].record.spec["seed"] for i in own]
+    for indices in places.values():
+        seeds = [spans[i].record.spec["seed"] for i in indices]
         highest = accumulate(seeds, max)
         lowest = [*accumulate(reversed(seeds), min)][::-1]
         broken[0] += 1
-        broken[own[0] + 1] -= 1
-        for (i, j), high, low in zip(pairwise(own), highest, lowest[1:], strict=False):
+        broken[indices[0] + 1] -= 1
+        for (i, j), high, low in zip(pairwise(indices), highest, lowest[1:], strict=False):
             if low <= high:
                 broken[i + 1] += 1
                 broken[j + 1] -= 1
@@ -160,11 +160,11 @@ def _lapse(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes"
 
 
-def other_data(found: ResultSet) -> Iterator[Finding]:
+def other_data(result_set: ResultSet) -> Iterator[Finding]:
     """L047: runs that read other bytes than the published ones."""
-    for copy in unverified(found.records):
+    for copy in unverified(result_set.records):
         for suite in copy.suites:
-            yield Finding(CODES["L047"], suite, str(copy), rules=copy.algorithms)
+            yield Finding(CODES["L047"], suite, str(copy), algorithms=copy.algorithms)
 
 
 SET_CHECKS: Mapping[str, Callable[[ResultSet], Iterator[Finding]]] = {"L043": dirty, "L047": other_data}

@@ -22,22 +22,22 @@ GRID_POINTS = 10  # distinct values from which a grid is no accident
 def schedules(cell: CellRuns) -> Iterator[Finding]:
     """L060: runs that lasted were measured at different steps, though they end at the same one."""
     steps = {n: {tuple(r.curve.get("step", [])) for r in runs} for n, runs in cell.ok.items()}
-    every = {s for own in steps.values() for s in own if s}
+    every = {s for each in steps.values() for s in each if s}
     if len(every) > 1 and len({s[-1] for s in every}) == 1:
-        listed = "; ".join(f"{n} {' and '.join(str(len(s)) for s in sorted(own))}" for n, own in steps.items())
-        yield cell.found("L060", f"evaluations on the way: {listed}", steps)
+        listed = "; ".join(f"{n} {' and '.join(str(len(s)) for s in sorted(each))}" for n, each in steps.items())
+        yield cell.finding("L060", f"evaluations on the way: {listed}", steps)
 
 
 def window(cell: CellRuns) -> Iterator[Finding]:
     """L061: a window as long as the curve or longer; L062: of one point.  In a table each run has its own window."""
-    runs = [r for own in cell.ok.values() for r in own]
+    runs = [r for each in cell.ok.values() for r in each]
     spans = [(Reporting.of(r.reporting).window, len(r.curve.get("step", []))) for r in runs]
     long = [(length, k) for k, length in spans if k >= length > 1]
     if long:
         length, k = min(long)
-        yield cell.found("L061", f"window {k}, curves of {length} evaluations")
+        yield cell.finding("L061", f"window {k}, curves of {length} evaluations")
     elif spans and all(k == 1 for k, _ in spans) and max(length for _, length in spans) > 1:
-        yield cell.found("L062", f"final {cell.reporting.metric}: the last evaluation alone")
+        yield cell.finding("L062", f"final {cell.reporting.metric}: the last evaluation alone")
 
 
 def thresholds(cell: CellRuns) -> Iterator[Finding]:
@@ -48,14 +48,14 @@ def thresholds(cell: CellRuns) -> Iterator[Finding]:
     if not r.thresholds or longest < 2:
         return
     if r.persist > longest:
-        yield cell.found("L063", f"{r.persist} evaluations in a row {r.side} a threshold, curves of {longest}")
+        yield cell.finding("L063", f"{r.persist} evaluations in a row {r.side} a threshold, curves of {longest}")
     grid = resolution(r.loss(np.concatenate(curves))) if r.bounded else None
     fine = [t for t in r.thresholds if grid is not None and r.loss(t) <= grid * (1 + 1e-6)]
     if fine:
         listed = " and ".join(f"{t:g}" for t in fine)
-        yield cell.found("L063", f"{r.metric} is measured in steps of {grid:.2g}, threshold {listed}")
+        yield cell.finding("L063", f"{r.metric} is measured in steps of {grid:.2g}, threshold {listed}")
     if r.persist == 1:
-        yield cell.found("L064", f"one evaluation {r.side} a threshold counts as reached")
+        yield cell.finding("L064", f"one evaluation {r.side} a threshold counts as reached")
 
 
 def resolution(values: Floats) -> float | None:
@@ -82,13 +82,13 @@ def worst(cell: CellRuns) -> Iterator[Finding]:
         losses = r.loss(lasted)
         if len(losses) and losses.max() > limit + 1e-9 * abs(limit):
             beyond = "> worst" if r.sign > 0 else "< worst"
-            yield cell.found("L065", f"{name}: final {lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
+            yield cell.finding("L065", f"{name}: final {lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
 
 
 def best(cell: CellRuns) -> Iterator[Finding]:
     """L066: the metric is the best of several evaluations."""
     if flatters(cell.reporting):
-        yield cell.found("L066", f"the metric is {cell.reporting.metric}")
+        yield cell.finding("L066", f"the metric is {cell.reporting.metric}")
 
 
 def flatters(reporting: Reporting) -> bool:
@@ -107,7 +107,7 @@ def means(cell: CellRuns) -> Iterator[Finding]:
             rate = rate_estimate(k, len(x))
             interval = f" [{rate.low:.2f}, {rate.high:.2f}]" if rate.low is not None and rate.high is not None else ""
             what = f"{name}: mean {x.mean():.2g}, median {np.median(x):.2g}; {k}/{len(x)}{interval} solved"
-            yield cell.found("L080", what, [name])
+            yield cell.finding("L080", what, [name])
 
 
 def misleading(x: Floats, reporting: Reporting) -> bool:
@@ -119,18 +119,18 @@ def misleading(x: Floats, reporting: Reporting) -> bool:
 
 
 def saturated(cell: CellRuns) -> Iterator[Finding]:
-    """L081: every run solved, L082: none learnt; in both no pair of rules can be told apart."""
+    """L081: every run solved, L082: none learnt; in both no pair of algorithms can be told apart."""
     arms, r = cell.arms, cell.reporting
     if len(arms) < 2:
         return
     every = np.concatenate([arm.final for arm in arms.values()])
     easy = bool(r.passed(every, r.solved).all())
-    hard = all(_unlearnt(run, cell) for own in cell.finished.values() for run in own)
+    hard = all(_unlearnt(run, cell) for runs in cell.finished.values() for run in runs)
     if (easy or hard) and not any(
         c.adjusted is not None and c.adjusted < 0.05 for c in compare_family(arms, Scalar("final", r)).values()
     ):
-        what = f"all {len(every)} runs are {'solved' if easy else 'where they began'}, no pair of rules differs"
-        yield cell.found("L081" if easy else "L082", what, arms)
+        what = f"all {len(every)} runs are {'solved' if easy else 'where they began'}, no pair of algorithms differs"
+        yield cell.finding("L081" if easy else "L082", what, arms)
 
 
 def _unlearnt(record: RunRecord, cell: CellRuns) -> bool:

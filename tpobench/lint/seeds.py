@@ -1,4 +1,4 @@
-"""Seeds: the same for every rule, none dropped, enough of them, and really varied."""
+"""Seeds: the same for every algorithm, none dropped, enough of them, and really varied."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ MOVES = 10  # fewer can agree by chance
 
 
 def unequal(cell: CellRuns) -> Iterator[Finding]:
-    """L001: rules of one cell whose runs, whatever became of them, have different seeds."""
+    """L001: algorithms of one cell whose runs, whatever became of them, have different seeds."""
     seeds = {n: seeds_of(runs) for n, runs in cell.runs.items() if any(r.status != "skipped" for r in runs)}
     if len({tuple(s) for s in seeds.values()}) > 1:
-        every = sorted({s for own in seeds.values() for s in own})
-        lacking = {n: [s for s in every if s not in own] for n, own in seeds.items()}
+        every = sorted({s for ran in seeds.values() for s in ran})
+        lacking = {n: [s for s in every if s not in ran] for n, ran in seeds.items()}
         short = {n: missing for n, missing in lacking.items() if missing}
         listed = "; ".join(f"{n} lacks {seed_ranges(missing)}" for n, missing in short.items())
-        yield cell.found("L001", f"seeds {seed_ranges(every)}: {listed}", short)
+        yield cell.finding("L001", f"seeds {seed_ranges(every)}: {listed}", short)
 
 
 def missing(cell: CellRuns) -> Iterator[Finding]:
-    """L002: rules of the suite without any run here, not even a skipped one; a search has levels for each rule."""
-    absent = [n for n in cell.asked if n not in cell.runs and cell.reporting.search is None]
+    """L002: algorithms of the suite without any run here, not even a skipped one; in a search each has its levels."""
+    absent = [n for n in cell.algorithms if n not in cell.runs and cell.reporting.search is None]
     if absent:
-        yield cell.found("L002", f"no runs of {', '.join(absent)}", absent)
+        yield cell.finding("L002", f"no runs of {', '.join(absent)}", absent)
 
 
 def dropped(cell: CellRuns) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def dropped(cell: CellRuns) -> Iterator[Finding]:
         if broken:
             kinds = ", ".join(f"{n} {status}" for status, n in sorted(Counter(r.status for r in broken).items()))
             what = f"{name}: {len(broken)} of {len(runs)} runs without a result ({kinds}), seeds "
-            yield cell.found("L003", what + seed_ranges(seeds_of(broken)), [name])
+            yield cell.finding("L003", what + seed_ranges(seeds_of(broken)), [name])
 
 
 def diverged(cell: CellRuns) -> Iterator[Finding]:
@@ -55,15 +55,15 @@ def diverged(cell: CellRuns) -> Iterator[Finding]:
     for name, runs in cell.finished.items():
         lost = [r for r in runs if r.status == "diverged"]
         if lost:
-            yield cell.found("L004", f"{name}: {len(lost)} of {len(runs)} diverged, scored the worst value", [name])
+            yield cell.finding("L004", f"{name}: {len(lost)} of {len(runs)} diverged, scored the worst value", [name])
 
 
 def skipped(cell: CellRuns) -> Iterator[Finding]:
-    """L005: seeds inside the range that no rule ran."""
+    """L005: seeds inside the range that no algorithm ran."""
     ran = seeds_of(r for runs in cell.runs.values() for r in runs if r.status != "skipped")
     holes = sorted(set(range(ran[0], ran[-1] + 1)) - set(ran)) if ran and ran[-1] - ran[0] < 100 * len(ran) else []
     if holes:
-        yield cell.found("L005", f"seeds {seed_ranges(ran)}: nobody ran {seed_ranges(holes)}")
+        yield cell.finding("L005", f"seeds {seed_ranges(ran)}: nobody ran {seed_ranges(holes)}")
 
 
 def powerless(cell: CellRuns) -> Iterator[Finding]:
@@ -73,9 +73,9 @@ def powerless(cell: CellRuns) -> Iterator[Finding]:
         return
     runs, flips = min(pairs, key=lambda p: smallest_p(*p[0], paired=p[1]))
     if min(runs) == 1:
-        yield cell.found("L006", "1 seed: no test at all", cell.arms)
+        yield cell.finding("L006", "1 seed: no test at all", cell.arms)
     elif reason := attainable_text(runs, paired=flips, family=len(pairs)):
-        yield cell.found("L006", reason, cell.arms)
+        yield cell.finding("L006", reason, cell.arms)
 
 
 def _sizes(a: Arm, b: Arm) -> tuple[tuple[int, int], bool]:
@@ -93,7 +93,7 @@ def few(cell: CellRuns) -> Iterator[Finding]:
         short = {n: k for n, k in sizes.items() if lowest <= k <= highest}
         if short:
             counts = " to ".join(str(k) for k in sorted({min(short.values()), max(short.values())}))
-            yield cell.found(code, f"n = {counts}", short)
+            yield cell.finding(code, f"n = {counts}", short)
 
 
 def copies(cell: CellRuns) -> Iterator[Finding]:
@@ -104,11 +104,11 @@ def copies(cell: CellRuns) -> Iterator[Finding]:
         names = list(dict.fromkeys(k for r in runs for k in r.curve if k not in AXES))
         same = _same(runs, names, cell.reporting.metric)
         if same and all(_equal(runs[0], r, names) for r in runs[1:]):
-            yield cell.found("L010", f"{name}: all {len(runs)} seeds are identical", [name])
+            yield cell.finding("L010", f"{name}: all {len(runs)} seeds are identical", [name])
         elif same:
             a, b = same[0]
             more = f" (and {len(same) - 1} more pairs)" if len(same) > 1 else ""
-            yield cell.found("L009", f"{name}: seeds {a} and {b} have the same training curve{more}", [name])
+            yield cell.finding("L009", f"{name}: seeds {a} and {b} have the same training curve{more}", [name])
 
 
 def _same(runs: Sequence[RunRecord], names: Sequence[str], metric: str) -> list[tuple[int, int]]:
@@ -117,7 +117,7 @@ def _same(runs: Sequence[RunRecord], names: Sequence[str], metric: str) -> list[
     with np.errstate(invalid="ignore"):
         change = np.diff(curves, axis=1)
     moves = np.isfinite(change) & (change != 0)
-    found = []
+    pairs = []
     for i in range(len(runs) - 1):
         moved = moves[i] | moves[i + 1 :]
         equal = (moved & (curves[i, 1:] == curves[i + 1 :, 1:])).sum(axis=1)
@@ -125,8 +125,8 @@ def _same(runs: Sequence[RunRecord], names: Sequence[str], metric: str) -> list[
         for k in map(int, np.flatnonzero(equal >= COPY * np.maximum(total, 1))):
             a, b = runs[i], runs[i + 1 + k]
             if total[k] >= MOVES or (total[k] > 1 and _equal(a, b, names)):
-                found.append((int(a.spec["seed"]), int(b.spec["seed"])))
-    return found
+                pairs.append((int(a.spec["seed"]), int(b.spec["seed"])))
+    return pairs
 
 
 def _equal(a: RunRecord, b: RunRecord, names: Sequence[str]) -> bool:
