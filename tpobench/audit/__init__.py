@@ -31,7 +31,7 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
         raise NothingToDo(msg)
     cells = cells_by_task(runs, sheet.name, paired=choices.paired)
     arms = {task: {n: cell.arms[n] for n in runs.algorithms if n in cell.arms} for task, cell in cells.items()}
-    tests = {task: compare_task(own) for task, own in arms.items()}
+    tests = {task: compare_task(each) for task, each in arms.items()}
     tables = [
         task_table(runs, task, arms[task], tests[task], signature_of(sheet.name, runs, {task: tests[task]}))
         for task in runs.tasks
@@ -39,11 +39,11 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
     if len(runs.algorithms) > 1:
         tables.append(pairs_table(runs, tests, signature_of(sheet.name, runs, tests)))
     suite = signature_of(sheet.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
-    scores, why, found = overall(runs, suite)
-    verdicts = [verdict(task, losses_of(own), tests[task], lost(own)) for task, own in arms.items()]
-    if found is not None:
-        ranked = {n: -e.value for n, e in found.means.items() if e.value is not None}
-        losses = {pair: test.of_losses for pair, test in found.tests.items()}
+    scores, why, level = overall(runs, suite)
+    verdicts = [verdict(task, losses_of(each), tests[task], lost(each)) for task, each in arms.items()]
+    if level is not None:
+        ranked = {n: -e.value for n, e in level.means.items() if e.value is not None}
+        losses = {pair: test.of_losses for pair, test in level.tests.items()}
         verdicts.append(verdict(f"over {len(runs.tasks)} tasks", ranked, losses))
     elif why:
         verdicts.append(why)

@@ -29,17 +29,17 @@ def check(
 ) -> Checks:
     """All findings; `tests` are the comparisons of each task."""
     name = sheet.name
-    found = list(_look_alikes(runs, sheet))
-    united = _united(runs) if found else runs
-    found += [f for cell in cells_by_task(united, name).values() for f in cell_findings(cell, SEEDS)]
+    findings = list(_look_alikes(runs, sheet))
+    united = _united(runs) if findings else runs
+    findings += [f for cell in cells_by_task(united, name).values() for f in cell_findings(cell, SEEDS)]
     codes = [*ONE_VALUE, *(WITH_STEPS if runs.stepped else ())]
     for task, cell in cells.items():
-        found += cell_findings(cell, codes)
-        found += [] if _rates_reject(tests[task]) else powerless(cell)
-        found += [*_copies(runs, cell, task), *_apart(runs, cell, task)]
-        found += _ends(runs, cell, task, tests[task])
-    found += _factors(runs, name)
-    return Checks(merged(found), len(runs.runs), (name,))
+        findings += cell_findings(cell, codes)
+        findings += [] if _rates_reject(tests[task]) else powerless(cell)
+        findings += [*_copies(runs, cell, task), *_apart(runs, cell, task)]
+        findings += _ends(runs, cell, task, tests[task])
+    findings += _factors(runs, name)
+    return Checks(merged(findings), len(runs.runs), (name,))
 
 
 def cells_by_task(runs: Runs, name: str, *, paired: bool = False) -> dict[str, CellRuns]:

@@ -53,7 +53,7 @@ def columns_of(choices: Choices) -> dict[str, str]:
     Raises:
         UsageError: not NAME=COLUMN, or no such role.
     """
-    found = {}
+    columns = {}
     for text in choices.columns:
         role, equals, name = text.partition("=")
         if not equals or not name.strip():
@@ -61,8 +61,8 @@ def columns_of(choices: Choices) -> dict[str, str]:
             raise UsageError(msg)
         if role.strip() not in NAMES:
             raise unknown("name", role.strip(), NAMES, f"--column {text}")
-        found[role.strip()] = name.strip()
-    return found
+        columns[role.strip()] = name.strip()
+    return columns
 
 
 def scale_of(choices: Choices, column: str, tasks: Sequence[str]) -> Scale:

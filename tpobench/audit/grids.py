@@ -118,19 +118,19 @@ def _bytes(path: Path) -> bytes:
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
     """The text in a gzip file of one or several members, at most one byte more than is read."""
-    found = b""
-    while raw.startswith(GZIP) and len(found) <= LARGEST_FILE:
+    text = b""
+    while raw.startswith(GZIP) and len(text) <= LARGEST_FILE:
         member = zlib.decompressobj(wbits=31)
         try:
-            found += member.decompress(raw, LARGEST_FILE + 1 - len(found))
+            text += member.decompress(raw, LARGEST_FILE + 1 - len(text))
         except zlib.error as error:
             msg = f"cannot read {path}: a damaged gzip file ({error})"
             raise UsageError(msg) from error
-        if not member.eof and len(found) <= LARGEST_FILE:
+        if not member.eof and len(text) <= LARGEST_FILE:
             msg = f"cannot read {path}: a gzip file that breaks off"
             raise UsageError(msg)
         raw = member.unused_data
-    return found
+    return text
 
 
 def _separated(path: Path, text: str) -> Grid:
@@ -144,8 +144,8 @@ def _separated(path: Path, text: str) -> Grid:
         separator, first = stated[1], first + 1  # Excel's own line
     records = _records(path, "\n".join(lines[first:]), separator, first)
     _, header = next(records)
-    kept = [(line, cells) for line, cells in records if any(cell.strip() for cell in cells)]
-    for line, cells in kept:
+    body = [(line, cells) for line, cells in records if any(cell.strip() for cell in cells)]
+    for line, cells in body:
         if any(cells[len(header) :]):
             msg = (
                 f"{path} line {line}: {len(cells)} fields, the header has {len(header)}; quote values that hold the "
@@ -153,8 +153,8 @@ def _separated(path: Path, text: str) -> Grid:
             )
             raise UsageError(msg)
     width = len(header)
-    rows = tuple((*map(plain, cells[:width]), *[""] * (width - len(cells))) for _, cells in kept)
-    return Grid(path, tuple(map(plain, header)), rows, tuple(line for line, _ in kept), separator=separator)
+    rows = tuple((*map(plain, cells[:width]), *[""] * (width - len(cells))) for _, cells in body)
+    return Grid(path, tuple(map(plain, header)), rows, tuple(line for line, _ in body), separator=separator)
 
 
 def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, Sequence[str]]]:

@@ -66,26 +66,26 @@ def _lines(path: Path, text: str) -> Grid:
     return _grid(path, records, lines, "line")
 
 
-def _table(path: Path, found: Any) -> Grid:
-    if isinstance(found, list) and all(isinstance(r, dict) for r in found):
-        return _grid(path, found)
-    if not isinstance(found, dict):
+def _table(path: Path, content: Any) -> Grid:
+    if _is_records(content):
+        return _grid(path, content)
+    if not isinstance(content, dict):
         msg = f"{path}: no table; {FORMS}"
         raise UsageError(msg)
-    _refuse_ours(path, found)
-    if isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):  # pandas, orient="split"
-        return _grid(path, _named(path, found["columns"], found["data"]))
-    tables = [name for name, part in found.items() if part and _is_records(part)]
+    _refuse_ours(path, content)
+    if isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # pandas, orient="split"
+        return _grid(path, _named(path, content["columns"], content["data"]))
+    tables = [name for name, part in content.items() if part and _is_records(part)]
     if len(tables) == 1:  # also pandas, orient="table"
-        return _grid(path, found[tables[0]])
+        return _grid(path, content[tables[0]])
     if tables:
         msg = f"{path}: {', '.join(map(short, tables))} could each be the table; {FORMS}"
         raise UsageError(msg)
-    if found and all(isinstance(part, list) for part in found.values()):
-        return _grid(path, _named(path, list(found), _transposed(path, found)))
-    if found and all(isinstance(part, dict) for part in found.values()):
-        return _grid(path, _by_index(path, found))
-    return _grid(path, [found])
+    if content and all(isinstance(part, list) for part in content.values()):
+        return _grid(path, _named(path, list(content), _transposed(path, content)))
+    if content and all(isinstance(part, dict) for part in content.values()):
+        return _grid(path, _by_index(path, content))
+    return _grid(path, [content])
 
 
 def _is_records(part: object) -> bool:
@@ -121,16 +121,16 @@ def _transposed(path: Path, columns: Mapping[str, list[Any]]) -> list[list[Any]]
     return [list(row) for row in zip(*columns.values(), strict=True)]
 
 
-def _by_index(path: Path, found: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _by_index(path: Path, parts: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """pandas' orient="columns" ({column: {row: value}}) and "index" ({row: {column: value}}); rows are numbers."""
-    inner = dict.fromkeys(name for part in found.values() for name in part)
-    by_row, by_column = all(map(str.isdecimal, found)), all(map(str.isdecimal, inner))
+    inner = dict.fromkeys(name for part in parts.values() for name in part)
+    by_row, by_column = all(map(str.isdecimal, parts)), all(map(str.isdecimal, inner))
     if by_row == by_column:
         msg = f"{path}: an object of objects does not say which are the rows; {FORMS}"
         raise UsageError(msg)
     if by_row:
-        return list(found.values())
-    return [{name: part.get(row) for name, part in found.items()} for row in inner]
+        return list(parts.values())
+    return [{name: part.get(row) for name, part in parts.items()} for row in inner]
 
 
 def _grid(

@@ -115,8 +115,8 @@ def _of_one_metric(layout: Layout, metric: str | None) -> Layout:
     if metric is not None and metric not in names:
         raise unknown("metric", metric, names, f"column {column} of {grid.path}")
     one = metric or names[0]
-    kept = [i for i, cell in enumerate(cells) if cell == one]
-    some = replace(grid, rows=tuple(grid.rows[i] for i in kept), lines=tuple(grid.lines[i] for i in kept))
+    places = [i for i, cell in enumerate(cells) if cell == one]
+    some = replace(grid, rows=tuple(grid.rows[i] for i in places), lines=tuple(grid.lines[i] for i in places))
     alike = next((group for group in look_alikes(names) if one in group), ())
     return replace(layout, grid=some, metric=one, alike=alike)
 

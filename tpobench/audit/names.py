@@ -33,8 +33,8 @@ def first_spelling(text: str, known: dict[str, str]) -> str:
 
 def whole(text: str) -> str:
     """2 for 2.0, as tables turn whole numbers into decimal ones where a value is missing."""
-    found = WHOLE.fullmatch(text)
-    return found[1] if found else text
+    number = WHOLE.fullmatch(text)
+    return number[1] if number else text
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -52,7 +52,7 @@ def _look(name: str) -> Decimal | str:
     return WITHIN.sub(_between, text) if number is None else number
 
 
-def _between(found: re.Match[str]) -> str:
+def _between(separator: re.Match[str]) -> str:
     """Nothing between letters; between two digits a separator tells 1-1 from 11."""
-    before, after = found.string[found.start() - 1], found.string[found.end()]
+    before, after = separator.string[separator.start() - 1], separator.string[separator.end()]
     return "-" if before.isdigit() and after.isdigit() else ""

@@ -47,8 +47,8 @@ class File:
         stem = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in ENDINGS else name
         folders = Path(os.path.relpath(self.path.parent, self.root)).parts
         parts = IN_NAME.split(stem)  # what is no seed, a seed, what is no seed, ...
-        own = [[part] if i % 2 else part.split("_") for i, part in enumerate(parts)]
-        return [*folders, *(piece for part in own for piece in part if piece.strip("-"))]
+        pieces = [[part] if i % 2 else part.split("_") for i, part in enumerate(parts)]
+        return [*folders, *(piece for part in pieces for piece in part if piece.strip("-"))]
 
 
 def files_of(arguments: Sequence[Path]) -> list[File]:
@@ -106,19 +106,20 @@ def names_from_paths(
     if not roles:
         return names
     for file, left, name in zip(files, _reduced(pieces, len(roles)), names, strict=True):
-        own = [*left, ONE_TASK] if roles == ["algorithm", "task"] and len(left) == 1 else left
-        if len(own) != len(roles):
+        values = [*left, ONE_TASK] if roles == ["algorithm", "task"] and len(left) == 1 else left
+        if len(values) != len(roles):
             msg = (
                 f"{file.path}: no column gives {' and '.join(roles)}, and the pieces of the path do not either "
-                f"({', '.join(own) or 'none'}); add columns, or name the files ALGORITHM/TASK/SEED.csv"
+                f"({', '.join(values) or 'none'}); add columns, or name the files ALGORITHM/TASK/SEED.csv"
             )
             raise UsageError(msg)
-        if len(roles) > 1 and own[1].casefold() in ALGORITHMS and own[0].casefold() not in ALGORITHMS:
+        if len(roles) > 1 and values[1].casefold() in ALGORITHMS and values[0].casefold() not in ALGORITHMS:
             msg = (
-                f"{file.path}: a path gives the algorithm before the task, and '{own[1]}' is an algorithm; add columns"
+                f"{file.path}: a path gives the algorithm before the task, and '{values[1]}' is an "
+                "algorithm; add columns"
             )
             raise UsageError(msg)
-        name.update(zip(roles, own, strict=True))
+        name.update(zip(roles, values, strict=True))
     return names
 
 
@@ -132,8 +133,8 @@ def _apart(pieces: Sequence[str], known: frozenset[Decimal | str]) -> tuple[list
 
 def _reduced(pieces: Sequence[Sequence[str]], wanted: int) -> list[list[str]]:
     """Without what says nothing, and what all share where there are more pieces than names; one name takes the rest."""
-    kept = [[p for p in own if p.casefold() not in SAYS_NOTHING] or list(own) for own in pieces]
-    if any(len(own) > wanted for own in kept) and len({len(own) for own in kept}) == 1:
-        alike = [len(set(column)) == 1 for column in zip(*kept, strict=True)]
-        kept = [[p for p, same in zip(own, alike, strict=True) if not same] for own in kept]
-    return [["_".join(own)] for own in kept if own] if wanted == 1 and all(kept) else kept
+    paths = [[p for p in path if p.casefold() not in SAYS_NOTHING] or list(path) for path in pieces]
+    if any(len(path) > wanted for path in paths) and len({len(path) for path in paths}) == 1:
+        alike = [len(set(column)) == 1 for column in zip(*paths, strict=True)]
+        paths = [[p for p, same in zip(path, alike, strict=True) if not same] for path in paths]
+    return [["_".join(path)] for path in paths] if wanted == 1 and all(paths) else paths

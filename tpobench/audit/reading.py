@@ -139,8 +139,8 @@ def _rows(layout: Layout, names: Mapping[str, str]) -> Iterator[SheetRow]:
     """The rows of a file, one for each of its columns of values; `names` are those that its path gives."""
     grid, columns = layout.grid, layout.columns
     numbers = numbers_of(grid, [*columns["value"], *columns.get("step", ())])
-    where = {role: [grid.header.index(n) for n in own] for role, own in columns.items()}
-    taken = {name for own in columns.values() for name in own}
+    where = {role: [grid.header.index(n) for n in heads] for role, heads in columns.items()}
+    taken = {name for heads in columns.values() for name in heads}
     others = {n: i for i, n in enumerate(grid.header) if n and n not in taken}
     known: dict[tuple[str, str], tuple[str, ...]] = {}
     for row, cells in enumerate(grid.rows):

@@ -60,8 +60,8 @@ class Runs:
 
     def of(self, task: str, algorithm: str) -> list[Run]:
         """Runs with a value, by seed."""
-        own = (r for r in self.runs if r.task == task and r.algorithm == algorithm and r.value is not None)
-        return sorted(own, key=lambda r: r.seed)
+        runs = (r for r in self.runs if r.task == task and r.algorithm == algorithm and r.value is not None)
+        return sorted(runs, key=lambda r: r.seed)
 
     def reporting(self, task: str) -> Reporting:
         """How the values of a task are scored."""

@@ -75,16 +75,16 @@ def _row(name: str, arm: Arm | None, *, best: bool, leader: bool) -> tuple[Table
     return (TableCell(name), TableCell(str(len(x))), TableCell(text, best, leader, data), *cells)
 
 
-def _text(found: Estimate) -> str:
+def _text(estimate: Estimate) -> str:
     """As `mean_text`; a statistic of too few seeds says so."""
-    return found.reason if found.value is None else mean_text(found)
+    return estimate.reason if estimate.value is None else mean_text(estimate)
 
 
 def _notes(name: str, arm: Arm) -> Iterator[str]:
-    kept = arm.final[~np.array(arm.diverged)]
-    if 0 < len(kept) < len(arm.seeds):
-        without = mean_text(mean_of(kept, ReportOptions(), arm.reporting))
-        yield f"{name}: without the {len(arm.seeds) - len(kept)} diverged {without}"
+    lasted = arm.final[~np.array(arm.diverged)]
+    if 0 < len(lasted) < len(arm.seeds):
+        without = mean_text(mean_of(lasted, ReportOptions(), arm.reporting))
+        yield f"{name}: without the {len(arm.seeds) - len(lasted)} diverged {without}"
     if len(arm.seeds) == 1:
         yield "1 seed: no uncertainty"
     elif note := interval_note(arm.reporting.loss(arm.final)):
@@ -93,7 +93,7 @@ def _notes(name: str, arm: Arm) -> Iterator[str]:
 
 def pairs_table(runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], signature: str) -> Table:
     """A against B in every task, in the file's own direction."""
-    body = [_pair(runs, task, pair, c) for task, found in tests.items() for pair, c in found.items()]
+    body = [_pair(runs, task, pair, c) for task, each in tests.items() for pair, c in each.items()]
     return Table("tests", "Pairwise tests", PAIRS, tuple(body), signature)
 
 
@@ -112,16 +112,16 @@ def overall(runs: Runs, signature: str) -> tuple[list[Table], str, SuiteLevel | 
     why = _why_no_score(runs, shared, references)
     if why or len(runs.tasks) < 2:
         return [], why, None
-    found = suite_level({n: {t: own[t] for t in sorted(shared)} for n, own in values.items()}, references)
+    level = suite_level({n: {t: x[t] for t in sorted(shared)} for n, x in values.items()}, references)
     note = "Score: 1 at --best, 0 at --worst, the same for every algorithm; tasks weigh the same"
     notes = (note, *([f"Left out for all, because some algorithm lacks them: {', '.join(left)}"] if left else []))
-    body = tuple(score_cells(n, found) for n in found.means)
+    body = tuple(score_cells(n, level) for n in level.means)
     tables = [Table("overall", f"Over {len(shared)} tasks", OVERALL, body, signature, notes)]
-    if found.tests:
-        rows = tuple(score_pair(pair, test) for pair, test in found.tests.items())
+    if level.tests:
+        rows = tuple(score_pair(pair, test) for pair, test in level.tests.items())
         title = f"Pairwise tests over {len(shared)} tasks"
         tables.append(Table("tests-overall", title, OVERALL_PAIRS, rows, signature))
-    return tables, "", found
+    return tables, "", level
 
 
 def _why_no_score(runs: Runs, shared: Sequence[str], references: Mapping[str, Reference]) -> str:
@@ -141,9 +141,9 @@ def _why_no_score(runs: Runs, shared: Sequence[str], references: Mapping[str, Re
 
 def signature_of(name: str, runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], what: str = "") -> str:
     """How the numbers of the tasks in `tests` came about: `tpobench 0.1.0|audit:x.csv|metric:return|...`."""
-    found = [c for each in tests.values() for c in each.values()]
-    families = sorted({c.family for c in found if c.p is not None}) or [0]
-    used = sorted({c.test for c in found if c.test}) or ["none"]
+    comparisons = [c for each in tests.values() for c in each.values()]
+    families = sorted({c.family for c in comparisons if c.p is not None}) or [0]
+    used = sorted({c.test for c in comparisons if c.test}) or ["none"]
     arms = [len(runs.of(t, n)) for t in tests for n in runs.algorithms if runs.of(t, n)]
     least, most = min(arms, default=0), max(arms, default=0)
     interval = sorted({"t95" if n < 10 else "bca-exp95" for n in arms if n > 2}) or ["none"]

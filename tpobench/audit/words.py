@@ -70,25 +70,25 @@ def verdict(
     return f"{place}: " + "; ".join(parts)
 
 
-def audit_document(found: Audit) -> Document:
+def audit_document(audit: Audit) -> Document:
     """Verdicts, findings and tables."""
-    sheet = found.sheet
-    findings: list[Block] = [*advices(found.checks, _place)]
+    sheet = audit.sheet
+    findings: list[Block] = [*advices(audit.checks, _place)]
     blocks: list[Block] = [
-        Lines((_lead(found),)), Lines((f"Names: {'; '.join(sheet.sources)}.",)),
-        Heading("Verdicts", "verdicts"), Lines(tuple(f"{v}." for v in found.verdicts), "bullet"),
+        Lines((_lead(audit),)), Lines((f"Names: {'; '.join(sheet.sources)}.",)),
+        Heading("Verdicts", "verdicts"), Lines(tuple(f"{v}." for v in audit.verdicts), "bullet"),
         Heading("Findings", "findings"), *(findings or [Lines(("None.",))]),
-        Heading("Tables", "tables"), LEGEND, *found.tables,
+        Heading("Tables", "tables"), LEGEND, *audit.tables,
     ]  # fmt: skip
-    return Document(f"Audit of {sheet.name}", tuple(blocks), _data(found))
+    return Document(f"Audit of {sheet.name}", tuple(blocks), _data(audit))
 
 
-def _lead(found: Audit) -> str:
-    runs = found.runs
+def _lead(audit: Audit) -> str:
+    runs = audit.runs
     way = "lower" if runs.scale.lower else "higher"
     return (
         f"{len(runs.runs)} runs of {len(runs.algorithms)} algorithms on {len(runs.tasks)} tasks; "
-        f"{runs.scale.metric}{' in percent' if found.sheet.percent else ''}, {way} is better"
+        f"{runs.scale.metric}{' in percent' if audit.sheet.percent else ''}, {way} is better"
         + (f"; a run counts by the mean of the last {_window(runs)} of its rows" if runs.stepped else "")
         + ("; seeds are words, numbered in alphabetical order" if runs.numbered else "") + "."
     )  # fmt: skip
@@ -102,22 +102,22 @@ def _place(finding: Finding) -> str:
     return "; ".join(c.removeprefix("task=") for c in finding.cells)
 
 
-def _data(found: Audit) -> dict[str, Any]:
+def _data(audit: Audit) -> dict[str, Any]:
     """Everything in full precision; null is `not computable`, and a reason stands beside it."""
-    runs, scale = found.runs, found.runs.scale
+    runs, scale = audit.runs, audit.runs.scale
     return {
         "schema": SCHEMA,
         "tpobench": __version__,
-        "file": Path(found.sheet.path).name or found.sheet.path,
-        "names": list(found.sheet.sources),
+        "file": Path(audit.sheet.path).name or audit.sheet.path,
+        "names": list(audit.sheet.sources),
         "metric": scale.metric,
         "better": "lower" if scale.lower else "higher",
         "window": _window(runs) if runs.stepped else None,
         "best": dict(scale.best),
         "worst": dict(scale.worst),
-        "verdicts": list(found.verdicts),
-        "findings": [f.as_dict() for f in found.checks.findings],
-        "tables": [table_data(t) for t in found.tables],
+        "verdicts": list(audit.verdicts),
+        "findings": [f.as_dict() for f in audit.checks.findings],
+        "tables": [table_data(t) for t in audit.tables],
         "runs": [
             {"algorithm": r.algorithm, "task": r.task, "seed": r.name, "value": r.value,
              "window": r.window if runs.stepped else None,
