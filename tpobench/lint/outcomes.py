@@ -8,6 +8,7 @@ import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import padded
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import Scalar
@@ -70,7 +71,8 @@ def resolution(values: Floats) -> float | None:
 
 
 def _curve(record: RunRecord, metric: str) -> Floats:
-    return np.array([np.nan if v is None else v for v in record.curve.get(metric, [])], dtype=np.float64)
+    values = record.curve.get(metric, [])
+    return padded(values, len(values))
 
 
 def worst(cell: CellRuns) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import numpy as np
 from tpobench.lint.model import CellRuns, Finding, seeds_of
 from tpobench.records.results import AXES
 from tpobench.records.store import BROKEN, RunRecord
-from tpobench.scores.cells import Arm
+from tpobench.scores.cells import Arm, padded
 from tpobench.scores.pairing import PAIRED, pairing
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.compare import attainable_text
@@ -136,11 +136,7 @@ def _equal(a: RunRecord, b: RunRecord, names: Sequence[str]) -> bool:
 def _matrix(runs: Sequence[RunRecord], metric: str) -> Floats:
     """(n, E), NaN where not measured and after the end of a shorter run."""
     longest = max(len(r.curve.get(metric, [])) for r in runs)
-    out = np.full((len(runs), max(longest, 1)), np.nan)
-    for row, r in zip(out, runs, strict=True):
-        values = [np.nan if v is None else v for v in r.curve.get(metric, [])]
-        row[: len(values)] = values
-    return out
+    return np.array([padded(r.curve.get(metric, []), max(longest, 1)) for r in runs])
 
 
 CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {

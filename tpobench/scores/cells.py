@@ -352,7 +352,7 @@ def arm_of(records: Sequence[Record], reporting: Reporting, *, scored: bool = Fa
         diverged=tuple(r.status == "diverged" for r in records),
         axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES[: 1 if scored else None] if a in longest},
         curves={
-            m: np.array([_padded(r.curve.get(m, []), length) for r in records])
+            m: np.array([padded(r.curve.get(m, []), length) for r in records])
             for m in ([reporting.metric] if scored else metrics)
         },
         reporting=reporting,
@@ -413,9 +413,10 @@ def _stream(records: Sequence[Record]) -> str:
     return canonical([spec["suite"], streams(spec["task"]), *schemes]) if known else ""
 
 
-def _padded(values: Sequence[Any], length: int) -> Floats:
+def padded(values: Sequence[Any], length: int) -> Floats:
+    """Recorded values as (length,), NaN where not measured and after the end."""
     row = np.full(length, np.nan)
-    row[: len(values)] = np.array(values, dtype=np.float64)  # null is NaN
+    row[: len(values)] = np.array(values, dtype=np.float64)  # None is NaN
     return row
 
 
