@@ -25,7 +25,7 @@ from tpobench.scores.sides import (
     shared_keys,
 )
 from tpobench.scores.suite_level import SuiteTest
-from tpobench.scores.text import seed_ranges
+from tpobench.scores.text import first_of, seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
@@ -178,8 +178,7 @@ def _left_out(a: Side, b: Side, lone: Sequence[Key]) -> list[str]:
     for side in (a, b):
         names = [f"{side.entries[k].cell.label} {k.algorithm}".strip() for k in lone if k in side.entries]
         if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            notes.append(f"only in {side.name}, left out: {'; '.join(names[:5])}{more}")
+            notes.append(f"only in {side.name}, left out: {first_of(names, 5, '; ')}")
     return notes
 
 
@@ -187,9 +186,7 @@ def _broken(side: Side) -> list[str]:
     n = len(side.broken)
     if not n:
         return []
-    more = f" and {n - 3} more" if n > 3 else ""
-    runs = f"{', '.join(side.broken[:3])}{more}"
-    return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {runs}"]
+    return [f"{side.name}: {n} run{'s' if n > 1 else ''} without a result, not scored: {first_of(side.broken, 3)}"]
 
 
 def _seeds(rows: Sequence[ComparedRow]) -> list[str]:

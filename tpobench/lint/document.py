@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tpobench.lint import SEVERITIES, Checks, Finding, by_code
+from tpobench.scores.text import first_of
 from tpobench.tables.exports import flat
 from tpobench.tables.model import Advice, Document, Lines
 
@@ -41,6 +42,5 @@ def lint_document(checks: Checks) -> Document:
 
 
 def _place(finding: Finding) -> str:
-    cells = "; ".join(finding.cells[:MOST_CELLS])
-    more = f" and {len(finding.cells) - MOST_CELLS} more cells" if len(finding.cells) > MOST_CELLS else ""
-    return ", ".join(part for part in (finding.suite, cells + more) if part)
+    cells = first_of(finding.cells, MOST_CELLS, "; ", " cells")
+    return ", ".join(part for part in (finding.suite, cells) if part)

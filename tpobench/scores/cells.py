@@ -20,6 +20,7 @@ from tpobench.records.results import AXES, by_matching
 from tpobench.records.store import FINISHED
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
+from tpobench.scores.text import first_of
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import Bools, final_window
 from tpobench.stats.guard import Floats
@@ -246,9 +247,8 @@ def _refuse_diverged(records: Sequence[Record]) -> None:
         f"{r.spec['algorithm']} seed {r.spec['seed']} ({_where(r)})" for r in records if r.status == "diverged"
     )
     if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         msg = (
-            f"{len(lost)} run{'s' if len(lost) > 1 else ''} diverged: {', '.join(lost[:3])}{more}; "
+            f"{len(lost)} run{'s' if len(lost) > 1 else ''} diverged: {first_of(lost, 3)}; "
             "score them as the worst value (worst) or leave them out (drop)"
         )
         raise RunsFailed(msg)
