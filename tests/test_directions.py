@@ -111,7 +111,7 @@ def same(found, expected, tolerance=1e-9):
 
 
 def tables(results, **options):
-    (section,) = make_report(results, how=ReportOptions(**options)).sections
+    (section,) = make_report(results, options=ReportOptions(**options)).sections
     return {t.name: t for t in section.tables}
 
 

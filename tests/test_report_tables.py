@@ -30,7 +30,7 @@ def results(*runs):
 
 
 def table(found, name, how=None):
-    return next(t for s in make_report(found, how=how).sections for t in s.tables if t.name == name)
+    return next(t for s in make_report(found, options=how).sections for t in s.tables if t.name == name)
 
 
 def texts(found, name, how=None):
@@ -91,7 +91,7 @@ def test_a_cell_that_a_rule_lacks_counts_for_no_rule():
             if not (r.spec["algorithm"] == "grpo" and r.spec["cell"]["length"] == 8)]  # fmt: skip
     found = table(Results(tuple(runs)), "suite")
     assert [r[3].text.partition("/")[2] for r in found.rows] == ["12", "12"]
-    assert "Cells without some of the rules are left out for all: length=8" in found.notes
+    assert "Cells without some of the algorithms are left out for all: length=8" in found.notes
     assert "2cells" in found.signature
 
 
@@ -144,7 +144,7 @@ def test_the_interval_can_be_chosen(ci, printed, signature):
 def test_the_papers_conventions():
     """Last evaluation, s.e. with ddof 0, crossing of the mean curve beside the first crossing of each seed."""
     runs = [record("tpo", s, [0.5] * 9 + [e]) for s, e in enumerate(SPREAD)]
-    found = make_report(results(runs), how=ReportOptions(paper_compat=True)).sections[0].tables
+    found = make_report(results(runs), options=ReportOptions(paper_compat=True)).sections[0].tables
     summary = found[0]
     assert summary.header[1:3] == ("Error (%) ↓, at the end", "Updates to error < 10% ↓")
     assert summary.rows[0][1].text == "9.5 ± 1.3; 5/20 solved"
@@ -165,7 +165,7 @@ def test_diverged_runs_can_be_dropped_but_not_hidden():
     assert summary.rows[0][1].text == "8.5 [5.8, 11.1] (2/20 diverged, dropped); 5/18 solved"
     assert "sequence, tpo: with the 2 diverged runs scored 100.0 18 [8, 40]" in summary.notes
     assert summary.signature.splitlines()[0].endswith("|diverged:drop")
-    rows = list(csv.DictReader(io.StringIO(csv_text(document_of(make_report(found, how=how))))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(document_of(make_report(found, options=how))))))
     assert [(r["seed"], r["status"], r["final5"]) for r in rows[18:]] == [
         ("18", "diverged", ""),
         ("19", "diverged", ""),
@@ -203,7 +203,7 @@ def test_a_rule_without_any_run_left_is_still_there():
 def test_diverged_runs_can_be_refused():
     """Exit code 3, with the first of them and what else there is to do."""
     with pytest.raises(RunsFailed, match=r"2 runs diverged: tpo seed 18 \(-\), tpo seed 19 \(-\); .*worst.*drop"):
-        make_report(results(LOST), how=ReportOptions(diverged="fail"))
+        make_report(results(LOST), options=ReportOptions(diverged="fail"))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def verbs(folder, cells):
         "plan table": lambda: plan_table(suite, {r.id: r for r in made}, suite.jobs()),
         "status": store.known,
         "lint": lambda: lint_sets([ResultSet("all", tuple(made))]),
-        "report": lambda: markdown(document_of(make_report(Results(tuple(made)), how=ReportOptions(ci="t")))),
+        "report": lambda: markdown(document_of(make_report(Results(tuple(made)), options=ReportOptions(ci="t")))),
         "merge": lambda: merge(parts, folder / "merged.jsonl"),
         "pack": lambda: write_packed(packed, made),
         "check": lambda: checked(packed),

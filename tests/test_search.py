@@ -426,7 +426,7 @@ def test_the_report_is_made_of_breaking_points(tpobench, command_line, tmp_path)
         words = ("report", source, "--out", out, "--format", "md,json,latex,csv", "--figures", "png")
         assert command_line(*words)[0] == 0
     text = (tmp_path / "one" / "report.md").read_text(encoding="utf-8")
-    assert "| Rule | p0\\* ↓ [95% CI] | Holds at | Breaks at | Levels | Seeds |" in text
+    assert "| Algorithm | p0\\* ↓ [95% CI] | Holds at | Breaks at | Levels | Seeds |" in text
     assert "| reinforce | learns nowhere: 0/4 at 0.25" in text
     assert "A seed learned if its final error" in text
     assert "| 4 | 0.25 | 4/4 | 4/4 | 0/4 |" in text

@@ -187,7 +187,7 @@ def _show_report(path: Path, how: ReportOptions) -> None:
     from tpobench.report.document import document_of
 
     results = load_results(path)
-    show(document_of(make_report(results, how=how)), "terminal")
+    show(document_of(make_report(results, options=how)), "terminal")
     if results.quarantined:
         say(set_aside(damaged_in(path)))
 

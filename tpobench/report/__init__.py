@@ -18,7 +18,7 @@ from tpobench.report.notes import noted
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import MetricRow, make_row
-from tpobench.report.tables import metric_table, pairwise_table, rules_table, signature_of
+from tpobench.report.tables import algorithms_table, metric_table, pairwise_table, rules_table, signature_of
 from tpobench.scores.cells import Cell, Problem, RecordSet, algorithm_order, read_cells
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, check
 from tpobench.scores.scalars import Scalar, scalars_of
@@ -71,42 +71,42 @@ def write_report(
         check(name, ENDINGS, "report format")
     for name in figure_formats:
         check(name, FIGURE_FORMATS, "figure format")
-    how = ReportOptions(ci, paper_compat, diverged)
-    suites, problems = _read(results, how)
-    pictures = _pictures(suites, how) if figure_formats or "html" in formats else {}
+    options = ReportOptions(ci, paper_compat, diverged)
+    suites, problems = _read(results, options)
+    pictures = _pictures(suites, options) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
-    document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), how))
+    document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), options))
     files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
-    return write_files(out, files, _about(results, how), force=force)
+    return write_files(out, files, _about(results, options), force=force)
 
 
-def _about(results: RecordSet, how: ReportOptions) -> str:
+def _about(results: RecordSet, options: ReportOptions) -> str:
     """A hash of what a report is made of: the runs (equal ids have equal results), their scoring, and the options."""
     runs = sorted(f"{r.id} {r.status} {canonical(r.reporting)}" for r in results.records)
-    return hashlib.sha256("\n".join([repr(how), str(results.quarantined), *runs]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([repr(options), str(results.quarantined), *runs]).encode()).hexdigest()
 
 
-def render_markdown(results: RecordSet, how: ReportOptions | None = None) -> str:
+def render_markdown(results: RecordSet, options: ReportOptions | None = None) -> str:
     """The tables as Markdown, without figures."""
-    return WRITERS["md"](document_of(make_report(results, how=how)))
+    return WRITERS["md"](document_of(make_report(results, options=options)))
 
 
 def make_report(
-    results: RecordSet, figures: Mapping[str, Sequence[Figure]] | None = None, how: ReportOptions | None = None
+    results: RecordSet, figures: Mapping[str, Sequence[Figure]] | None = None, options: ReportOptions | None = None
 ) -> Report:
     """All tables of all suites.
 
     Raises:
         NothingToDo: no finished run.
     """
-    how = how or ReportOptions()
-    suites, problems = _read(results, how)
-    return _report(results, suites, problems, figures or {}, how)
+    options = options or ReportOptions()
+    suites, problems = _read(results, options)
+    return _report(results, suites, problems, figures or {}, options)
 
 
-def _read(results: RecordSet, how: ReportOptions) -> tuple[Suites, list[Problem]]:
-    suites, problems = read_cells(results.records, how)
+def _read(results: RecordSet, options: ReportOptions) -> tuple[Suites, list[Problem]]:
+    suites, problems = read_cells(results.records, options)
     if not any(cell.arms or cell.dropped for cells in suites.values() for cell in cells):
         reasons = sorted({p.reason for p in problems if p.reason})
         detail = f" ({len(problems)} failed or skipped: {reasons[0]})" if reasons else ""
@@ -120,52 +120,55 @@ def _report(
     suites: Suites,
     problems: Sequence[Problem],
     figures: Mapping[str, Sequence[Figure]],
-    how: ReportOptions,
+    options: ReportOptions,
 ) -> Report:
-    asked = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}  # rules without a result have a column
+    # algorithms without a result have a column
+    with_problems = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}
     other_data = unverified(results.records)
     sections = [
-        noted(_section(s, cells, asked[s], figures.get(s, ()), how), other_data, results.records)
+        noted(_section(s, cells, with_problems[s], figures.get(s, ()), options), other_data, results.records)
         for s, cells in suites.items()
     ]
     return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 
-def _section(suite: str, cells: list[Cell], asked: set[str], figures: Sequence[Figure], how: ReportOptions) -> Section:
+def _section(
+    suite: str, cells: list[Cell], with_problems: set[str], figures: Sequence[Figure], options: ReportOptions
+) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
-    rules = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | asked, key=algorithm_order)
+    algorithms = sorted({a for c in cells for a in (*c.arms, *c.dropped)} | with_problems, key=algorithm_order)
     metrics = scalars_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
     if search_of(cells) is not None:
-        found = tuple(sorted(search_tables(suite, cells, how), key=lambda table: table.folded))
-        return Section(suite, reporting.title, found, tuple(figures), tuple(cells), tuple(metrics))
-    rows = {m: [make_row(cell, m, rules, how) for cell in cells] for m in metrics}
-    tables = _tables(suite, rows, rules, how)
+        tables = tuple(sorted(search_tables(suite, cells, options), key=lambda table: table.folded))
+        return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
+    rows = {m: [make_row(cell, m, algorithms, options) for cell in cells] for m in metrics}
+    tables = _tables(suite, rows, algorithms, options)
     return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
 
 
 def _tables(
-    suite: str, rows: Mapping[Scalar, list[MetricRow]], rules: Sequence[str], how: ReportOptions
+    suite: str, rows: Mapping[Scalar, list[MetricRow]], algorithms: Sequence[str], options: ReportOptions
 ) -> tuple[Table, ...]:
-    signatures = {m: signature_of(suite, m, found, how) for m, found in rows.items()}
+    signatures = {m: signature_of(suite, m, metric_rows, options) for m, metric_rows in rows.items()}
     cells = [row.cell for row in next(iter(rows.values()))]
     if len(cells) == 1:
-        tables = [rules_table({m: found[0] for m, found in rows.items()}, rules, "\n".join(signatures.values()))]
+        tables = [algorithms_table({m: row for m, (row,) in rows.items()}, algorithms, "\n".join(signatures.values()))]
     else:
-        tables = [metric_table(found, m, rules, signatures[m]) for m, found in rows.items()]
-    if how.paper_compat:
-        tables += [paper_table(cells, t, rules, suite) for t in cells[0].reporting.thresholds]
-    tables += suite_tables(suite, cells, rules, how)
-    tables += [detail_table(cells, m, signatures[m], how) for m in rows if m.kind in DETAILED]
-    if len(rules) > 1:
-        tables += [pairwise_table(found, m, signatures[m]) for m, found in rows.items()]
+        tables = [metric_table(metric_rows, m, algorithms, signatures[m]) for m, metric_rows in rows.items()]
+    if options.paper_compat:
+        tables += [paper_table(cells, t, algorithms, suite) for t in cells[0].reporting.thresholds]
+    tables += suite_tables(suite, cells, algorithms, options)
+    tables += [detail_table(cells, m, signatures[m], options) for m in rows if m.kind in DETAILED]
+    if len(algorithms) > 1:
+        tables += [pairwise_table(metric_rows, m, signatures[m]) for m, metric_rows in rows.items()]
     return tuple(sorted(tables, key=lambda table: table.folded))
 
 
-def _pictures(suites: Suites, how: ReportOptions) -> dict[str, list[Picture]]:
+def _pictures(suites: Suites, options: ReportOptions) -> dict[str, list[Picture]]:
     from tpobench.report.figures import pictures_of  # noqa: PLC0415 - tables alone must not wait for matplotlib
 
-    return {suite: pictures_of(suite, cells, how) for suite, cells in suites.items()}
+    return {suite: pictures_of(suite, cells, options) for suite, cells in suites.items()}
 
 
 def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *, html: bool) -> dict[str, bytes]:
@@ -173,7 +176,7 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *,
     from tpobench.report.figures import save  # noqa: PLC0415 - see above
 
     endings = [e for e in FIGURE_FORMATS if e in formats or (html and e == "svg")]
-    return {f"{p.name}.{e}": save(p, e) for found in pictures.values() for p in found for e in endings}
+    return {f"{p.name}.{e}": save(p, e) for of_suite in pictures.values() for p in of_suite for e in endings}
 
 
 def _noted(
@@ -184,7 +187,7 @@ def _noted(
     return {
         suite: [
             Figure(p.name, p.caption, p.title, ending and f"figures/{p.name}.{ending}", drawn.get(f"{p.name}.svg", b""))
-            for p in found
+            for p in of_suite
         ]
-        for suite, found in pictures.items()
+        for suite, of_suite in pictures.items()
     }

@@ -1,4 +1,4 @@
-"""A search in a report: the breaking point of every rule, the seeds that learned at each level, and every pair."""
+"""A search in a report: the breaking point of every algorithm, the seeds that learned at each level, and every pair."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tpobench.stats.texts import p_text
 from tpobench.suites.search import Search
 from tpobench.tables.model import Table, TableCell
 
-HEADER = ("Rule", "p0* ↓ [95% CI]", "Holds at", "Breaks at", "Levels", "Seeds")
+HEADER = ("Algorithm", "p0* ↓ [95% CI]", "Holds at", "Breaks at", "Levels", "Seeds")
 PAIRS = ("A", "B", "p0* of A / p0* of B [95% CI]", "p", "Holm p", "Tests", "A is")
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The levels that the rules visited under one matching and at one point of the other axes."""
+    """The levels that the algorithms visited under one matching and at one point of the other axes."""
 
     label: str  # empty where there is one only
     search: Search
@@ -42,9 +42,9 @@ class Searched:
         """The cell's level."""
         return int(cell.axes[self.search.axis])
 
-    def learned(self, cell: Cell, rule: str) -> tuple[int, int] | None:
-        """Seeds that learned at a level and seeds that ran, None where the rule did not visit it."""
-        return _learned(cell, rule, self.search)
+    def learned(self, cell: Cell, algorithm: str) -> tuple[int, int] | None:
+        """Seeds that learned at a level and seeds that ran, None where the algorithm did not visit it."""
+        return _learned(cell, algorithm, self.search)
 
 
 def search_of(cells: Sequence[Cell]) -> Search | None:
@@ -68,11 +68,9 @@ def searched(cells: Sequence[Cell]) -> list[Searched]:
     for cell in cells:
         if cell.arms and search.axis in cell.axes:
             groups.setdefault(_label(cell, search.axis), []).append(cell)
-    found = []
-    for label, own in groups.items():
-        own.sort(key=lambda c: int(c.axes[search.axis]))
-        found.append(Searched(label, search, tuple(own), _points(own, search)))
-    return found
+    for members in groups.values():
+        members.sort(key=lambda c: int(c.axes[search.axis]))
+    return [Searched(label, search, tuple(members), _points(members, search)) for label, members in groups.items()]
 
 
 def _label(cell: Cell, axis: str) -> str:
@@ -80,31 +78,31 @@ def _label(cell: Cell, axis: str) -> str:
     return ", ".join(others + ([f"matching={cell.condition}"] if cell.condition else []))
 
 
-def _learned(cell: Cell, rule: str, search: Search) -> tuple[int, int] | None:
-    arm = cell.arms.get(rule)
+def _learned(cell: Cell, algorithm: str, search: Search) -> tuple[int, int] | None:
+    arm = cell.arms.get(algorithm)
     return None if arm is None else (int(arm.reporting.passed(arm.final, search.learned).sum()), len(arm.seeds))
 
 
 def _points(cells: Sequence[Cell], search: Search) -> dict[str, BreakingPoint]:
-    rules = sorted({name for c in cells for name in c.arms}, key=algorithm_order)
-    known = {name: [(c.success, _learned(c, name, search)) for c in cells if c.success] for name in rules}
+    algorithms = sorted({name for c in cells for name in c.arms}, key=algorithm_order)
+    known = {name: [(c.success, _learned(c, name, search)) for c in cells if c.success] for name in algorithms}
     return {
-        name: breaking_point([Level(p0, *counts) for p0, counts in found if p0 and counts])
-        for name, found in known.items()
+        name: breaking_point([Level(p0, *counts) for p0, counts in levels if p0 and counts])
+        for name, levels in known.items()
     }
 
 
-def search_tables(suite: str, cells: Sequence[Cell], how: ReportOptions) -> list[Table]:
+def search_tables(suite: str, cells: Sequence[Cell], options: ReportOptions) -> list[Table]:
     """Breaking points, seeds that learned, and pairwise tests, for every group of cells."""
     groups = searched(cells)
     tables = []
     for group in groups:
         tail = "-" + "-".join(group.label.replace("=", "-").split(", ")) if group.label else ""
-        found = compare_all_points(group.points)
-        signature = _signature(suite, group, found, how)
-        tables += [_summary(group, found, signature, tail), _levels(group, signature, tail)]
-        if found:
-            tables.append(_pairs(group, found, signature, tail))
+        comparisons = compare_all_points(group.points)
+        signature = _signature(suite, group, comparisons, options)
+        tables += [_summary(group, comparisons, signature, tail), _levels(group, signature, tail)]
+        if comparisons:
+            tables.append(_pairs(group, comparisons, signature, tail))
     return tables
 
 
@@ -112,12 +110,14 @@ def _title(text: str, group: Searched) -> str:
     return f"{text}: {group.label}" if group.label else text
 
 
-def _summary(group: Searched, found: Mapping[tuple[str, str], PointComparison], signature: str, tail: str) -> Table:
-    leader, tied = _best(group.points, found)
+def _summary(
+    group: Searched, comparisons: Mapping[tuple[str, str], PointComparison], signature: str, tail: str
+) -> Table:
+    leader, tied = _best(group.points, comparisons)
     rows = []
     for name, point in group.points.items():
-        held, broke = _bracket(group, name)
-        texts = (held, broke, str(len(point.levels)), str(point.runs))
+        holds, breaks = _bracket(group, name)
+        texts = (holds, breaks, str(len(point.levels)), str(point.runs))
         entry = TableCell(point_text(point), name in tied, name == leader, {"point": asdict(point)})
         rows.append((TableCell(name), entry, *map(TableCell, texts)))
     title = _title("Breaking point p0*: where half of the seeds still learn", group)
@@ -125,15 +125,15 @@ def _summary(group: Searched, found: Mapping[tuple[str, str], PointComparison], 
 
 
 def _best(
-    points: Mapping[str, BreakingPoint], found: Mapping[tuple[str, str], PointComparison]
+    points: Mapping[str, BreakingPoint], comparisons: Mapping[tuple[str, str], PointComparison]
 ) -> tuple[str, tuple[str, ...]]:
-    """The least p0*, and every rule that learns somewhere and that the tests cannot tell from it."""
+    """The least p0*, and every algorithm that learns somewhere and that the tests cannot tell from it."""
     ranked = {name: (_rank(point),) for name, point in points.items() if point.status != "untestable"}
     if len(ranked) < 2:
         return "", ()
     views = {
         pair: Comparison("untestable" if c.p is None else "tested", p=c.p, adjusted=c.adjusted, family=c.family)
-        for pair, c in found.items()
+        for pair, c in comparisons.items()
     }
     return tie_group(ranked, views, failed=[name for name in ranked if points[name].status == "nowhere"])
 
@@ -144,14 +144,14 @@ def _rank(point: BreakingPoint) -> float:
     return -math.inf if point.status == "everywhere" else math.inf
 
 
-def _bracket(group: Searched, rule: str) -> tuple[str, str]:
+def _bracket(group: Searched, algorithm: str) -> tuple[str, str]:
     """The hardest level at which at least half of the seeds learned, the easiest at which fewer did, with counts."""
-    counts = [(group.value(c), k) for c in group.cells if (k := group.learned(c, rule)) is not None]
-    held = [(v, k, n) for v, (k, n) in counts if 2 * k >= n]
-    broke = [(v, k, n) for v, (k, n) in counts if 2 * k < n]
+    counts = [(group.value(c), k) for c in group.cells if (k := group.learned(c, algorithm)) is not None]
+    holds = [(v, k, n) for v, (k, n) in counts if 2 * k >= n]
+    breaks = [(v, k, n) for v, (k, n) in counts if 2 * k < n]
     return tuple(
         "" if chosen is None else f"{group.search.axis} {chosen[0]} ({chosen[1]}/{chosen[2]})"
-        for chosen in (held[-1] if held else None, broke[0] if broke else None)
+        for chosen in (holds[-1] if holds else None, breaks[0] if breaks else None)
     )  # type: ignore[return-value]
 
 
@@ -196,19 +196,19 @@ def _notes(group: Searched) -> Iterator[str]:
         yield f"Neighbouring levels of which the harder has the larger share, within chance: {', '.join(turned)}"
 
 
-def _reversed(name: str, found: Reversal) -> str:
-    easier, harder = (f"{x.learned}/{x.runs} at {number(x.p0, 3)}" for x in (found.easier, found.harder))
+def _reversed(name: str, reversal: Reversal) -> str:
+    easier, harder = (f"{x.learned}/{x.runs} at {number(x.p0, 3)}" for x in (reversal.easier, reversal.harder))
     return (
         f"{name} is not monotone, so no one point says where it breaks: of its seeds {easier} learn, and {harder} "
-        f"(p {p_text(found.p)})"
+        f"(p {p_text(reversal.p)})"
     )
 
 
 def _levels(group: Searched, signature: str, tail: str) -> Table:
-    rules = list(group.points)
+    algorithms = list(group.points)
     rows = []
     for cell in group.cells:
-        counts = {name: group.learned(cell, name) for name in rules}
+        counts = {name: group.learned(cell, name) for name in algorithms}
         entries = [
             TableCell("" if k is None else f"{k[0]}/{k[1]}", data={} if k is None else {"learned": k[0], "runs": k[1]})
             for k in counts.values()
@@ -216,13 +216,13 @@ def _levels(group: Searched, signature: str, tail: str) -> Table:
         success = TableCell("" if not cell.success else number(cell.success, 3), data={"p0": cell.success})
         rows.append((TableCell(str(group.value(cell))), success, *entries))
     title = _title("Seeds that learned at each level visited", group)
-    header = (group.search.axis.replace("_", " ").capitalize(), "p0", *rules)
-    return Table(f"levels{tail}", title, header, tuple(rows), signature, ("Blank: not visited by that rule",))
+    header = (group.search.axis.replace("_", " ").capitalize(), "p0", *algorithms)
+    return Table(f"levels{tail}", title, header, tuple(rows), signature, ("Blank: not visited by that algorithm",))
 
 
-def _pairs(group: Searched, found: Mapping[tuple[str, str], PointComparison], signature: str, tail: str) -> Table:
+def _pairs(group: Searched, comparisons: Mapping[tuple[str, str], PointComparison], signature: str, tail: str) -> Table:
     rows = []
-    for (a, b), c in found.items():
+    for (a, b), c in comparisons.items():
         texts = (a, b, ratio_text(c), p_text(c.p), p_text(c.adjusted), "" if c.p is None else str(c.family))
         rows.append((*map(TableCell, texts), TableCell(c.verdict(), data=asdict(c))))
     note = "Below 1: A still learns under sparser rewards than B. Blank: one of the two has no estimate, only bounds"
@@ -241,15 +241,15 @@ def ratio_text(c: PointComparison) -> str:
 
 
 def _signature(
-    suite: str, group: Searched, found: Mapping[tuple[str, str], PointComparison], how: ReportOptions
+    suite: str, group: Searched, comparisons: Mapping[tuple[str, str], PointComparison], options: ReportOptions
 ) -> str:
     r = group.cells[0].reporting
     seeds = sorted({s for c in group.cells for a in c.arms.values() for s in a.seeds})
-    family = sum(c.p is not None for c in found.values())
+    family = sum(c.p is not None for c in comparisons.values())
     return "|".join([
         f"tpobench {__version__}", f"suite:{suite}", f"metric:breaking-point/{group.search.axis}",
         f"learned:final{r.window}{r.relation}{group.search.learned:g}", f"seeds:{seed_ranges(seeds)}", "ci:profile95",
-        f"test:{'likelihood-ratio' if family else 'none'}", f"adj:holm/{family}", f"diverged:{how.diverged}",
+        f"test:{'likelihood-ratio' if family else 'none'}", f"adj:holm/{family}", f"diverged:{options.diverged}",
     ])  # fmt: skip
 
 

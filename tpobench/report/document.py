@@ -15,8 +15,8 @@ from tpobench.tables.model import Block, Document, Heading, Legend, Lines, table
 SCHEMA = 2
 COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
 BOLD = (
-    "the best and every rule not distinguishable from it (Holm over all pairs of the row, 5%), if any of its runs got "
-    "there"
+    "the best and every algorithm not distinguishable from it (Holm over all pairs of the row, 5%), if any of its runs "
+    "got there"
 )
 
 
@@ -26,7 +26,7 @@ def document_of(report: Report) -> Document:
     for section in report.sections:
         blocks += [Heading(section.title or section.suite, section.suite), *section.tables, *section.figures]
     blocks += _problems(report)
-    blocks += [Lines((f"{found}.",)) for found in report.unverified]
+    blocks += [Lines((f"{copy}.",)) for copy in report.unverified]
     return Document("tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS)
 
 
@@ -39,7 +39,7 @@ def _problems(report: Report) -> list[Block]:
     """What a paper that includes the tables does without."""
     blocks: list[Block] = []
     if report.problems:
-        header = ("Suite", "Cell", "Rule", "Seeds", "Status", "Reason")
+        header = ("Suite", "Cell", "Algorithm", "Seeds", "Status", "Reason")
         blocks.append(Heading("Runs without a result", "problems", without=("latex",)))
         blocks.append(table_of(header, grouped(report.problems), "problems", without=("latex",)))
     if report.quarantined:
@@ -69,7 +69,7 @@ def _data(report: Report) -> dict[str, Any]:
         "suites": [_suite(section) for section in report.sections],
         "runs": seed_rows(report),
         "quarantined": report.quarantined,
-        "unverified_data": [found.as_dict() for found in report.unverified],
+        "unverified_data": [copy.as_dict() for copy in report.unverified],
     }
 
 

@@ -51,7 +51,7 @@ def write_files(out: Path, files: Mapping[str, bytes], about: str | None = None,
         left = [name for name in written if name not in files]
         stale = [n for n in left if about is not None and (about != last or PurePosixPath(n).suffix in kinds)]
         hashes = {name: [_hash(content)] for name, content in files.items()}
-        kept = {name: known for name, known in written.items() if name in left and name not in stale}
+        remaining = {name: known for name, known in written.items() if name in left and name not in stale}
         # both are ours until the last file is written, should this be the moment at which the power fails
         both = {name: [*written.get(name, ()), *hashes.get(name, ())] for name in {*written, *files}}
         _write_manifest(out, both, last)
@@ -63,7 +63,7 @@ def write_files(out: Path, files: Mapping[str, bytes], about: str | None = None,
         for name in stale:
             if now.get(name) in written[name]:  # what was changed since is no longer ours
                 (out / name).unlink()
-        _write_manifest(out, {**kept, **hashes}, about or last)
+        _write_manifest(out, {**remaining, **hashes}, about or last)
     except OSError as error:
         msg = f"cannot write {place}: {error.strerror or error}"
         raise StorageFull(msg) from error
@@ -89,9 +89,9 @@ def _hash(content: bytes) -> str:
 def _read_manifest(out: Path) -> tuple[dict[str, list[str]], str]:
     """The hashes of each file that reports wrote, and what the last one was about; nothing where that is damaged."""
     try:
-        found: Any = parse_json((out / MANIFEST).read_text(encoding="utf-8"))
-        names = {str(name): [str(h) for h in hashes] for name, hashes in found["files"].items()}
-        about = str(found["about"])
+        manifest: Any = parse_json((out / MANIFEST).read_text(encoding="utf-8"))
+        names = {str(name): [str(h) for h in hashes] for name, hashes in manifest["files"].items()}
+        about = str(manifest["about"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, ""
     below = {

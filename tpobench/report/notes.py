@@ -14,7 +14,7 @@ from tpobench.tasks.settings import OWN_PART
 def noted(section: Section, other_data: Sequence[Unverified], records: Iterable[RunRecord]) -> Section:
     """The section with notes below every table: a table taken from a report still says what it was made with."""
     suite = section.suite.partition("@")[0]  # of several versions
-    data = sorted({found.data for found in other_data if suite in found.suites})
+    data = sorted({copy.data for copy in other_data if suite in copy.suites})
     notes = [f"Unverified data: not the published {', '.join(data)}"] if data else []
     notes += _own_nan(r for r in records if r.spec["suite"] == suite and OWN_PART in r.reason)
     if not notes:
@@ -25,10 +25,10 @@ def noted(section: Section, other_data: Sequence[Unverified], records: Iterable[
 
 
 def _own_nan(records: Iterable[RunRecord]) -> Iterator[str]:
-    """Which rules broke their runs themselves: that is a mistake in the rule, and no divergence."""
+    """Which algorithms broke their runs themselves: that is a mistake in the algorithm, and no divergence."""
     reasons: dict[str, list[str]] = {}
     for record in records:
         reasons.setdefault(str(record.spec["algorithm"]), []).append(record.reason)
-    for rule, lines in sorted(reasons.items()):
+    for algorithm, lines in sorted(reasons.items()):
         runs = f"{len(lines)} diverged run{'s' if len(lines) > 1 else ''}"
-        yield f"{rule} made what is not finite itself in {runs}, the first {min(lines)}"
+        yield f"{algorithm} made what is not finite itself in {runs}, the first {min(lines)}"

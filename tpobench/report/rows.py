@@ -1,4 +1,4 @@
-"""One cell under one metric: an entry per rule, every pair tested, and the group tied with the best."""
+"""One cell under one metric: an entry per algorithm, every pair tested, and the group tied with the best."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tpobench.tables.model import TableCell, numbers_of
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One cell under one metric: an entry per rule, the family of tests, and the notes they need."""
+    """One cell under one metric: an entry per algorithm, the family of tests, and the notes they need."""
 
     cell: Cell
     entries: Mapping[str, TableCell]
@@ -31,20 +31,20 @@ class MetricRow:
     dominated: tuple[str, ...] = ()  # entries in which one seed holds most of the sum
 
 
-def make_row(cell: Cell, metric: Scalar, rules: Sequence[str], how: ReportOptions) -> MetricRow:
-    """Estimate every rule, test every pair, mark the group tied with the best."""
+def make_row(cell: Cell, metric: Scalar, algorithms: Sequence[str], options: ReportOptions) -> MetricRow:
+    """Estimate every algorithm, test every pair, mark the group tied with the best."""
     comparisons = compare_family(cell.arms, metric)
     leader, tied = _best(cell, metric, comparisons)
-    entries = {n: _entry(cell, n, metric, how, best=n in tied, leader=n == leader) for n in rules}
-    notes = [note for n in rules for note in _notes_of(cell, n, metric, how)]
+    entries = {n: _entry(cell, n, metric, options, best=n in tied, leader=n == leader) for n in algorithms}
+    notes = [note for n in algorithms for note in _notes_of(cell, n, metric, options)]
     notes += _notes(cell, metric, leader, comparisons)
-    return MetricRow(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, how))
+    return MetricRow(cell, entries, comparisons, tuple(notes), _dominated(cell, metric, options))
 
 
 def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comparison]) -> tuple[str, tuple[str, ...]]:
     """Times are ranked as they are printed, by median; the mean of min(t, T) decides between equal medians.
 
-    A rule of which no run got there, or none lasted, is not marked, however few seeds the others have.
+    An algorithm of which no run got there, or none lasted, is not marked, however few seeds the others have.
     """
     if len(cell.arms) < 2:
         return "", ()
@@ -59,14 +59,14 @@ def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comp
     return tie_group(scores, comparisons, failed=never)
 
 
-def _entry(cell: Cell, name: str, metric: Scalar, how: ReportOptions, *, best: bool, leader: bool) -> TableCell:
+def _entry(cell: Cell, name: str, metric: Scalar, options: ReportOptions, *, best: bool, leader: bool) -> TableCell:
     arm, dropped = cell.arms.get(name), len(cell.dropped.get(name, ()))
     if arm is None and not dropped:
         return TableCell("missing")
     if arm is None:
         nothing = Estimate(None, None, None, 0, "none", "missing", "missing")
         return TableCell(mean_text(nothing, diverged=dropped, lost=dropped), data={"dropped": dropped})
-    text, data = _steps_entry(arm, metric) if metric.test == "times" else _mean_entry(cell, arm, metric, how)
+    text, data = _steps_entry(arm, metric) if metric.test == "times" else _mean_entry(cell, arm, metric, options)
     most = max(len(a.seeds) for a in cell.arms.values())
     if dropped:
         data["dropped"] = dropped
@@ -75,11 +75,11 @@ def _entry(cell: Cell, name: str, metric: Scalar, how: ReportOptions, *, best: b
     return TableCell(text, best, leader, data)
 
 
-def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, how: ReportOptions) -> tuple[str, dict[str, Any]]:
+def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, options: ReportOptions) -> tuple[str, dict[str, Any]]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
-    found, scored, dropped = mean_of(values, how, r), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
-    data: dict[str, Any] = {"estimate": numbers_of(found), "diverged": scored + dropped}
-    text = mean_text(found, r.scale, diverged=scored + dropped, worst=r.worst, lost=dropped)
+    estimate, scored, dropped = mean_of(values, options, r), sum(arm.diverged), len(cell.dropped.get(arm.algorithm, ()))
+    data: dict[str, Any] = {"estimate": numbers_of(estimate), "diverged": scored + dropped}
+    text = mean_text(estimate, r.scale, diverged=scored + dropped, worst=r.worst, lost=dropped)
     if metric.kind != "final":
         return text, data
     k = int(r.passed(values, r.solved).sum())
@@ -88,11 +88,11 @@ def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, how: ReportOptions) -> tup
 
 
 def _steps_entry(arm: Arm, metric: Scalar) -> tuple[str, dict[str, Any]]:
-    found = steps_of(metric.values(arm), arm.budget)
-    return steps_text(found), {"steps": asdict(found)}
+    estimate = steps_of(metric.values(arm), arm.budget)
+    return steps_text(estimate), {"steps": asdict(estimate)}
 
 
-def _notes_of(cell: Cell, name: str, metric: Scalar, how: ReportOptions) -> list[str]:
+def _notes_of(cell: Cell, name: str, metric: Scalar, options: ReportOptions) -> list[str]:
     """What one entry hides: the other policy for diverged runs."""
     arm = cell.arms.get(name)
     if metric.kind != "final" or arm is None:
@@ -100,21 +100,21 @@ def _notes_of(cell: Cell, name: str, metric: Scalar, how: ReportOptions) -> list
     values, k, dropped = metric.values(arm), sum(arm.diverged), len(cell.dropped.get(name, ()))
     where, r = f"{cell.label}, {name}", cell.reporting
     if dropped:
-        scored = mean_text(mean_of(np.append(values, np.full(dropped, r.worst)), how, r), r.scale)
+        scored = mean_text(mean_of(np.append(values, np.full(dropped, r.worst)), options, r), r.scale)
         return [f"{where}: with the {_runs(dropped)} scored {r.worst * r.scale:.1f} {scored}"]
     if 0 < k < len(values):
-        kept = mean_text(mean_of(values[~np.array(arm.diverged)], how, r), r.scale)
-        return [f"{where}: without the {_runs(k)} {kept}"]
+        converged = mean_text(mean_of(values[~np.array(arm.diverged)], options, r), r.scale)
+        return [f"{where}: without the {_runs(k)} {converged}"]
     return []
 
 
-def _dominated(cell: Cell, metric: Scalar, how: ReportOptions) -> tuple[str, ...]:
+def _dominated(cell: Cell, metric: Scalar, options: ReportOptions) -> tuple[str, ...]:
     """Means whose interval covers less than it says, with the share that one seed holds."""
-    if metric.kind != "final" or how.ci == "studentized":
+    if metric.kind != "final" or options.ci == "studentized":
         return ()
-    held = {name: np.abs(metric.losses(arm)) for name, arm in cell.arms.items()}
+    losses = {name: np.abs(metric.losses(arm)) for name, arm in cell.arms.items()}
     return tuple(
-        f"{cell.label}, {name} ({x.max() / x.sum():.0%})" for name, x in held.items() if len(x) > 2 and dominated(x)
+        f"{cell.label}, {name} ({x.max() / x.sum():.0%})" for name, x in losses.items() if len(x) > 2 and dominated(x)
     )
 
 

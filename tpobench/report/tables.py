@@ -22,32 +22,31 @@ HEADER = (
 )  # fmt: skip
 
 
-def metric_table(rows: Sequence[MetricRow], metric: Scalar, rules: Sequence[str], signature: str) -> Table:
-    """Cells down, rules across, the initial success probability p0 in between."""
-    body = [(TableCell(r.cell.label), success_entry(r.cell), *(r.entries[name] for name in rules)) for r in rows]
-    return Table(metric.name, metric.title, ("Cell", "p0", *rules), tuple(body), signature, notes_of(rows))
+def metric_table(rows: Sequence[MetricRow], metric: Scalar, algorithms: Sequence[str], signature: str) -> Table:
+    """Cells down, algorithms across, the initial success probability p0 in between."""
+    body = [(TableCell(r.cell.label), success_entry(r.cell), *(r.entries[name] for name in algorithms)) for r in rows]
+    return Table(metric.name, metric.title, ("Cell", "p0", *algorithms), tuple(body), signature, notes_of(rows))
 
 
-def rules_table(rows: Mapping[Scalar, MetricRow], rules: Sequence[str], signature: str) -> Table:
-    """One cell only: rules down, metrics across."""
-    body = [(TableCell(name), *(row.entries[name] for row in rows.values())) for name in rules]
+def algorithms_table(rows: Mapping[Scalar, MetricRow], algorithms: Sequence[str], signature: str) -> Table:
+    """One cell only: algorithms down, metrics across."""
+    body = [(TableCell(name), *(row.entries[name] for row in rows.values())) for name in algorithms]
     first, notes = next(iter(rows.values())), notes_of(list(rows.values()))
+    header = ("Algorithm", *(m.title for m in rows))
     success = success_entry(first.cell).text
     if success:
         notes = (f"{first.cell.label}: initial success probability p0 = {success}", *notes)
-    return Table(
-        "summary", f"Summary: {first.cell.label}", ("Rule", *(m.title for m in rows)), tuple(body), signature, notes
-    )
+    return Table("summary", f"Summary: {first.cell.label}", header, tuple(body), signature, notes)
 
 
 def notes_of(rows: Sequence[MetricRow]) -> tuple[str, ...]:
     """Every note once, one line for all that is dominated by a seed."""
     notes = dict.fromkeys(n for row in rows for n in row.notes)
     where = "; ".join(dict.fromkeys(d for row in rows for d in row.dominated))
-    said = (
+    warning = (
         f"One seed holds most of the sum, so that the interval covers less than it says (try --ci studentized): {where}"
     )
-    return (*notes, *([said] if where else []))
+    return (*notes, *([warning] if where else []))
 
 
 def success_entry(cell: Cell) -> TableCell:
@@ -64,7 +63,7 @@ def pairwise_table(rows: Sequence[MetricRow], metric: Scalar, signature: str) ->
     )
     used = {c.test for row in rows for c in row.comparisons.values()}
     if "boschloo" in used:
-        note += ("A rule without a run that lasted is compared by its count of diverged runs (Boschloo)",)
+        note += ("An algorithm without a run that lasted is compared by its count of diverged runs (Boschloo)",)
     return Table(f"tests-{metric.name}", title, HEADER, tuple(body), signature, note, folded=True)
 
 
@@ -95,30 +94,33 @@ def _seeds(cell: Cell, pair: tuple[str, str], c: Comparison) -> str:
     return text if c.correlation is None else f"{text}, r={c.correlation:.2f}"
 
 
-def signature_of(suite: str, metric: Scalar, rows: Sequence[MetricRow], how: ReportOptions) -> str:
+def signature_of(suite: str, metric: Scalar, rows: Sequence[MetricRow], options: ReportOptions) -> str:
     """How the numbers came about, on one line: `tpobench 0.1.0|suite:sparse|metric:final50|seeds:0-9|...`."""
     arms = [arm for row in rows for arm in row.cell.arms.values()]
-    found = [c for row in rows for c in row.comparisons.values()]
-    families = {c.family for c in found if c.p is not None}
-    tests = sorted({c.test for c in found if c.test})
+    comparisons = [c for row in rows for c in row.comparisons.values()]
+    families = {c.family for c in comparisons if c.p is not None}
+    tests = sorted({c.test for c in comparisons if c.test})
     pairing = sorted({"yes" if t == "sign-flip" else "no" for t in tests})
     resamples = max([RESAMPLES, *(resamples_for(len(row.comparisons)) for row in rows)])
     return "|".join([
         f"tpobench {__version__}", f"suite:{suite}", f"metric:{metric.name}",
         f"seeds:{seed_ranges(sorted({s for arm in arms for s in arm.seeds}))}",
-        f"pair:{'+'.join(pairing) or 'none'}", f"ci:{_intervals(metric, rows, how)}",
+        f"pair:{'+'.join(pairing) or 'none'}", f"ci:{_intervals(metric, rows, options)}",
         f"test:{'+'.join(tests) or 'none'}", f"adj:holm/{'+'.join(str(f) for f in sorted(families)) or 0}",
-        f"B:{resamples}", f"rng:{SEED}", f"diverged:{how.diverged}", *(["conventions:paper"] * how.paper_compat),
+        f"B:{resamples}", f"rng:{SEED}", f"diverged:{options.diverged}",
+        *(["conventions:paper"] * options.paper_compat),
     ])  # fmt: skip
 
 
 SHORT = {"t": "t95", "bca-expanded": "bca-exp95", "bca": "bca95", "studentized": "boot-t95", "percentile": "pct95"}
 
 
-def _intervals(metric: Scalar, rows: Sequence[MetricRow], how: ReportOptions) -> str:
+def _intervals(metric: Scalar, rows: Sequence[MetricRow], options: ReportOptions) -> str:
     if metric.test == "times":
         return "median-exact95"
-    found = {
-        mean_of(metric.values(arm), how, row.cell.reporting).method for row in rows for arm in row.cell.arms.values()
+    methods = {
+        mean_of(metric.values(arm), options, row.cell.reporting).method
+        for row in rows
+        for arm in row.cell.arms.values()
     }
-    return "+".join(sorted(SHORT.get(m, m) for m in found if m != "none")) or "none"
+    return "+".join(sorted(SHORT.get(m, m) for m in methods if m != "none")) or "none"

@@ -60,7 +60,7 @@ def _pictures_of(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> 
     if not chosen:
         return []
     with mpl.rc_context(RC):
-        if search_of(chosen) is not None:  # rules visit levels of their own: what they share is a curve
+        if search_of(chosen) is not None:  # algorithms visit levels of their own: what they share is a curve
             return breaking_pictures(suite, chosen)
         for matching in sorted({c.matching for c in chosen}):
             matched = [c for c in chosen if c.matching == matching]

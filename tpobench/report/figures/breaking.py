@@ -19,7 +19,7 @@ from tpobench.stats.breaking_point import BreakingPoint, share_at
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.success_curve import Level
 
-ROW = 0.24  # inches of one rule
+ROW = 0.24  # inches of one algorithm
 POINTS = 200  # of a drawn curve
 
 
@@ -34,7 +34,7 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
             f"Share of seeds that learn (final {r.metric} {r.side} {group.search.learned:g}) at "
             "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
             f"{seeds} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
-            f"other rules'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"
+            f"other algorithms'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"
         )
         points = (
             "Breaking points p0*, 95% interval (profile likelihood); further right is a sparser reward. Arrows: no "

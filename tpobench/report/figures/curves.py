@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, averages_text, band_text, diverged_text, most_seeds, seeds_text
 from tpobench.report.figures.grid import facet_figure, from_best
-from tpobench.report.figures.layout import Picture, named_lines, numbered, paged, rules_of
+from tpobench.report.figures.layout import Picture, algorithms_of, named_lines, numbered, paged
 from tpobench.report.figures.panel import Line, lines_of, with_runs
 from tpobench.report.figures.scales import decades, few_ticks, log_axis, time_axis, x_name
 from tpobench.scores.cells import Cell, scored_curves
@@ -150,7 +150,7 @@ def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options
 def _panels(cells: Sequence[Cell], metric: str | None) -> list[Curves]:
     what = _name(cells[0], metric) + " (%)" * (metric is None and cells[0].reporting.percent)
     thin = len(cells) == 1 and 1 < most_seeds(arms_of(cells)) <= THIN
-    points, algorithms = POINTS if metric is None else FEW, rules_of(cells)
+    points, algorithms = POINTS if metric is None else FEW, algorithms_of(cells)
     return [
         Curves(c.axes_label, what, lines_of(c, algorithms, metric), points=points, x=x_name(c), axis=time_axis(c),
                thin=thin)
@@ -166,8 +166,8 @@ def _name(cell: Cell, metric: str | None) -> str:
 def _sentences(panels: Sequence[Curves], options: ReportOptions) -> list[str]:
     lines = with_runs(panels)
     averages = averages_text({width for panel in panels for width in panel.widths})
-    said = [band_text([line.arm for line in lines if line.arm], options), averages]
-    return [*filter(None, said), *["Thin lines: the seeds"] * panels[0].thin, *diverged_text(lines)]
+    sentences = [band_text([line.arm for line in lines if line.arm], options), averages]
+    return [*filter(None, sentences), *["Thin lines: the seeds"] * panels[0].thin, *diverged_text(lines)]
 
 
 def _figure(panels: Sequence[Curves], options: ReportOptions) -> Figure:

@@ -1,4 +1,4 @@
-"""Probability of improvement: how often a seed of one rule ends below a seed of the other, for every pair."""
+"""Probability of improvement: how often a seed of one algorithm ends below a seed of the other, for every pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import COLUMN, Picture, numbered, rules_of
+from tpobench.report.figures.layout import COLUMN, Picture, algorithms_of, numbered
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
@@ -19,15 +19,15 @@ from tpobench.stats.compare import probability_better
 from tpobench.stats.estimate import Estimate, Floats
 from tpobench.stats.suite_level import improvement_estimate
 
-PAIRS = 21  # of one figure: all pairs of seven rules
+PAIRS = 21  # of one figure: all pairs of seven algorithms
 ROW = 0.2  # inches of one pair
 
 
 def improvement_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
-    """One panel, a row per pair; averaged over the cells that hold every rule."""
-    rules = rules_of(cells)
-    shared = [c for c in cells if set(rules) <= set(c.arms)]
-    pairs = list(itertools.combinations(rules, 2))
+    """One panel, a row per pair; averaged over the cells that hold every algorithm."""
+    algorithms = algorithms_of(cells)
+    shared = [c for c in cells if set(algorithms) <= set(c.arms)]
+    pairs = list(itertools.combinations(algorithms, 2))
     if not shared or not pairs:
         return []
     parts = [pairs[i : i + PAIRS] for i in range(0, len(pairs), PAIRS)]
@@ -44,13 +44,13 @@ def improvement_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
 
 def _caption(shared: Sequence[Cell], cells: int) -> str:
     where = f", mean over {len(shared)} cells (small dots)" if len(shared) > 1 else ""
-    left = f"; {cells - len(shared)} cells without some of the rules are left out" if cells > len(shared) else ""
+    left = f"; {cells - len(shared)} cells without some of the algorithms are left out" if cells > len(shared) else ""
     interval = "95% percentile bootstrap over seeds" + (" within cells" if len(shared) > 1 else "")
     r, n = shared[0].reporting, seeds_text(arms_of(shared))
     return (
-        f"Probability that a seed of the rule on the left ends with the {r.better} {r.metric} than one of the rule on "
-        f"the right, ties counted half{where}; {n} per rule; interval: {interval}, none where every seed of one rule "
-        f"is the {r.better}{left}."
+        f"Probability that a seed of the algorithm on the left ends with the {r.better} {r.metric} than one of the "
+        f"algorithm on the right, ties counted half{where}; {n} per algorithm; interval: {interval}, none where every "
+        f"seed of one algorithm is the {r.better}{left}."
     )
 
 
@@ -86,7 +86,7 @@ def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
 
 
 def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) -> Estimate:
-    """Of two rules, over cells; paired where the tests are, by the design."""
+    """Of two algorithms, over cells; paired where the tests are, by the design."""
     arms = list(zip(a, b, strict=True))
     return improvement_estimate(
         [(_losses(x), _losses(y)) for x, y in arms], paired=[paired(x, y) for x, y in arms], rng=rng

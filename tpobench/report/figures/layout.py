@@ -21,7 +21,7 @@ from tpobench.scores.cells import Cell, algorithm_order
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
 PANELS = 12  # of one figure; more cells make more figures
 HANDLE, LETTER, LINE = 0.52, 0.064, 0.16  # inches of a legend entry's line, of a letter, and between two rows
-DIRECT_LABELS = 6  # rules up to which line ends carry their names
+DIRECT_LABELS = 6  # algorithms up to which line ends carry their names
 LABEL = 0.085  # of the panel's height: a name at the end of a line
 METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
@@ -109,8 +109,8 @@ def spelled(axis: str) -> str:
     return axis.replace("_", " ")
 
 
-def rules_of(cells: Iterable[Cell]) -> list[str]:
-    """Every rule that has a result in one of the cells, in the order of the catalogue."""
+def algorithms_of(cells: Iterable[Cell]) -> list[str]:
+    """Every algorithm that has a result in one of the cells, in the order of the catalogue."""
     return sorted({name for c in cells for name in c.arms}, key=algorithm_order)
 
 

@@ -12,8 +12,8 @@ from tpobench.report.figures.grid import facet_figure
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
+    algorithms_of,
     numbered,
-    rules_of,
     spelled,
 )
 from tpobench.report.figures.panel import line_of
@@ -67,7 +67,7 @@ def sparsity_axis(cells: Sequence[Cell]) -> str:
 
 def _figure(panels: Mapping[str, list[Cell]], options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
-    algorithms, y = rules_of(cells), final_name(cells[0].reporting)
+    algorithms, y = algorithms_of(cells), final_name(cells[0].reporting)
     drawn = []
     for title, several in panels.items():
         positions = positions_of(several)

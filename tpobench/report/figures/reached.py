@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from tpobench.report.figures.captions import arms_of, seeds_text
 from tpobench.report.figures.layout import (
     Picture,
+    algorithms_of,
     facets,
     name_axes,
     name_lines,
     numbered,
     paged,
-    rules_of,
     title_panels,
 )
 from tpobench.report.figures.scales import few_ticks, time_axis, x_name
@@ -46,29 +46,29 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
     lasting = f" in {reporting.persist} consecutive evaluations" if reporting.persist > 1 else ""
     return (
         f"Share of seeds whose {reporting.metric} was {reporting.side} {reporting.level(threshold)}{lasting} by then; "
-        f"{seeds_text(arms_of(cells))} per rule, those that never get there included. Band: pointwise 95% Wilson "
+        f"{seeds_text(arms_of(cells))} per algorithm, those that never get there included. Band: pointwise 95% Wilson "
         "interval, while some seeds got there and some did not."
     )
 
 
 def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
-    rules = rules_of(cells)
+    algorithms = algorithms_of(cells)
     figure, axes = facets(len(cells))
     ends = []
     for ax, cell in zip(axes, cells, strict=True):
-        ends.append([_draw(ax, cell, cell.arms[n], threshold) for n in rules if n in cell.arms])
+        ends.append([_draw(ax, cell, cell.arms[n], threshold) for n in algorithms if n in cell.arms])
         ax.set_xlim(0, max(float(a.axes[time_axis(cell)][-1]) for a in cell.arms.values()))
         few_ticks(ax)
     axes[0].set_ylim(-2, 102)
     axes[0].set_yticks(range(0, 101, 25))
     title_panels(axes, [c.axes_label for c in cells])
     name_axes(axes, x_name(cells[0]), f"Seeds {cells[0].reporting.side} {cells[0].reporting.level(threshold)} (%)")
-    name_lines(figure, axes, rules, ends)
+    name_lines(figure, axes, algorithms, ends)
     return figure
 
 
 def _draw(ax: Axes, cell: Cell, arm: Arm, threshold: float) -> float:
-    """The stairs of one rule; where its name goes."""
+    """The stairs of one algorithm; where its name goes."""
     x, reached = stairs(arm, threshold, time_axis(cell))
     n, style = len(arm.seeds), style_of(arm.algorithm)
     rates = [rate_of(k, n) for k in range(n + 1)]

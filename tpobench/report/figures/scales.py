@@ -20,7 +20,7 @@ NARROW = 1.7  # inches: up to there a panel has room for few numbers below it
 
 
 def time_axis(cell: Cell) -> str:
-    """The budget the rules share: rollouts where they are matched by interactions, else updates."""
+    """The budget the algorithms share: rollouts where they are matched by interactions, else updates."""
     return "interactions" if cell.matching == "interactions" else "step"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.figures.layout import Picture, columns_of, facets, numbered, paged, rules_of, title_panels
+from tpobench.report.figures.layout import Picture, algorithms_of, columns_of, facets, numbered, paged, title_panels
 from tpobench.report.figures.points import final_caption
 from tpobench.report.figures.scales import decades, ends_of, final_name, log_ticks
 from tpobench.report.figures.style import style_of
@@ -18,12 +18,12 @@ from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.estimate import Floats
 
-ROW = 0.19  # inches of one rule
-BAND = 0.22  # half the height, in rows, over which the dots of a rule are laid out
+ROW = 0.19  # inches of one algorithm
+BAND = 0.22  # half the height, in rows, over which the dots of a algorithm are laid out
 
 
 def strip_pictures(name: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
-    """A panel per cell, a row per rule."""
+    """A panel per cell, a row per algorithm."""
     parts = paged(cells)
     title = "final results, seed by seed"
     return [
@@ -44,12 +44,12 @@ def _caption(cells: Sequence[Cell], options: ReportOptions) -> str:
 
 
 def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
-    rules, reporting = rules_of(cells), cells[0].reporting
-    tall = ROW * len(rules)
+    algorithms, reporting = algorithms_of(cells), cells[0].reporting
+    tall = ROW * len(algorithms)
     figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
     scale = reporting.scale
     for ax, cell in zip(axes, cells, strict=True):
-        for row, name in enumerate(rules):
+        for row, name in enumerate(algorithms):
             if name in cell.arms:
                 _draw(ax, cell.arms[name], row, scale, reporting, options)
             else:
@@ -57,8 +57,8 @@ def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
         ax.grid(visible=True, axis="x")
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-    axes[0].set_ylim(len(rules) - 0.4, -0.6)
-    axes[0].set_yticks(range(len(rules)), rules)
+    axes[0].set_ylim(len(algorithms) - 0.4, -0.6)
+    axes[0].set_yticks(range(len(algorithms)), algorithms)
     if _logarithmic(cells, options):
         axes[0].set_xscale("log")
         log_ticks(axes[0].xaxis)

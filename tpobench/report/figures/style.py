@@ -33,7 +33,7 @@ GREY = "#8a8a8a"
 
 @dataclass(frozen=True)
 class Style:
-    """How one rule looks in every figure."""
+    """How one algorithm looks in every figure."""
 
     colour: str
     line: str
@@ -82,13 +82,13 @@ RC: Any = {
 }  # fmt: skip
 
 
-def style_of(rule: str) -> Style:
+def style_of(algorithm: str) -> Style:
     """The fixed style of an algorithm of the catalogue, modified or not; of any other, one that its name decides."""
-    if rule in STYLES:
-        return STYLES[rule]
-    digest = hashlib.sha256(rule.encode()).digest()
-    if base(rule) in STYLES:
-        return replace(STYLES[base(rule)], marker=THIN[digest[2] % len(THIN)])
+    if algorithm in STYLES:
+        return STYLES[algorithm]
+    digest = hashlib.sha256(algorithm.encode()).digest()
+    if base(algorithm) in STYLES:
+        return replace(STYLES[base(algorithm)], marker=THIN[digest[2] % len(THIN)])
     return Style(COLOURS[digest[0] % len(COLOURS)], LINES[digest[1] % 4], MARKERS[digest[2] % len(MARKERS)])
 
 

@@ -12,8 +12,8 @@ from tpobench.report.figures.grid import facet_figure
 from tpobench.report.figures.layout import (
     PANELS,
     Picture,
+    algorithms_of,
     numbered,
-    rules_of,
     spelled,
 )
 from tpobench.report.figures.panel import line_of, lines_of
@@ -59,7 +59,7 @@ def _panels(cells: Sequence[Cell], axis: str) -> dict[str, list[Cell]]:
 
 def _points(panels: Groups, axis: str, options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
-    algorithms, base, y = rules_of(cells), 2.0 * _positive(cells, axis), final_name(cells[0].reporting)
+    algorithms, base, y = algorithms_of(cells), 2.0 * _positive(cells, axis), final_name(cells[0].reporting)
     drawn = []
     for title, several in panels.items():
         positions = [float(c.axes[axis]) for c in several]
@@ -71,7 +71,7 @@ def _points(panels: Groups, axis: str, options: ReportOptions) -> Figure:
 
 def _bars(panels: Groups, axis: str, options: ReportOptions) -> Figure:
     cells = [c for v in panels.values() for c in v]
-    algorithms, y = rules_of(cells), final_name(cells[0].reporting)
+    algorithms, y = algorithms_of(cells), final_name(cells[0].reporting)
     drawn = [
         Bars(title, spelled(axis).capitalize(), y, groups)
         for title, several in panels.items()
