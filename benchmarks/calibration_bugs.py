@@ -119,11 +119,11 @@ def train(message: Message) -> list[RunRecord]:
 def evidence_of(records: Sequence[RunRecord], bug: Bug, seeds: Sequence[int]) -> list[GateCell]:
     """The gate's cells of one bug: the wrong rule's results under the right rule's name, all seeds in the screen."""
     arms = by_arm(records)
-    right = {arm: {r.spec["seed"]: r for r in rs} for arm, rs in arms.items() if arm.rule == bug.right}
+    right = {arm: {r.spec["seed"]: r for r in rs} for arm, rs in arms.items() if arm.algorithm == bug.right}
     wrong = {
-        arm._replace(rule=bug.right): {r.spec["seed"]: r for r in rs}
+        arm._replace(algorithm=bug.right): {r.spec["seed"]: r for r in rs}
         for arm, rs in arms.items()
-        if arm.rule == bug.wrong
+        if arm.algorithm == bug.wrong
     }
     baseline = Baseline(Path("right"), tuple(records), tuple(seeds), (), (), right)
     return gate_cells(baseline, Candidate(wrong))

@@ -305,7 +305,7 @@ def test_a_rule_that_is_gone_is_incomplete(bench, monkeypatch):
     monkeypatch.delitem(ALGORITHMS, "tpo")
     code, out, _ = bench.check()
     assert code == 3
-    assert "no rule 'tpo' here; name its file with --plugin" in out
+    assert "no algorithm 'tpo' here; name its file with --plugin" in out
 
 
 # ---- whose results these are
@@ -586,7 +586,7 @@ def test_the_version_of_a_plugin_s_rule_is_under_test(tmp_path):
     (cell, *_) = gate_cells(base, candidate_of(base, old, {"tpo": "b"}))
     assert cell.evidence.candidate == {}
     (cell, *_) = gate_cells(base, candidate_of(base, [*old, *new]))
-    assert "several versions of the rule" in cell.evidence.incomparable
+    assert "several versions of the algorithm" in cell.evidence.incomparable
 
 
 # ---- real runs

@@ -54,7 +54,7 @@ def test_the_table_holds_old_new_difference_interval_p_and_verdict():
     found = judgement(REGRESSED, row("dg", "unchanged", old=0.5, new=0.5), row("ppo", "unchanged"))
     lines = terminal(outputs.document_of(found)).splitlines()
     assert lines[0] == "REGRESSED: 3 cells compared: 1 regressed, 2 unchanged"
-    assert lines[2].split()[:4] == ["suite", "cell", "rule", "measure"]
+    assert lines[2].split()[:4] == ["suite", "cell", "algorithm", "measure"]
     assert lines[3].split(maxsplit=6)[:6] == ["ci", "length=4", "tpo", "final20", "0.25", "0.312"]
     assert "+0.062" in lines[3]
     assert "[+0.03, +0.09]" in lines[3]

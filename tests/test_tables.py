@@ -369,6 +369,6 @@ def test_a_report_on_the_terminal_writes_no_files(command_line, tmp_path):
     """Its tables, with stars for the best group, and nothing below report/."""
     code, out, err = command_line("report", "one", "--format", "terminal")
     assert (code, err) == (0, "")
-    assert out.startswith("*: the best and every rule not distinguishable from it")
+    assert out.startswith("*: the best and every algorithm not distinguishable from it")
     assert "Pairwise tests" in out
     assert not (tmp_path / "report").exists()

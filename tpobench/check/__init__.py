@@ -1,4 +1,4 @@
-"""The regression gate: has a change made any rule in any cell learn worse than a pinned baseline says?
+"""The regression gate: has a change made any algorithm in any cell learn worse than a pinned baseline says?
 
     baseline records + candidate records -> evidence -> `stats.gate` -> judgement -> table, JUnit XML, Markdown, JSON
 

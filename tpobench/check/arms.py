@@ -1,4 +1,4 @@
-"""One rule in one cell: what it is called, and which settings make two results of it comparable."""
+"""One algorithm in one cell: what it is called, and which settings make two results of it comparable."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from tpobench.scores.sides import SCORED
 
 MOST_SEEDS = 10**6
 NO_AXES = "-"  # the cell of a suite without a grid
-# What may differ between two comparable runs: the seed; the version of a plugin's rule, which is under test; and where
-# and how wide the seeds were stacked, which changes last bits only and so is part of the platform.
+# What may differ between two comparable runs: the seed; the version of a plugin's algorithm, which is under test; and
+# where and how wide the seeds were stacked, which changes last bits only and so is part of the platform.
 FREE = ("seed", "algorithm_version", "device", "threads", "seed_batch", "schema", "suite", "cell", "matching")
 
 
 class ArmKey(NamedTuple):
-    """One rule in one cell of one suite."""
+    """One algorithm in one cell of one suite."""
 
     suite: str
     cell: str  # as people write it: `length=4 reward=terminal`
     matching: str
-    rule: str
+    algorithm: str
 
     @property
     def text(self) -> str:
-        """`ci length=4 tpo`; the matching where the rule depends on it."""
-        shown = [self.suite, self.place, self.rule]
+        """`ci length=4 tpo`; the matching where the algorithm depends on it."""
+        shown = [self.suite, self.place, self.algorithm]
         return " ".join(part for part in shown if part != NO_AXES)
 
     @property
     def place(self) -> str:
-        """The cell, with the matching where the rule depends on it."""
+        """The cell, with the matching where the algorithm depends on it."""
         if self.matching == "any":
             return self.cell
         return f"{self.cell} matching={self.matching}".removeprefix(f"{NO_AXES} ")
@@ -50,15 +50,15 @@ def arm_of(spec: Mapping[str, Any]) -> ArmKey:
 
 def by_arm(records: Iterable[RunRecord]) -> dict[ArmKey, list[RunRecord]]:
     """Records of each arm, in reading order of the arms."""
-    found: dict[ArmKey, list[RunRecord]] = defaultdict(list)
+    arms: dict[ArmKey, list[RunRecord]] = defaultdict(list)
     for record in records:
-        found[arm_of(record.spec)].append(record)
+        arms[arm_of(record.spec)].append(record)
 
     def order(item: tuple[ArmKey, list[RunRecord]]) -> tuple[Any, ...]:
         arm, cell = item[0], item[1][0].spec["cell"]
-        return arm.suite, natural(sorted(cell.items())), arm.matching, arm.rule
+        return arm.suite, natural(sorted(cell.items())), arm.matching, arm.algorithm
 
-    return dict(sorted(found.items(), key=order))
+    return dict(sorted(arms.items(), key=order))
 
 
 def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> dict[str, str]:
@@ -77,9 +77,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def settings_differ(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """`training.steps is 150 in the baseline, 300 here`, for the first keys that differ; empty where none does."""
     keys = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
-    told = [f"{k} is {old.get(k, 'not set')} in the baseline, {new.get(k, 'not set')} here" for k in keys[:3]]
+    changes = [f"{k} is {old.get(k, 'not set')} in the baseline, {new.get(k, 'not set')} here" for k in keys[:3]]
     more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return "; ".join(told) + more
+    return "; ".join(changes) + more
 
 
 def seeds_in(text: str) -> tuple[int, ...]:

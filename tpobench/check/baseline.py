@@ -40,10 +40,10 @@ class Baseline:
         Raises:
             NothingToDo: there is none.
         """
-        held = sorted({arm.suite for arm in self.arms})
+        stored = ", ".join(sorted({arm.suite for arm in self.arms}))
         records = [r for r in self.records if r.spec["suite"] in suites]
         if not records:
-            msg = f"nothing compared: {self.path} holds no runs of suite {', '.join(suites)}, only of {', '.join(held)}"
+            msg = f"nothing compared: {self.path} holds no runs of suite {', '.join(suites)}, only of {stored}"
             raise NothingToDo(msg)
         part = _baseline(self.path, records, self.screen, self.reserve, self.log)
         return replace(part, digest=self.digest)
@@ -66,29 +66,29 @@ def read_baseline(path: Path) -> Baseline:
         NothingToDo: nothing there, or no result in it.
         CorruptResults: damaged records, or records that are not those of the log.
     """
-    found = sources(path)
-    if not found:
+    files = sources(path)
+    if not files:
         msg = f"nothing compared: no baseline at {path}; {MAKE_ONE.format(path=path)}"
         raise NothingToDo(msg)
     records: list[RunRecord] = []
-    for source in found:
-        held, damaged = read_source(source)
+    for source in files:
+        members, damaged = read_source(source)
         if damaged:
             msg = f"{source}: {damaged} damaged records in the baseline; restore the file, or update it"
             raise CorruptResults(msg)
-        records += held.values()
-    kept = [r for r in merge_copies(records).values() if r.status in FINISHED]
-    if not kept:
+        records += members.values()
+    finished = [r for r in merge_copies(records).values() if r.status in FINISHED]
+    if not finished:
         msg = f"nothing compared: the baseline {path} holds no results; {MAKE_ONE.format(path=path)}"
         raise NothingToDo(msg)
     document = _read_log(log_path(path)) if path.is_file() else None
     if document is None:
-        screen, reserve = split_seeds({int(r.spec["seed"]) for r in kept})
-        return _baseline(path, kept, screen, reserve, ())
-    if document["sha256"] != digest_of(kept):
+        screen, reserve = split_seeds({int(r.spec["seed"]) for r in finished})
+        return _baseline(path, finished, screen, reserve, ())
+    if document["sha256"] != digest_of(finished):
         msg = f"{path} is not what {log_path(path)} says it is; restore both, or use: tpobench baseline update"
         raise CorruptResults(msg)
-    return _baseline(path, kept, document["screen"], document["reserve"], document["log"])
+    return _baseline(path, finished, document["screen"], document["reserve"], document["log"])
 
 
 def log_of(path: Path) -> tuple[Mapping[str, Any], ...]:
@@ -145,7 +145,7 @@ def _baseline(
                 settings_of(first.spec, first.reporting), settings_of(other.spec, other.reporting)
             ).replace(" in the baseline", "")
             if differ or first.spec["algorithm_version"] != other.spec["algorithm_version"]:
-                reason = differ or "the versions of the rule differ"
+                reason = differ or "the versions of the algorithm differ"
                 msg = f"{path}: {arm.text} has two definitions: {reason}; keep one of them"
                 raise CorruptResults(msg)
         arms[arm] = {int(r.spec["seed"]): r for r in members}
@@ -176,14 +176,14 @@ def new_baseline(path: Path, records: Iterable[RunRecord], screen: int | None) -
     if not known:
         msg = "no finished runs to make a baseline of; make some with: tpobench run --suite ci"
         raise NothingToDo(msg)
-    kept = list(merge_copies(known).values())
-    seeds = {arm: tuple(sorted(int(r.spec["seed"]) for r in members)) for arm, members in by_arm(kept).items()}
-    first_arm, wanted = max(seeds.items(), key=lambda item: len(item[1]))
-    odd = next((arm for arm, held in seeds.items() if held != wanted), None)
+    finished = list(merge_copies(known).values())
+    seeds = {arm: tuple(sorted(int(r.spec["seed"]) for r in members)) for arm, members in by_arm(finished).items()}
+    first_arm, most = max(seeds.items(), key=lambda item: len(item[1]))
+    odd = next((arm for arm, members in seeds.items() if members != most), None)
     if odd is not None:
-        msg = f"{odd.text} has {len(seeds[odd])} seeds, {first_arm.text} has {len(wanted)}; run the missing ones"
+        msg = f"{odd.text} has {len(seeds[odd])} seeds, {first_arm.text} has {len(most)}; run the missing ones"
         raise UsageError(msg)
-    if screen is not None and not 1 <= screen <= len(wanted):
-        msg = f"--screen {screen}: the results hold {len(wanted)} seeds; name 1 to {len(wanted)}"
+    if screen is not None and not 1 <= screen <= len(most):
+        msg = f"--screen {screen}: the results hold {len(most)} seeds; name 1 to {len(most)}"
         raise UsageError(msg)
-    return _baseline(path, kept, *split_seeds(wanted, screen), ())
+    return _baseline(path, finished, *split_seeds(most, screen), ())

@@ -55,20 +55,20 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
 
     Two and no more: every further measure makes each of them harder to confirm.
     """
-    kept = list(records)
-    reporting = Reporting.of(kept[0].reporting)
-    window = min(reporting.window, *(max(len(r.curve.get("step", [])), 1) for r in kept))
+    runs = list(records)
+    reporting = Reporting.of(runs[0].reporting)
+    window = min(reporting.window, *(max(len(r.curve.get("step", [])), 1) for r in runs))
     final = Measure(Scalar("final", reporting, window), Scalar("rate", reporting))
     firsts = [
         Measure(Scalar("steps", reporting, threshold=t), Scalar("rate", reporting, threshold=t))
         for t in reporting.thresholds[:1]
     ]
-    return [final, *(steps for steps in firsts if not all(map(steps.failed, kept)))]
+    return [final, *(steps for steps in firsts if not all(map(steps.failed, runs)))]
 
 
 @dataclass(frozen=True)
 class GateCell:
-    """One measure of one rule in one cell, with the evidence for the gate."""
+    """One measure of one algorithm in one cell, with the evidence for the gate."""
 
     arm: ArmKey
     measure: str
@@ -90,13 +90,13 @@ class Candidate:
 
     def finished(self, arm: ArmKey, seeds: Collection[int]) -> dict[int, RunRecord]:
         """The results of an arm at some seeds."""
-        held = self.arms.get(arm, {})
-        return {s: held[s] for s in seeds if s in held and held[s].status in FINISHED}
+        runs = self.arms.get(arm, {})
+        return {s: runs[s] for s in seeds if s in runs and runs[s].status in FINISHED}
 
     def broken(self, arm: ArmKey, seeds: Collection[int]) -> dict[int, RunRecord]:
         """The runs of an arm that ended without a result."""
-        held = self.arms.get(arm, {})
-        return {s: held[s] for s in seeds if s in held and held[s].status in BROKEN}
+        runs = self.arms.get(arm, {})
+        return {s: runs[s] for s in seeds if s in runs and runs[s].status in BROKEN}
 
 
 def candidate_of(
@@ -104,25 +104,25 @@ def candidate_of(
 ) -> Candidate:
     """The records of the baseline's cells, where their settings are those of the baseline.
 
-    versions: of the rules under test, whatever the baseline has; results of other versions are left out.  None takes
-    the results as they are.
+    versions: of the algorithms under test, whatever the baseline has; results of other versions are left out.  None
+    takes the results as they are.
     """
     arms: dict[ArmKey, Mapping[int, RunRecord]] = {}
     incomparable: dict[ArmKey, str] = {}
-    for arm, found in by_arm(records).items():
+    for arm, runs in by_arm(records).items():
         if arm not in baseline.arms:
             continue
-        own = next(iter(baseline.arms[arm].values()))
-        now = [r for r in found if versions is None or r.spec["algorithm_version"] == versions.get(arm.rule)]
+        pinned = next(iter(baseline.arms[arm].values()))
+        now = [r for r in runs if versions is None or r.spec["algorithm_version"] == versions.get(arm.algorithm)]
         if not now:
             continue
-        expected = settings_of(own.spec, own.reporting)
-        told = {id(r): settings_differ(expected, settings_of(r.spec, r.reporting)) for r in now}
-        same = [r for r in now if not told[id(r)]]
+        expected = settings_of(pinned.spec, pinned.reporting)
+        changes = {id(r): settings_differ(expected, settings_of(r.spec, r.reporting)) for r in now}
+        same = [r for r in now if not changes[id(r)]]
         if not same:
-            incomparable[arm] = told[id(now[0])]
+            incomparable[arm] = changes[id(now[0])]
         elif len({r.spec["algorithm_version"] for r in same}) > 1:
-            incomparable[arm] = "the results hold several versions of the rule; name a folder with one of them"
+            incomparable[arm] = "the results hold several versions of the algorithm; name a folder with one of them"
         else:
             arms[arm] = _one_per_seed(same)
     return Candidate(arms, incomparable)
@@ -131,10 +131,10 @@ def candidate_of(
 def _one_per_seed(records: Sequence[RunRecord]) -> dict[int, RunRecord]:
     """Results before failures; of two results that were stacked differently, the first by id."""
     ordered = sorted(records, key=lambda r: (r.status in FINISHED, r.id), reverse=True)
-    found: dict[int, RunRecord] = {}
+    by_seed: dict[int, RunRecord] = {}
     for record in ordered:
-        found.setdefault(int(record.spec["seed"]), record)
-    return dict(sorted(found.items()))
+        by_seed.setdefault(int(record.spec["seed"]), record)
+    return dict(sorted(by_seed.items()))
 
 
 def gate_cells(
@@ -144,7 +144,7 @@ def gate_cells(
     incomparable: Mapping[ArmKey, str] | None = None,
     missing: Mapping[ArmKey, str] | None = None,
 ) -> list[GateCell]:
-    """The family of the check: every measure of every rule in every cell of the baseline.
+    """The family of the check: every measure of every algorithm in every cell of the baseline.
 
     incomparable, missing: arms that cannot be compared or run here, and why.
     """
@@ -165,12 +165,12 @@ def _cell(
     incomparable: str,
     absent: str,
 ) -> GateCell:
-    held = baseline.arms[arm]
-    old, old_reserve = _seeds(held, baseline.screen), _seeds(held, baseline.reserve)
+    pinned = baseline.arms[arm]
+    old, old_reserve = _seeds(pinned, baseline.screen), _seeds(pinned, baseline.reserve)
     new, new_reserve = candidate.finished(arm, old), candidate.finished(arm, old_reserve)
     used = {**old, **old_reserve}
     broken = candidate.broken(arm, used)
-    first = next(iter(held.values()))
+    first = next(iter(pinned.values()))
     evidence = CellEvidence(
         name=f"{arm.text} {measure.name}",
         baseline=_values(measure, old),
@@ -223,8 +223,8 @@ def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:
 
 def platform_of(record: RunRecord) -> tuple[str, ...]:
     """The platform tag of a run."""
-    found = ARCHITECTURE.search(str(record.provenance.get("platform", "")))
-    machine = found[0].lower() if found else "unknown"
+    architecture = ARCHITECTURE.search(str(record.provenance.get("platform", "")))
+    machine = architecture[0].lower() if architecture else "unknown"
     spec = record.spec
     free = [str(spec.get(k)) for k in ("threads", "device", "seed_batch")]
     free += [str(kernel)] if (kernel := record.provenance.get("kernel", spec.get("kernel"))) else []
@@ -232,8 +232,8 @@ def platform_of(record: RunRecord) -> tuple[str, ...]:
 
 
 def _agree(name: str, old: Mapping[int, RunRecord], new: Mapping[int, RunRecord]) -> bool:
-    found = {str(r.provenance.get(name)) for r in (*old.values(), *new.values())}
-    return len(found) == 1 and found != {"None"}
+    values = {str(r.provenance.get(name)) for r in (*old.values(), *new.values())}
+    return len(values) == 1 and values != {"None"}
 
 
 def parse_margins(texts: Iterable[str]) -> dict[str, Margin]:
@@ -256,8 +256,8 @@ def parse_margins(texts: Iterable[str]) -> dict[str, Margin]:
             raise UsageError(msg)
         floor, relative = parts[0], parts[1] if len(parts) == 2 else margins[kind].relative
         if kind in {"steps", "rate"} and len(parts) == 2 and parts[kind == "rate"] != 0:
-            wanted = "steps=0,REL" if kind == "steps" else "rate=FLOOR,0"
-            msg = f"--margin {text}: write {wanted}; steps are compared by their ratio, rates by their difference"
+            form = "steps=0,REL" if kind == "steps" else "rate=FLOOR,0"
+            msg = f"--margin {text}: write {form}; steps are compared by their ratio, rates by their difference"
             raise UsageError(msg)
         margins[kind] = replace(margins[kind], floor=floor, relative=relative)
     return margins

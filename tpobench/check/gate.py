@@ -22,7 +22,7 @@ class Gate:
     baseline: Baseline
     plan: GatePlan
     margins: Mapping[str, Margin]
-    rules: Mapping[str, str]  # every rule that can be run here, with its version
+    algorithms: Mapping[str, str]  # every algorithm that can be run here, with its version
     runs: bool  # whether the results must be of these versions, and what is missing may be run
     different: Mapping[ArmKey, str]
     missing: Mapping[ArmKey, str]
@@ -30,7 +30,7 @@ class Gate:
 
     def replay(self, known: Known) -> GateState:
         """The state after these records of the candidate."""
-        return GateState(self, candidate_of(self.baseline, known.values(), self.rules if self.runs else None))
+        return GateState(self, candidate_of(self.baseline, known.values(), self.algorithms if self.runs else None))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GateState:
         if not gate.runs or refusal(gate.plan, [c.evidence for c in self.cells]):
             return None
         for title, note, seeds, arms in self._stages():
-            missing = due(gate.baseline, self.candidate, seeds, arms, gate.rules)
+            missing = due(gate.baseline, self.candidate, seeds, arms, gate.algorithms)
             untried = {suite: [s for s in specs if s.run_id not in tried] for suite, specs in missing.items()}
             plans = [plan_of(gate.baseline, s, gate.settings(suite)) for suite, s in untried.items() if s]
             if plans:

@@ -16,7 +16,7 @@ VERSIONS = ("tpobench", "git", "torch", "numpy", "python", "cpu", "seed_scheme")
 
 @dataclass(frozen=True)
 class Drift:
-    """The mean of one measure of one cell and rule over all seeds, now and before; None where it did not exist."""
+    """The mean of one measure of one cell and algorithm over all seeds, now and before; None where it did not exist."""
 
     name: str
     first: float | None
@@ -30,13 +30,13 @@ class Drift:
 
 
 def means(baseline: Baseline) -> dict[str, float]:
-    """Mean over all seeds of every measure of every cell and rule, to 6 digits."""
-    found = {}
+    """Mean over all seeds of every measure of every cell and algorithm, to 6 digits."""
+    by_measure = {}
     for arm, records in baseline.arms.items():
         for measure in measures_of(records.values()):
             values = [measure.value(r) for r in records.values()]
-            found[f"{arm.text} {measure.name}"] = float(f"{sum(values) / len(values):.6g}")
-    return found
+            by_measure[f"{arm.text} {measure.name}"] = float(f"{sum(values) / len(values):.6g}")
+    return by_measure
 
 
 def drift(old: Baseline | None, new: Baseline) -> list[Drift]:
@@ -79,9 +79,9 @@ def log_document(old: Baseline | None, new: Baseline, *, reason: str, who: str, 
 
 def _versions(baseline: Baseline) -> dict[str, Any]:
     """What the runs were made with; several values where they differ."""
-    found: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     for name in VERSIONS:
         values = sorted({str(r.provenance[name]) for r in baseline.records if r.provenance.get(name) is not None})
         if values:
-            found[name] = values[0] if len(values) == 1 else values
-    return found
+            versions[name] = values[0] if len(values) == 1 else values
+    return versions

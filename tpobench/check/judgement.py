@@ -26,7 +26,7 @@ BROKEN = ("crashed", "incomplete", "not comparable", "flagged")
 
 @dataclass(frozen=True)
 class GateRow:
-    """One measure of one rule in one cell: its verdict, and the waiver that is in force for it."""
+    """One measure of one algorithm in one cell: its verdict, and the waiver that is in force for it."""
 
     cell: GateCell
     verdict: GateVerdict
@@ -48,8 +48,8 @@ class GateRow:
         """One line: the gate's, and why runs broke or are missing."""
         missed = "runs never reached the threshold" if self.logarithmic else "runs are not solved"
         gate = self.verdict.reason.replace("runs failed", missed)
-        told = ". ".join(t for t in (gate, self.cell.trouble) if t)
-        return f"{told}. Waived: {self.waiver.reason}" if self.waived and self.waiver else told
+        reasons = ". ".join(t for t in (gate, self.cell.trouble) if t)
+        return f"{reasons}. Waived: {self.waiver.reason}" if self.waived and self.waiver else reasons
 
     @property
     def logarithmic(self) -> bool:
@@ -170,8 +170,8 @@ def judge(
 def waiver_notes(judgement: Judgement) -> Judgement:
     """With a note for every waiver in force that nothing needs any more."""
     needed = {row.waiver for row in judgement.rows if row.waived}
-    held = dict.fromkeys(row.waiver for row in judgement.rows if row.waiver is not None)
-    idle = [f"waiver of {w.text} is not needed: nothing there has regressed" for w in held if w not in needed]
+    waivers = dict.fromkeys(row.waiver for row in judgement.rows if row.waiver is not None)
+    idle = [f"waiver of {w.text} is not needed: nothing there has regressed" for w in waivers if w not in needed]
     return replace(judgement, notes=(*judgement.notes, *idle))
 
 

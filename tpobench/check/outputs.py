@@ -16,7 +16,7 @@ from tpobench.tables.markdown import block_text, markdown, md_escape
 from tpobench.tables.model import PAGES, Block, Document, Lines, Mark, Table, TableCell, dense
 
 SCHEMA = 1  # of the JSON
-HEADER = ("suite", "cell", "rule", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
+HEADER = ("suite", "cell", "algorithm", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
 MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
 SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
 
@@ -25,8 +25,8 @@ def cells_of(row: GateRow) -> tuple[TableCell, ...]:
     """A row of the table, in the order of HEADER."""
     v, arm = row.verdict, row.cell.arm
     texts = (
-        arm.suite, arm.place, arm.rule, row.cell.measure, number(v.old), number(v.new), *difference(row), p_text(v.p),
-        p_text(v.adjusted),
+        arm.suite, arm.place, arm.algorithm, row.cell.measure, number(v.old), number(v.new), *difference(row),
+        p_text(v.p), p_text(v.adjusted),
     )  # fmt: skip
     return (*map(TableCell, texts), TableCell(row.label, alert=v.status == "regressed"))
 
@@ -124,7 +124,7 @@ def _row_json(row: GateRow) -> dict[str, Any]:
         "suite": arm.suite,
         "cell": arm.cell,
         "matching": arm.matching,
-        "rule": arm.rule,
+        "rule": arm.algorithm,
         "measure": row.cell.measure,
         **asdict(row.verdict),
         "reason": row.reason,
@@ -139,25 +139,24 @@ def _row_json(row: GateRow) -> dict[str, Any]:
 
 def junit(judgement: Judgement) -> str:
     """One test case per cell: failure = regressed, skipped = inconclusive or waived, error = missing or broken."""
-    found = [(row, *_junit_result(row)) for row in judgement.rows]
-    counts = {kind: sum(k == kind for _, k, _ in found) for kind in ("failure", "error", "skipped")}
-    suite = _suite(len(found), counts)
+    results = [(row, *_junit_result(row)) for row in judgement.rows]
+    counts = {kind: sum(k == kind for _, k, _ in results) for kind in ("failure", "error", "skipped")}
+    suite = _suite(len(results), counts)
     properties = ET.SubElement(suite, "properties")
     for name, value in (("headline", judgement.headline), ("signature", judgement.signature)):
         ET.SubElement(properties, "property", name=name, value=printable_lines(value))
-    for row, kind, message in found:
-        case = _case(
-            suite, f"tpobench.{row.cell.arm.suite}.{row.cell.arm.place}", f"{row.cell.arm.rule} {row.cell.measure}"
-        )
+    for row, kind, message in results:
+        arm = row.cell.arm
+        case = _case(suite, f"tpobench.{arm.suite}.{arm.place}", f"{arm.algorithm} {row.cell.measure}")
         inside = ET.SubElement(case, "properties")
         for name, value in _properties(row).items():
             ET.SubElement(inside, "property", name=name, value=printable_lines(value))
         if kind:
-            told = ET.SubElement(case, kind, message=printable_lines(message))
+            element = ET.SubElement(case, kind, message=printable_lines(message))
             if kind != "skipped":
-                told.set("type", row.verdict.status)
-                told.text = printable_lines(f"{row.cell.name}: {message}")
-    if not found:
+                element.set("type", row.verdict.status)
+                element.text = printable_lines(f"{row.cell.name}: {message}")
+    if not results:
         _broken_case(suite, "nothing compared", judgement.headline)
     return _document(suite)
 
@@ -181,8 +180,8 @@ def _suite(tests: int, counts: dict[str, int]) -> ET.Element:
 
 
 def _broken_case(suite: ET.Element, kind: str, message: str) -> None:
-    told = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=printable_lines(message), type=kind)
-    told.text = printable_lines(message)
+    element = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=printable_lines(message), type=kind)
+    element.text = printable_lines(message)
 
 
 def _case(suite: ET.Element, place: str, name: str) -> ET.Element:
@@ -256,13 +255,13 @@ def summary(judgement: Judgement, most_bytes: int = SUMMARY_BYTES) -> str:
     foot = "\n\n".join(map(block_text, document.blocks[cells + 1 :]))
     cut = "\n\nThe table of all cells is too long for a step summary; see --json.\n"
     room = most_bytes - len((cut + foot).encode()) - 2
-    kept, size = [], 0
+    lines, size = [], 0
     for line in head.splitlines():
         size += len(line.encode()) + 1
         if size > room:
             break
-        kept.append(line)
-    return "\n".join(kept) + cut + "\n" + foot + "\n"
+        lines.append(line)
+    return "\n".join(lines) + cut + "\n" + foot + "\n"
 
 
 def summary_of_error(message: str) -> str:

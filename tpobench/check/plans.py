@@ -1,4 +1,4 @@
-"""What a check has to run: the baseline's own settings, with the rules as they are now."""
+"""What a check has to run: the baseline's own settings, with the algorithms as they are now."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tpobench.tasks.catalog import declared
 TRAINING = {f.name for f in dataclasses.fields(Training)}
 
 
-def rules_here() -> dict[str, str]:
-    """Every rule that can be run here, with its version."""
+def algorithms_here() -> dict[str, str]:
+    """Every algorithm that can be run here, with its version."""
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
     from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - as above
 
     return {name: VERSIONS.get(name, PACKAGED) for name in ALGORITHMS}
 
 
-def cannot_run(baseline: Baseline, rules: Mapping[str, str]) -> tuple[dict[ArmKey, str], dict[ArmKey, str]]:
-    """Arms without a rule or a task here, and arms whose runs are described as this version cannot read; with why."""
+def cannot_run(baseline: Baseline, algorithms: Mapping[str, str]) -> tuple[dict[ArmKey, str], dict[ArmKey, str]]:
+    """Arms without an algorithm or a task here, and arms whose runs this version cannot read; with why."""
     missing, different = {}, {}
     for arm, records in baseline.arms.items():
         spec = next(iter(records.values())).spec
         odd = ({f.name for f in dataclasses.fields(RunSpec)} ^ spec.keys()) - neutral_defaults(RunSpec).keys()
-        if base(arm.rule) not in rules:
-            missing[arm] = f"no rule '{arm.rule}' here; name its file with --plugin"
+        if base(arm.algorithm) not in algorithms:
+            missing[arm] = f"no algorithm '{arm.algorithm}' here; name its file with --plugin"
         elif declared(spec["task"]) is None:
             missing[arm] = f"no task kind '{spec['task']['kind']}' here; name its file with --plugin"
         elif odd:
@@ -49,58 +49,62 @@ def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[di
     """Arms that the suites, as they are now, define differently or no more; and arms that the baseline lacks."""
     differ: dict[ArmKey, str] = {}
     new: list[ArmKey] = []
-    known = rules_here()
+    known = algorithms_here()
     for suite in suites:
-        own = {arm: next(iter(r.values())) for arm, r in baseline.arms.items() if arm.suite == suite.name}
-        wanted = dict.fromkeys([*suite.algorithms, *(arm.rule for arm in own if arm.rule in known)])
-        visited = {r.spec["cell"].get(suite.search.axis) for r in own.values()} if suite.search else None
-        plan = plan_runs(suite, list(wanted), seeds=[baseline.screen[0]], levels=visited)
+        pinned = {arm: next(iter(r.values())) for arm, r in baseline.arms.items() if arm.suite == suite.name}
+        algorithms = dict.fromkeys([*suite.algorithms, *(arm.algorithm for arm in pinned if arm.algorithm in known)])
+        visited = {r.spec["cell"].get(suite.search.axis) for r in pinned.values()} if suite.search else None
+        plan = plan_runs(suite, list(algorithms), seeds=[baseline.screen[0]], levels=visited)
         now = {arm_of(spec.as_dict()): settings_of(spec.as_dict(), suite.reporting) for spec in plan.specs}
-        for arm, record in own.items():
-            if arm.rule not in known:
+        for arm, record in pinned.items():
+            if arm.algorithm not in known:
                 continue
             if arm not in now:
                 differ[arm] = f"suite '{suite.name}' has no such cell any more"
-            elif told := settings_differ(settings_of(record.spec, record.reporting), now[arm]):
-                differ[arm] = told
-        new += [arm for arm in now if arm not in own]
+            elif changes := settings_differ(settings_of(record.spec, record.reporting), now[arm]):
+                differ[arm] = changes
+        new += [arm for arm in now if arm not in pinned]
     return differ, new
 
 
 def changed_defaults(baseline: Baseline) -> list[str]:
-    """Rules whose defaults here are not what the baseline ran: the baseline's values are run, so say so."""
+    """Algorithms whose defaults here are not what the baseline ran: the baseline's values are run, so say so."""
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
 
-    told: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for arm, records in baseline.arms.items():
-        if arm.rule not in ALGORITHMS:
+        if arm.algorithm not in ALGORITHMS:
             continue
-        rule = ALGORITHMS[arm.rule]
+        algorithm = ALGORITHMS[arm.algorithm]
         stored = next(iter(records.values())).spec["hyper"]
-        run = {**dataclasses.replace(rule, hyper={}).hyperparameters, **stored}
-        for name, default in rule.hyperparameters.items():
+        run = {**dataclasses.replace(algorithm, hyper={}).hyperparameters, **stored}
+        for name, default in algorithm.hyperparameters.items():
             if run[name] != default:
-                own, now = ("off" if v is None else canonical(v) for v in (run[name], default))
-                told[f"{arm.rule} is run with {name} = {own} as in the baseline, its default is {now}"] = None
-    return list(told)
+                pinned, now = ("off" if v is None else canonical(v) for v in (run[name], default))
+                notes[f"{arm.algorithm} is run with {name} = {pinned} as in the baseline, its default is {now}"] = None
+    return list(notes)
 
 
 def due(
-    baseline: Baseline, candidate: Candidate, seeds: Iterable[int], arms: Iterable[ArmKey], rules: Mapping[str, str]
+    baseline: Baseline,
+    candidate: Candidate,
+    seeds: Iterable[int],
+    arms: Iterable[ArmKey],
+    algorithms: Mapping[str, str],
 ) -> dict[str, list[RunSpec]]:
     """By suite: the runs of some arms and seeds that the candidate has no result of."""
-    wanted = sorted(seeds)
-    found: dict[str, list[RunSpec]] = {}
+    ordered = sorted(seeds)
+    specs: dict[str, list[RunSpec]] = {}
     for arm in arms:
-        held = candidate.finished(arm, wanted)
-        for seed in wanted:
-            if seed in held or seed not in baseline.arms[arm]:
+        finished = candidate.finished(arm, ordered)
+        for seed in ordered:
+            if seed in finished or seed not in baseline.arms[arm]:
                 continue
             spec = dict(baseline.arms[arm][seed].spec)
             versions = {"task_version": task_version_of(str(spec["task"]["kind"]))}
-            spec |= {"algorithm_version": rules[base(arm.rule)], **versions}
-            found.setdefault(arm.suite, []).append(RunSpec(**spec))
-    return found
+            spec |= {"algorithm_version": algorithms[base(arm.algorithm)], **versions}
+            specs.setdefault(arm.suite, []).append(RunSpec(**spec))
+    return specs
 
 
 def plan_of(baseline: Baseline, specs: Sequence[RunSpec], meta: Mapping[str, Any] | None = None) -> Plan:
@@ -129,9 +133,9 @@ def suite_of_records(name: str, records: Sequence[RunRecord]) -> Suite:
     report: dict[str, Any] = {k: v for k, v in first.reporting.items() if k in fields}
     report["thresholds"] = tuple(report.get("thresholds", ReportSettings.thresholds))
     spec = first.spec
-    own = {k: spec[k] for k in ("seed_batch", "threads", "dtype")}
+    execution = {k: spec[k] for k in ("seed_batch", "threads", "dtype")}
     try:
-        training = Training(**spec["training"], **own)
+        training = Training(**spec["training"], **execution)
         built = ReportSettings(**report)
     except (TypeError, ValueError) as error:
         msg = f"{name}: the baseline's settings are not valid here: {error}"
@@ -162,4 +166,4 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
         if "cpu_s" in r.cost:
             each = 1000 * float(r.cost["cpu_s"]) / max(int(r.spec["training"]["steps"]), 1)
             times.setdefault(str(r.spec["algorithm"]), []).append(each)
-    return {rule: median(found) for rule, found in times.items()}
+    return {algorithm: median(ms) for algorithm, ms in times.items()}

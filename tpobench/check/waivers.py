@@ -49,7 +49,7 @@ class Waiver:
         """Whether it is about a cell."""
         return (
             self.cell in {cell.arm.place, cell.arm.cell}
-            and self.rule == cell.arm.rule
+            and self.rule == cell.arm.algorithm
             and self.suite in {"", cell.arm.suite}
             and self.measure in {"", cell.measure}
         )
@@ -99,7 +99,7 @@ def in_force(
     waivers: Sequence[Waiver], cells: Iterable[GateCell], today: dt.date
 ) -> tuple[dict[str, Waiver], list[str]]:
     """The waiver of each cell by its name, and what is to be said of waivers that do nothing."""
-    held: dict[str, Waiver] = {}
+    by_cell: dict[str, Waiver] = {}
     notes = []
     known = list(cells)
     for waiver in waivers:
@@ -109,5 +109,5 @@ def in_force(
         elif not waiver.holds(today):
             notes.append(f"waiver of {waiver.text} expired on {waiver.until} and counts as none: {waiver.reason}")
         else:
-            held |= dict.fromkeys(matched, waiver)
-    return held, notes
+            by_cell |= dict.fromkeys(matched, waiver)
+    return by_cell, notes

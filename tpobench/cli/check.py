@@ -102,7 +102,7 @@ class _Request:
     root: Path  # of the candidate's results
     margins: Mapping[str, Margin]
     plan: GatePlan
-    rules: Mapping[str, str]
+    algorithms: Mapping[str, str]
     workers: Workers
 
     @property
@@ -150,7 +150,7 @@ def _request(asked: Asked) -> _Request:
     from tpobench.check.baseline import read_baseline
     from tpobench.check.code import code_under_test
     from tpobench.check.evidence import parse_margins
-    from tpobench.check.plans import rules_here
+    from tpobench.check.plans import algorithms_here
     from tpobench.plugins.load import load_plugins
     from tpobench.stats.gate import GatePlan
 
@@ -174,7 +174,7 @@ def _request(asked: Asked) -> _Request:
         root=root,
         margins=margins,
         plan=GatePlan(confirm=asked.confirm, rtol=asked.rtol, rate_margin=margins["rate"].floor),
-        rules=rules_here(),
+        algorithms=algorithms_here(),
         workers=workers,
     )
 
@@ -189,11 +189,18 @@ def _judge(request: _Request) -> Judgement:
 
     base = request.baseline
     waivers = read_waivers(request.asked.waivers) if request.asked.waivers else ()
-    missing, different = cannot_run(base, request.rules) if request.runs else ({}, {})
+    missing, different = cannot_run(base, request.algorithms) if request.runs else ({}, {})
     differ, notes = _against_suites(request)
     place = Candidates(request.root)
     gate = Gate(
-        base, request.plan, request.margins, request.rules, request.runs, different | differ, missing, place.settings
+        base,
+        request.plan,
+        request.margins,
+        request.algorithms,
+        request.runs,
+        different | differ,
+        missing,
+        place.settings,
     )
     state, made = _completed(request, gate, place)
     held, told = in_force(waivers, state.cells, dt.datetime.now(dt.UTC).date())

@@ -28,9 +28,9 @@ def value_cell(value: object) -> TableCell:
     return TableCell(text, data={"value": value})
 
 
-def numbers_of(found: object) -> dict[str, Any]:
+def numbers_of(estimate: object) -> dict[str, Any]:
     """The fields of an estimate or a comparison, by name: `asdict` would copy each of them deeply."""
-    return dict(vars(found))
+    return dict(vars(estimate))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _sections(blocks: Iterable[Block]) -> list[Section]:
         else:
             heading = sections[-1][0]
             sections[-1][1].append((_unique(_name(heading, block), used), block))
-    return [(heading, sorted(found, key=lambda b: getattr(b[1], "folded", False))) for heading, found in sections]
+    return [(heading, sorted(entries, key=lambda b: getattr(b[1], "folded", False))) for heading, entries in sections]
 
 
 def _name(heading: Heading | None, block: Block) -> str:
@@ -54,7 +54,7 @@ def _unique(name: str, used: Counter[str]) -> str:
 
 @lru_cache(1)
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("tpobench.tables", "templates"),
         autoescape=True,
         finalize=lambda value: printable(value) if type(value) is str else value,  # what is markup stays as it is
@@ -63,9 +63,9 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    found.filters["kind"] = lambda block: type(block).__name__
-    found.filters["drawing"] = drawing
-    return found
+    environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["drawing"] = drawing
+    return environment
 
 
 def anchor(*names: str) -> str:
