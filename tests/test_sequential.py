@@ -59,7 +59,7 @@ def test_what_is_no_plan_is_refused(text):
 @pytest.mark.parametrize("rules", [[], ["a"], ["a", "a"]])
 def test_fewer_than_two_rules_are_refused(rules):
     """There is nothing to decide."""
-    with pytest.raises(ValueError, match="at least two different rules"):
+    with pytest.raises(ValueError, match="at least two different algorithms"):
         parse_plan("5x4", rules)
 
 

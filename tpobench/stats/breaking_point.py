@@ -89,18 +89,18 @@ def breaking_point(levels: Sequence[Level], confidence: float = 0.95) -> Breakin
     Raises:
         ValueError: a level without runs, more that learned than ran, or a p0 outside (0, 1].
     """
-    found = _pooled(levels)
-    base = BreakingPoint("untestable", found, inversions=_inversions(found), reversal=reversal(found))
-    if len(found) < 2:
-        return replace(base, reason=f"{len(found)} level{'s' if len(found) != 1 else ''}: no curve without two")
-    hardest, easiest = math.log(found[0].p0), math.log(found[-1].p0)
-    best = estimate(found)
-    low, high = interval(profile(found), best, confidence)
-    if found[0].share >= 0.5 and best <= hardest:
-        bound = found[0].p0 if high <= hardest else math.exp(high)
+    pooled = _pooled(levels)
+    base = BreakingPoint("untestable", pooled, inversions=_inversions(pooled), reversal=reversal(pooled))
+    if len(pooled) < 2:
+        return replace(base, reason=f"{len(pooled)} level{'s' if len(pooled) != 1 else ''}: no curve without two")
+    hardest, easiest = math.log(pooled[0].p0), math.log(pooled[-1].p0)
+    best = estimate(pooled)
+    low, high = interval(profile(pooled), best, confidence)
+    if pooled[0].share >= 0.5 and best <= hardest:
+        bound = pooled[0].p0 if high <= hardest else math.exp(high)
         return replace(base, status="everywhere", high=bound if high < easiest else None)
-    if found[-1].share < 0.5 and best >= easiest:
-        bound = found[-1].p0 if low >= easiest else math.exp(low)
+    if pooled[-1].share < 0.5 and best >= easiest:
+        bound = pooled[-1].p0 if low >= easiest else math.exp(low)
         return replace(base, status="nowhere", low=bound if low > hardest else None)
     middle = min(max(best, hardest), easiest)
     return replace(
@@ -109,7 +109,7 @@ def breaking_point(levels: Sequence[Level], confidence: float = 0.95) -> Breakin
         value=math.exp(middle),
         low=math.exp(low) if low > hardest else None,
         high=math.exp(high) if high < easiest else None,
-        slope=slope_at(found, middle),
+        slope=slope_at(pooled, middle),
     )
 
 
@@ -123,8 +123,8 @@ def share_at(point: BreakingPoint, p0: Floats) -> Floats | None:
 def compare_points(a: BreakingPoint, b: BreakingPoint, confidence: float = 0.95) -> PointComparison:
     """Likelihood-ratio test of one common p0* with slopes and shapes of their own, chi-squared with 1 degree.
 
-    Rules that share seeds are not independent as the test takes them to be; where that shows, seeds that are easy for
-    one are easy for the other, and the test rejects too rarely, not too often.
+    Algorithms that share seeds are not independent as the test takes them to be; where that shows, seeds that are easy
+    for one are easy for the other, and the test rejects too rarely, not too often.
     """
     for point in (a, b):
         if point.status == "untestable":
@@ -153,18 +153,18 @@ def _counts(point: BreakingPoint) -> list[tuple[float, int, int]]:
 
 def compare_all_points(points: Mapping[str, BreakingPoint]) -> dict[tuple[str, str], PointComparison]:
     """Every pair, p adjusted by Holm over the pairs that could be tested."""
-    found = {(a, b): compare_points(points[a], points[b]) for a, b in itertools.combinations(points, 2)}
-    family = sum(c.p is not None for c in found.values())
-    adjusted = holm([c.p for c in found.values()])
-    return {pair: replace(c, adjusted=q, family=family) for (pair, c), q in zip(found.items(), adjusted, strict=True)}
+    raw = {(a, b): compare_points(points[a], points[b]) for a, b in itertools.combinations(points, 2)}
+    family = sum(c.p is not None for c in raw.values())
+    adjusted = holm([c.p for c in raw.values()])
+    return {pair: replace(c, adjusted=q, family=family) for (pair, c), q in zip(raw.items(), adjusted, strict=True)}
 
 
 def reversal(levels: Sequence[Level], alpha: float = 0.05) -> Reversal | None:
     """The pair of levels that contradicts most that harder is harder, if it does so beyond chance."""
-    found = _pooled(levels)
-    pairs = [(easier, harder) for i, harder in enumerate(found) for easier in found[i + 1 :]]
+    pooled = _pooled(levels)
+    pairs = [(easier, harder) for i, harder in enumerate(pooled) for easier in pooled[i + 1 :]]
     adjusted = holm([_fisher(harder, easier) for easier, harder in pairs])
-    worst = min(zip(adjusted, pairs, strict=True), key=lambda found: found[0] or 0.0, default=None)
+    worst = min(zip(adjusted, pairs, strict=True), key=lambda pair: pair[0] or 0.0, default=None)
     if worst is None or worst[0] is None or worst[0] >= alpha:
         return None
     return Reversal(worst[1][0], worst[1][1], worst[0])

@@ -64,17 +64,17 @@ def steps_estimate(times: ArrayLike, budget: float, *, rng: np.random.Generator,
     )
 
 
-def steps_text(found: StepsEstimate) -> str:
+def steps_text(estimate: StepsEstimate) -> str:
     """`673 [448, 1039] (18/20)`, `1427 [865, >2000] (11/20)`, `>2000 (0/20; rate <= .16)`."""
-    if found.runs == 0 or found.median.value is None:
+    if estimate.runs == 0 or estimate.median.value is None:
         return "missing"
-    if found.reached == 0:
-        bound = f"{found.rate.high:.2f}".lstrip("0")
-        return f">{found.budget:.0f} (0/{found.runs}; rate <= {bound})"
-    low, high = found.median.low, found.median.high
+    if estimate.reached == 0:
+        bound = f"{estimate.rate.high:.2f}".lstrip("0")
+        return f">{estimate.budget:.0f} (0/{estimate.runs}; rate <= {bound})"
+    low, high = estimate.median.low, estimate.median.high
     shown = low is not None and high is not None and math.isfinite(low)
-    interval = f" [{step_text(low, found.budget)}, {step_text(high, found.budget)}]" if shown else ""
-    return f"{step_text(found.median.value, found.budget)}{interval} ({found.reached}/{found.runs})"
+    interval = f" [{step_text(low, estimate.budget)}, {step_text(high, estimate.budget)}]" if shown else ""
+    return f"{step_text(estimate.median.value, estimate.budget)}{interval} ({estimate.reached}/{estimate.runs})"
 
 
 def step_text(value: float | None, budget: float) -> str:
@@ -185,17 +185,18 @@ def mean_curve_crossing(
         return min(float(low), value), max(float(high), value)
 
     never = float(np.isinf(drawn).mean())
-    found = guarded_interval(ends, drawn, name="percentile", infinite=True)
-    return MeanCurveCrossing(value, found.low, found.high, never, n, budget, found.reason and "all resamples agree")
+    interval = guarded_interval(ends, drawn, name="percentile", infinite=True)
+    reason = "all resamples agree" if interval.reason else ""
+    return MeanCurveCrossing(value, interval.low, interval.high, never, n, budget, reason)
 
 
-def crossing_text(found: MeanCurveCrossing) -> str:
+def crossing_text(crossing: MeanCurveCrossing) -> str:
     """`1164 [918, >2000] (7% of resamples never)`, `>2000 (100% of resamples never)`, `1164 (n=1)`."""
-    if found.value is None:
-        return found.reason
-    text = step_text(found.value, found.budget)
-    if found.never_share is None:
+    if crossing.value is None:
+        return crossing.reason
+    text = step_text(crossing.value, crossing.budget)
+    if crossing.never_share is None:
         return f"{text} (n=1)"
-    if found.low is not None and not (math.isinf(found.value) and math.isinf(found.low)):
-        text += f" [{step_text(found.low, found.budget)}, {step_text(found.high, found.budget)}]"
-    return f"{text} ({found.never_share:.0%} of resamples never)"
+    if crossing.low is not None and not (math.isinf(crossing.value) and math.isinf(crossing.low)):
+        text += f" [{step_text(crossing.low, crossing.budget)}, {step_text(crossing.high, crossing.budget)}]"
+    return f"{text} ({crossing.never_share:.0%} of resamples never)"

@@ -151,8 +151,8 @@ def difference_interval(
         return welch_interval(u, v, confidence)
 
     around = float(x.mean() - y.mean()) if len(x) and len(y) else None
-    found = guarded_interval(paired_t if paired else welch, x, y, name="t" if paired else "Welch", around=around)
-    return found.low, found.high
+    interval = guarded_interval(paired_t if paired else welch, x, y, name="t" if paired else "Welch", around=around)
+    return interval.low, interval.high
 
 
 def _correlation(x: Floats, y: Floats) -> float | None:
@@ -163,13 +163,13 @@ def _correlation(x: Floats, y: Floats) -> float | None:
     return float(np.clip(u @ v / (math.sqrt(u @ u) * math.sqrt(v @ v)), -1, 1))
 
 
-def adjust(found: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:
+def adjust(comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:
     """Holm over a declared family of comparisons; those that could not have rejected say so."""
-    adjusted = holm([c.p for c in found.values()])
-    family = sum(c.p is not None for c in found.values())
+    adjusted = holm([c.p for c in comparisons.values()])
+    family = sum(c.p is not None for c in comparisons.values())
     return {
         pair: _attainable(replace(c, adjusted=q, family=family), alpha)
-        for (pair, c), q in zip(found.items(), adjusted, strict=True)
+        for (pair, c), q in zip(comparisons.items(), adjusted, strict=True)
     }
 
 

@@ -51,12 +51,12 @@ class Estimate:
     reason: str = ""
 
 
-def _estimate(value: float, found: Interval, runs: int, method: str) -> Estimate:
-    if found.status in {"missing", "not finite"}:
-        return Estimate(None, None, None, runs, "none", found.status, found.reason)
-    if found.status != "ok":
-        return Estimate(value, None, None, runs, "none", found.status, found.reason)
-    return Estimate(value, found.low, found.high, runs, method)
+def _estimate(value: float, interval: Interval, runs: int, method: str) -> Estimate:
+    if interval.status in {"missing", "not finite"}:
+        return Estimate(None, None, None, runs, "none", interval.status, interval.reason)
+    if interval.status != "ok":
+        return Estimate(value, None, None, runs, "none", interval.status, interval.reason)
+    return Estimate(value, interval.low, interval.high, runs, method)
 
 
 def mean_estimate(
@@ -96,14 +96,14 @@ def mean_estimate(
         method, least = _mean_method(name, rng, confidence, paper_compat=paper_compat), LEAST.get(name, 2)
         return guarded_interval(method, x, name=name, least=least, lowest=least_value, highest=most_value, around=value)
 
-    found = bounded(name)
+    interval = bounded(name)
     if n and x.min() == x.max():
         value = float(x[0])  # the mean of equal numbers can be off by one ulp
-    if found.status == "not computable" and ci == "auto":
-        name, found = "t", bounded("t")  # BCa does not exist on nearly constant data
-    if name == "values" and found.status == "ok":
-        return Estimate(value, found.low, found.high, 2, "values", "pair", "2 seeds: the two values")
-    return _estimate(value, found, n, "se-ddof0" if paper_compat else name)
+    if interval.status == "not computable" and ci == "auto":
+        name, interval = "t", bounded("t")  # BCa does not exist on nearly constant data
+    if name == "values" and interval.status == "ok":
+        return Estimate(value, interval.low, interval.high, 2, "values", "pair", "2 seeds: the two values")
+    return _estimate(value, interval, n, "se-ddof0" if paper_compat else name)
 
 
 def _mean_method(
@@ -160,11 +160,11 @@ def tail_estimate(
     Its interval (percentile bootstrap, expanded level) needs 20, and covers .65 to .89 there (docs/calibration.md).
     """
     n = np.size(values)
-    found = _resampled(values, "CVaR25", 8, slice(n - math.ceil(n / 4), n), rng, (lowest, highest), confidence)
-    if found.status != "ok" or found.runs >= TAIL_INTERVAL:
-        return found
+    tail = _resampled(values, "CVaR25", 8, slice(n - math.ceil(n / 4), n), rng, (lowest, highest), confidence)
+    if tail.status != "ok" or tail.runs >= TAIL_INTERVAL:
+        return tail
     reason = f"n<{TAIL_INTERVAL}: no interval"
-    return replace(found, low=None, high=None, method="none", status="too few", reason=reason)
+    return replace(tail, low=None, high=None, method="none", status="too few", reason=reason)
 
 
 def _resampled(
@@ -185,13 +185,13 @@ def _resampled(
 
     value = float(np.sort(x)[part].mean()) if n else math.nan
     lowest, highest = _range(x, *bounds)
-    found = guarded_interval(method, x, name=name, lowest=lowest, highest=highest, around=value)
-    if found.status in {"missing", "not finite"}:
-        return _estimate(math.nan, found, n, "none")
+    interval = guarded_interval(method, x, name=name, lowest=lowest, highest=highest, around=value)
+    if interval.status in {"missing", "not finite"}:
+        return _estimate(math.nan, interval, n, "none")
     if n < least:
         reason = f"{n} seed{'s' if n > 1 else ''}: no {name}; need {least}"
         return Estimate(None, None, None, n, "none", "too few", reason)
-    return _estimate(value, found, n, "percentile-expanded")
+    return _estimate(value, interval, n, "percentile-expanded")
 
 
 def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estimate:
@@ -202,8 +202,8 @@ def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estima
 
     outcomes = np.repeat([1.0, 0.0], [successes, runs - successes])
     share = successes / runs if runs else math.nan
-    found = guarded_interval(wilson, outcomes, name="Wilson", least=1, constant=True, around=share)
-    return _estimate(share, found, runs, "wilson")
+    interval = guarded_interval(wilson, outcomes, name="Wilson", least=1, constant=True, around=share)
+    return _estimate(share, interval, runs, "wilson")
 
 
 @lru_cache
@@ -223,10 +223,10 @@ def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
         ranks = _median_ranks(len(x), confidence)
         return (math.nan, math.nan) if ranks is None else (float(np.sort(x)[ranks[0]]), float(np.sort(x)[ranks[1]]))
 
-    found = guarded_interval(order_statistics, x, name="median", least=1, infinite=True, constant=True)
+    interval = guarded_interval(order_statistics, x, name="median", least=1, infinite=True, constant=True)
     middle = float(np.median(x)) if n else math.nan
-    if found.status == "not computable":
+    if interval.status == "not computable":
         least = next(k for k in range(1, 100) if 2 * 0.5**k <= 1 - confidence)
         reason = f"{n} seed{'s' if n > 1 else ''}: no {confidence:.0%} interval of a median; need {least}"
         return Estimate(middle, None, None, n, "none", "too few", reason)
-    return _estimate(middle, found, n, "order-statistics")
+    return _estimate(middle, interval, n, "order-statistics")

@@ -87,29 +87,29 @@ def screen_cells(cells: Sequence[CellEvidence], plan: GatePlan) -> tuple[GateVer
     if len({c.name for c in cells}) < len(cells):
         msg = "two cells of the same name: their verdicts could not be told apart"
         raise ValueError(msg)
-    found = [_before_tests(cell, plan) for cell in cells]
-    family = max(1, sum(v is None for v in found))
+    settled = [_before_tests(cell, plan) for cell in cells]
+    family = max(1, sum(v is None for v in settled))
     level = plan.screen_alpha if plan.confirm else plan.alpha / family
     resamples = resamples_for(family, plan.alpha)
-    return tuple(v or _screened(cell, plan, resamples, level) for cell, v in zip(cells, found, strict=True))
+    return tuple(v or _screened(cell, plan, resamples, level) for cell, v in zip(cells, settled, strict=True))
 
 
 def _before_tests(cell: CellEvidence, plan: GatePlan) -> GateVerdict | None:
     """The verdict of a cell that needs no test, or can have none."""
     missing = sorted(cell.baseline.keys() - cell.candidate.keys())
     n, k = len(cell.baseline), len(missing)
-    found: tuple[Status, str] | None = None
+    obstacle: tuple[Status, str] | None = None
     if cell.incomparable:
-        found = "not comparable", cell.incomparable
+        obstacle = "not comparable", cell.incomparable
     elif cell.crashed:
         seeds = ", ".join(map(str, sorted(cell.crashed)))
-        found = "crashed", f"crashed on seed {seeds}, which passed in the baseline"
+        obstacle = "crashed", f"crashed on seed {seeds}, which passed in the baseline"
     elif not cell.baseline:
-        found = "incomplete", "missing in the baseline"
+        obstacle = "incomplete", "missing in the baseline"
     elif missing:
-        found = "incomplete", "missing" if k == n else f"{k} of {n} seeds missing: {', '.join(map(str, missing))}"
-    if found:
-        return GateVerdict(cell.name, found[0], "comparable", found[1])
+        obstacle = "incomplete", "missing" if k == n else f"{k} of {n} seeds missing: {', '.join(map(str, missing))}"
+    if obstacle:
+        return GateVerdict(cell.name, obstacle[0], "comparable", obstacle[1])
     arms = arms_of(cell, plan, reserve=False, level=plan.screen_alpha)
     lost = int((~np.isfinite(arms.x)).sum() + (~np.isfinite(arms.y)).sum())
     if lost:
@@ -151,12 +151,12 @@ def confirm_cells(
     arms = {name: arms_of(cell, plan, reserve=True, level=level) for name, cell in ready.items()}
     tests = {v.name: _confirmed(ready[v.name], v, arms[v.name], plan, resamples) for v in flagged if v.name in ready}
     adjusted = holm([tests[v.name].p if v.name in ready else 1.0 for v in flagged])
-    found = {
+    confirmed = {
         v.name: _verdict(ready[v.name], v, arms[v.name], tests[v.name], q, family, plan)
         for v, q in zip(flagged, adjusted, strict=True)
         if v.name in ready
     }
-    return tuple(found.get(v.name, v) for v in screened)
+    return tuple(confirmed.get(v.name, v) for v in screened)
 
 
 def _ready(cell: CellEvidence) -> bool:
@@ -179,11 +179,12 @@ def _verdict(
         return replace(base, status="incomplete", reason=tested.reason)
     if exactly_worse(tested, base) or (q is not None and q <= plan.alpha and tested.status == "tested"):
         return replace(base, status="regressed", reason=regressed_text(arms, base))
-    found = by_interval(cell, arms, base)
+    verdict = by_interval(cell, arms, base)
     cannot = unattainable("confirm", len(arms.x), plan.alpha / family, family, paired=arms.paired)
-    if found.status == "inconclusive" and cannot and v.hypothesis != "rate":
-        return replace(found, reason=cannot)
-    return replace(found, reason=f"flagged, not confirmed on seeds {seed_range(cell.reserve_baseline)}: {found.reason}")
+    if verdict.status == "inconclusive" and cannot and v.hypothesis != "rate":
+        return replace(verdict, reason=cannot)
+    seeds = seed_range(cell.reserve_baseline)
+    return replace(verdict, reason=f"flagged, not confirmed on seeds {seeds}: {verdict.reason}")
 
 
 def decide(cells: Sequence[CellEvidence], plan: GatePlan | None = None) -> GateReport:
@@ -213,11 +214,11 @@ def _one_shot(
     def verdict(v: GateVerdict) -> GateVerdict:
         if v.name not in tested:
             return v
-        q, own = adjusted[v.name], arms[v.name]
+        q, values = adjusted[v.name], arms[v.name]
         base = replace(v, adjusted=q, family=family)
         if v.status == "flagged" and (q is None or q <= plan.alpha):
-            return replace(base, status="regressed", reason=regressed_text(own, base))
-        return by_interval(tested[v.name][0], own, base)
+            return replace(base, status="regressed", reason=regressed_text(values, base))
+        return by_interval(tested[v.name][0], values, base)
 
     return tuple(verdict(v) for v in screened)
 

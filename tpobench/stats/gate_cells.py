@@ -44,13 +44,13 @@ def margin_of(kind: str, resolution: float = 0.0) -> Margin:
     if kind not in MARGINS:
         msg = f"no margin for '{kind}'; valid: {', '.join(MARGINS)}"
         raise ValueError(msg)
-    found = MARGINS[kind]
-    return found if found.logarithmic else replace(found, floor=max(found.floor, resolution))
+    margin = MARGINS[kind]
+    return margin if margin.logarithmic else replace(margin, floor=max(margin.floor, resolution))
 
 
 @dataclass(frozen=True)
 class CellEvidence:
-    """One rule in one cell: per-seed values of baseline and candidate, and what is known about the runs."""
+    """One algorithm in one cell: per-seed values of baseline and candidate, and what is known about the runs."""
 
     name: str
     baseline: Mapping[int, float]

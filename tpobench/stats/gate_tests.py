@@ -81,13 +81,13 @@ def rate_test(stage: Arms, plan: GatePlan) -> Tested | None:
     if k / n - l / m <= plan.rate_margin + 1e-12:
         return None
     arms = (np.repeat([1.0, 0.0], [k, n - k]), np.repeat([1.0, 0.0], [l, m - l]))
-    found = guarded_test(
+    tested = guarded_test(
         lambda u, v: boschloo((int(u.sum()), int(v.sum())), (len(u), len(v)), alternative="greater"),
         *arms,
         name="boschloo",
         constant=True,
     )
-    return found if found.status == "tested" else None
+    return tested if tested.status == "tested" else None
 
 
 def unattainable(what: str, n: int, level: float, family: int, *, paired: bool) -> str:

@@ -92,8 +92,8 @@ def guarded_interval(
     if n < least:
         return Interval(None, None, "too few", f"{n} seeds: no {name or 'such'} interval; need {least}")
     with quiet():
-        found = method(*data)
-    low, high = found or (math.nan, math.nan)
+        bounds = method(*data)
+    low, high = bounds or (math.nan, math.nan)
     low, high = max(float(low), lowest), min(float(high), highest)
     if around is not None:
         rounding = 1e-12 * max(max(-a, b) for a, b in ends)

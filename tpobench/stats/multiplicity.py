@@ -39,8 +39,8 @@ def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
     where = [i for i, p in enumerate(ps) if p is not None]
     adjusted: list[float | None] = [None] * len(ps)
     if where:
-        found = scipy.stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
-        for i, q in zip(where, found, strict=True):
+        rates = scipy.stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
+        for i, q in zip(where, rates, strict=True):
             adjusted[i] = float(q)
     return adjusted
 

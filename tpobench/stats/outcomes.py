@@ -33,7 +33,7 @@ def compare_rates(successes_a: int, runs_a: int, successes_b: int, runs_b: int) 
     x = np.repeat([1.0, 0.0], [successes_a, runs_a - successes_a])
     y = np.repeat([1.0, 0.0], [successes_b, runs_b - successes_b])
     runs = (runs_a, runs_b)
-    found = guarded_test(
+    tested = guarded_test(
         lambda u, v: boschloo((int(u.sum()), int(v.sum())), (len(u), len(v))),
         x,
         y,
@@ -41,11 +41,11 @@ def compare_rates(successes_a: int, runs_a: int, successes_b: int, runs_b: int) 
         least=1,
         constant=True,
     )
-    if found.status != "tested":
-        return Comparison(found.status, found.reason, runs)
+    if tested.status != "tested":
+        return Comparison(tested.status, tested.reason, runs)
     least = boschloo((runs_a, 0), runs)
     difference = float(x.mean() - y.mean())
-    return Comparison("tested", "", runs, difference, p=found.p, test="boschloo", smallest=min(1.0, least))
+    return Comparison("tested", "", runs, difference, p=tested.p, test="boschloo", smallest=min(1.0, least))
 
 
 def compare_times(
@@ -78,11 +78,11 @@ def compare_times(
         raise ValueError(msg)
     if not (x <= budget_x).any() and not (y <= budget_y).any():
         return Comparison("untestable", "never reached in either arm: no test", (len(x), len(y)))
-    found = compare(np.minimum(x, common), np.minimum(y, common), rng=rng, rank=test == "mwu", resamples=resamples)
-    return _logrank(found, x, y, budget_x, budget_y) if test == "logrank" else found
+    comparison = compare(np.minimum(x, common), np.minimum(y, common), rng=rng, rank=test == "mwu", resamples=resamples)
+    return _logrank(comparison, x, y, budget_x, budget_y) if test == "logrank" else comparison
 
 
-def _logrank(found: Comparison, x: Floats, y: Floats, budget_x: Floats, budget_y: Floats) -> Comparison:
+def _logrank(comparison: Comparison, x: Floats, y: Floats, budget_x: Floats, budget_y: Floats) -> Comparison:
     """The log-rank p in place of the one of the restricted means."""
 
     def method(_x: Floats, _y: Floats) -> float:
@@ -91,6 +91,6 @@ def _logrank(found: Comparison, x: Floats, y: Floats, budget_x: Floats, budget_y
 
     tested = guarded_test(method, x, y, name="logrank", infinite=True, smallest=smallest_p(len(x), len(y)))
     return replace(
-        found, status=tested.status, reason=tested.reason, p=tested.p, adjusted=None, test=tested.test,
+        comparison, status=tested.status, reason=tested.reason, p=tested.p, adjusted=None, test=tested.test,
         smallest=tested.smallest,
     )  # fmt: skip

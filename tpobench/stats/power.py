@@ -76,12 +76,12 @@ def detection(
         x = -x if x.mean() < 0 else x  # what is detected lies in the direction seen, whichever arm is named first
     n = len(x) if runs is None else runs
     paired = paired_with is not None
-    found = Power(n, None, target, None, power, alpha, family, None)
+    plan = Power(n, None, target, None, power, alpha, family, None)
     sound = guarded_interval(lambda v: (float(v.min()), float(v.max())), x, name="power", least=3)
     if sound.status != "ok":
         few = f"{len(x)} seed{'s' if len(x) > 1 else ''}: no estimate of the spread; a pilot needs 3"
         short = sound.status in {"single", "too few"}
-        return replace(found, status="too few" if short else sound.status, reason=few if short else sound.reason)
+        return replace(plan, status="too few" if short else sound.status, reason=few if short else sound.reason)
     deviations = (x - x.mean()) * math.sqrt(len(x) / (len(x) - 1)) * inflation(len(x))
     spread = float(deviations.std())
     level = alpha / family
@@ -96,7 +96,7 @@ def detection(
     needed = None
     if target is not None and target != 0:
         needed = _seeds_for(lambda m: detects(m, abs(target)), spread, abs(target), level, power, paired=paired)
-    return replace(found, detectable=least, needed=needed, spread=spread, reason=reason)
+    return replace(plan, detectable=least, needed=needed, spread=spread, reason=reason)
 
 
 def _unpaired_rate(pool: Floats, shift: float, n: int, level: float, rng: np.random.Generator) -> float:
@@ -165,18 +165,18 @@ def _seeds_for(
     return high
 
 
-def power_text(found: Power, scale: float = 1.0) -> str:
+def power_text(power: Power, scale: float = 1.0) -> str:
     """`with 20 seeds this cell detects >= 0.18; 43 seeds for 0.12`."""
-    if found.status != "ok":
-        return found.reason
-    if found.detectable is None:
-        text = found.reason or f"with {found.runs} seeds this cell detects no difference of a size worth naming"
+    if power.status != "ok":
+        return power.reason
+    if power.detectable is None:
+        text = power.reason or f"with {power.runs} seeds this cell detects no difference of a size worth naming"
     else:
-        text = f"with {found.runs} seeds this cell detects >= {_two_digits(found.detectable * scale)}"
-    if found.target is None:
+        text = f"with {power.runs} seeds this cell detects >= {_two_digits(power.detectable * scale)}"
+    if power.target is None:
         return text
-    seeds = f"more than {MOST_SEEDS}" if found.needed is None else str(found.needed)
-    return f"{text}; {seeds} seeds for {_two_digits(abs(found.target) * scale)}"
+    seeds = f"more than {MOST_SEEDS}" if power.needed is None else str(power.needed)
+    return f"{text}; {seeds} seeds for {_two_digits(abs(power.target) * scale)}"
 
 
 def _two_digits(value: float) -> str:
@@ -198,10 +198,10 @@ def seeds_for_margin(
     for _ in range(50):
         freedom = arms * (n - 1)
         t = float(special.stdtrit(freedom, 1 - alpha) + special.stdtrit(freedom, power))
-        wanted = max(2, math.ceil(arms * (t * spread / margin) ** 2))
-        if wanted > 10_000:
-            wanted = 10_001
-        if wanted == n:
+        needed = max(2, math.ceil(arms * (t * spread / margin) ** 2))
+        if needed > 10_000:
+            needed = 10_001
+        if needed == n:
             break
-        n = wanted if wanted < n else min(wanted, 2 * n + 1)
+        n = needed if needed < n else min(needed, 2 * n + 1)
     return n if n <= 10_000 else None

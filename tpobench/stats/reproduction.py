@@ -92,11 +92,11 @@ def predict_mean(
         s = x.std(ddof=1)
         return float(np.clip(x.mean() + low * s, lowest, highest)), float(np.clip(x.mean() + high * s, lowest, highest))
 
-    found = guarded_interval(lambda x: ends(x, 0.95), x, name="prediction", infinite=True)
+    interval = guarded_interval(lambda x: ends(x, 0.95), x, name="prediction", infinite=True)
     one = guarded_interval(lambda x: ends(x, 0.90), x, name="prediction", infinite=True)
-    if value is None or found.low is None:
-        return Prediction(value, None, None, None, None, n, "none", found.reason)
-    low, high = found.low, found.high
+    if value is None or interval.low is None:
+        return Prediction(value, None, None, None, None, n, "none", interval.reason)
+    low, high = interval.low, interval.high
     whole = low is not None and high is not None and low <= lowest and high >= highest
     alike = int(np.unique(x, return_counts=True)[1].max())  # resamples of these only have no spread to divide by
     few = f"{alike} of {n} seeds are alike" if alike > n / 2 else f"{n} seeds"
@@ -107,12 +107,12 @@ def predict_mean(
 def _studentized(centred: Floats, seeds: int, rng: np.random.Generator, draws: int) -> Floats:
     """(ȳ* - x̄*) / s*; a resample of equal values has s* = 0 and gives ±inf, or 0 where ȳ* = x̄*."""
     n = len(centred)
-    own = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
-    other = rng.multinomial(seeds, np.full(n, 1 / n), size=draws) / seeds
-    mean = own @ centred
-    variance = np.maximum(own @ centred**2 - mean**2, 0.0) * n / (n - 1)
+    x_star = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    y_star = rng.multinomial(seeds, np.full(n, 1 / n), size=draws) / seeds
+    mean = x_star @ centred
+    variance = np.maximum(x_star @ centred**2 - mean**2, 0.0) * n / (n - 1)
     variance = np.where(variance <= 1e-12 * centred.var(), 0.0, variance)
-    difference = other @ centred - mean
+    difference = y_star @ centred - mean
     difference = np.where(np.abs(difference) <= 1e-12 * np.abs(centred).max(), 0.0, difference)
     return np.asarray(np.where(difference == 0, 0.0, difference / np.sqrt(variance)))
 
@@ -157,8 +157,8 @@ def _step_ends(
 
 def _two_stage(n: int, seeds: int, rng: np.random.Generator, draws: int) -> Floats:
     """Weights (draws, n) of `seeds` seeds drawn from n that were drawn from n."""
-    own = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
-    return np.asarray(rng.multinomial(seeds, own) / seeds)
+    population = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    return np.asarray(rng.multinomial(seeds, population) / seeds)
 
 
 def _blocks(draws: int) -> list[int]:
@@ -188,20 +188,20 @@ def first_decayed(steps: ArrayLike, share: float) -> Statistic:
     return decayed
 
 
-def agreement(found: Prediction, printed: Printed) -> Agreement:
+def agreement(prediction: Prediction, printed: Printed) -> Agreement:
     """Whether the printed number lies where it was to be expected.
 
     A bound and "never" are statements, not values: they differ where they are false at one-sided 95%.
     """
-    if found.value is None:
-        return Agreement("undecided", found, found.reason)
-    if found.low is None or found.high is None or found.least is None or found.most is None:
-        same = _inside(found.value, found.value, found.value, found.value, printed)
-        return Agreement("agrees" if same else "undecided", found, found.reason)
-    if found.reason:
-        return Agreement("undecided", found, found.reason)
-    inside = _inside(found.low, found.high, found.least, found.most, printed)
-    return Agreement("agrees" if inside else "differs", found)
+    if prediction.value is None:
+        return Agreement("undecided", prediction, prediction.reason)
+    if prediction.low is None or prediction.high is None or prediction.least is None or prediction.most is None:
+        same = _inside(prediction.value, prediction.value, prediction.value, prediction.value, printed)
+        return Agreement("agrees" if same else "undecided", prediction, prediction.reason)
+    if prediction.reason:
+        return Agreement("undecided", prediction, prediction.reason)
+    inside = _inside(prediction.low, prediction.high, prediction.least, prediction.most, printed)
+    return Agreement("agrees" if inside else "differs", prediction)
 
 
 def _inside(low: float, high: float, least: float, most: float, printed: Printed) -> bool:

@@ -1,10 +1,10 @@
 """Adaptive seeds under a plan fixed before the first run: every look may stop, and the family error stays alpha.
 
-A group-sequential permutation test of every pair of rules, in the manner of AdaStop (Mathieu et al. 2023,
+A group-sequential permutation test of every pair of algorithms, in the manner of AdaStop (Mathieu et al. 2023,
 arXiv:2306.10882): labels are permuted within each batch of seeds, which gives the joint null of the statistics at all
-looks. Each pair spends its level linearly over the looks, pairs share alpha by Holm's steps, and a rule drops out when
-all its pairs are decided. Strong control: a pair of equal rules crosses at any look of level gamma with probability
-gamma at most, whatever the other pairs do, and Holm needs no more.
+looks. Each pair spends its level linearly over the looks, pairs share alpha by Holm's steps, and an algorithm drops out
+when all its pairs are decided. Strong control: a pair of equal algorithms crosses at any look of level gamma with
+probability gamma at most, whatever the other pairs do, and Holm needs no more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PairStatus = Literal["better", "worse", "open", "not distinguishable", "identica
 
 @dataclass(frozen=True)
 class SequentialPlan:
-    """Seeds per look and looks for some rules in each of `cells` cells; alpha covers all cells together."""
+    """Seeds per look and looks for some algorithms in each of `cells` cells; alpha covers all cells together."""
 
     algorithms: tuple[str, ...]
     per_look: int = 5
@@ -41,7 +41,7 @@ class SequentialPlan:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """All pairs of rules, in the order the rules were named."""
+        """All pairs of algorithms, in the order the algorithms were named."""
         return tuple(itertools.combinations(self.algorithms, 2))
 
     @property
@@ -56,13 +56,13 @@ class SequentialPlan:
 
     @property
     def most_seeds(self) -> int:
-        """Seeds per rule if nothing is decided early."""
+        """Seeds per algorithm if nothing is decided early."""
         return self.per_look * self.looks
 
 
 @dataclass(frozen=True)
 class PairDecision:
-    """The first rule of a pair against the second, lower is better; `look` and `runs` are those of the decision."""
+    """A, the first of a pair, against B, lower is better; `look` and `runs` are those of the decision."""
 
     pair: Pair
     status: PairStatus
@@ -73,7 +73,7 @@ class PairDecision:
 
 @dataclass(frozen=True)
 class LookResult:
-    """What is decided after a look, and the rules that still need seeds."""
+    """What is decided after a look, and the algorithms that still need seeds."""
 
     look: int
     decisions: Mapping[Pair, PairDecision]
@@ -87,16 +87,16 @@ def parse_plan(
     """`adaptive:5x4` is 5 seeds at each of 4 looks.
 
     Raises:
-        ValueError: no such form, fewer than two rules, or a plan under which nothing could ever be decided.
+        ValueError: no such form, fewer than two algorithms, or a plan under which nothing could ever be decided.
     """
-    found = re.fullmatch(r"(?:adaptive:)?(\d+)x(\d+)", text.strip())
-    if not found or 0 in (int(found[1]), int(found[2])):
+    match = re.fullmatch(r"(?:adaptive:)?(\d+)x(\d+)", text.strip())
+    if not match or 0 in (int(match[1]), int(match[2])):
         msg = f"'{text}' is no seed plan; adaptive:5x4 means 5 seeds at each of 4 looks"
         raise ValueError(msg)
     if len(set(algorithms)) < 2 or len(set(algorithms)) < len(algorithms):
-        msg = f"adaptive seeds compare at least two different rules, got {', '.join(algorithms) or 'none'}"
+        msg = f"adaptive seeds compare at least two different algorithms, got {', '.join(algorithms) or 'none'}"
         raise ValueError(msg)
-    per_look, looks = int(found[1]), int(found[2])
+    per_look, looks = int(match[1]), int(match[2])
     pairs = math.comb(len(algorithms), 2)
     paths = max(9999, math.ceil(20 * looks * pairs * cells / alpha))
     plan = SequentialPlan(tuple(algorithms), per_look, looks, alpha, cells, seed, paths)
@@ -137,7 +137,7 @@ def look_at(plan: SequentialPlan, values: Mapping[str, ArrayLike], *, worst: flo
 
     Args:
         plan: as recorded before the first run.
-        values: per rule its scalars in seed order, whole looks only; a rule that dropped out has fewer.
+        values: per algorithm its scalars in seed order, whole looks only; an algorithm that dropped out has fewer.
         worst: score of a run that diverged (not finite): never equal to one that did not.
 
     Raises:
@@ -155,9 +155,9 @@ def look_at(plan: SequentialPlan, values: Mapping[str, ArrayLike], *, worst: flo
         for pair in _holm(plan, {pair: s[k - 1] for pair, s in strengths.items()}):
             decided.setdefault(pair, k)
     last = look == plan.looks
-    found = {pair: _decision(plan, pair, arms, decided.get(pair), look, last=last) for pair in plan.pairs}
+    decisions = {pair: _decision(plan, pair, arms, decided.get(pair), look, last=last) for pair in plan.pairs}
     active = () if last else _active(plan, decided)
-    return LookResult(look, found, active, done=not active)
+    return LookResult(look, decisions, active, done=not active)
 
 
 def _scored(plan: SequentialPlan, name: str, values: Mapping[str, ArrayLike], worst: float | None) -> Floats:
@@ -189,7 +189,7 @@ def _path_statistics(plan: SequentialPlan, x: Floats, y: Floats, looks: int) -> 
     x, y = x - middle, y - middle  # sums of squares below do not cancel
     sums = np.zeros((2, plan.paths + 1))
     totals = np.zeros(2)
-    found = []
+    statistics = []
     for k in range(looks):
         batch = np.concatenate([x[k * n : (k + 1) * n], y[k * n : (k + 1) * n]])
         moments = np.stack([batch, batch**2], axis=1)
@@ -203,10 +203,10 @@ def _path_statistics(plan: SequentialPlan, x: Floats, y: Floats, looks: int) -> 
         difference = np.where(difference <= 1e-12 * math.sqrt(totals[1] / size), 0.0, difference)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(difference == 0, 0.0, difference / np.sqrt(variance))
-        found.append(
+        statistics.append(
             np.asarray(np.round(t, 9), dtype=np.float64)
         )  # equal labellings are ties, whatever the order of their sums
-    return found
+    return statistics
 
 
 def _strengths(plan: SequentialPlan, x: Floats, y: Floats, looks: int) -> list[int]:

@@ -78,8 +78,8 @@ def slope_at(levels: Sequence[Level], middle: float) -> float:
 def profile(levels: tuple[Level, ...]) -> Profile:
     """The smaller of two deviances, of the likelihood and of the penalised one, each over all slopes and shapes."""
     start, middle = _lattice(levels)
-    found = [likelihoods(levels, middle[:, None], SLOPES, shape) for shape in SHAPES]
-    both = np.max([[plain.max(axis=1), penalised.max(axis=1)] for plain, penalised in found], axis=0)
+    by_shape = [likelihoods(levels, middle[:, None], SLOPES, shape) for shape in SHAPES]
+    both = np.max([[plain.max(axis=1), penalised.max(axis=1)] for plain, penalised in by_shape], axis=0)
     return Profile(start, np.asarray((2 * (both.max(axis=1, keepdims=True) - both)).min(axis=0)))
 
 
@@ -90,13 +90,13 @@ def likelihoods(levels: Sequence[Level], middle: Floats, slope: Floats, shape: S
     """
     x = np.log([level.p0 for level in levels])
     likelihood, total, first, second = (np.zeros(np.broadcast_shapes(middle.shape, slope.shape)) for _ in range(4))
-    for level, own in zip(levels, x, strict=True):
-        log_p, log_q, log_w = _curve(slope * (own - middle), shape)
+    for level, log_p0 in zip(levels, x, strict=True):
+        log_p, log_q, log_w = _curve(slope * (log_p0 - middle), shape)
         likelihood += level.learned * log_p + (level.runs - level.learned) * log_q
         w = level.runs * np.exp(log_w)
         total += w
-        first += w * (own - x.mean())
-        second += w * (own - x.mean()) ** 2
+        first += w * (log_p0 - x.mean())
+        second += w * (log_p0 - x.mean()) ** 2
     determinant = total * second - first**2
     possible = determinant > LEAST_DETERMINANT
     penalty = np.where(possible, np.log(np.where(possible, determinant, 1.0)) / 2, -np.inf)

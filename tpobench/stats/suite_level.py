@@ -32,7 +32,7 @@ Statistic = Literal["mean", "iqm"]
 
 @dataclass(frozen=True)
 class Reference:
-    """Ends of a task's scale, stored in the suite: adding a rule never changes the others' scores."""
+    """Ends of a task's scale, stored in the suite: adding an algorithm never changes the others' scores."""
 
     worst: float
     best: float
@@ -87,8 +87,8 @@ def normalise(values: ArrayLike, reference: Reference) -> Floats:
 def shared_tasks(arms: Mapping[str, Mapping[str, ArrayLike]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Tasks that every arm has values for, and those left out for all because some arm lacks them."""
     every = list(dict.fromkeys(task for tasks in arms.values() for task in tasks))
-    kept = [t for t in every if all(t in tasks and np.size(tasks[t]) for tasks in arms.values())]
-    return tuple(kept), tuple(t for t in every if t not in kept)
+    shared = [t for t in every if all(t in tasks and np.size(tasks[t]) for tasks in arms.values())]
+    return tuple(shared), tuple(t for t in every if t not in shared)
 
 
 def _scores(tasks: Mapping[str, ArrayLike], references: Mapping[str, Reference]) -> list[Floats]:
@@ -126,11 +126,11 @@ def suite_estimate(
         return quantiles(_aggregate(scores, times, statistic), (1 - confidence) / 2, (1 + confidence) / 2)
 
     value = float(_aggregate(scores, [np.ones((len(x), 1)) for x in scores], statistic)[0])
-    found = guarded_interval(ends, _within(scores), name="stratified bootstrap", around=value)
-    if found.status == "not finite":
-        return _with(empty, found.status, found.reason)
-    reason = found.reason or narrow_text(runs)
-    return SuiteEstimate(value, found.low, found.high, len(scores), runs, statistic, found.status, reason)
+    interval = guarded_interval(ends, _within(scores), name="stratified bootstrap", around=value)
+    if interval.status == "not finite":
+        return _with(empty, interval.status, interval.reason)
+    reason = interval.reason or narrow_text(runs)
+    return SuiteEstimate(value, interval.low, interval.high, len(scores), runs, statistic, interval.status, reason)
 
 
 def narrow_text(runs: int) -> str:
@@ -240,8 +240,8 @@ def _difference_interval(
         drawn_x, drawn_y = (_aggregate(v, [times_again(len(u), rng, DRAWS) for u in v], "mean") for v in (x, y))
         return quantiles(drawn_x - drawn_y, (1 - confidence) / 2, (1 + confidence) / 2)
 
-    found = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap", around=_difference(x, y))
-    return found.low, found.high
+    interval = guarded_interval(ends, _within((*x, *y)), name="stratified bootstrap", around=_difference(x, y))
+    return interval.low, interval.high
 
 
 def _difference(x: Sequence[Floats], y: Sequence[Floats]) -> float:
@@ -265,7 +265,7 @@ def improvement_estimate(
     """Mean over tasks of P(X < Y) + P(X = Y) / 2, percentile interval from seeds resampled within each task.
 
     Agarwal et al. 2021, arXiv:2108.13264, section 4.3.  `paired` says of each task whether X and Y have the same seeds,
-    which are then resampled together, as the noise streams are common to all rules, and at the expanded level.  No
+    which are then resampled together, as the noise streams are common to all algorithms, and at the expanded level.  No
     interval from one seed, nor where every seed of one arm is the lower in every task: each resample would repeat that,
     and a width of zero would read as certainty.
     """
@@ -288,8 +288,8 @@ def improvement_estimate(
         return (1 - high, 1 - low) if swapped else (low, high)
 
     name = "stratified bootstrap"
-    found = guarded_interval(ends, [0.0, 1.0], name=name, lowest=0.0, highest=1.0, around=value)
-    return Estimate(value, found.low, found.high, runs, "percentile", found.status, found.reason)
+    interval = guarded_interval(ends, [0.0, 1.0], name=name, lowest=0.0, highest=1.0, around=value)
+    return Estimate(value, interval.low, interval.high, runs, "percentile", interval.status, interval.reason)
 
 
 def _second_first(x: Sequence[Floats], y: Sequence[Floats]) -> bool:

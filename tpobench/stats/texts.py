@@ -13,52 +13,52 @@ from tpobench.stats.estimate import Estimate, dominated, mean_estimate
 from tpobench.stats.guard import Floats
 
 
-def decimals(found: Estimate, scale: float = 1.0) -> int:
+def decimals(estimate: Estimate, scale: float = 1.0) -> int:
     """Two significant digits of the interval's half width decide the rounding, three of the value without one."""
-    if found.low is not None and found.high is not None and 0 < found.high - found.low < math.inf:
-        return min(6, max(0, 1 - math.floor(math.log10((found.high - found.low) * scale / 2))))
-    value = abs(found.value or 0.0) * scale
+    if estimate.low is not None and estimate.high is not None and 0 < estimate.high - estimate.low < math.inf:
+        return min(6, max(0, 1 - math.floor(math.log10((estimate.high - estimate.low) * scale / 2))))
+    value = abs(estimate.value or 0.0) * scale
     return min(6, max(0, 2 - math.floor(math.log10(value)))) if 0 < value < math.inf else 0
 
 
 def mean_text(
-    found: Estimate, scale: float = 1.0, *, diverged: int = 0, worst: float | None = None, lost: int = 0
+    estimate: Estimate, scale: float = 1.0, *, diverged: int = 0, worst: float | None = None, lost: int = 0
 ) -> str:
     """`0.21 [0.10, 0.35] (2/20 diverged, scored 1.0)`; one to two seeds, equal seeds and lost runs in words.
 
     Args:
-        found: of all runs, the diverged ones scored at `worst`.
+        estimate: of all runs, the diverged ones scored at `worst`.
         scale: 100 to print shares in percent.
         diverged: runs that diverged.
         worst: what they were scored; None where they were dropped.
-        lost: diverged runs that were dropped from `found` (policy `drop`).
+        lost: diverged runs that were dropped from `estimate` (policy `drop`).
     """
-    n = found.runs + lost
+    n = estimate.runs + lost
     if diverged and diverged == n:
         return f"diverged {n}/{n}"
-    if found.value is None:
-        return found.reason
-    text = _value_text(found, scale)
+    if estimate.value is None:
+        return estimate.reason
+    text = _value_text(estimate, scale)
     if diverged:
         scored = "dropped" if lost or worst is None else f"scored {worst * scale:.1f}"
         text += f" ({diverged}/{n} diverged, {scored})"
     return text
 
 
-def _value_text(found: Estimate, scale: float) -> str:
-    d = decimals(found, scale)
-    value = f"{(found.value or 0.0) * scale:.{d}f}"
-    if found.status == "single":
+def _value_text(estimate: Estimate, scale: float) -> str:
+    d = decimals(estimate, scale)
+    value = f"{(estimate.value or 0.0) * scale:.{d}f}"
+    if estimate.status == "single":
         return f"{value} (n=1)"
-    if found.status == "constant":
-        return f"{value} (all {found.runs} seeds identical)"
-    if found.low is None or found.high is None:
-        return f"{value} ({found.reason})"
-    if found.status == "pair":
-        return f"{found.low * scale:.{d}f} and {found.high * scale:.{d}f} (n=2)"
-    if found.method.startswith("se"):
-        return f"{value} ± {(found.high - found.low) / 2 * scale:.{d}f}"
-    return f"{value} [{found.low * scale:.{d}f}, {found.high * scale:.{d}f}]"
+    if estimate.status == "constant":
+        return f"{value} (all {estimate.runs} seeds identical)"
+    if estimate.low is None or estimate.high is None:
+        return f"{value} ({estimate.reason})"
+    if estimate.status == "pair":
+        return f"{estimate.low * scale:.{d}f} and {estimate.high * scale:.{d}f} (n=2)"
+    if estimate.method.startswith("se"):
+        return f"{value} ± {(estimate.high - estimate.low) / 2 * scale:.{d}f}"
+    return f"{value} [{estimate.low * scale:.{d}f}, {estimate.high * scale:.{d}f}]"
 
 
 def sensitivity_text(
@@ -75,8 +75,8 @@ def sensitivity_text(
     k = int(lost.sum())
     if k in {0, len(x)}:
         return ""
-    found = mean_estimate(x[~lost], rng=rng, lowest=lowest, highest=highest)
-    return f"without the {k} diverged run{'s' if k > 1 else ''} {mean_text(found, scale)}"
+    estimate = mean_estimate(x[~lost], rng=rng, lowest=lowest, highest=highest)
+    return f"without the {k} diverged run{'s' if k > 1 else ''} {mean_text(estimate, scale)}"
 
 
 def scored(values: ArrayLike, diverged: Sequence[bool], *, policy: str = "worst", worst: float = 1.0) -> Floats:
@@ -113,23 +113,23 @@ def p_text(p: float | None) -> str:
     return "1" if p > 0.995 else f"{p:.{2 if p >= 0.01 else 4}f}".lstrip("0")
 
 
-def comparison_text(found: Comparison, alpha: float = 0.05) -> str:
+def comparison_text(comparison: Comparison, alpha: float = 0.05) -> str:
     """`better, p=.0008 (perm-t, Holm over 3; smallest possible <.001)`, or the reason why there is no test."""
-    if found.status != "tested" or found.p is None:
-        return found.reason or found.status
-    verdict = found.verdict(alpha) if found.adjusted is not None else "not adjusted"
-    least = "" if found.smallest is None else f"; smallest possible p {p_text(found.smallest)}"
-    sign, family = "" if found.p < 0.001 else "=", found.family
-    return f"{verdict}, p{sign}{p_text(found.p)} ({found.test}, Holm over {family}{least})"
+    if comparison.status != "tested" or comparison.p is None:
+        return comparison.reason or comparison.status
+    verdict = comparison.verdict(alpha) if comparison.adjusted is not None else "not adjusted"
+    least = "" if comparison.smallest is None else f"; smallest possible p {p_text(comparison.smallest)}"
+    sign, family = "" if comparison.p < 0.001 else "=", comparison.family
+    return f"{verdict}, p{sign}{p_text(comparison.p)} ({comparison.test}, Holm over {family}{least})"
 
 
-def pairing_text(found: Comparison) -> str:
+def pairing_text(comparison: Comparison) -> str:
     """`r=.26, pairing saved 24% of the variance`; empty where the arms were not paired."""
-    if found.correlation is None or found.saved is None:
+    if comparison.correlation is None or comparison.saved is None:
         return ""
-    r = f"{found.correlation:.2f}".replace("0.", ".", 1)
-    said = "saved" if found.saved >= 0 else "added"
-    return f"r={r}, pairing {said} {abs(found.saved):.0%} of the variance"
+    r = f"{comparison.correlation:.2f}".replace("0.", ".", 1)
+    effect = "saved" if comparison.saved >= 0 else "added"
+    return f"r={r}, pairing {effect} {abs(comparison.saved):.0%} of the variance"
 
 
 def interval_note(values: ArrayLike, seeds: int | None = None) -> str:

@@ -19,7 +19,7 @@ from tpobench.scores.reporting import Reporting
 from tpobench.stats.estimate import Floats
 
 ROW = 0.19  # inches of one algorithm
-BAND = 0.22  # half the height, in rows, over which the dots of a algorithm are laid out
+BAND = 0.22  # half the height, in rows, over which the dots of an algorithm are laid out
 
 
 def strip_pictures(name: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
