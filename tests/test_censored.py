@@ -15,7 +15,6 @@ from tpobench.stats.censored import (
     mean_curve_crossing,
     steps_estimate,
     steps_text,
-    survival,
 )
 
 PUBLISHED = np.load(Path(__file__).parent / "extracts" / "published_curves.npz")
@@ -135,30 +134,6 @@ def test_a_diverged_run_weighs_on_the_mean_curve_at_the_worst_value():
     found = mean_curve_crossing(curves, [0, 10, 20], 0.5, rng=np.random.default_rng(0))
     assert found.value == 10
     assert found.never_share == pytest.approx(1 - 0.75**4 - 0.75**3, abs=0.03)
-
-
-def test_survival_with_unequal_budgets_by_hand():
-    """Times 2 and 4 reached, 3 and 5 cut off: S(2) = 3/4, S(4) = 3/4 * 1/2 by Kaplan-Meier."""
-    found = survival([2, math.inf, 4, math.inf], [10, 3, 10, 5])
-    kept = dict(zip(found.steps, found.waiting, strict=True))
-    assert (kept[2], kept[4]) == pytest.approx((0.75, 0.375))
-    assert found.median == 4
-    assert not any(v is not None and math.isnan(v) for v in (*found.low, *found.high))
-
-
-def test_survival_with_one_budget_is_the_share_not_yet_there():
-    """GRPO: 9/20 never get there; the median is the tenth time, where half are left."""
-    times = first_crossing(GRPO, EPISODES, 0.01, persist=1)
-    found = survival(times, 2000)
-    assert found.waiting[-1] == pytest.approx(9 / 20)
-    assert found.median == np.sort(times)[9]
-
-
-def test_survival_of_nobody_is_empty():
-    """scipy's ecdf refuses inf and warns on all censored; here there is nothing to draw, and the median is never."""
-    found = survival([math.inf] * 5, 2000)
-    assert (found.steps, found.median) == ((), math.inf)
-    assert survival([], 2000).steps == ()
 
 
 def test_halves_of_steps_are_rounded_up():

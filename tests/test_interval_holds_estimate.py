@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tpobench.scores.pairing import compare_failures
 from tpobench.stats.breaking_point import breaking_point, compare_points
-from tpobench.stats.censored import mean_curve_crossing, steps_estimate, survival
+from tpobench.stats.censored import mean_curve_crossing, steps_estimate
 from tpobench.stats.compare import compare
 from tpobench.stats.curves import bootstrap_band
 from tpobench.stats.estimate import iqm_estimate, mean_estimate, median_estimate, rate_estimate, tail_estimate
@@ -98,13 +98,10 @@ def test_differences_and_probabilities_of_being_better(pair):
 @few
 @given(times)
 def test_steps_to_a_threshold(t):
-    """Median, rate, restricted mean and the survival curve."""
+    """Median, rate and restricted mean."""
     found = steps_estimate(t, 15.0, rng=rng())
     for e in (found.median, found.rate, found.restricted_mean):
         assert_holds(e.low, e.value, e.high)
-    curve = survival(t, 15.0)
-    for ends in zip(curve.low, curve.waiting, curve.high, strict=True):
-        assert_holds(*ends)
 
 
 @few

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
-from tpobench.stats.guard import Floats, guarded_interval, quiet
+from tpobench.stats.guard import Floats, guarded_interval
 
 
 @dataclass(frozen=True)
@@ -82,50 +81,10 @@ def step_text(value: float | None, budget: float) -> str:
     return f"{math.floor(value + 0.5)}" if value is not None and math.isfinite(value) else f">{budget:.0f}"
 
 
-@dataclass(frozen=True)
-class Survival:
-    """Kaplan-Meier: the share that has not got there after each step of `steps`, with log-log bounds."""
-
-    steps: tuple[float, ...]
-    waiting: tuple[float, ...]
-    low: tuple[float | None, ...]
-    high: tuple[float | None, ...]
-    median: float  # inf: more than half never got there while watched
-
-
-def survival(times: ArrayLike, budgets: ArrayLike, confidence: float = 0.95) -> Survival:
-    """Share of runs still waiting, when budgets differ or runs were cut short; `budgets` is one number or (n,).
-
-    With one budget for all, 1 - `waiting` is the plain ECDF of the times. Before the first success nothing bounds the
-    share; there and at 0 the ends are None.
-    """
-    t = np.asarray(times, dtype=np.float64)
-    budget = np.broadcast_to(np.asarray(budgets, dtype=np.float64), t.shape)
-    if not len(t) or not np.isfinite(t).any():
-        return Survival((), (), (), (), math.inf)
-    sample = censored(t, budget)
-    with quiet():
-        sf = scipy.stats.ecdf(sample).sf
-        ends: Any = sf.confidence_interval(confidence, method="log-log")
-    steps, waiting = np.asarray(sf.quantiles), np.asarray(sf.probabilities)
-    half = waiting <= 0.5 + 1e-12
-    return Survival(
-        steps=tuple(steps.tolist()),
-        waiting=tuple(waiting.tolist()),
-        low=_without_nan(ends.low.probabilities),
-        high=_without_nan(ends.high.probabilities),
-        median=float(steps[half.argmax()]) if half.any() else math.inf,
-    )
-
-
 def censored(times: Floats, budgets: Floats) -> scipy.stats.CensoredData:
     """Scipy's form: a time beyond its own budget is censored there (scipy refuses inf)."""
     reached = times <= budgets
     return scipy.stats.CensoredData(uncensored=times[reached], right=budgets[~reached])
-
-
-def _without_nan(values: ArrayLike) -> tuple[float | None, ...]:
-    return tuple(None if math.isnan(v) else float(v) for v in np.asarray(values, dtype=np.float64))
 
 
 @dataclass(frozen=True)

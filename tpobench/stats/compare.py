@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
 from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval, win_rate, wins
-from tpobench.stats.multiplicity import RESAMPLES, benjamini_hochberg, holm
+from tpobench.stats.multiplicity import RESAMPLES, holm
 from tpobench.stats.permutation import (
     mann_whitney,
     rank_permutation,
@@ -22,8 +22,8 @@ from tpobench.stats.permutation import (
 )
 
 __all__ = [
-    "PAIRS_NEEDED", "Comparison", "Status", "attainable_text", "benjamini_hochberg", "compare", "difference_interval",
-    "holm", "probability_better", "seeds_needed", "sign_flip", "smallest_p", "studentized_permutation", "tie_group",
+    "PAIRS_NEEDED", "Comparison", "Status", "attainable_text", "compare", "difference_interval", "holm",
+    "probability_better", "seeds_needed", "sign_flip", "smallest_p", "studentized_permutation", "tie_group",
 ]  # fmt: skip
 
 Status = TestStatus

@@ -1,12 +1,9 @@
-"""Families of tests: Holm for claims, Benjamini-Hochberg for exploration, and how many resamples a family needs."""
+"""Families of tests: Holm, partial conjunctions, and how many resamples a family needs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
-import scipy
 
 RESAMPLES = 9999
 
@@ -32,17 +29,6 @@ def partial_conjunction(ps: Sequence[float], at_least: int) -> float:
     if not 1 <= at_least <= len(ps):
         raise ValueError(f"at least {at_least} of {len(ps)} effects cannot be asked for")
     return min(1.0, (len(ps) - at_least + 1) * sorted(ps)[at_least - 1])
-
-
-def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p that bound the false discovery rate, for exploration; None stays None and is not counted in m."""
-    where = [i for i, p in enumerate(ps) if p is not None]
-    adjusted: list[float | None] = [None] * len(ps)
-    if where:
-        rates = scipy.stats.false_discovery_control(np.array([ps[i] for i in where], dtype=np.float64), method="bh")
-        for i, q in zip(where, rates, strict=True):
-            adjusted[i] = float(q)
-    return adjusted
 
 
 def resamples_for(family: int, alpha: float = 0.05) -> int:

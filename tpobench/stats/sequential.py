@@ -127,11 +127,6 @@ def plan_text(plan: SequentialPlan) -> str:
     )
 
 
-def next_seeds(plan: SequentialPlan, look: int) -> range:
-    """Seeds of a look, counted from 1."""
-    return range((look - 1) * plan.per_look, look * plan.per_look)
-
-
 def look_at(plan: SequentialPlan, values: Mapping[str, ArrayLike], *, worst: float | None = None) -> LookResult:
     """Decide what the seeds so far decide; the same values give the same decisions, and no decision is taken back.
 

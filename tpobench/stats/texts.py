@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tpobench.stats.compare import Comparison
-from tpobench.stats.estimate import Estimate, dominated, mean_estimate
-from tpobench.stats.guard import Floats
+from tpobench.stats.estimate import Estimate, dominated
 
 
 def decimals(estimate: Estimate, scale: float = 1.0) -> int:
@@ -61,41 +59,6 @@ def _value_text(estimate: Estimate, scale: float) -> str:
     return f"{value} [{estimate.low * scale:.{d}f}, {estimate.high * scale:.{d}f}]"
 
 
-def sensitivity_text(
-    values: ArrayLike,
-    diverged: Sequence[bool],
-    *,
-    rng: np.random.Generator,
-    scale: float = 1.0,
-    lowest: float = -math.inf,
-    highest: float = math.inf,
-) -> str:
-    """`without the 2 diverged runs 0.12 [0.05, 0.20]`: what `drop` would print; empty where it changes nothing."""
-    x, lost = np.asarray(values, dtype=np.float64), np.asarray(diverged, dtype=bool)
-    k = int(lost.sum())
-    if k in {0, len(x)}:
-        return ""
-    estimate = mean_estimate(x[~lost], rng=rng, lowest=lowest, highest=highest)
-    return f"without the {k} diverged run{'s' if k > 1 else ''} {mean_text(estimate, scale)}"
-
-
-def scored(values: ArrayLike, diverged: Sequence[bool], *, policy: str = "worst", worst: float = 1.0) -> Floats:
-    """Per-seed scalars under `--diverged`: at the worst value, dropped, or refused.
-
-    Raises:
-        ValueError: policy `fail` and a diverged run, or no such policy.
-    """
-    x = np.array(values, dtype=np.float64)
-    lost = np.asarray(diverged, dtype=bool) | ~np.isfinite(x)
-    if policy not in {"worst", "drop", "fail"}:
-        msg = f"unknown policy for diverged runs '{policy}'; valid: worst, drop, fail"
-        raise ValueError(msg)
-    if policy == "fail" and lost.any():
-        msg = f"{int(lost.sum())}/{len(x)} runs diverged, and the policy is fail; worst scores them {worst:g}"
-        raise ValueError(msg)
-    return np.where(lost, worst, x) if policy == "worst" else x[~lost]
-
-
 def seeds_text(runs: tuple[int, int], *, common: int | None = None) -> str:
     """`n=20`, `n=20 vs 17`, `17 pairs (common of 20 and 17)`."""
     n, m = runs
@@ -111,16 +74,6 @@ def p_text(p: float | None) -> str:
     if p < 0.001:
         return "<.001"
     return "1" if p > 0.995 else f"{p:.{2 if p >= 0.01 else 4}f}".lstrip("0")
-
-
-def comparison_text(comparison: Comparison, alpha: float = 0.05) -> str:
-    """`better, p=.0008 (perm-t, Holm over 3; smallest possible <.001)`, or the reason why there is no test."""
-    if comparison.status != "tested" or comparison.p is None:
-        return comparison.reason or comparison.status
-    verdict = comparison.verdict(alpha) if comparison.adjusted is not None else "not adjusted"
-    least = "" if comparison.smallest is None else f"; smallest possible p {p_text(comparison.smallest)}"
-    sign, family = "" if comparison.p < 0.001 else "=", comparison.family
-    return f"{verdict}, p{sign}{p_text(comparison.p)} ({comparison.test}, Holm over {family}{least})"
 
 
 def pairing_text(comparison: Comparison) -> str:
