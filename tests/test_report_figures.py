@@ -14,7 +14,6 @@ from tpobench.algorithms.families import NAMES
 from tpobench.records.results import Results
 from tpobench.report import ReportOptions
 from tpobench.report.figures import pictures_of, save
-from tpobench.report.figures.bars import two_digits
 from tpobench.report.figures.improvement import improvement
 from tpobench.report.figures.layout import legend_columns
 from tpobench.report.figures.reached import stairs
@@ -22,6 +21,7 @@ from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
 from tpobench.report.figures.style import RC
 from tpobench.scores.cells import read_cells
+from tpobench.stats.power import two_digits
 
 
 def flat(algorithm, errors, **kwargs):

@@ -172,16 +172,16 @@ def power_text(power: Power, scale: float = 1.0) -> str:
     if power.detectable is None:
         text = power.reason or f"with {power.runs} seeds this cell detects no difference of a size worth naming"
     else:
-        text = f"with {power.runs} seeds this cell detects >= {_two_digits(power.detectable * scale)}"
+        text = f"with {power.runs} seeds this cell detects >= {two_digits(power.detectable * scale)}"
     if power.target is None:
         return text
     seeds = f"more than {MOST_SEEDS}" if power.needed is None else str(power.needed)
-    return f"{text}; {seeds} seeds for {_two_digits(abs(power.target) * scale)}"
+    return f"{text}; {seeds} seeds for {two_digits(abs(power.target) * scale)}"
 
 
-def _two_digits(value: float) -> str:
-    digits = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:.{digits}f}"
+def two_digits(value: float) -> str:
+    """`0.69`, `2.0`, `7.6`, `11`."""
+    return f"{value:.{max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0}f}"
 
 
 def seeds_for_margin(

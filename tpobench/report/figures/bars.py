@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tpobench.report.figures.scales import width_of
 from tpobench.report.figures.style import BLACK, GREY, HATCHES
 from tpobench.scores.options import ReportOptions
 from tpobench.stats.estimate import Estimate
+from tpobench.stats.power import two_digits
 
 BARS = 72  # across the width of a page
 LETTER = 0.056  # inches of a letter of its name
@@ -77,8 +77,3 @@ def _draw(ax: Axes, line: Line, at: tuple[float, float], hatch: str, estimate: E
     if value:
         ax.annotate(two_digits(height), (place, top), xytext=(0, 1.5), textcoords="offset points", ha="center",
                     va="bottom", fontsize=7)  # fmt: skip
-
-
-def two_digits(value: float) -> str:
-    """`0.69`, `2.0`, `7.6`, `11`."""
-    return f"{value:.{max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0}f}"
