@@ -18,7 +18,7 @@ from tpobench.report.notes import noted
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import MetricRow, make_row
-from tpobench.report.tables import algorithms_table, metric_table, pairwise_table, rules_table, signature_of
+from tpobench.report.tables import algorithms_table, metric_table, pairwise_table, signature_of
 from tpobench.scores.cells import Cell, Problem, RecordSet, algorithm_order, read_cells
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, check
 from tpobench.scores.scalars import Scalar, scalars_of
