@@ -125,9 +125,9 @@ def test_a_user_registers_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = make([[1, 0]], [[-1.0, -2.0]])
     close(mine.loss(groups.old_logp, groups, mine.credit_for(groups)), [[-1.0]])
     assert register(mine) is mine
-    with pytest.raises(UsageError, match="rule 'mine' exists already"):
+    with pytest.raises(UsageError, match="algorithm 'mine' exists already"):
         register(Algorithm("mine", advantage_over_best, policy_gradient))
-    with pytest.raises(UsageError, match="rule 'tpo' exists already"):
+    with pytest.raises(UsageError, match="algorithm 'tpo' exists already"):
         register(Algorithm("tpo", advantage_over_best, policy_gradient))
 
 
@@ -164,12 +164,15 @@ def test_hyperparameters_reach_credit_and_fit() -> None:
 @pytest.mark.parametrize(
     ("hyper", "message"),
     [
-        ({"etaa": 1.0}, "unknown hyperparameter 'etaa' in rule 'tpo'; did you mean 'eta'? valid: anchor, eta"),
-        ({"eta": 0.0}, "rule 'tpo': hyperparameter 'eta' is 0.0; give a number of at least 0.001 and at most 1e+06"),
-        ({"eta": True}, "rule 'tpo': hyperparameter 'eta' is True; give a finite number"),
-        ({"eta": math.nan}, "rule 'tpo': hyperparameter 'eta' is nan; give a finite number"),
-        ({"eta": "hot"}, "rule 'tpo': hyperparameter 'eta' is 'hot'; give a finite number"),
-        ({"anchor": 1}, "rule 'tpo': hyperparameter 'anchor' is 1; give true or false"),
+        ({"etaa": 1.0}, "unknown hyperparameter 'etaa' in algorithm 'tpo'; did you mean 'eta'? valid: anchor, eta"),
+        (
+            {"eta": 0.0},
+            "algorithm 'tpo': hyperparameter 'eta' is 0.0; give a number of at least 0.001 and at most 1e+06",
+        ),
+        ({"eta": True}, "algorithm 'tpo': hyperparameter 'eta' is True; give a finite number"),
+        ({"eta": math.nan}, "algorithm 'tpo': hyperparameter 'eta' is nan; give a finite number"),
+        ({"eta": "hot"}, "algorithm 'tpo': hyperparameter 'eta' is 'hot'; give a finite number"),
+        ({"anchor": 1}, "algorithm 'tpo': hyperparameter 'anchor' is 1; give true or false"),
     ],
 )
 def test_bad_hyperparameters_are_refused(hyper: dict, message: str) -> None:
@@ -193,7 +196,7 @@ def test_nonsense_rules_are_refused() -> None:
         Algorithm("mine", _credit_with_clip, clipped_token_ratio)
     with pytest.raises(UsageError, match="hyperparameter 'scale' has no default"):
         Algorithm("mine", _credit_without_default, policy_gradient)
-    with pytest.raises(UsageError, match="unknown value of compares 'candidate' in rule 'mine'; did you"):
+    with pytest.raises(UsageError, match="unknown value of compares 'candidate' in algorithm 'mine'; did you"):
         Algorithm("mine", advantage_over_best, policy_gradient, compares="candidate")
     with pytest.raises(UsageError, match="did you mean 'at_snapshot'"):
         Algorithm("mine", advantage_over_best, policy_gradient, zero_gradient_on_flat="snapshot")
@@ -216,8 +219,8 @@ def test_nonsense_rules_are_refused() -> None:
             {"credit": lambda groups, *, betas=(0.1, 0.2): 0},
             r"'betas' is \(0.1, 0.2\); give a number, true or false, or",
         ),
-        ({"needs": {"lable"}}, "unknown optional field 'lable' in rule 'mine'; did you mean 'label'?"),
-        ({"hyper": {"beta": 1.0}}, "unknown hyperparameter 'beta' in rule 'mine'; valid: none, there is no hyperparam"),
+        ({"needs": {"lable"}}, "unknown optional field 'lable' in algorithm 'mine'; did you mean 'label'?"),
+        ({"hyper": {"beta": 1.0}}, "unknown hyperparameter 'beta' in algorithm 'mine'; valid: none"),
     ],
 )
 def test_parts_that_cannot_be_called_are_refused(parts: dict, words: str) -> None:
@@ -251,11 +254,11 @@ def test_an_answer_of_another_shape_is_refused(part: str, function: Callable, sh
     """Broadcast, it would be a wrong update without a word."""
     rule = Algorithm(**{"name": "mine", "credit": advantage_over_best, "fit": policy_gradient} | {part: function})
     groups = make([[1, 0]], [[-1.0, -2.0]])
-    with pytest.raises(UsageError, match=f"rule 'mine': {part} gives {shape}"):
+    with pytest.raises(UsageError, match=f"algorithm 'mine': {part} gives {shape}"):
         rule.loss(groups.old_logp, groups, rule.credit_for(groups))
 
 
 def test_missing_label_is_refused() -> None:
     """The oracle needs labels and says so."""
-    with pytest.raises(UsageError, match="rule 'ce' needs 'label', which this task does not offer"):
+    with pytest.raises(UsageError, match="algorithm 'ce' needs 'label', which this task does not offer"):
         ALGORITHMS["ce"].credit_for(make([[1, 0]]))

@@ -133,7 +133,7 @@ def test_a_breach_is_named_with_its_part(name: str) -> None:
     assert broken.state == "broken"
     assert promise in broken.promise
     line = refusal("mine", findings)[0]
-    assert re.match(f"rule 'mine': {words}", line), line
+    assert re.match(f"algorithm 'mine': {words}", line), line
     assert line.endswith(f"; {broken.breaches[0].remedy}")
 
 

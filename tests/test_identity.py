@@ -193,7 +193,7 @@ def test_a_hyperparameter_without_a_value_takes_what_its_annotation_says():
         ({"high": "0.28"}, "a finite number"), ({"high": float("inf")}, "a finite number"), ({"word": 1}, "a text"),
         ({"on": 1}, "true or false"), ({"n": True}, "a finite number"),
     ):  # fmt: skip
-        with pytest.raises(UsageError, match=f"rule 'optional': hyperparameter .* give {needed}"):
+        with pytest.raises(UsageError, match=f"algorithm 'optional': hyperparameter .* give {needed}"):
             rule.with_hyper(**hyper)
     with pytest.raises(UsageError, match="'eta' is None; give a finite number"):
         ALGORITHMS["tpo"].with_hyper(eta=None)

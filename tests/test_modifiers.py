@@ -176,7 +176,7 @@ def test_names_are_put_together() -> None:
     ("name", "message"),
     [
         ("tpo+icepopp", "unknown modifier 'icepopp' in here; did you mean 'icepop'?"),
-        ("tpoo+icepop", "unknown rule 'tpoo' in here; did you mean 'tpo'?"),
+        ("tpoo+icepop", "unknown algorithm 'tpoo' in here; did you mean 'tpo'?"),
         ("tpo+dg", "'tpo' does not admit 'dg', which reads an advantage; its credit is a target"),
         (
             "dpo_online+dg",

@@ -1,7 +1,7 @@
 """Errors a user can meet, each with the exit code of the command line.
 
 TpobenchError            70  internal error
-  UsageError              2  unknown suite, rule, key or value; broken TOML
+  UsageError              2  unknown suite, algorithm, key or value; broken TOML
   RunsFailed              3  some runs failed
   NothingToDo             4  nothing to run, report or compare
   WorkersBroken           3  child processes cannot start
@@ -26,7 +26,7 @@ class TpobenchError(Exception):
 
 
 class UsageError(TpobenchError):
-    """Unknown suite, rule, key or value, or a suite file that cannot be read."""
+    """Unknown suite, algorithm, key or value, or a suite file that cannot be read."""
 
     exit_code = 2
 
@@ -88,7 +88,7 @@ def require_text(text: str, what: str) -> str:
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
-    """`unknown rule 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
+    """`unknown algorithm 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
     name, options = brief(name), sorted(valid)
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""

@@ -1,1 +1,1 @@
-"""Policy-update rules: a credit (which candidates gain mass) and a fit (how the parameters move), paired by name."""
+"""Policy-update algorithms: a credit (which candidates gain mass) and a fit (how parameters move), paired by name."""

@@ -1,4 +1,4 @@
-"""What a policy-update rule is: a credit, a fit, and what they ask of a task."""
+"""What a policy-update algorithm is: a credit, a fit, and what they ask of a task."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Modifier:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A named policy-update rule; its defaults are the published rule.
+    """A named policy-update algorithm; its defaults are the published algorithm.
 
     L(theta) = sum_S mean_B keep * fit(log pi_theta, groups, credit(groups)).  What reads the present theta is `fit`,
     everything else is `credit`.
@@ -86,7 +86,7 @@ class Algorithm:
     default_of: str = ""  # the library that runs it where nothing is chosen
 
     def __post_init__(self) -> None:
-        where = f"rule '{self.name}'"
+        where = f"algorithm '{self.name}'"
         for name, choice, valid in (
             ("compares", self.compares, get_args(Compares)),
             ("unit", self.unit, get_args(Unit)),
@@ -138,7 +138,7 @@ class Algorithm:
 
     @property
     def hyperparameters(self) -> dict[str, Value]:
-        """Every hyperparameter of the rule with its value."""
+        """Every hyperparameter of the algorithm with its value."""
         return {**{k: v for _, f in self._parts for k, v in _keyword_only(f).items()}, **self.hyper}
 
     @cached_property
@@ -152,7 +152,7 @@ class Algorithm:
         return {k: r for _, f in self._parts for k in _keyword_only(f) if (r := _range(f, k))}
 
     def with_hyper(self, **overrides: Value) -> Algorithm:
-        """The same rule with other hyperparameters."""
+        """The same algorithm with other hyperparameters."""
         return dataclasses.replace(self, hyper={**self.hyper, **overrides})
 
     def modified(self, *modifiers: Modifier) -> Algorithm:
@@ -188,14 +188,14 @@ class Algorithm:
     def _require_fields(self, groups: CandidateGroups) -> None:
         for name in sorted(self.needs):
             if getattr(groups, name, None) is None:
-                msg = f"rule '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
+                msg = f"algorithm '{self.name}' needs '{name}', which this task does not offer; choose a task that does"
                 raise UsageError(msg)
 
     def credit_for(self, groups: CandidateGroups) -> Tensor:
         """Credit of every candidate, without gradient: (S, B, K), (S, B, K, T) by token, or (S, B, K, K) over pairs.
 
         Raises:
-            UsageError: the groups lack what the rule needs, or the credit is of another shape.
+            UsageError: the groups lack what the algorithm needs, or the credit is of another shape.
         """
         self._require_fields(groups)
         with torch.no_grad():
@@ -203,7 +203,7 @@ class Algorithm:
         candidates, tokens = groups.old_logp.shape[:3], groups.old_logp.shape
         pairs = torch.Size((*candidates, candidates[-1]))
         shapes = (pairs,) if self.credit_is == "pairs" else (candidates, tokens)
-        _check_shape(f"rule '{self.name}': credit", credit, *shapes)
+        _check_shape(f"algorithm '{self.name}': credit", credit, *shapes)
         return credit
 
     def loss(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ class Algorithm:
         if (weight := self._token_weight(logp, groups, credit)) is not None:
             logp = logp.detach() + weight * (logp - logp.detach())  # the value as it is, the gradient times the weight
         loss: Tensor = self._fit(logp, groups, credit)
-        _check_shape(f"rule '{self.name}': fit", loss, logp.shape[:2])
+        _check_shape(f"algorithm '{self.name}': fit", loss, logp.shape[:2])
         return loss if self.keep is None else loss * self.keep_for(groups)
 
     def keep_for(self, groups: CandidateGroups) -> Tensor:
@@ -228,7 +228,7 @@ class Algorithm:
         if self.keep is None:
             return torch.ones_like(groups.reward[..., 0])
         keep: Tensor = _bind(self.keep, {})(groups.with_only(self.needs))
-        _check_shape(f"rule '{self.name}': keep", keep, groups.reward.shape[:2])
+        _check_shape(f"algorithm '{self.name}': keep", keep, groups.reward.shape[:2])
         return keep
 
     def _token_weight(self, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor | None:
@@ -268,7 +268,7 @@ def _check_shape(what: str, value: Any, *shapes: torch.Size) -> None:
 
 
 def _check_arguments(what: str, function: Any, arguments: tuple[str, ...]) -> None:
-    """A part of a rule is called with its arguments by position; everything else is a keyword-only hyperparameter."""
+    """A part of an algorithm gets its arguments by position; everything else is a keyword-only hyperparameter."""
     call = f"({', '.join(arguments)}, *, ...)" if arguments != ARGUMENTS["keep"] else "(groups)"
     if not callable(function):
         msg = f"{what} is {function!r}; give a function {call}"

@@ -538,7 +538,7 @@ def require_algorithm(name: str, where: str) -> Algorithm:
     """
     plain, *modifiers = name.split("+")
     if plain not in ALGORITHMS:
-        raise unknown("rule", plain, ALGORITHMS, where)
+        raise unknown("algorithm", plain, ALGORITHMS, where)
     for modifier in modifiers:
         if modifier not in MODIFIERS:
             raise unknown("modifier", modifier, MODIFIERS, where)
@@ -546,16 +546,16 @@ def require_algorithm(name: str, where: str) -> Algorithm:
 
 
 def register(algorithm: Algorithm) -> Algorithm:
-    """Add a rule to ALGORITHMS.
+    """Add an algorithm to ALGORITHMS.
 
     Raises:
-        UsageError: another rule has this name, or it is that of a modified one.
+        UsageError: another algorithm has this name, or it is that of a modified one.
     """
     if "+" in algorithm.name and base(algorithm.name) in ALGORITHMS:
-        msg = f"rule '{algorithm.name}': a + puts modifiers on an algorithm; give yours a name without it"
+        msg = f"algorithm '{algorithm.name}': a + puts modifiers on an algorithm; give yours a name without it"
         raise UsageError(msg)
     if ALGORITHMS.get(algorithm.name, algorithm) is not algorithm:
-        msg = f"rule '{algorithm.name}' exists already; give yours another name"
+        msg = f"algorithm '{algorithm.name}' exists already; give yours another name"
         raise UsageError(msg)
     ALGORITHMS[algorithm.name] = algorithm
     return algorithm

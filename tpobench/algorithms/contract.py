@@ -1,8 +1,8 @@
-"""What every rule promises, tried on tiny groups before it trains: no suite, no data, a fraction of a second.
+"""What every algorithm promises, tried on tiny groups before it trains: no suite, no data, a fraction of a second.
 
-A promise that is broken makes a rule's numbers wrong without a word (seeds that leak into each other, padding that
-counts), so the rule is refused.  A limit is loud where it is met, and only told: groups of a kind that the rule raises
-on, ratios at which it overflows.
+A promise that is broken makes an algorithm's numbers wrong without a word (seeds that leak into each other, padding
+that counts), so the algorithm is refused.  A limit is loud where it is met, and only told: groups of a kind that the
+algorithm raises on, ratios at which it overflows.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ EXTREME = 200.0  # log-ratios that nobody should meet
 ROUNDING = 1e-12  # of float64 numbers near 1, summed in another order
 
 
-def _answers(rule: Algorithm) -> Iterator[Breach]:
-    for case in cases(rule):
-        yield from _typed(ask(rule, case), case)
-    yield from _typed(ask(rule, sequences(rule, dtype=torch.float32)), sequences(rule, dtype=torch.float32))
+def _answers(algorithm: Algorithm) -> Iterator[Breach]:
+    for case in cases(algorithm):
+        yield from _typed(ask(algorithm, case), case)
+    yield from _typed(
+        ask(algorithm, sequences(algorithm, dtype=torch.float32)), sequences(algorithm, dtype=torch.float32)
+    )
 
 
 def _typed(answer: Answer, case: Case) -> Iterator[Breach]:
@@ -56,16 +58,16 @@ def _typed(answer: Answer, case: Case) -> Iterator[Breach]:
     yield from ()
 
 
-def _finite(rule: Algorithm) -> Iterator[Breach]:
+def _finite(algorithm: Algorithm) -> Iterator[Breach]:
     for dtype in (torch.float64, torch.float32):
-        for case in (*cases(rule, dtype), *_possible(rule, with_token_rewards(rule))):
-            if breach := _nonfinite(rule, case):
+        for case in (*cases(algorithm, dtype), *_possible(algorithm, with_token_rewards(algorithm))):
+            if breach := _nonfinite(algorithm, case):
                 yield breach
                 return
 
 
-def _nonfinite(rule: Algorithm, case: Case) -> Breach | None:
-    answer = ask(rule, case)
+def _nonfinite(algorithm: Algorithm, case: Case) -> Breach | None:
+    answer = ask(algorithm, case)
     for where, numbers in answer.parts.items():
         for value, what in zip(numbers, ("", " in its gradient"), strict=False):
             if not bool(value.isfinite().all()):
@@ -89,17 +91,17 @@ OVERFLOW = (
 )
 
 
-def _seeds(rule: Algorithm) -> Iterator[Breach]:
-    for case, other in _kinds(rule):
+def _seeds(algorithm: Algorithm) -> Iterator[Breach]:
+    for case, other in _kinds(algorithm):
         names = (*PER_CANDIDATE, *PER_CONTEXT)
         mixed = {n: _from_seed_1(getattr(case.groups, n), getattr(other.groups, n)) for n in names}
         changed = dataclasses.replace(case.but(**mixed), logp=torch.cat([case.logp[:1], other.logp[1:]]))
-        for where, by in differences(ask(rule, case), ask(rule, changed), _first, _first):
+        for where, by in differences(ask(algorithm, case), ask(algorithm, changed), _first, _first):
             what = f"mixes seeds: for seed 0 it changes by {by:.2g} when only other seeds' groups change"
             yield Breach(where, what, SEEDS)
             return
         alone = case.each(_first, (*names, "baseline"))
-        for where, by in differences(ask(rule, case), ask(rule, alone), _first, tolerance=ROUNDING):
+        for where, by in differences(ask(algorithm, case), ask(algorithm, alone), _first, tolerance=ROUNDING):
             yield Breach(where, f"depends on how many seeds are trained side by side: it changes by {by:.2g}", SEEDS)
             return
 
@@ -118,27 +120,27 @@ def _from_seed_1(x: Tensor | None, other: Tensor | None) -> Tensor | None:
     return None if x is None or other is None else torch.cat([x[:1], other[1:]])
 
 
-def _kinds(rule: Algorithm) -> Iterator[tuple[Case, Case]]:
-    """Two batches of each kind of groups that the rule can take."""
-    yield sequences(rule), sequences(rule, seed=1)
-    yield tallied(rule), tallied(rule, seed=1)
-    several = 1 if rule.compares == "nothing" else K
-    if dense := [*_possible(rule, (sequences(rule, dense=True, seed=s, candidates=several) for s in (0, 1)))]:
+def _kinds(algorithm: Algorithm) -> Iterator[tuple[Case, Case]]:
+    """Two batches of each kind of groups that the algorithm can take."""
+    yield sequences(algorithm), sequences(algorithm, seed=1)
+    yield tallied(algorithm), tallied(algorithm, seed=1)
+    several = 1 if algorithm.compares == "nothing" else K
+    if dense := [*_possible(algorithm, (sequences(algorithm, dense=True, seed=s, candidates=several) for s in (0, 1)))]:
         yield dense[0], dense[-1]
 
 
-def _possible(rule: Algorithm, given: Iterable[Case]) -> Iterator[Case]:
-    """The cases that the rule does not raise on: those it does are a limit of it, told elsewhere."""
+def _possible(algorithm: Algorithm, given: Iterable[Case]) -> Iterator[Case]:
+    """The cases that the algorithm does not raise on: those it does are a limit of it, told elsewhere."""
     for case in given:
         try:
-            ask(rule, case)
+            ask(algorithm, case)
         except Broken:
             continue
         yield case
 
 
-def _candidates(rule: Algorithm) -> Iterator[Breach]:
-    for case, _ in _kinds(rule):
+def _candidates(algorithm: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(algorithm):
         order = torch.arange(case.logp.shape[2]).roll(1).flip(0)
         permuted = case.each(lambda x, o=order: x[:, :, o], PER_CANDIDATE)  # type: ignore[misc]
         assert permuted.groups.label is not None  # noqa: S101 - all cases have labels
@@ -146,9 +148,9 @@ def _candidates(rule: Algorithm) -> Iterator[Breach]:
 
         def reordered(x: Tensor, o: Tensor = order) -> Tensor:
             x = x[:, :, o] if x.dim() > 2 else x
-            return x[..., o] if over_pairs(rule, x) else x
+            return x[..., o] if over_pairs(algorithm, x) else x
 
-        for where, by in differences(ask(rule, case), ask(rule, permuted), reordered, tolerance=ROUNDING):
+        for where, by in differences(ask(algorithm, case), ask(algorithm, permuted), reordered, tolerance=ROUNDING):
             what = f"depends on the order of the candidates: it changes by {by:.2g} when they are permuted"
             remedy = (
                 "treat all alike; argmax, sort and topk take the first of equal ones: x == x.amax(-1, keepdim=True)"
@@ -160,33 +162,33 @@ def _candidates(rule: Algorithm) -> Iterator[Breach]:
 ORDER = "treat all alike; argmax, sort and topk take the first of equal ones: write x == x.amax(-1, keepdim=True)"
 
 
-def over_pairs(rule: Algorithm, x: Tensor) -> bool:
+def over_pairs(algorithm: Algorithm, x: Tensor) -> bool:
     """Whether it is a credit (S, B, K, K); trial groups have other numbers of tokens than of candidates."""
-    return rule.credit_is == "pairs" and x.dim() == 4 and x.shape[2] == x.shape[3]
+    return algorithm.credit_is == "pairs" and x.dim() == 4 and x.shape[2] == x.shape[3]
 
 
-def _contexts(rule: Algorithm) -> Iterator[Breach]:
-    for case, _ in _kinds(rule):
+def _contexts(algorithm: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(algorithm):
         order = torch.arange(case.logp.shape[1]).roll(1).flip(0)
 
         def reordered(x: Tensor, o: Tensor = order) -> Tensor:
             return x[:, o]
 
         permuted = case.each(reordered, (*PER_CANDIDATE, *PER_CONTEXT))
-        for where, by in differences(ask(rule, case), ask(rule, permuted), reordered, tolerance=ROUNDING):
+        for where, by in differences(ask(algorithm, case), ask(algorithm, permuted), reordered, tolerance=ROUNDING):
             what = f"depends on the order of the contexts: it changes by {by:.2g} when they are permuted"
             yield Breach(where, what, "treat all alike; what spans a batch must not depend on its order")
             return
 
 
-def _masked(rule: Algorithm) -> Iterator[Breach]:
-    for case, _ in _kinds(rule):
+def _masked(algorithm: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(algorithm):
         groups, padding = case.groups, case.groups.mask == 0
         refilled = case.each(lambda x, p=padding: torch.where(p, -3.0, x.double()), PER_TOKEN)  # type: ignore[misc]
-        one, other = ask(rule, case), ask(rule, refilled)
+        one, other = ask(algorithm, case), ask(algorithm, refilled)
 
         def real(x: Tensor, mask: Tensor = groups.mask) -> Tensor:
-            return x * mask if x.dim() == 4 and not over_pairs(rule, x) else x
+            return x * mask if x.dim() == 4 and not over_pairs(algorithm, x) else x
 
         for where, by in differences(one, other, real, real):
             yield Breach(where, f"counts masked tokens: it changes by {by:.2g} when log-probs of padding do", MASK)
@@ -204,36 +206,36 @@ MASK = (
 )
 
 
-def _undrawn(rule: Algorithm) -> Iterator[Breach]:
+def _undrawn(algorithm: Algorithm) -> Iterator[Breach]:
     for seed in (0, 1):
-        one, other = (ask(rule, tallied(rule, seed=seed, undrawn=reward)) for reward in (1.0, -7.0))
+        one, other = (ask(algorithm, tallied(algorithm, seed=seed, undrawn=reward)) for reward in (1.0, -7.0))
         for where, by in differences(one, other):
             what = f"uses the reward of candidates that nobody drew: it changes by {by:.2g} when these do"
             yield Breach(where, what, "look at candidates of groups.weight > 0 only")
             return
 
 
-def _in_place(rule: Algorithm) -> Iterator[Breach]:
-    for case, _ in _kinds(rule):
+def _in_place(algorithm: Algorithm) -> Iterator[Breach]:
+    for case, _ in _kinds(algorithm):
         groups, logp = case.groups, case.logp.clone().requires_grad_()
         fields = {f.name: getattr(groups, f.name) for f in dataclasses.fields(groups)}
         watched = {f"groups.{name}": x for name, x in fields.items() if isinstance(x, Tensor)}
         originals = {name: x.clone() for name, x in watched.items()}
-        groups = prepared(rule, case).groups
+        groups = prepared(algorithm, case).groups
         if breach := _written("prepare", watched, originals):
             yield breach
             return
-        credit = rule.credit_for(groups)
+        credit = algorithm.credit_for(groups)
         if breach := _written("credit", watched, originals):
             yield breach
             return
-        rule.keep_for(groups)
+        algorithm.keep_for(groups)
         if breach := _written("keep", watched, originals):
             yield breach
             return
         watched |= {"credit": credit, "logp": logp.detach()}
         originals |= {"credit": credit.clone(), "logp": case.logp}
-        rule.loss(logp * 1, groups, credit)
+        algorithm.loss(logp * 1, groups, credit)
         if breach := _written("fit", watched, originals):
             yield breach
             return
@@ -247,11 +249,11 @@ def _written(where: str, watched: Mapping[str, Tensor], originals: Mapping[str, 
     return None
 
 
-def _deterministic(rule: Algorithm) -> Iterator[Breach]:
-    case, other = sequences(rule), sequences(rule, seed=1)
-    first = ask(rule, case)
-    ask(rule, other)
-    for again in (ask(rule, case), ask(rule, case)):
+def _deterministic(algorithm: Algorithm) -> Iterator[Breach]:
+    case, other = sequences(algorithm), sequences(algorithm, seed=1)
+    first = ask(algorithm, case)
+    ask(algorithm, other)
+    for again in (ask(algorithm, case), ask(algorithm, case)):
         for where, by in differences(first, again):
             what = f"answers the same groups differently the next time, by {by:.2g}"
             remedy = "keep nothing between calls and draw no random numbers: a run must be repeatable"
@@ -259,20 +261,22 @@ def _deterministic(rule: Algorithm) -> Iterator[Breach]:
             return
 
 
-def _rows(rule: Algorithm) -> Iterator[Breach]:
+def _rows(algorithm: Algorithm) -> Iterator[Breach]:
     """Contexts are skipped, and batches cut, with the credit of the whole batch: fit and keep see a part of it."""
     rows = torch.tensor([0, 2])
-    for case in (prepared(rule, case) for case, _ in _kinds(rule)):
-        credit = rule.credit_for(case.groups)
+    for case in (prepared(algorithm, case) for case, _ in _kinds(algorithm)):
+        credit = algorithm.credit_for(case.groups)
         part = dataclasses.replace(case, groups=case.groups.rows(rows), logp=case.logp[:, rows])
-        if rule.keep is not None:
-            difference = (rule.keep_for(case.groups)[:, rows] * 1.0 - rule.keep_for(part.groups) * 1.0).abs().max()
+        if algorithm.keep is not None:
+            difference = (
+                (algorithm.keep_for(case.groups)[:, rows] * 1.0 - algorithm.keep_for(part.groups) * 1.0).abs().max()
+            )
             if difference > ROUNDING:
                 yield Breach("keep", f"of a context changes by {float(difference):.2g} when others are not there", ROWS)
                 return
-        whole = rule.loss(case.logp, case.groups, credit)[:, rows]
+        whole = algorithm.loss(case.logp, case.groups, credit)[:, rows]
         try:
-            alone = answer_of(rule, "fit", part, lambda r, p=part, c=credit: r.loss(p.logp, p.groups, c[:, rows]))  # type: ignore[misc]
+            alone = answer_of(algorithm, "fit", part, lambda r, p=part, c=credit: r.loss(p.logp, p.groups, c[:, rows]))  # type: ignore[misc]
         except Broken as error:
             yield error.breach
             return
@@ -285,9 +289,9 @@ def _rows(rule: Algorithm) -> Iterator[Breach]:
 ROWS = "fit and keep may be given a part of a batch: what spans the batch belongs in credit"
 
 
-def _micro_batches(rule: Algorithm) -> Iterator[Breach]:
+def _micro_batches(algorithm: Algorithm) -> Iterator[Breach]:
     """With g = dL/dlogp taken once, back-propagating (logp_b g_b).sum() context by context is the whole gradient."""
-    for case in (prepared(rule, case) for case, _ in _kinds(rule)):
+    for case in (prepared(algorithm, case) for case, _ in _kinds(algorithm)):
         rng = torch.Generator().manual_seed(4)
         shape = case.logp.shape
         x = torch.randn(*shape, 7, generator=rng, dtype=torch.float64)
@@ -296,10 +300,10 @@ def _micro_batches(rule: Algorithm) -> Iterator[Breach]:
         def logp(rows: slice, x: Tensor = x, parameter: Tensor = parameter) -> Tensor:
             return torch.nn.functional.logsigmoid(torch.einsum("sbktd,sd->sbkt", x[:, rows], parameter))
 
-        credit = rule.credit_for(case.groups)
-        (direct,) = torch.autograd.grad(rule.loss(logp(slice(None)), case.groups, credit).sum(), parameter)
+        credit = algorithm.credit_for(case.groups)
+        (direct,) = torch.autograd.grad(algorithm.loss(logp(slice(None)), case.groups, credit).sum(), parameter)
         leaf = logp(slice(None)).detach().requires_grad_()
-        (g,) = torch.autograd.grad(rule.loss(leaf, case.groups, credit).sum(), leaf)
+        (g,) = torch.autograd.grad(algorithm.loss(leaf, case.groups, credit).sum(), leaf)
         pieces = [(logp(slice(b, b + 1)) * g[:, b : b + 1]).sum() for b in range(shape[1])]
         (micro,) = torch.autograd.grad(torch.stack(pieces).sum(), parameter)
         difference = float(((micro - direct).abs() / (1 + direct.abs())).max())
@@ -309,23 +313,25 @@ def _micro_batches(rule: Algorithm) -> Iterator[Breach]:
             return
 
 
-def _flat(rule: Algorithm) -> Iterator[Breach]:
-    """Groups of equal rewards and equal scores are skipped where the rule declares that they have no gradient."""
-    if rule.zero_gradient_on_flat == "never":
+def _flat(algorithm: Algorithm) -> Iterator[Breach]:
+    """Groups of equal rewards and equal scores are skipped where the algorithm declares that they have no gradient."""
+    if algorithm.zero_gradient_on_flat == "never":
         return
-    for case in (sequences(rule), sequences(rule, flat=0.0), sequences(rule, flat=1.0)):
-        flat = _says_nothing(prepared(rule, case).groups)
+    for case in (sequences(algorithm), sequences(algorithm, flat=0.0), sequences(algorithm, flat=1.0)):
+        flat = _says_nothing(prepared(algorithm, case).groups)
         if not bool(flat.any()):
             continue
-        here = ask(rule, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[flat].abs().max()
-        away = ask(rule, case).gradient[flat].abs().max()
-        declared = f'and zero_gradient_on_flat is declared "{rule.zero_gradient_on_flat}"'
+        here = ask(algorithm, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[flat].abs().max()
+        away = ask(algorithm, case).gradient[flat].abs().max()
+        declared = f'and zero_gradient_on_flat is declared "{algorithm.zero_gradient_on_flat}"'
         remedy = 'declare zero_gradient_on_flat="never", or give such groups a credit of exactly 0'
         if here > ROUNDING:
             what = f"has a gradient of {float(here):.2g} on {_flat_name(case)} at the snapshot"
-            yield Breach("fit", f'{what}, and zero_gradient_on_flat is declared "{rule.zero_gradient_on_flat}"', remedy)
+            yield Breach(
+                "fit", f'{what}, and zero_gradient_on_flat is declared "{algorithm.zero_gradient_on_flat}"', remedy
+            )
             return
-        if rule.zero_gradient_on_flat == "always" and away > ROUNDING:
+        if algorithm.zero_gradient_on_flat == "always" and away > ROUNDING:
             what = f"has a gradient of {float(away):.2g} on {_flat_name(case)} away from the snapshot"
             yield Breach("fit", f"{what}, {declared}", remedy)
             return
@@ -341,34 +347,34 @@ def _flat_name(case: Case) -> str:
     return "a group of equal rewards" if case.name.startswith("mixed") else case.name
 
 
-def _token_rewards(rule: Algorithm) -> Iterator[Breach]:
-    for case in with_token_rewards(rule):
-        ask(rule, case)
+def _token_rewards(algorithm: Algorithm) -> Iterator[Breach]:
+    for case in with_token_rewards(algorithm):
+        ask(algorithm, case)
     yield from ()
 
 
-def _extreme(rule: Algorithm) -> Iterator[Breach]:
+def _extreme(algorithm: Algorithm) -> Iterator[Breach]:
     for dtype in (torch.float64, torch.float32):
         for flat in (None, 1.0):
-            case = sequences(rule, dtype=dtype, flat=flat)
+            case = sequences(algorithm, dtype=dtype, flat=flat)
             low = case.groups.old_logp.clone()
             low[..., 0], low[:, 1, 0] = -EXTREME, -EXTREME
             for old, logp in ((case.groups.old_logp, low), (low, case.groups.old_logp), (low, low)):
                 name = f"log-probs of {-EXTREME:g} in {name_of(dtype)}"
                 extreme = dataclasses.replace(case.but(old_logp=old), logp=logp, name=name)
-                if breach := _nonfinite(rule, extreme):
+                if breach := _nonfinite(algorithm, extreme):
                     yield breach
                     return
 
 
-def _default_dtype(rule: Algorithm) -> Iterator[Breach]:
+def _default_dtype(algorithm: Algorithm) -> Iterator[Breach]:
     """A constant of torch's default type rounds float64 numbers to float32."""
-    case, before = sequences(rule), torch.get_default_dtype()
+    case, before = sequences(algorithm), torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float32)
-        single = ask(rule, case)
+        single = ask(algorithm, case)
         torch.set_default_dtype(torch.float64)
-        double = ask(rule, case)
+        double = ask(algorithm, case)
     finally:
         torch.set_default_dtype(before)
     for where, by in differences(double, single):
@@ -377,7 +383,7 @@ def _default_dtype(rule: Algorithm) -> Iterator[Breach]:
 
 
 ANSWERS = Promise("credit is (S, B, K), loss (S, B), both of the groups' type, and the loss has a gradient", _answers)
-FIRST = (  # a rule that breaks one of these breaks others with it, and is not tried any further
+FIRST = (  # an algorithm that breaks one of these breaks others with it, and is not tried any further
     ANSWERS,
     Promise("groups, credit and log-probs are read, not written", _in_place),
     Promise("the same groups get the same answer: nothing is kept between calls, nothing drawn", _deterministic),
@@ -401,6 +407,6 @@ LIMITS = (
 )
 
 
-def examine(rule: Algorithm, promises: Iterable[Promise[Algorithm]] = (*CONTRACT, *LIMITS)) -> list[PromiseResult]:
+def examine(algorithm: Algorithm, promises: Iterable[Promise[Algorithm]] = (*CONTRACT, *LIMITS)) -> list[PromiseResult]:
     """What becomes of every promise.  Without a finite answer of the right shape the others cannot be tried."""
-    return try_promises(rule, promises, FIRST)
+    return try_promises(algorithm, promises, FIRST)

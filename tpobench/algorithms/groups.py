@@ -1,8 +1,8 @@
-"""The one batch type that every update rule reads: groups of scored candidates.
+"""The one batch type that every algorithm reads: groups of scored candidates.
 
-Shapes, here and everywhere: S seeds trained side by side, B contexts, K candidates, T tokens.  Rules reduce over B, K
-and T, never over S.  A rule whose rewards are per token gives a credit of shape (S, B, K, T); every other credit is
-(S, B, K) and a fit broadcasts it over T.
+Shapes, here and everywhere: S seeds trained side by side, B contexts, K candidates, T tokens.  Algorithms reduce over
+B, K and T, never over S.  An algorithm whose rewards are per token gives a credit of shape (S, B, K, T); every other
+credit is (S, B, K) and a fit broadcasts it over T.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ON_REQUEST = (
     "uniform",
     "entropy",
 )
-"""Fields that a rule sees only if it declares that it needs them."""
+"""Fields that an algorithm sees only if it declares that it needs them."""
 OPTIONAL = (*ON_REQUEST, "token_reward")
 
 
@@ -80,7 +80,7 @@ class CandidateGroups:
                     object.__setattr__(self, name, torch.where(undrawn.unsqueeze(-1), 0, x))
 
     def with_only(self, needs: Collection[str]) -> CandidateGroups:
-        """What a rule sees that declares `needs`: fields ON_REQUEST that are not among them are None."""
+        """What an algorithm sees that declares `needs`: fields ON_REQUEST that are not among them are None."""
         hidden = [name for name in ON_REQUEST if name not in needs and getattr(self, name) is not None]
         if not hidden:
             return self

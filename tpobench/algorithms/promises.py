@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Breach:
     """What was done wrong, in which part, and how to write it right."""
 
-    where: str  # of a rule: credit | fit | keep; of a task: settings, or one of its methods
+    where: str  # of an algorithm: credit | fit | keep; of a task: settings, or one of its methods
     what: str
     remedy: str
 
@@ -75,8 +75,8 @@ def _breaches(promise: Promise[T], subject: T) -> Iterator[Breach]:
         yield broken.breach
 
 
-def refusal(name: str, findings: Iterable[PromiseResult], what: str = "rule") -> list[str]:
-    """Why a rule or a task is refused, a line for each breach; empty if it keeps its contract."""
+def refusal(name: str, findings: Iterable[PromiseResult], what: str = "algorithm") -> list[str]:
+    """Why an algorithm or a task is refused, a line for each breach; empty if it keeps its contract."""
     return [f"{what} '{name}': {breach}" for f in findings if f.refuses for breach in f.breaches]
 
 

@@ -1,4 +1,4 @@
-"""Trying a rule on tiny groups: every kind of groups that a task may give it, and what its parts answer."""
+"""Trying an algorithm on tiny groups: every kind of groups that a task may give it, and what its parts answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a rule makes of a case: credit (S, B, K) or (S, B, K, T), keep (S, B), loss (S, B), d loss / d logp."""
+    """An algorithm's answer to a case: credit (S, B, K) or (S, B, K, T), keep (S, B), loss (S, B), d loss / d logp."""
 
     credit: Tensor
     keep: Tensor | None
@@ -52,13 +52,13 @@ class Answer:
 
     @cached_property
     def parts(self) -> dict[str, tuple[Tensor, ...]]:
-        """The numbers of each part of the rule, in the order in which they are made."""
+        """The numbers of each part of the algorithm, in the order in which they are made."""
         keep = {} if self.keep is None else {"keep": (self.keep,)}
         return {"credit": (self.credit,), **keep, "fit": (self.loss, self.gradient)}
 
 
 def sequences(
-    rule: Algorithm,
+    algorithm: Algorithm,
     *,
     seed: int = 0,
     flat: float | None = None,
@@ -70,9 +70,9 @@ def sequences(
 ) -> Case:
     """Sampled answers with padding; context 0 has equal rewards of 1, with `flat` all have that reward.
 
-    A rule that compares next tokens has one token.  `dense`: a reward and a baseline for every token.
+    An algorithm that compares next tokens has one token.  `dense`: a reward and a baseline for every token.
     """
-    tokens = 1 if rule.unit == "token" else T
+    tokens = 1 if algorithm.unit == "token" else T
     rng = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
@@ -106,13 +106,13 @@ def sequences(
     )
 
 
-def tallied(rule: Algorithm, *, seed: int = 0, undrawn: float = 1.0, dtype: torch.dtype = torch.float64) -> Case:
+def tallied(algorithm: Algorithm, *, seed: int = 0, undrawn: float = 1.0, dtype: torch.dtype = torch.float64) -> Case:
     """Every arm a candidate, weighted by how often it was drawn; `undrawn` is what those would pay that nobody drew."""
     rng = torch.Generator().manual_seed(seed)
     logits = torch.randn(S, B, K, generator=rng, dtype=torch.float64)
     drawn = torch.randint(4, (S, B, K), generator=rng)
     drawn[..., 0], drawn[..., 1] = 0, 1
-    if rule.compares == "nothing":  # one arm named in each context, as for images
+    if algorithm.compares == "nothing":  # one arm named in each context, as for images
         drawn = torch.nn.functional.one_hot(drawn.argmax(-1), K)
     N = drawn.sum(-1, keepdim=True)
     reward = torch.where(drawn == 0, undrawn, torch.rand(S, B, K, generator=rng, dtype=torch.float64))
@@ -134,9 +134,9 @@ def tallied(rule: Algorithm, *, seed: int = 0, undrawn: float = 1.0, dtype: torc
     )
 
 
-def exact(rule: Algorithm, *, dtype: torch.dtype = torch.float64) -> Case:
+def exact(algorithm: Algorithm, *, dtype: torch.dtype = torch.float64) -> Case:
     """Every arm a candidate, weighted by its probability: nothing is drawn."""
-    case = tallied(rule, seed=5, dtype=dtype)
+    case = tallied(algorithm, seed=5, dtype=dtype)
     weight = case.groups.old_logp.squeeze(-1).exp()
     groups = dataclasses.replace(case.groups, weight=weight, score=case.groups.reward, draws=float("inf"))
     return Case("exact updates", groups, case.logp)
@@ -163,44 +163,44 @@ def _case(
     return Case(name, groups, logp.to(dtype))
 
 
-def cases(rule: Algorithm, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
-    """Every kind of groups that a task may give the rule."""
-    yield sequences(rule, dtype=dtype)
+def cases(algorithm: Algorithm, dtype: torch.dtype = torch.float64) -> Iterator[Case]:
+    """Every kind of groups that a task may give the algorithm."""
+    yield sequences(algorithm, dtype=dtype)
     for reward in (0.0, 1.0):
-        yield sequences(rule, flat=reward, dtype=dtype)
-    far = sequences(rule, seed=1, by=FAR, dtype=dtype)
+        yield sequences(algorithm, flat=reward, dtype=dtype)
+    far = sequences(algorithm, seed=1, by=FAR, dtype=dtype)
     yield dataclasses.replace(far, name=f"log-ratios of {FAR:g}")
-    yield dataclasses.replace(sequences(rule, seed=2, contexts=1, dtype=dtype), name="a batch of one context")
-    yield tallied(rule, dtype=dtype)
-    yield exact(rule, dtype=dtype)
-    if rule.compares == "nothing":
-        yield sequences(rule, seed=3, candidates=1, dtype=dtype)
+    yield dataclasses.replace(sequences(algorithm, seed=2, contexts=1, dtype=dtype), name="a batch of one context")
+    yield tallied(algorithm, dtype=dtype)
+    yield exact(algorithm, dtype=dtype)
+    if algorithm.compares == "nothing":
+        yield sequences(algorithm, seed=3, candidates=1, dtype=dtype)
 
 
-def with_token_rewards(rule: Algorithm) -> Iterator[Case]:
-    """The same where every token has a reward; a rule that compares nothing sees single answers."""
+def with_token_rewards(algorithm: Algorithm) -> Iterator[Case]:
+    """The same where every token has a reward; an algorithm that compares nothing sees single answers."""
     for flat in (None, 0.0, 1.0):
-        yield sequences(rule, dense=True, flat=flat, candidates=1 if rule.compares == "nothing" else K)
+        yield sequences(algorithm, dense=True, flat=flat, candidates=1 if algorithm.compares == "nothing" else K)
 
 
-def prepared(rule: Algorithm, case: Case) -> Case:
-    """The case as the modifiers of a rule leave it."""
-    return dataclasses.replace(case, groups=rule.prepare(case.groups, {})) if rule.modifiers else case
+def prepared(algorithm: Algorithm, case: Case) -> Case:
+    """The case as the modifiers of an algorithm leave it."""
+    return dataclasses.replace(case, groups=algorithm.prepare(case.groups, {})) if algorithm.modifiers else case
 
 
-def ask(rule: Algorithm, case: Case) -> Answer:
-    """The rule's answer to a case.
+def ask(algorithm: Algorithm, case: Case) -> Answer:
+    """The algorithm's answer to a case.
 
     Raises:
         Broken: a part raised, or gave no tensor of its shape.
     """
-    groups = prepared(rule, case).groups
-    credit = answer_of(rule, "credit", case, lambda r: r.credit_for(groups))
+    groups = prepared(algorithm, case).groups
+    credit = answer_of(algorithm, "credit", case, lambda r: r.credit_for(groups))
     keep = None
-    if rule.keep is not None:
-        keep = answer_of(rule, "keep", case, lambda r: r.keep_for(groups))
+    if algorithm.keep is not None:
+        keep = answer_of(algorithm, "keep", case, lambda r: r.keep_for(groups))
     leaf = case.logp.detach().clone().requires_grad_()
-    loss = answer_of(rule, "fit", case, lambda r: r.loss(leaf, groups, credit))
+    loss = answer_of(algorithm, "fit", case, lambda r: r.loss(leaf, groups, credit))
     if not loss.requires_grad:
         what = "gives a loss that does not depend on logp, so it has no gradient"
         raise Broken(Breach("fit", what, "compute it from logp, without .detach(), .item(), numpy or torch.no_grad()"))
@@ -212,22 +212,22 @@ def ask(rule: Algorithm, case: Case) -> Answer:
     return Answer(credit, keep, loss.detach(), gradient)
 
 
-def answer_of(rule: Algorithm, where: str, case: Case, call: Callable[[Algorithm], Tensor]) -> Tensor:
-    """What a part of the rule answers.
+def answer_of(algorithm: Algorithm, where: str, case: Case, call: Callable[[Algorithm], Tensor]) -> Tensor:
+    """What a part of the algorithm answers.
 
     Raises:
         Broken: it raised, or gave no tensor of its shape.
     """
     try:
-        return call(rule)
+        return call(algorithm)
     except TpobenchError as error:
-        what = str(error).removeprefix(f"rule '{rule.name}': {where} ")
+        what = str(error).removeprefix(f"algorithm '{algorithm.name}': {where} ")
         raise Broken(Breach(where, f"{what}, where (S, B, K, T) = {tuple(case.logp.shape)}", SHAPES[where])) from error
     except Exception as error:
-        undeclared = _undeclared(rule, call)
+        undeclared = _undeclared(algorithm, call)
         if undeclared:
             fields = ", ".join(f"'{name}'" for name in undeclared)
-            what = f"reads groups.{' and groups.'.join(undeclared)}, which the rule does not declare"
+            what = f"reads groups.{' and groups.'.join(undeclared)}, which the algorithm does not declare"
             raise Broken(Breach(where, what, f"write needs=frozenset({{{fields}}}) in Algorithm(...)")) from error
         what = f"raises on {case.name}: {line_of(error)}"
         raise Broken(Breach(where, what, f"write it for logp of shape {tuple(case.logp.shape)}")) from error
@@ -240,12 +240,12 @@ SHAPES = {
 }
 
 
-def _undeclared(rule: Algorithm, call: Callable[[Algorithm], Tensor]) -> tuple[str, ...]:
-    """The fields without which a part raises, and which the rule does not declare."""
+def _undeclared(algorithm: Algorithm, call: Callable[[Algorithm], Tensor]) -> tuple[str, ...]:
+    """The fields without which a part raises, and which the algorithm does not declare."""
     for names in (*((name,) for name in ON_REQUEST), ON_REQUEST):
-        extra = tuple(name for name in names if name not in rule.needs)
+        extra = tuple(name for name in names if name not in algorithm.needs)
         try:
-            call(dataclasses.replace(rule, needs=rule.needs | set(extra)))
+            call(dataclasses.replace(algorithm, needs=algorithm.needs | set(extra)))
         except Exception:  # noqa: BLE001, S112 - then that was not it
             continue
         return extra
@@ -259,7 +259,7 @@ def differences(
     align: Callable[[Tensor], Tensor] = lambda x: x,
     tolerance: float = 0.0,
 ) -> Iterator[tuple[str, float]]:
-    """The first part of a rule whose numbers are not the same in two answers, and by how much they differ.
+    """The first part of an algorithm whose numbers are not the same in two answers, and by how much they differ.
 
     `select` is applied to the numbers of `one`, `align` to those of `other`.  A part is at fault only while what it is
     given is the same, so the first one is named alone.

@@ -206,7 +206,7 @@ def take_step(
 def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
     """Contexts whose gradient may be non-zero for some seed, or None for all of them.
 
-    A rule declares when a group of equal rewards and scores has exactly zero gradient; then skipping it is exact.
+    An algorithm declares when a group of equal rewards and scores has exactly zero gradient; then skipping it is exact.
     """
     flat = algorithm.zero_gradient_on_flat
     if not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
