@@ -384,12 +384,12 @@ def test_an_audit_shows_any_name(command_line, tmp_path, name):
 
 @SPECIAL
 def test_a_plugin_cannot_register_such_a_name(command_line, tmp_path, name):
-    """A rule is named as a suite could name it; one line says how."""
+    """An algorithm is named as a suite could name it; one line says how."""
     text = "from tpobench import ALGORITHMS, register\nfrom dataclasses import replace\n"
     path = tmp_path / "rule.py"
     path.write_text(f"{text}register(replace(ALGORITHMS['tpo'], name={name!a}))\n", encoding="utf-8")
     code, out, err = command_line("plan", "--suite", "bandit", "--plugin", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "rule.py: a rule's name: 'name' holds '" in err
+    assert "rule.py: an algorithm's name: 'name' holds '" in err
     assert err.endswith("names are a-z, 0-9, _ and -, at most 64 characters\n")
     assert commands(err) == set()

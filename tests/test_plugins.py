@@ -224,9 +224,9 @@ HOSTILE = {
     "segfaults": ("import ctypes; ctypes.string_at(0)\n", CREDIT, "while it is loaded: it ends the process (SIGSEGV)"),
     "interrupts": ("raise KeyboardInterrupt\n", CREDIT, "it raises KeyboardInterrupt"),
     "leaves a thread": ("import threading, time; threading.Thread(target=time.sleep, args=(9999,)).start()\n", CREDIT, "it leaves a thread running"),
-    "exits in a rule": ("", "def credit(groups):\n    import os\n    os._exit(3)\n", "while rule 'mine' is tried on tiny groups: it ends"),
-    "meddles in a rule": ("import tpobench\n", "def credit(groups):\n    tpobench.ALGORITHMS.pop('tpo', 0)\n    return groups.reward\n", "changes the rule 'tpo'"),
-    "mixes seeds": ("", SEED_MIXING, "rule 'mine': credit mixes seeds"),
+    "exits in a rule": ("", "def credit(groups):\n    import os\n    os._exit(3)\n", "while algorithm 'mine' is tried on tiny groups: it ends"),
+    "meddles in a rule": ("import tpobench\n", "def credit(groups):\n    tpobench.ALGORITHMS.pop('tpo', 0)\n    return groups.reward\n", "changes the algorithm 'tpo'"),
+    "mixes seeds": ("", SEED_MIXING, "algorithm 'mine': credit mixes seeds"),
 }  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def test_what_a_plugin_writes_into_the_pipes_is_no_answer(tmp_path: Path) -> Non
     noise = "import os\n" + write_all
     (examined,) = plugin_check.examine_plugins([read_plugin(plugin(tmp_path, noise))])
     assert examined.error == ""
-    assert {f.state for f in examined.rules["mine"]} == {"kept"}
+    assert {f.state for f in examined.algorithms["mine"]} == {"kept"}
 
 
 def tpobench(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -285,7 +285,7 @@ def test_a_broken_rule_is_refused_before_it_trains(tmp_path: Path, verb: str) ->
         verb, "--suite", "bandit", "--smoke", "--algos", "mine", "--plugin", path, "--out", "r", cwd=tmp_path
     )
     assert done.returncode == 2
-    assert "rule 'mine': credit mixes seeds: for seed 0 it changes by" in done.stderr
+    assert "algorithm 'mine': credit mixes seeds: for seed 0 it changes by" in done.stderr
     assert ".mean(-1, keepdim=True)" in done.stderr
     assert not (tmp_path / "r").exists()
 

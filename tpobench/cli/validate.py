@@ -39,9 +39,9 @@ def validate_(
     for each in examined:
         if each.error:
             raise UsageError(each.error)
-    rules = {name: findings for each in examined for name, findings in each.rules.items()}
+    rules = {name: findings for each in examined for name, findings in each.algorithms.items()}
     tasks = {name: findings for each in examined for name, findings in each.tasks.items()}
-    origins = {name: each.path for each in examined for name in (*each.rules, *each.tasks)}
+    origins = {name: each.path for each in examined for name in (*each.algorithms, *each.tasks)}
     wanted = split(names) or [*rules, *tasks]
     if not wanted:
         msg = "validate what? name a rule or a task, or a file with --plugin"

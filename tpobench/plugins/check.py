@@ -43,16 +43,16 @@ _passed: set[tuple[str, str]] = set()  # path and version of plugins that were t
 
 @dataclass(frozen=True)
 class Examined:
-    """What became of a plugin in the child: why it cannot be loaded, or the findings on its rules and tasks by name."""
+    """What became of a plugin in the child: why it cannot be loaded, or what its algorithms and tasks keep, by name."""
 
     path: str
     error: str = ""
-    rules: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
+    algorithms: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
     tasks: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
 
 
 def require_contract(plugins: Sequence[Plugin]) -> None:
-    """Load plugins in a child process first, and try their rules and tasks there.
+    """Load plugins in a child process first, and try their algorithms and tasks there.
 
     Raises:
         UsageError: one cannot be loaded, or what it registers breaks its contract.
@@ -66,7 +66,7 @@ def require_contract(plugins: Sequence[Plugin]) -> None:
     for examined in examine_plugins(untried):
         if examined.error:
             raise UsageError(examined.error)
-        for what, registered in (("rule", examined.rules), ("task", examined.tasks)):
+        for what, registered in (("algorithm", examined.algorithms), ("task", examined.tasks)):
             lines = [line for name, findings in registered.items() for line in refusal(name, findings, what)]
             if lines:
                 shown = "`tpobench validate --plugin` shows all of it"
@@ -139,7 +139,7 @@ class _Child:
                 self._require_alive(dead, deadline)
             elif "done" in message:
                 return [
-                    Examined(raw["path"], raw["error"], findings(raw["rules"]), findings(raw["tasks"]))
+                    Examined(raw["path"], raw["error"], findings(raw["algorithms"]), findings(raw["tasks"]))
                     for raw in message["done"]
                 ]
             else:
@@ -239,7 +239,7 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     from tpobench.algorithms.contract import examine  # noqa: PLC0415 - imports torch
     from tpobench.tasks.contract import examine as examine_task  # noqa: PLC0415 - imports torch
 
-    found: dict[str, Any] = {"path": plugin.path, "error": "", "rules": {}, "tasks": {}}
+    found: dict[str, Any] = {"path": plugin.path, "error": "", "algorithms": {}, "tasks": {}}
     try:
         say(f"plugin {plugin.path}: while it is loaded")
         with undisturbed():
@@ -248,10 +248,10 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
             remedy = "end it, or start it where it is used"
             msg = f"plugin {plugin.path}: it leaves a {left} running when it is loaded; {remedy}"
             raise UsageError(msg)
-        for name in sorted(added.rules):
-            say(f"plugin {plugin.path}: while rule '{name}' is tried on tiny groups")
+        for name in sorted(added.algorithms):
+            say(f"plugin {plugin.path}: while algorithm '{name}' is tried on tiny groups")
             with catalogue_kept(plugin):
-                found["rules"][name] = [dataclasses.asdict(f) for f in examine(ALGORITHMS[name])]
+                found["algorithms"][name] = [dataclasses.asdict(f) for f in examine(ALGORITHMS[name])]
         for kind in sorted(added.kinds):
             say(f"plugin {plugin.path}: while task '{kind}' is tried")
             with catalogue_kept(plugin):

@@ -1,4 +1,4 @@
-"""A user's own rules and tasks: Python files named with --plugin, run before planning and in every worker.
+"""A user's own algorithms and tasks: Python files named with --plugin, run before planning and in every worker.
 
 The text travels with each job, and that of the files beside it that it imports, so every process runs the files as
 they were when the command started, on any machine.
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 class Added(NamedTuple):
-    """What a plugin registered: names of rules, and kinds of tasks."""
+    """What a plugin registered: names of algorithms, and kinds of tasks."""
 
-    rules: frozenset[str]
+    algorithms: frozenset[str]
     kinds: frozenset[str]
 
 
 NOTHING = Added(frozenset(), frozenset())
-VERSIONS: dict[str, str] = {}  # rule -> version, for rules that came from a plugin
+VERSIONS: dict[str, str] = {}  # algorithm -> version, for algorithms that came from a plugin
 TASK_VERSIONS: dict[str, str] = {}  # kind -> version, for tasks that came from a plugin
 _loaded: dict[str, tuple[str, Added]] = {}  # path -> version, and what it registered
 
@@ -51,7 +51,7 @@ class Plugin:
 
     @property
     def version(self) -> str:
-        """The version of its rules and tasks: results of an edited file do not mix with those before."""
+        """The version of its algorithms and tasks: results of an edited file do not mix with those before."""
         text = canonical([self.source, dict(self.beside)]) if self.beside else self.source
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
@@ -77,7 +77,7 @@ def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
     """Read and run plugin files, each once per process, and hold what they register to its contract.
 
     Raises:
-        UsageError: no such file, an error in it, or a rule or a task that breaks its contract.
+        UsageError: no such file, an error in it, or an algorithm or a task that breaks its contract.
     """
     from tpobench.plugins.check import require_contract  # noqa: PLC0415 - it loads plugins in turn
 
@@ -122,8 +122,8 @@ def load_plugin(plugin: Plugin) -> Added:
     added = Added(*(frozenset(registry) - known for (registry, _), known in zip(registries, before, strict=True)))
     if not any(added):
         msg = (
-            f"plugin {plugin.path} registers neither a rule nor a task; call tpobench.register(Algorithm(...)) or "
-            "tpobench.register_task(Settings) in it"
+            f"plugin {plugin.path} registers neither an algorithm nor a task; call tpobench.register(Algorithm(...)) "
+            "or tpobench.register_task(Settings) in it"
         )
         raise UsageError(msg)
     for new, (_, versions) in zip(added, registries, strict=True):
@@ -181,23 +181,26 @@ class _Kept:
 
 @contextmanager
 def catalogue_kept(plugin: Plugin) -> Iterator[None]:
-    """Code of a plugin may add rules and tasks, and must leave all others as they are; if it fails, they are put back.
+    """Code of a plugin may add algorithms and tasks, and must leave all others alone; if it fails, they are put back.
 
     Raises:
         UsageError: the code raised, changed one that was there before, or added one that no suite could name.
     """
-    from tpobench.algorithms import catalog as rules  # noqa: PLC0415 - imports torch
+    from tpobench.algorithms import catalog  # noqa: PLC0415 - imports torch
     from tpobench.algorithms.algorithm import Algorithm  # noqa: PLC0415 - imports torch
     from tpobench.suites.reading import check_id  # noqa: PLC0415 - reads settings of tasks
 
-    algorithms, kinds = _Kept(rules, "ALGORITHMS", "rule", _fields), _Kept(tasks, "TASKS", "task kind", _class_contents)
+    algorithms, kinds = (
+        _Kept(catalog, "ALGORITHMS", "algorithm", _fields),
+        _Kept(tasks, "TASKS", "task kind", _class_contents),
+    )
     try:
         yield
-        for name, rule in algorithms.added.items():
-            if not isinstance(rule, Algorithm) or rule.name != name:
+        for name, algorithm in algorithms.added.items():
+            if not isinstance(algorithm, Algorithm) or algorithm.name != name:
                 msg = f"what it puts into ALGORITHMS as '{name}' is no Algorithm of that name; call tpobench.register"
                 raise UsageError(msg)
-            check_id(name, "name", "a rule's name")
+            check_id(name, "name", "an algorithm's name")
         for kind, settings in kinds.added.items():
             if not (isinstance(settings, type) and issubclass(settings, TaskSettings)) or settings.kind != kind:
                 msg = f"what it puts into TASKS as '{kind}' is no TaskSettings of it; call tpobench.register_task"
@@ -210,9 +213,9 @@ def catalogue_kept(plugin: Plugin) -> Iterator[None]:
         raise UsageError(msg) from error
 
 
-def _fields(rule: Algorithm) -> dict[str, Any]:
-    values = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
-    return {**values, "hyper": dict(rule.hyper)}
+def _fields(algorithm: Algorithm) -> dict[str, Any]:
+    values = {f.name: getattr(algorithm, f.name) for f in dataclasses.fields(algorithm)}
+    return {**values, "hyper": dict(algorithm.hyper)}
 
 
 def _class_contents(settings: type) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What code of others does to the process that runs it is undone: a rule may leave its numbers, and nothing else."""
+"""What code of others does to the process that runs it is undone: an algorithm may leave its numbers, nothing else."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def undisturbed() -> Iterator[None]:
 
 
 def functions() -> dict[tuple[str, str], object]:
-    """What names of torch stand for; `replaced` tells whether a rule has changed any of it."""
-    import torch  # noqa: PLC0415 - whoever runs rules has it
+    """What names of torch stand for; `replaced` tells whether an algorithm has changed any of it."""
+    import torch  # noqa: PLC0415 - whoever runs algorithms has it
 
     owners = (torch, torch.Tensor, torch.nn.functional, torch.autograd)
     return {(o.__name__, name): value for o in owners for name, value in vars(o).items() if callable(value)}
@@ -65,7 +65,7 @@ def _of_process() -> Iterator[Restore]:
 
 
 def _of_torch() -> Iterator[Restore]:
-    import numpy as np  # noqa: PLC0415 - whoever runs rules has both
+    import numpy as np  # noqa: PLC0415 - whoever runs algorithms has both
     import torch  # noqa: PLC0415 - see above
 
     yield partial(np.seterr, **np.geterr())
