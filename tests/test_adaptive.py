@@ -288,7 +288,7 @@ def test_a_folder_keeps_its_plan(tpobench, tmp_path):
         (["--seeds", "adaptive:0x4"], "--seeds adaptive:0x4: write adaptive:5x4"),
         (["--seeds", "adaptive:500x4"], "1000 seeds at most"),
         (["--seeds", "adaptive:2x2"], "no look can ever decide; take more seeds per look"),
-        (["--seeds", "adaptive:8x3", "--algos", "tpo"], "no cell of tiny has two rules to compare"),
+        (["--seeds", "adaptive:8x3", "--algos", "tpo"], "no cell of tiny has two algorithms to compare"),
         (["--seeds", "adaptive:8x3", "--shard", "1/2"], "adaptive seeds cannot be sharded"),
         (["--seeds", "adaptive:8x3", "--max-cost", "1h"], "--max-cost 1 h 00 min: the cost of 144 jobs is unknown"),
     ],

@@ -298,7 +298,9 @@ def test_a_rule_of_this_process_alone_needs_this_process(tmp_path, monkeypatch):
     """A child would not know it; in this process it runs."""
     monkeypatch.setitem(ALGORITHMS, "mine", dataclasses.replace(ALGORITHMS["tpo"], name="mine"))
     plan = plan_runs(suite(), ["mine"], [0])
-    with pytest.raises(UsageError, match=r"rule 'mine' is registered in this process only; use executor=Inline\(\)"):
+    with pytest.raises(
+        UsageError, match=r"algorithm 'mine' is registered in this process only; use executor=Inline\(\)"
+    ):
         execute(plan, tmp_path)
     assert execute(plan, tmp_path, executor=Inline()).counts == {"ok": 1}
 
@@ -392,7 +394,7 @@ register(Algorithm("tpo", lambda groups: groups.reward, lambda logp, groups, cre
     ("code", "words"),
     [
         ("1 / 0", "ZeroDivisionError"),
-        ("x = 1", "registers neither a rule nor a task"),
+        ("x = 1", "registers neither an algorithm nor a task"),
         ("import nothing_of_that_name", "No module named"),
         (CLASH, "exists already"),
     ],

@@ -243,6 +243,8 @@ def test_a_plugin_that_changes_the_command_itself_does_not(tmp_path):
 def test_inline_trains_the_rules_of_one_plugin_or_none(tmp_path):
     """What a plugin does to torch holds for whatever the same process trains."""
     for rules, plugins in ((["tpo", "clean"], [RULES]), (["tpo"], [RULES]), (["clean"], [RULES, MEDDLING])):
-        with pytest.raises(UsageError, match=r"train rules of one plugin with no other plugin and no other rule \("):
+        with pytest.raises(
+            UsageError, match=r"train algorithms of one plugin with no other plugin and no other algorithm \("
+        ):
             execute(plan(rules, [0]), tmp_path, executor=Inline(), plugins=plugins)
     assert not list(tmp_path.iterdir())

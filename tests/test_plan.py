@@ -91,9 +91,9 @@ def test_no_seeds_plan_nothing():
 
 def test_an_axis_that_a_rule_does_not_have_is_refused():
     """Before the first run, with what the rule does have; and a value that the rule refuses is refused here too."""
-    with pytest.raises(UsageError, match=r"hyper\.eta, which rule 'grpo' does not have \(it has clip, epsilon, kl"):
+    with pytest.raises(UsageError, match=r"hyper\.eta, which algorithm 'grpo' does not have \(it has clip, epsilon"):
         plan_runs(suite(grid={"hyper.eta": [0.5, 1.0]}), ["tpo", "grpo"])
-    with pytest.raises(UsageError, match=r"rule 'tpo': hyperparameter 'eta' is -1\.0; give a number of at least 0.001"):
+    with pytest.raises(UsageError, match=r"algorithm 'tpo': hyperparameter 'eta' is -1\.0; give a number"):
         plan_runs(suite(grid={"hyper.eta": [1.0, -1.0]}), ["tpo"])
 
 
@@ -166,7 +166,7 @@ def test_unknown_names_are_refused_at_plan_time():
     """Rules, hyperparameters and devices are checked before the first run."""
     with pytest.raises(UsageError, match="did you mean 'reinforce'"):
         plan_runs(suite(), ["reinforc"])
-    with pytest.raises(UsageError, match="unknown rule 'tpoo'"):
+    with pytest.raises(UsageError, match="unknown algorithm 'tpoo'"):
         plan_runs(suite(hyper={"tpoo": {"eta": 1.0}}))
     with pytest.raises(UsageError, match="unknown hyperparameter 'etta'"):
         plan_runs(suite(hyper={"tpo": {"etta": 1.0}}))

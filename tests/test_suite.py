@@ -181,7 +181,7 @@ def test_setting_the_key_of_an_axis_replaces_the_axis():
 
 
 def test_hyperparameters_can_be_set():
-    """hyper.RULE.NAME needs no entry in the file."""
+    """hyper.ALGORITHM.NAME needs no entry in the file."""
     assert override(document(), "hyper.tpo.eta=0.5").hyper == {"tpo": {"eta": 0.5}}
 
 

@@ -82,7 +82,7 @@ def test_divergence_is_a_result_and_must_come_back():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"algorithm": "mine"}, "no rule 'mine' here; name its file with --plugin"),
+        ({"algorithm": "mine"}, "no algorithm 'mine' here; name its file with --plugin"),
         ({"algorithm_version": "0f3a"}, "made with version 0f3a of tpo, here is version 1"),
         ({"device": "cuda"}, "made on device cuda, which this machine does not have"),
         ({"precision": 16}, "described differently (precision)"),
@@ -155,4 +155,4 @@ def test_nothing_to_verify_is_4(tpobench, tmp_path):
     assert (code, "no run in" in err) == (4, True)
     write(tmp_path / "b", record(0, changes={"algorithm": "mine"}))
     code, out, err = tpobench("verify", tmp_path / "b")
-    assert (code, "no rule 'mine' here" in out, "none of the 1 runs drawn" in err) == (4, True, True)
+    assert (code, "no algorithm 'mine' here" in out, "none of the 1 runs drawn" in err) == (4, True, True)

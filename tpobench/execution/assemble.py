@@ -40,7 +40,7 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
 
 
 def _culprit(parts: Iterable[Measurement], index: int) -> str:
-    """`: its rule's credit ...` where the rule itself made the first number that is not finite, else nothing."""
+    """`: its algorithm's credit ...` where the algorithm itself gave the first number that is not finite, else ''."""
     for row in parts:
         if part := PARTS[int(row.value[index])]:
             return f": {OWN_PART} {part} is not finite in update {row.step}"

@@ -79,11 +79,11 @@ def execute(
 ) -> Outcome:
     """Run what is missing.  Every record is written the moment its run ends; what broke is due again.
 
-    executor: `Local(jobs)` by default: isolated child processes.  `Inline()` trains in this process, where rules that
-    are registered in it but in no plugin file can be found too.
+    executor: `Local(jobs)` by default: isolated child processes.  `Inline()` trains in this process, where algorithms
+    that are registered in it but in no plugin file are known too.
 
     Raises:
-        NothingToDo: no rule of the plan fits the task.
+        NothingToDo: no algorithm of the plan fits the task.
         UsageError: the store holds runs of other settings, or the plan costs more than allowed.
         StorageFull: a record cannot be written; everything before it is kept.
         WorkersBroken: child processes cannot start.
@@ -92,7 +92,7 @@ def execute(
     store = store if isinstance(store, Store) else Store(Path(store))
     stop = stop or Stop()
     if not plan.specs and not plan.skipped:
-        msg = "nothing to run: the plan is empty; name at least one rule and one seed"
+        msg = "nothing to run: the plan is empty; name at least one algorithm and one seed"
         raise NothingToDo(msg)
     if executor is None:
         with Local(jobs) as local:
@@ -204,32 +204,32 @@ def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord])
 
 
 def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
-    """A child process knows the package, and the plugins of its rule and task; this one knows all that ran in it."""
+    """A child process knows the package and the plugins of its algorithm and task; this one all that ran in it."""
     from tpobench.algorithms.catalog import BUILT_IN  # noqa: PLC0415 - imports torch
-    from tpobench.tasks.catalog import PACKAGED_KINDS  # noqa: PLC0415 - beside the rules
+    from tpobench.tasks.catalog import PACKAGED_KINDS  # noqa: PLC0415 - beside the algorithms
 
     read = frozenset(plugin.version for plugin in plugins)
     if isinstance(executor, Inline):
         elsewhere = sorted({s.algorithm for s in plan.specs if s.origins != read})
         if read and elsewhere:
             msg = (
-                "the inline executor trains in this process, where plugins may change what other rules compute; train "
-                f"rules of one plugin with no other plugin and no other rule ({', '.join(elsewhere)} here), or leave "
-                "inline out"
+                "the inline executor trains in this process, where plugins may change what other algorithms compute; "
+                "train algorithms of one plugin with no other plugin and no other algorithm "
+                f"({', '.join(elsewhere)} here), or leave inline out"
             )
             raise UsageError(msg)
         return
-    rules = sorted(
+    algorithms = sorted(
         {s.algorithm for s in plan.specs if s.algorithm_version not in read and base(s.algorithm) not in BUILT_IN}
     )
     kinds = sorted({str(s.task["kind"]) for s in plan.specs if s.task_version not in read} - PACKAGED_KINDS)
-    for what in (*(f"rule '{name}'" for name in rules), *(f"task kind '{kind}'" for kind in kinds)):
+    for what in (*(f"algorithm '{name}'" for name in algorithms), *(f"task kind '{kind}'" for kind in kinds)):
         msg = f"{what} is registered in this process only; use executor=Inline(), or name its file with plugins"
         raise UsageError(msg)
 
 
 def _supersede(plan: Plan, store: Store, known: dict[str, RunRecord]) -> None:
-    """One cell and rule has one definition in a folder, or its seeds would not be repetitions of one experiment.
+    """One cell and algorithm has one definition in a folder, or its seeds would not be repetitions of one experiment.
 
     Failures and skips of an earlier definition are dropped; results of one are not, so they refuse the new.
     """

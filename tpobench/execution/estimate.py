@@ -17,7 +17,7 @@ from tpobench.suites.load import Suite, Value
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One cell and rule of a plan."""
+    """One cell and algorithm of a plan."""
 
     cell: Mapping[str, Value]
     matching: str
@@ -28,19 +28,19 @@ class PlanRow:
     failed: int  # runs that ended without a result before
     interactions: int  # of the runs to do
     cpu_s: float | None  # of the runs to do, None where nothing is known of their cost
-    reason: str = ""  # why the rule is skipped here
+    reason: str = ""  # why the algorithm is skipped here
 
 
 Key = tuple[str, str, str]
 
 
 def key_of(spec: Mapping[str, Any]) -> Key:
-    """Cell, matching and rule of a spec as plain values."""
+    """Cell, matching and algorithm of a spec as plain values."""
     return canonical(dict(spec["cell"])), str(spec["matching"]), str(spec["algorithm"])
 
 
 class Costs:
-    """Seconds of a job by what finished runs of its cell and rule took, else by the suite's [cost].
+    """Seconds of a job by what finished runs of its cell and algorithm took, else by the suite's [cost].
 
     measure: `cpu_s` or `wall_s` of a record.
     """
@@ -65,7 +65,7 @@ class Costs:
 
 
 def plan_table(plan: Plan, known: Mapping[str, RunRecord], jobs: Sequence[Job]) -> list[PlanRow]:
-    """One row per cell and rule, in plan order; `jobs` are those that are due."""
+    """One row per cell and algorithm, in plan order; `jobs` are those that are due."""
     groups: dict[Key, list[RunSpec]] = defaultdict(list)
     for spec in plan.specs:
         groups[key_of(vars(spec))].append(spec)

@@ -1,4 +1,4 @@
-"""The executor without child processes: for a debugger, and for rules that exist in this process only."""
+"""The executor without child processes: for a debugger, and for algorithms that exist in this process only."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Message:
 
 
 def plugins_for(job: Job, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
-    """Those that a job's rule and task come from.  No other runs in the process that trains it, or it could meddle."""
+    """Those that a job's algorithm and task come from.  No other runs in the process that trains it."""
     return tuple(plugin for plugin in plugins if plugin.version in job.specs[0].origins)
 
 

@@ -157,7 +157,7 @@ class Slot:
         self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # of lines; None at the end
         self._token = ""
         self._step: int | None = None
-        self._spent = False  # a rule replaced functions that the next job needs
+        self._spent = False  # an algorithm replaced functions that the next job needs
 
     def run(self, message: Message, timeout_s: float) -> list[RunRecord]:
         """Train one job here; a death, a hang or too much memory is its status."""

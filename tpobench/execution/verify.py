@@ -78,11 +78,14 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
         names = {f.name for f in dataclasses.fields(RunSpec)}
         odd = ", ".join(sorted((names ^ record.spec.keys()) - neutral_defaults(RunSpec).keys()))
         return None, f"made by another version of tpobench, whose runs are described differently ({odd})"
-    rule, kind = spec.algorithm, str(spec.task["kind"])
-    if rule not in ALGORITHMS or kind not in TASKS:
-        absent = f"rule '{rule}'" if rule not in ALGORITHMS else f"task kind '{kind}'"
+    algorithm, kind = spec.algorithm, str(spec.task["kind"])
+    if algorithm not in ALGORITHMS or kind not in TASKS:
+        absent = f"algorithm '{algorithm}'" if algorithm not in ALGORITHMS else f"task kind '{kind}'"
         return None, f"no {absent} here; name its file with --plugin"
-    origins = {rule: (spec.algorithm_version, version_of(rule)), kind: (spec.task_version, task_version_of(kind))}
+    origins = {
+        algorithm: (spec.algorithm_version, version_of(algorithm)),
+        kind: (spec.task_version, task_version_of(kind)),
+    }
     for name, (made, here) in origins.items():
         if made != here:
             return None, f"made with version {made or PACKAGED} of {name}, here is version {here or PACKAGED}"

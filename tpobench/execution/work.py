@@ -41,8 +41,9 @@ class Held:
 class Work:
     """The jobs of a plan that are due, handed out one at a time to any thread.
 
-    Order: rounds of seeds, so that a run cut short is balanced; within a round the rules of one plugin after another,
-    to and fro, since each plugin has processes of its own; then the longest first, so that no process idles at the end.
+    Order: rounds of seeds, so that a run cut short is balanced; within a round the algorithms of one plugin after
+    another, to and fro, since each plugin has processes of its own; then the longest first, so that no process idles at
+    the end.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Work:
 def shard_of(job: Job, shards: int) -> int:
     """Which of `shards` machines takes a job: 1 to `shards`.
 
-    Depends on the job alone, and deals the blocks of each cell and rule out in turn, so that every shard gets its
+    Depends on the job alone, and deals the blocks of each cell and algorithm out in turn, so that every shard gets its
     part of every cell.
     """
     start = int(hashlib.sha256(job.specs[0].group.encode()).hexdigest()[:8], 16)

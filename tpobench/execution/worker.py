@@ -1,9 +1,9 @@
 """The child process of a slot: jobs in, records out, one JSON line each.
 
 The lines travel on copies of file descriptors 0 and 1; the originals lead to /dev/null and to standard error, so that
-a rule that prints, reads or closes them cannot break the protocol.  A line in either direction begins with a token: the
-parent draws one for every request, and an answer without it was written by somebody else.  The child holds no state of
-the harness: when it dies, nothing is lost but the job in its hands.
+an algorithm that prints, reads or closes them cannot break the protocol.  A line in either direction begins with a
+token: the parent draws one for every request, and an answer without it was written by somebody else.  The child holds
+no state of the harness: when it dies, nothing is lost but the job in its hands.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
     def send(token: str, message: dict[str, Any]) -> None:
         if os.getpid() != process:
-            os._exit(0)  # a copy that a rule forked and let go on; the original answers
+            os._exit(0)  # a copy that an algorithm forked and let go on; the original answers
         answers.write(f"{token}{canonical(message)}\n")
         answers.flush()
 

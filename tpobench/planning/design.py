@@ -1,8 +1,8 @@
 """Which runs of a suite are made, and in which rounds: what every way of choosing them has in common.
 
     Fixed    all runs of all seeds, at once
-    Looks    adaptive seeds: look after look, until every pair of rules is decided
-    Levels   a search: level after level, towards the breaking point of every rule
+    Looks    adaptive seeds: look after look, until every pair of algorithms is decided
+    Levels   a search: level after level, towards the breaking point of every algorithm
 
 `check` has one more, `check.design.Gate`: a screen, then the reserve seeds of what it flags.  A state is always
 replayed from the records, so an interrupted command goes on along the same path.

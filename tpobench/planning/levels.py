@@ -1,4 +1,4 @@
-"""A search over the runs of a suite with a [search] table: which levels each rule has visited, and which come next.
+"""A search over the runs of a suite with a [search] table: which levels each algorithm visited, and which come next.
 
 Levels are ordinary cells and seeds ordinary runs.  The state is always replayed from the records, so an interrupted
 search goes on along the same path, and runs that are there for another reason change nothing.
@@ -26,7 +26,7 @@ SCORING = ("metric", "window", "worst", "better", "best")  # of [report]: what t
 
 @dataclass(frozen=True)
 class Track:
-    """One rule under one matching and at one point of the other axes, with the levels that its search may visit."""
+    """One algorithm under one matching and one point of the other axes, with the levels that its search may visit."""
 
     axes: Mapping[str, Any]  # of the grid, without the axis searched
     matching: str
@@ -93,7 +93,7 @@ class Levels:
 
     @functools.cached_property
     def tracks(self) -> tuple[Track, ...]:
-        """One search for every rule, matching and point of the other axes."""
+        """One search for every algorithm, matching and point of the other axes."""
         return tracks_of(self.plan)
 
     def require(self, store: Store, *, sharded: bool) -> None:
@@ -147,7 +147,7 @@ class LevelsState:
         return sum(least for least, _ in each), sum(most for _, most in each)
 
     def progress(self, before: Self, number: int) -> str:  # noqa: ARG002 - where they stand says it
-        """Where each rule stands."""
+        """Where each algorithm stands."""
         return f"round {number}: " + "; ".join(state.standing for state in self.tracks)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def tracks_of(plan: Plan) -> tuple[Track, ...]:
     return tuple(track(key, runs[0]) for key, runs in _by_track(plan.specs, search).items())
 
 
-_Key = tuple[tuple[tuple[str, Any], ...], str, str]  # the other axes, matching, rule
+_Key = tuple[tuple[tuple[str, Any], ...], str, str]  # the other axes, matching, algorithm
 
 
 def _by_track(specs: Iterable[RunSpec], search: Search) -> dict[_Key, tuple[RunSpec, ...]]:
@@ -191,7 +191,7 @@ def _by_track(specs: Iterable[RunSpec], search: Search) -> dict[_Key, tuple[RunS
 
 
 def _served(search: Search, serves: Callable[[int], bool]) -> tuple[int, ...]:
-    """The levels at which the task serves a rule: all between two that do (one candidate is too few, two are not)."""
+    """The levels at which the task serves an algorithm: all between two that do (one candidate is too few)."""
     ladder = search.ladder
     easy = next((i for i, level in enumerate(ladder) if serves(level)), len(ladder))
     hard = next((i for i in range(len(ladder), easy, -1) if serves(ladder[i - 1])), easy)
@@ -213,7 +213,7 @@ def states(tracks: Iterable[Track], known: Mapping[str, RunRecord]) -> tuple[Tra
 
 
 def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, ...]:
-    """The levels of which any run of the rule is known, whatever became of it."""
+    """The levels of which any run of the algorithm is known, whatever became of it."""
     cells = (r.spec["cell"] for r in known.values() if r.spec["algorithm"] == track.algorithm)
     found = {level for cell in cells if type(level := cell.get(track.search.axis)) is int}
     return tuple(level for level in track.ladder if level in found)

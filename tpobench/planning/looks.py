@@ -2,8 +2,8 @@
 
 results/<name>/plan.json    written once, before the first record; another plan for the same folder is refused
 
-Every cell with at least two rules is a group-sequential experiment of its own (`stats.sequential`); alpha is shared by
-all cells. The state is always replayed from the records, so an interrupted run takes the same looks and decisions.
+Every cell with at least two algorithms is a group-sequential experiment of its own (`stats.sequential`); all cells
+share alpha. The state is always replayed from the records, so an interrupted run takes the same looks and decisions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class AdaptiveCell:
-    """One cell under one matching: its plan, and the runs it may need, by rule and in seed order."""
+    """One cell under one matching: its plan, and the runs it may need, by algorithm and in seed order."""
 
     axes: Mapping[str, Any]
     matching: str
@@ -133,7 +133,7 @@ class Looks:
         return f"{self.text}, recorded in {file}"
 
     def replay(self, known: Known) -> LooksState:
-        """Every cell look by look, as far as its records go; seeds beyond a rule's drop-out are not looked at."""
+        """Every cell look by look, as far as its records go; seeds beyond an algorithm's drop-out are not looked at."""
         return LooksState(self, tuple(_replayed(cell, known) for cell in self.cells))
 
     @property
@@ -158,7 +158,7 @@ class CellState:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Rules that need the next look."""
+        """Algorithms that need the next look."""
         return self.cell.plan.algorithms if self.result is None else self.result.active
 
     @property
@@ -167,12 +167,12 @@ class CellState:
         return self.result is not None and self.result.done
 
     def runs(self, looks: int) -> list[RunSpec]:
-        """The runs up to a look of the rules that still need one."""
+        """The runs up to a look of the algorithms that still need one."""
         seeds = looks * self.cell.plan.per_look
         return [] if self.done else [spec for name in self.active for spec in self.cell.specs[name][:seeds]]
 
     def seen(self, name: str) -> int:
-        """Seeds of a rule that were looked at: up to the look that decided its last pair."""
+        """Seeds of an algorithm that were looked at: up to the look that decided its last pair."""
         if self.result is None:
             return 0
         return max(d.runs for pair, d in self.result.decisions.items() if name in pair)
@@ -226,7 +226,7 @@ class LooksState:
         return cost(least.specs), cost(most.specs)
 
     def progress(self, before: Self, number: int) -> str:  # noqa: ARG002 - looks have numbers of their own
-        """Pairs decided, cells that are done, rules that dropped out."""
+        """Pairs decided, cells that are done, algorithms that dropped out."""
         moved = [s for s, old in zip(self.cells, before.cells, strict=True) if s.look > old.look]
         if not moved:
             return ""
@@ -235,7 +235,7 @@ class LooksState:
         out = sum(len(s.cell.plan.algorithms) - len(s.active) for s in moved)
         return (
             f"look {max(s.look for s in moved)}: {decided} of {len(pairs)} pairs decided now, "
-            f"{sum(s.done for s in moved)} of {len(moved)} cells done, {out} rules out of their cells"
+            f"{sum(s.done for s in moved)} of {len(moved)} cells done, {out} algorithms out of their cells"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -273,25 +273,25 @@ def make_plan(text: str, most: Plan) -> Looks:
     """The looks at the runs of `most`, which has all seeds of all looks.
 
     Raises:
-        UsageError: no cell has two rules to compare, or no look could ever decide.
+        UsageError: no cell has two algorithms to compare, or no look could ever decide.
     """
     groups: dict[tuple[str, str], dict[str, list[RunSpec]]] = {}
     for planned, matching in by_matching(_Planned(spec) for spec in most.specs):
         own = groups.setdefault((canonical(dict(planned.run.cell)), matching), {})
         own.setdefault(planned.run.algorithm, []).append(planned.run)
-    comparable = {place: rules for place, rules in groups.items() if len(rules) > 1}
+    comparable = {place: algorithms for place, algorithms in groups.items() if len(algorithms) > 1}
     if not comparable:
-        msg = f"--seeds {text}: no cell of {most.suite.name} has two rules to compare; name more with --algos"
+        msg = f"--seeds {text}: no cell of {most.suite.name} has two algorithms to compare; name more with --algos"
         raise UsageError(msg)
     cells = []
-    for (_, matching), rules in comparable.items():
+    for (_, matching), algorithms in comparable.items():
         try:
-            plan = parse_plan(text, tuple(rules), cells=len(comparable))
+            plan = parse_plan(text, tuple(algorithms), cells=len(comparable))
         except ValueError as error:
             msg = f"--seeds {error}"
             raise UsageError(msg) from error
-        axes = next(iter(rules.values()))[0].cell
-        specs = {name: tuple(own) for name, own in rules.items()}
+        axes = next(iter(algorithms.values()))[0].cell
+        specs = {name: tuple(own) for name, own in algorithms.items()}
         cells.append(AdaptiveCell(axes, matching, plan, specs, Reporting.of(most.suite.reporting)))
     return Looks(text.strip(), most, tuple(cells))
 
@@ -313,7 +313,7 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord]) -> CellState:
 
 
 def decision_rows(now: Iterable[CellState]) -> list[dict[str, Any]]:
-    """One row per cell and pair: what the first rule is to the second, since which look, by how many seeds."""
+    """One row per cell and pair: what the first algorithm is to the second, since which look, by how many seeds."""
     rows = []
     for state in now:
         found = {} if state.result is None else state.result.decisions

@@ -1,4 +1,4 @@
-"""Suite -> RunSpecs and Jobs: the grid, the seeds, budget matching, and which rule fits which task."""
+"""Suite -> RunSpecs and Jobs: the grid, the seeds, budget matching, and which algorithm fits which task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
 ANY_MATCHING = "any"
-PACKAGED = "1"  # the version of every rule of the catalogue
+PACKAGED = "1"  # the version of every algorithm of the catalogue
 PLAIN_KERNEL, NATIVE_KERNEL = "plain", "native"
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
@@ -40,7 +40,7 @@ class RunSpec:
     suite: str
     suite_version: int
     cell: Mapping[str, Value]  # the grid axes' values, without matching
-    matching: str  # prompts | interactions | any (the rule is the same under both)
+    matching: str  # prompts | interactions | any (the algorithm is the same under both)
     task: Mapping[str, Value]
     training: Mapping[str, Value]
     algorithm: str
@@ -68,7 +68,7 @@ class RunSpec:
 
     @property
     def origins(self) -> frozenset[str]:
-        """The versions of the plugins that the run's rule and task come from; none for those of the package."""
+        """The versions of the plugins that the run's algorithm and task come from; none for those of the package."""
         return frozenset({self.algorithm_version, self.task_version} - {PACKAGED, ""})
 
     @property
@@ -93,7 +93,7 @@ class Job:
 
     @property
     def round(self) -> int:
-        """Which block of seeds this is; a round holds one block of every cell and rule."""
+        """Which block of seeds this is; a round holds one block of every cell and algorithm."""
         return self.specs[0].seed // self.specs[0].seed_batch
 
     def position(self, spec: RunSpec) -> int:
@@ -120,7 +120,7 @@ class Job:
         return replace(self, specs=tuple(replace(self.specs[0], seed=s) for s in dict.fromkeys(self.stack(update))))
 
     def alone(self, update: int) -> Job:
-        """The same up to and including an update, at which the rule sees the wanted seeds only."""
+        """The same up to and including an update, at which the algorithm sees the wanted seeds only."""
         wanted = {spec.seed for spec in self.specs}
         others = tuple((seed, update) for seed in self.stack(update) if seed not in wanted)
         return replace(self, left=self.left + others, until=update)
@@ -133,7 +133,7 @@ class Job:
 
 
 class Skipped(NamedTuple):
-    """A rule that a cell's task cannot serve."""
+    """An algorithm that a cell's task cannot serve."""
 
     cell: Mapping[str, Value]
     algorithm: str
@@ -182,31 +182,31 @@ def plan_runs(
     kernel: what trains the cells that can have it, `native` or `plain`; see `tpobench.kernels`.
 
     Raises:
-        UsageError: unknown rule, hyperparameter or device, no such device here, or a metric that is not recorded.
+        UsageError: unknown algorithm, hyperparameter or device, no such device here, or a metric that is not recorded.
     """
     from tpobench.planning.devices import parse_device, smallest_memory  # noqa: PLC0415 - one-way imports at the top
 
     kind, indices = parse_device(device)
     memory = smallest_memory(indices) if indices else None
-    rules = _rules(suite, suite.algorithms if algorithms is None else algorithms)
+    entries = _entries(suite, suite.algorithms if algorithms is None else algorithms)
     wanted = range(suite.seeds) if seeds is None else seeds
     part = suite if levels is None else suite.at(levels)
-    count = len(wanted) * math.prod(map(len, part.grid.values())) * len(rules)
+    count = len(wanted) * math.prod(map(len, part.grid.values())) * len(entries)
     if count > MAX_RUNS:
         msg = f"suite '{suite.name}': {count:,} runs, at most {MAX_RUNS:,} make a plan; take fewer seeds or cells"
         raise UsageError(msg)
     first = min(wanted, default=0)
-    resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every rule that the cell can serve
+    resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every algorithm that the cell can serve
     skipped: dict[str, Skipped] = {}
-    for cell, rule in itertools.product(part.cells if wanted else (), rules):
-        reason = cell.task.why_not(rule, diagnostics=cell.training.diagnostics)
-        spec = resolve(suite, cell, rule, 0 if reason else first, kind, memory, kernel)
+    for cell, algorithm in itertools.product(part.cells if wanted else (), entries):
+        reason = cell.task.why_not(algorithm, diagnostics=cell.training.diagnostics)
+        spec = resolve(suite, cell, algorithm, 0 if reason else first, kind, memory, kernel)
         if reason:
-            skipped.setdefault(spec.run_id, Skipped(cell.axes, rule.name, reason, spec))
+            skipped.setdefault(spec.run_id, Skipped(cell.axes, algorithm.name, reason, spec))
         else:
             _require_recorded(suite.report.metric, spec)
             resolved.append(spec)
-    specs: dict[str, RunSpec] = {}  # by id: a rule that is the same under every matching is planned once
+    specs: dict[str, RunSpec] = {}  # by id: an algorithm that is the same under every matching is planned once
     for seed in sorted(set(wanted)):
         for spec in resolved:
             run = dataclasses.replace(spec, seed=seed)
@@ -240,53 +240,54 @@ def _require_recorded(metric: str, spec: RunSpec) -> None:
         raise UsageError(msg)
 
 
-def _rules(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
+def _entries(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
+    """The entries of the catalogue with the suite's hyperparameters."""
     from tpobench.algorithms.catalog import require_algorithm  # noqa: PLC0415 - imports torch
 
     for name in (*names, *suite.hyper):
         require_algorithm(name, f"suite '{suite.name}'")
-    rules = []
+    entries = []
     for name in dict.fromkeys(names):
         hyper = {k: v for k, v in suite.hyper.get(name, {}).items() if k != "epochs"}
-        rules.append(require_algorithm(name, f"suite '{suite.name}'").with_hyper(**hyper))
-        for key in (key for key in suite.swept if key not in rules[-1].hyperparameters):
-            own = ", ".join(sorted(rules[-1].hyperparameters)) or "none"
+        entries.append(require_algorithm(name, f"suite '{suite.name}'").with_hyper(**hyper))
+        for key in (key for key in suite.swept if key not in entries[-1].hyperparameters):
+            declared = ", ".join(sorted(entries[-1].hyperparameters)) or "none"
             msg = (
-                f"suite '{suite.name}': the grid sweeps hyper.{key}, which rule '{name}' does not have (it has {own}); "
-                "leave the rule out, or the axis"
+                f"suite '{suite.name}': the grid sweeps hyper.{key}, which algorithm '{name}' does not have "
+                f"(it has {declared}); leave the algorithm out, or the axis"
             )
             raise UsageError(msg)
-    return rules
+    return entries
 
 
-def _in_cell(rule: Algorithm, cell: GridCell) -> Algorithm:
-    """The rule with the cell's hyperparameters, whole numbers where its defaults are whole."""
-    whole = {k for k, kind in rule.kinds.items() if kind is int}
+def _in_cell(algorithm: Algorithm, cell: GridCell) -> Algorithm:
+    """The algorithm with the cell's hyperparameters, whole numbers where its defaults are whole."""
+    whole = {k for k, kind in algorithm.kinds.items() if kind is int}
     hyper = {k: int(v) if k in whole and isinstance(v, float) and v.is_integer() else v for k, v in cell.hyper.items()}
-    return rule.with_hyper(**hyper) if hyper else rule
+    return algorithm.with_hyper(**hyper) if hyper else algorithm
 
 
 def resolve(
     suite: Suite,
     cell: GridCell,
-    rule: Algorithm,
+    algorithm: Algorithm,
     seed: int,
     device: str = "cpu",
     memory_bytes: int | None = None,
     kernel: str = PLAIN_KERNEL,
 ) -> RunSpec:
-    """The run of one rule and one seed in one cell, every default written out but those of neutral settings.
+    """The run of one algorithm and one seed in one cell, every default written out but those of neutral settings.
 
     On a device with memory of its own, seeds are stacked as wide as that allows.
     """
-    rule = _in_cell(rule, cell)
-    settings, rate, matching = _served(cell, rule)
+    algorithm = _in_cell(algorithm, cell)
+    settings, rate, matching = _served(cell, algorithm)
     task = {"kind": settings.kind, **chosen(dataclasses.asdict(settings), settings)}
     training = chosen(dataclasses.asdict(cell.training), cell.training)
     training = {k: v for k, v in training.items() if k not in SPEC_KEYS}
     training["learning_rate"] *= rate
-    training["epochs"] = suite.hyper.get(rule.name, {}).get(
-        "epochs", min(cell.training.epochs, rule.max_epochs or cell.training.epochs)
+    training["epochs"] = suite.hyper.get(algorithm.name, {}).get(
+        "epochs", min(cell.training.epochs, algorithm.max_epochs or cell.training.epochs)
     )
     return RunSpec(
         suite=suite.name,
@@ -295,9 +296,9 @@ def resolve(
         matching=matching,
         task=task,
         training=training,
-        algorithm=rule.name,
-        algorithm_version=version_of(rule.name),
-        hyper=_like_defaults(rule),
+        algorithm=algorithm.name,
+        algorithm_version=version_of(algorithm.name),
+        hyper=_like_defaults(algorithm),
         seed=seed,
         seed_batch=cell.training.seed_batch if memory_bytes is None else widest_stack(suite, task, memory_bytes),
         threads=cell.training.threads,
@@ -308,13 +309,13 @@ def resolve(
     )
 
 
-def _served(cell: GridCell, rule: Algorithm) -> tuple[TaskSettings, float, str]:
-    """The task of a rule's runs in a cell, what its learning rate is times, and the matching that decides both."""
+def _served(cell: GridCell, algorithm: Algorithm) -> tuple[TaskSettings, float, str]:
+    """The task of an algorithm's runs in a cell, the factor of its learning rate, and the matching that sets both."""
     try:
-        task = cell.task.serving(rule.unit)
+        task = cell.task.serving(algorithm.unit)
     except ValueError:  # the run is skipped
         return cell.task, 1.0, ANY_MATCHING
-    budget = task.budget(cell.training.matching) if rule.compares == "nothing" else None
+    budget = task.budget(cell.training.matching) if algorithm.compares == "nothing" else None
     return (task, 1.0, ANY_MATCHING) if budget is None else (*budget, cell.training.matching)
 
 
@@ -332,11 +333,11 @@ def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> in
     return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // task_settings(task).bytes_per_seed))
 
 
-def version_of(rule: str) -> str:
-    """1 for the catalogue, the hash of its file for a plugin's rule."""
+def version_of(algorithm: str) -> str:
+    """1 for the catalogue, the hash of its file for a plugin's algorithm."""
     from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - keeps the import order one-way
 
-    return VERSIONS.get(base(rule), PACKAGED)
+    return VERSIONS.get(base(algorithm), PACKAGED)
 
 
 def task_version_of(kind: str) -> str:
@@ -346,10 +347,10 @@ def task_version_of(kind: str) -> str:
     return TASK_VERSIONS.get(kind, "")
 
 
-def _like_defaults(rule: Algorithm) -> dict[str, Value]:
+def _like_defaults(algorithm: Algorithm) -> dict[str, Value]:
     """Hyperparameters in the type of the published defaults, so that 1 and 1.0 have one id; None is left out."""
-    values = {k: v for k, v in sorted(rule.hyperparameters.items()) if v is not None}
-    return {k: float(v) if rule.kinds[k] is float else v for k, v in values.items()}
+    values = {k: v for k, v in sorted(algorithm.hyperparameters.items()) if v is not None}
+    return {k: float(v) if algorithm.kinds[k] is float else v for k, v in values.items()}
 
 
 def interactions_of(spec: RunSpec) -> int:
