@@ -276,7 +276,7 @@ def _conflict(first: Located, second: Located, more: int) -> CorruptResults:
 
 
 def _require_one_definition(chosen: Iterable[Located]) -> None:
-    """One cell and rule has one definition, or its seeds would not be repetitions of one experiment."""
+    """One cell and algorithm has one definition, or its seeds would not be repetitions of one experiment."""
     first: dict[tuple[str, str, str], Located] = {}
     suite: Located | None = None
     for one in chosen:

@@ -37,7 +37,8 @@ class Results:
 
         Columns: suite, suite_version, the axes of the grid, matching, algorithm, seed, status, reason, run_id, the
         facts of the run, step, interactions, gradient_steps, and one column per metric.  A run without a curve is one
-        row without a step.  Rules that are the same under every matching appear once under each matching of the suite.
+        row without a step.  Algorithms that are the same under every matching appear once under each of
+        the suite.
         """
         import pandas as pd  # noqa: PLC0415 - `tpobench --help` must not wait for pandas
 
@@ -50,7 +51,7 @@ class Results:
 
 
 def by_matching(records: Iterable[HasSpec]) -> Iterator[tuple[HasSpec, str]]:
-    """Each record under its matching; one of a rule that is the same under all ("any"), under each of its suite."""
+    """Each record under its matching; of an algorithm that is the same under all ("any"), under each of its suite."""
     kept = list(records)
     found: dict[tuple[str, int], set[str]] = defaultdict(set)
     for record in kept:

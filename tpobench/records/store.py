@@ -81,7 +81,7 @@ class RunRecord:
 
     @cached_property
     def order(self) -> tuple[str, str, str, str, int, str]:
-        """Reading order: suite, cell, matching, rule, seed."""
+        """Reading order: suite, cell, matching, algorithm, seed."""
         s = self.spec
         return str(s["suite"]), canonical(s["cell"]), str(s["matching"]), str(s["algorithm"]), int(s["seed"]), self.id
 

@@ -48,18 +48,18 @@ def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """How every rule of the suite is trained."""
+    """How every algorithm of the suite is trained."""
 
     steps: Annotated[int, Within(1, 10**8)]
     epochs: Epochs
     optimizer: str
     learning_rate: Annotated[float, Within(0, 1e15)]
     record_every: Annotated[int, Within(1, 10**8)] = 1
-    matching: str = "prompts"  # what rules are given equally: prompts, or interactions with the environment
+    matching: str = "prompts"  # what algorithms are given equally: prompts, or interactions with the environment
     seed_batch: Annotated[int, Within(1, 10**5)] = 1  # seeds trained side by side in one job
     threads: Annotated[int, Within(1, 1024)] = 1
     dtype: str = "float32"
-    diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record what tells why a rule learns, beside how well
+    diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record why an algorithm learns, beside how well
 
     def __post_init__(self) -> None:
         require_within(self)
@@ -109,7 +109,7 @@ class GridCell:
     axes: Mapping[str, Value]  # the grid axes' values, without matching
     task: TaskSettings
     training: Training
-    hyper: Mapping[str, Value] = field(default_factory=dict)  # of every rule; each is one of the axes too
+    hyper: Mapping[str, Value] = field(default_factory=dict)  # of every algorithm; each is one of the axes too
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _full_key(document: Document, key: str, where: str) -> str:
     if len(matches) == 1:
         return matches[0]
     near = _nearest(key, own)
-    valid = near[1] if near else own | {"hyper.NAME", "hyper.RULE.NAME"}
+    valid = near[1] if near else own | {"hyper.NAME", "hyper.ALGORITHM.NAME"}
     raise unknown("key", near[0] if near else key, valid, where)
 
 
@@ -112,8 +112,8 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
             msg = f"{where}: '{key}' must be a table, written [{key}]"
             raise UsageError(msg)
     plain = {k: _typed(document[k], t, k, where) for k, t in scalars.items() if k in document}
-    for rule in plain["algorithms"]:
-        check_algorithm(rule, "algorithms", where)
+    for algorithm in plain["algorithms"]:
+        check_algorithm(algorithm, "algorithms", where)
     types = _task_types(document, where)
     task_type = TASKS[document["task"]["kind"]]
     settings = _construct(task_type, {k: v for k, v in document["task"].items() if k != "kind"}, "task", where)
@@ -286,26 +286,26 @@ def _require_free(name: str, settings: Iterable[str], hyper: Mapping[str, Any], 
     if name in COLUMNS:
         msg = f"{where}: 'grid.hyper.{name}': '{name}' is a column of every table of results, so no axis can have it"
         raise UsageError(msg)
-    for rule in (rule for rule, values in hyper.items() if name in values):
-        msg = f"{where}: 'grid.hyper.{name}' and 'hyper.{rule}.{name}' set the same value; leave one of them out"
+    for algorithm in (algorithm for algorithm, values in hyper.items() if name in values):
+        msg = f"{where}: 'grid.hyper.{name}' and 'hyper.{algorithm}.{name}' set the same value; leave one of them out"
         raise UsageError(msg)
 
 
 def _hyper(table: Mapping[str, Any], where: str) -> dict[str, dict[str, Value]]:
-    for rule, values in table.items():
-        check_algorithm(rule, "hyper", where)
+    for algorithm, values in table.items():
+        check_algorithm(algorithm, "hyper", where)
         if not isinstance(values, dict):
-            msg = f"{where}: 'hyper.{rule}' must be a table of hyperparameters, written [hyper.{rule}]"
+            msg = f"{where}: 'hyper.{algorithm}' must be a table of hyperparameters, written [hyper.{algorithm}]"
             raise UsageError(msg)
         for name, value in values.items():
             if type(value) not in {int, float, bool, str}:
-                sweep = f" (to sweep it: hyper.{name} = [...], for every rule)" if isinstance(value, list) else ""
+                sweep = f" (to sweep it: hyper.{name} = [...], for every algorithm)" if isinstance(value, list) else ""
                 needed = "a number, a text, or true or false" + sweep
-                raise _wrong(value, needed, f"hyper.{rule}.{name}", where)
+                raise _wrong(value, needed, f"hyper.{algorithm}.{name}", where)
             if name == "epochs" and (type(value) is not int or not EPOCHS.holds(value)):
-                raise _wrong(value, f"an integer of {EPOCHS}", f"hyper.{rule}.epochs", where)
-            _typed(value, float if type(value) is int else type(value), f"hyper.{rule}.{name}", where)
-    return {rule: dict(values) for rule, values in table.items()}
+                raise _wrong(value, f"an integer of {EPOCHS}", f"hyper.{algorithm}.epochs", where)
+            _typed(value, float if type(value) is int else type(value), f"hyper.{algorithm}.{name}", where)
+    return {algorithm: dict(values) for algorithm, values in table.items()}
 
 
 def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
@@ -314,8 +314,8 @@ def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
     if not isinstance(times, dict):
         raise _wrong(times, "a table such as {default = 5.0}", "cost.ms_per_step", where)
     typed = {k: _typed(v, float, f"cost.ms_per_step.{k}", where) for k, v in times.items()}
-    for rule in (rule for rule, ms in typed.items() if ms < 0):
-        raise _wrong(typed[rule], "at least 0", f"cost.ms_per_step.{rule}", where)
+    for algorithm in (algorithm for algorithm, ms in typed.items() if ms < 0):
+        raise _wrong(typed[algorithm], "at least 0", f"cost.ms_per_step.{algorithm}", where)
     return {"ms_per_step": typed}
 
 

@@ -1,9 +1,9 @@
-"""Bisection over a ladder of levels: where does a rule stop learning?  Which level comes next depends on results only.
+"""Bisection over a ladder of levels: where does an algorithm stop learning?  The next level depends on results only.
 
 A suite's [search] table names an integer setting of the task whose larger values are harder, and the two ends of a
-range.  For each rule the ends are run first, then the rung half way between the hardest level at which at least half of
-the seeds learned and the easiest harder one at which they did not, until the two are neighbours; last the neighbours of
-these two, where the share of seeds that learn says most about where it crosses one half.
+range.  For each algorithm the ends are run first, then the rung half way between the hardest level at which at least
+half of the seeds learned and the easiest harder one at which they did not, until the two are neighbours; last the
+neighbours of these two, where the share of seeds that learn says most about where it crosses one half.
 """
 
 from __future__ import annotations

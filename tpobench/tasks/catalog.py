@@ -107,7 +107,7 @@ class SequenceSettings(GroupSettings):
     )
     optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
     counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
-    unstreamed: ClassVar[frozenset[str]] = frozenset(counted)  # the budget depends on the rule, the prompts do not
+    unstreamed: ClassVar[frozenset[str]] = frozenset(counted)  # the budget depends on the algorithm, the prompts do not
     tiny: ClassVar[Mapping[str, Any]] = {"length": 2, "prompts": 6, "candidates": 4}
 
     vocabulary: Annotated[int, Within(2, 2**16)] = 2
@@ -188,7 +188,7 @@ class TokensSettings(SequenceSettings):
     task: ClassVar[str] = "tpobench.tasks.tokens:TokensTask"
     offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates"})
     unit: ClassVar[str] = "token"
-    streams_of: ClassVar[str] = SequenceSettings.kind  # rules of both units see the same prompts
+    streams_of: ClassVar[str] = SequenceSettings.kind  # algorithms of both units see the same prompts
 
     reward: str = "bag_of_tokens"
 
@@ -208,17 +208,17 @@ class TokensSettings(SequenceSettings):
         return 20_000 * self.prompts * self.length * 2 + groups
 
     def serving(self, unit: Unit) -> TaskSettings:
-        """Rules of whole answers have the task `sequence`.
+        """Algorithms of whole answers have the task `sequence`.
 
         Raises:
             ValueError: they are asked for here.
         """
-        whole = "needs whole answers; on task 'sequence' it runs beside the rules that compare next tokens"
+        whole = "needs whole answers; on task 'sequence' it runs beside the algorithms that compare next tokens"
         require(unit == self.unit, whole)
         return self
 
     def budget(self, matching: str) -> None:  # noqa: ARG002 - the same under both
-        """One rollout per prompt however rules are matched."""
+        """One rollout per prompt however algorithms are matched."""
         return
 
 
@@ -375,7 +375,7 @@ def chosen_task(task: Mapping[str, Any]) -> dict[str, Any]:
 def streams(task: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a task's random numbers depend on.
 
-    Not the budget, and not whether candidates are answers or next tokens: both depend on the rule, and rules see the
+    Not the budget, and not whether candidates are answers or next tokens: both depend on the algorithm, and all see the
     same random numbers.  Nor which copy of the data is read.
     """
     settings, kept = declared(task), chosen_task(task)

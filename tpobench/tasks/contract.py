@@ -1,7 +1,7 @@
 """What every kind of task promises, tried on a tiny task before anything is trained on it: a fraction of a second.
 
-A promise that is broken makes every rule's numbers wrong without a word (seeds that leak into each other, draws that
-another rule would not see, an error counted as exact that is a share of draws), so the task is refused.
+A promise that is broken makes every algorithm's numbers wrong without a word (seeds that leak into each other, draws
+that another algorithm would not see, an error counted as exact that is a share of draws), so the task is refused.
 """
 
 from __future__ import annotations

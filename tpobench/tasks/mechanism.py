@@ -1,11 +1,11 @@
-"""Where a rule's update beats a push of the right class against the rest (TPO section 3.3, figure 4b, appendix C).
+"""Where an algorithm's update beats a push of the right class against the rest (TPO section 3.3, figure 4b, app. C).
 
-For a misclassified image with label y and policy pi, g is the rule's expected update of the logits, over the class that
-pi names.  To first order it raises pi_y by
+For a misclassified image with label y and policy pi, g is the algorithm's expected update of the logits, over the class
+that pi names.  To first order it raises pi_y by
 
     gain   = pi_y (e_y - pi) . g
     scalar = pi_y beta(pi_y) |e_y - pi|^2,  the gain of the update beta (e_y - pi) that does not look at which class is
-             wrong; beta is the rule's own where all wrong classes are equally likely: g_sym = beta (e_y - pi_sym)
+             wrong; beta is the algorithm's own where all wrong classes are equally likely: g_sym = beta (e_y - pi_sym)
 
 and surplus = gain - scalar.  Images are binned by the concentration of the wrong mass,
 c = max_{j != y} pi_j / (1 - pi_y).
@@ -63,7 +63,7 @@ def concentration(log_pi: Tensor, label: Tensor) -> Tensor:
 
 
 def gains(algorithm: Algorithm, log_pi: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """First-order gains in pi_y of the rule's expected update and of its scalar surrogate: (S, n, K) -> (S, n) each."""
+    """First-order gains in pi_y of the expected update and of its scalar surrogate: (S, n, K) -> (S, n) each."""
     K = log_pi.shape[-1]
     y = label.unsqueeze(-1)
     log_rest = _without(log_pi, label).logsumexp(-1, keepdim=True)
@@ -78,8 +78,8 @@ def gains(algorithm: Algorithm, log_pi: Tensor, label: Tensor) -> tuple[Tensor, 
 def expected_update(algorithm: Algorithm, log_pi: Tensor, label: Tensor) -> Tensor:
     """E_{a ~ pi}[-d loss / d logits] of each image: (S, n, K).
 
-    A rule that looks at what was named alone takes it in one step, weighted by pi (one that standardises over the batch
-    takes these images for its batch).  One that compares candidates sees the score vector of every draw in turn.
+    An algorithm that looks at what was named alone takes it in one step, weighted by pi (one that standardises over the
+    batch takes these images for its batch).  One that compares candidates sees the score vector of every draw in turn.
     """
     if algorithm.compares == "nothing":
         return _update(algorithm, log_pi, label, log_pi.exp(), draws=math.inf)

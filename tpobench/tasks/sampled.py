@@ -22,7 +22,7 @@ from tpobench.tasks.task import Rollout, Step
 
 @dataclass(frozen=True)
 class SampledTask:
-    """N contexts of A arms, K draws in each; every rule sees the same draws, whether or not it compares them."""
+    """N contexts of A arms, K draws in each; every algorithm sees the same draws, whether or not it compares them."""
 
     settings: SampledSettings
     noise: Noise

@@ -132,7 +132,7 @@ class SequenceTask:
         return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
 
     def examine(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
-        """What Figures 10 and 11 of the TPO paper show: where groups stand, and where the rule puts its weight.
+        """What Figures 10 and 11 of the TPO paper show: where groups stand, and where the algorithm puts its weight.
 
         all_fail = share of groups without any reward; some_success = share with a wholly right candidate;
         weight_success, weight_failure = mean |credit| of the candidates that are, or are not, wholly right (mean over

@@ -28,7 +28,7 @@ Arms = Annotated[int, Within(2, 10**7)]
 Batch = Annotated[int, Within(1, 10**8)]  # what fits into memory, `bytes_per_seed` says
 Candidates = Annotated[int, Within(1, 10**6)]
 NONFINITE_PART = "nonfinite_part"  # what is measured of a seed that is lost: its place in PARTS
-PARTS = ("", "credit", "fit")  # of a rule, which gave the first number that is not finite; neither: it overflowed
+PARTS = ("", "credit", "fit")  # of an algorithm, which gave the first number that is not finite; neither: it overflowed
 OWN_PART = "the rule's own"  # how the reason of such a record begins to say so
 HASH = re.compile(r"([0-9a-f]{64})?")
 
@@ -74,7 +74,7 @@ class TaskSettings(ABC):
 
     kind: ClassVar[str]
     task: ClassVar[Any]  # the class that is trained, made as task(settings, noise); "module:class", so that torch waits
-    offers: ClassVar[frozenset[str]]  # what rules may need: candidates, draws, and optional fields of CandidateGroups
+    offers: ClassVar[frozenset[str]]  # what algorithms may need: candidates, draws, optional fields of CandidateGroups
     metrics: ClassVar[tuple[Metric, ...]]  # of every recorded step; the first is what the task is about
     diagnostics: ClassVar[tuple[Metric, ...]] = ()  # recorded too with training.diagnostics
     facts: ClassVar[tuple[Metric, ...]] = (INITIAL_SUCCESS,)  # of the untrained policy
@@ -123,7 +123,7 @@ class TaskSettings(ABC):
         return (*self.metrics, *(self.diagnostics if diagnostics else ()))
 
     def serving(self, unit: Unit) -> TaskSettings:
-        """The task that rules of a unit are run on.
+        """The task that algorithms of a unit are run on.
 
         Raises:
             ValueError: it has no candidates of that unit.
@@ -131,23 +131,23 @@ class TaskSettings(ABC):
         require(unit == self.unit, f"compares {UNITS[unit]}, which task '{self.kind}' does not offer")
         return self
 
-    def why_not(self, rule: Algorithm, *, diagnostics: bool = False) -> str:
-        """Why the task cannot serve a rule, empty when it can."""
+    def why_not(self, algorithm: Algorithm, *, diagnostics: bool = False) -> str:
+        """Why the task cannot serve an algorithm, empty when it can."""
         try:
-            self.serving(rule.unit)
+            self.serving(algorithm.unit)
         except ValueError as error:
             return str(error)
-        if rule.compares != "nothing" and rule.compares not in self.offered:
-            return f"compares {rule.compares}, which task '{self.kind}' does not offer"
-        if missing := ", ".join(sorted(rule.needs - self.offered)):
+        if algorithm.compares != "nothing" and algorithm.compares not in self.offered:
+            return f"compares {algorithm.compares}, which task '{self.kind}' does not offer"
+        if missing := ", ".join(sorted(algorithm.needs - self.offered)):
             return f"needs {missing}, which task '{self.kind}' does not offer"
-        odd = ", ".join(sorted(rule.needs & self.undiagnosed)) if diagnostics else ""
+        odd = ", ".join(sorted(algorithm.needs & self.undiagnosed)) if diagnostics else ""
         return f"needs {odd}, which the diagnostics of task '{self.kind}' do not have" if odd else ""
 
     def budget(self, matching: str) -> tuple[TaskSettings, float] | None:  # noqa: ARG002 - the same under both here
-        """What a rule that looks at single rollouts gets under a matching, and what its learning rate is times.
+        """What an algorithm that looks at single rollouts gets under a matching, and what its learning rate is times.
 
-        None: what all rules get, whatever the matching.
+        None: what all algorithms get, whatever the matching.
         """
         return None
 
@@ -162,7 +162,7 @@ class TaskSettings(ABC):
 
 
 class GroupSettings(TaskSettings):
-    """Kinds whose setting `candidates` is K, the rollouts of one context that rules may compare."""
+    """Kinds whose setting `candidates` is K, the rollouts of one context that algorithms may compare."""
 
     candidates: int  # declared by each kind, at its place among the fields
 
@@ -171,10 +171,13 @@ class GroupSettings(TaskSettings):
         grouped = (INFORMATIVE,) if self.candidates > 1 else ()
         return (*self.metrics, *grouped, *(self.diagnostics if diagnostics else ()))
 
-    def why_not(self, rule: Algorithm, *, diagnostics: bool = False) -> str:
+    def why_not(self, algorithm: Algorithm, *, diagnostics: bool = False) -> str:
         """A group of one has nothing to compare."""
-        alone = rule.compares != "nothing" and self.candidates < 2
-        return super().why_not(rule, diagnostics=diagnostics) or "compares candidates, and task.candidates is 1" * alone
+        alone = algorithm.compares != "nothing" and self.candidates < 2
+        return (
+            super().why_not(algorithm, diagnostics=diagnostics)
+            or "compares candidates, and task.candidates is 1" * alone
+        )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Step:
-    """The update about to be made from a rollout: the rule, its credit, and its first gradient."""
+    """The update about to be made from a rollout: the algorithm, its credit, and its first gradient."""
 
     rollout: Rollout
     algorithm: Algorithm

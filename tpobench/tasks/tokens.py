@@ -33,8 +33,8 @@ class TokensTask(SequenceTask):
     """B rollouts of T tokens a step; each of the B * T states passed is a context, with K next tokens as candidates.
 
     Candidate 0 is the token that the rollout takes; the others are drawn beside it, with replacement, and go nowhere.
-    Contexts are in the order of rollouts, then of tokens.  What is counted and measured is the rollouts, as for rules
-    that compare nothing: all of them see B T transitions a step, these rules K rewards of each state.
+    Contexts are in the order of rollouts, then of tokens.  What is counted and measured is the rollouts, as for
+    algorithms that compare nothing: all of them see B T transitions a step, these algorithms K rewards of each state.
     """
 
     settings: TokensSettings
