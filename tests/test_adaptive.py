@@ -321,5 +321,5 @@ def test_a_stack_that_looks_would_cut_is_said(tpobench):
 
 def test_only_cells_with_two_rules_are_planned():
     """One rule alone has nobody to be compared with."""
-    with pytest.raises(UsageError, match="no cell of tiny has two rules"):
+    with pytest.raises(UsageError, match="no cell of tiny has two algorithms"):
         plan(rules=("tpo",))

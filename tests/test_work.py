@@ -11,7 +11,7 @@ from harness_helpers import document, fake_train, suite
 from tpobench.execution import Inline, Options, execute
 from tpobench.execution.due import due
 from tpobench.execution.stop import Stop
-from tpobench.execution.work import Held, Taken, Work, shard_of
+from tpobench.execution.work import Claim, ClaimedElsewhere, Work, shard_of
 from tpobench.planning.plan import plan_runs
 from tpobench.records.store import RunRecord, Store
 
@@ -104,11 +104,11 @@ def test_a_job_belongs_to_one_command_at_a_time(tmp_path):
     first, second = make(tmp_path, plan), make(tmp_path, plan)
     (job,) = first.jobs
     taken = first.take(job)
-    assert isinstance(taken, Taken)
-    assert second.take(job) == Held(job)
+    assert isinstance(taken, Claim)
+    assert second.take(job) == ClaimedElsewhere(job)
     first.done(taken, [])
     other = second.take(job)
-    assert isinstance(other, Taken)
+    assert isinstance(other, Claim)
     second.done(other, [])
 
 
@@ -117,7 +117,7 @@ def test_commands_that_want_other_seeds_of_one_block_exclude_each_other(tmp_path
     wide, narrow = (plan_runs(suite(**blocks(4)), ["tpo"], seeds) for seeds in (range(4), [2]))
     first, second = make(tmp_path, wide), make(tmp_path, narrow)
     taken = first.take(first.jobs[0])
-    assert isinstance(second.take(second.jobs[0]), Held)
+    assert isinstance(second.take(second.jobs[0]), ClaimedElsewhere)
     first.done(taken, [])
 
 
@@ -132,7 +132,7 @@ def test_what_another_command_did_meanwhile_is_not_done_again(tmp_path):
     taken = mine.take(mine.jobs[0])
     assert [spec.seed for spec in taken.job.specs] == [1, 3]
     assert taken.job.seeds == (0, 1, 2, 3)
-    assert {r.spec["seed"]: r.status for r in mine.found.values()} == {0: "ok", 2: "crashed"}
+    assert {r.spec["seed"]: r.status for r in mine.elsewhere.values()} == {0: "ok", 2: "crashed"}
     assert [mine.attempt(spec.run_id) for spec in plan.specs] == [1, 1, 2, 2]
     mine.done(taken, [])
 
@@ -217,7 +217,7 @@ def test_more_processes_fit_more_rounds(tmp_path, clock):
         mine._start = 97.5
         mine._admitted = {0}
         taken = mine.take(mine.jobs[2])
-        assert isinstance(taken, Taken) == fits
+        assert isinstance(taken, Claim) == fits
         if taken is not None:
             mine.done(taken, [])
 

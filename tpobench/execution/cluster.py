@@ -24,7 +24,7 @@ from tpobench.errors import TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.remote import describe, retire, train_remotely, versions
 from tpobench.execution.stop import Stop
-from tpobench.execution.work import Held, Taken, Work
+from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 from tpobench.planning.plan import Job
 from tpobench.records.store import DamagedRecord, RunRecord
 
@@ -37,7 +37,6 @@ CLOSE_S = 5.0
 RESIZE_S = 2.0
 
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
-Trained = tuple[Taken, list[RunRecord]]
 Answer = tuple[str, str | BaseException]  # the task, and what came of it
 
 
@@ -46,7 +45,7 @@ class Flight:
     """A job on its way."""
 
     key: str
-    taken: Taken
+    claim: Claim
     message: Message
     future: Any  # distributed.Future
 
@@ -86,7 +85,7 @@ class Dask:
 
     def run(
         self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
-    ) -> Generator[Trained | Held | TpobenchError]:
+    ) -> Generator[Trained | ClaimedElsewhere | TpobenchError]:
         """Keep a window of jobs on the cluster, and yield each as it ends.
 
         A lost worker's jobs are run again by the scheduler, elsewhere.
@@ -97,21 +96,21 @@ class Dask:
         flying: dict[str, Flight] = {}
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         due = iter(jobs)
-        waiting, told = True, False
+        waiting, retired = True, False
         try:
             while (waiting or flying) and not stop.killed.is_set():
                 self._require_connection()
-                if stop.asked.is_set() and not told:
-                    told = True
+                if stop.asked.is_set() and not retired:
+                    retired = True
                     self._retire()  # what is queued on the workers comes back at once, without records
                 while waiting and len(flying) < WINDOW * self.processes:
                     job = next(due, None)
                     waiting = job is not None
-                    taken = None if job is None else _take(work, job)
-                    if isinstance(taken, Held):
-                        yield taken
-                    elif taken is not None:
-                        flight = self._submit(taken, message(taken.job), answers)
+                    claim = None if job is None else _take(work, job)
+                    if isinstance(claim, ClaimedElsewhere):
+                        yield claim
+                    elif claim is not None:
+                        flight = self._submit(claim, message(claim.job), answers)
                         flying[flight.key] = flight
                 if stop.asked.is_set() and self._threads == 0 and self._count_threads() == 0:
                     return  # nothing runs, and nobody is there to give back what waits
@@ -121,12 +120,12 @@ class Dask:
                     records = self._records(flight, answer)
                     del flying[key]
                     flight.future.release()
-                    yield flight.taken, records
+                    yield flight.claim, records
         finally:
             for flight in flying.values():  # there are some after a kill or an error only
                 with suppress(Exception):  # a closed client; whatever happens here, a worker ends what nobody waits for
                     flight.future.release()
-                flight.taken.lock.release()
+                flight.claim.lock.release()
 
     def close(self) -> None:
         """Leave the cluster; slots that were kept for this command end."""
@@ -143,19 +142,19 @@ class Dask:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _submit(self, taken: Taken, message: Message, answers: queue.SimpleQueue[Answer]) -> Flight:
-        spec = taken.job.specs[0]
+    def _submit(self, claim: Claim, message: Message, answers: queue.SimpleQueue[Answer]) -> Flight:
+        spec = claim.job.specs[0]
         key = f"{spec.suite}_{spec.algorithm}-{uuid.uuid4().hex}"  # Dask's dashboard groups by what is before the dash
-        arguments = (message.to_json(), taken.timeout_s, self._memory_limit, self._token, describe())
+        arguments = (message.to_json(), claim.timeout_s, self._memory_limit, self._token, describe())
         try:
             future = self._client.submit(train_remotely, *arguments, key=key, pure=False, retries=0)
             _fetch_when_done(future, key, answers)
         except BaseException as error:
-            taken.lock.release()
+            claim.lock.release()
             if isinstance(error, Exception):
                 raise self._lost() from error
             raise
-        return Flight(key, taken, message, future)
+        return Flight(key, claim, message, future)
 
     def _records(self, flight: Flight, answer: str | BaseException) -> list[RunRecord]:
         """The records of a job that ended.
@@ -170,7 +169,7 @@ class Dask:
                 f"{answer.allowed_failures + 1} Dask workers died while they ran it, the last one at "
                 f"{answer.last_worker.address}; their logs may say why"
             )
-            return without_result(flight.taken.job, "crashed", reason, flight.message.reporting)
+            return without_result(flight.claim.job, "crashed", reason, flight.message.reporting)
         if isinstance(answer, CANCELLED):
             raise self._lost() from answer
         if isinstance(answer, BaseException):
@@ -208,8 +207,8 @@ class Dask:
                 theirs = versions(answer) if isinstance(answer, str) else f"no tpobench ({str(answer).strip()})"
                 wrong.setdefault(theirs, []).append(worker)
         if wrong:
-            found = "; ".join(f"{', '.join(workers)} has {theirs}" for theirs, workers in wrong.items())
-            msg = f"Dask workers need {versions(describe())}, as it is here, but {found}"
+            others = "; ".join(f"{', '.join(workers)} has {theirs}" for theirs, workers in wrong.items())
+            msg = f"Dask workers need {versions(describe())}, as it is here, but {others}"
             raise UsageError(msg)
 
     def _follow_size(self) -> None:
@@ -236,7 +235,7 @@ class Dask:
         self._token = uuid.uuid4().hex
 
 
-def _take(work: Work, job: Job) -> Taken | Held | None:
+def _take(work: Work, job: Job) -> Claim | ClaimedElsewhere | None:
     try:
         return work.take(job)
     except OSError as error:

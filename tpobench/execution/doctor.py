@@ -155,12 +155,12 @@ def gpu_section() -> Section:
     """CUDA devices."""
     from tpobench.planning.devices import probe  # noqa: PLC0415
 
-    found = probe()
-    if not found.devices:
-        problem = Problem(OPTIONAL, f"no GPU: {found.reason}; --device cuda is refused", "--device cpu is the default")
-        return Section("gpu", "none", {"devices": [], "reason": found.reason}, (problem,))
-    text = ", ".join(f"cuda:{d['index']} {d['name']} ({d['memory_bytes'] / GIB:.0f} GiB)" for d in found.devices)
-    return Section("gpu", text, {"devices": list(found.devices)})
+    gpus = probe()
+    if not gpus.devices:
+        problem = Problem(OPTIONAL, f"no GPU: {gpus.reason}; --device cuda is refused", "--device cpu is the default")
+        return Section("gpu", "none", {"devices": [], "reason": gpus.reason}, (problem,))
+    text = ", ".join(f"cuda:{d['index']} {d['name']} ({d['memory_bytes'] / GIB:.0f} GiB)" for d in gpus.devices)
+    return Section("gpu", text, {"devices": list(gpus.devices)})
 
 
 def kernel_section() -> Section:
@@ -173,11 +173,11 @@ def kernel_section() -> Section:
         timeout=CHILD_S,
         check=False,
     )
-    said = (done.stdout.strip().splitlines() or [f"the check ended with code {done.returncode} and no message"])[-1]
-    works = said.startswith("compiled by ")
+    verdict = (done.stdout.strip().splitlines() or [f"the check ended with code {done.returncode} and no message"])[-1]
+    works = verdict.startswith("compiled by ")
     remedy = "install a C compiler, or leave --kernel at plain"
-    problems = () if works else (Problem(OPTIONAL, f"no native kernel: {said}", remedy),)
-    return Section("kernel", said if works else "plain only", {"native": works, "origin": said * works}, problems)
+    problems = () if works else (Problem(OPTIONAL, f"no native kernel: {verdict}", remedy),)
+    return Section("kernel", verdict if works else "plain only", {"native": works, "origin": verdict * works}, problems)
 
 
 def cores_section() -> Section:
@@ -282,21 +282,21 @@ def datasets() -> list[str]:
 def data_section(name: str, data_dir: Path | None) -> Section:
     """Which files of a data set are here, and whether they are the published ones."""
     files = [data.find(file, data_dir) for file, entry in data.CATALOG.items() if entry.dataset == name]
-    found = [f for f in files if isinstance(f, data.Found)]
+    copies = [f for f in files if isinstance(f, data.Found)]
     missing = [f for f in files if isinstance(f, data.Missing)]
     values = {f.data.file: _status(f) for f in files}
     problems = [
         Problem(PROBLEM, f"{f.path} is not the published file: {f.problem}", data.replacement(f, data_dir))
-        for f in found
+        for f in copies
         if not f.verified
     ]
     if missing:
         names = ", ".join(f.data.file for f in missing)
         what = f"{name} is not here: {names}; what reads it cannot run"
         problems.append(Problem(OPTIONAL, what, ", or ".join(missing[0].remedies)))
-    counts = {"verified": sum(f.verified for f in found), "unverified": sum(not f.verified for f in found)}
+    counts = {"verified": sum(f.verified for f in copies), "unverified": sum(not f.verified for f in copies)}
     shown = [f"{n} {k}" for k, n in {**counts, "missing": len(missing)}.items() if n]
-    folders = ", ".join(dict.fromkeys(str(f.path.parent) for f in found))
+    folders = ", ".join(dict.fromkeys(str(f.path.parent) for f in copies))
     return Section(name, ", ".join(shown) + (f" in {folders}" if folders else ""), values, tuple(problems))
 
 

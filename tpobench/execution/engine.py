@@ -19,7 +19,7 @@ from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
 from tpobench.execution.stop import Stop
-from tpobench.execution.work import Held, Taken, Work
+from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.datasets import reads_data, with_data
 from tpobench.planning.design import Fixed, finished
@@ -28,7 +28,6 @@ from tpobench.plugins.load import Plugin, load_plugins
 from tpobench.records.store import FINISHED, RunRecord, Store, unwritable
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
-Trained = tuple[Taken, list[RunRecord]]
 POLL_S = 0.5
 
 
@@ -44,7 +43,7 @@ class Executor(Protocol):
 
     def run(
         self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
-    ) -> Generator[Trained | Held | TpobenchError]:
+    ) -> Generator[Trained | ClaimedElsewhere | TpobenchError]:
         """Take each job from `work` and train it.  Yields every job that ended, and those held by others."""
 
 
@@ -115,7 +114,7 @@ def execute(
         timeout_s=options.timeout_s,
     )
     ran = _train(work, store, executor, plan, read, stop, progress)
-    results = ran.keys() | work.found.keys()
+    results = ran.keys() | work.elsewhere.keys()
     left = sum(s.run_id not in results for job in mine for s in job.specs)
     if left and not (stop.asked.is_set() or work.timed_out):
         msg = f"{left} runs ended without a record; finished runs are kept, the same command goes on with the others"
@@ -123,7 +122,7 @@ def execute(
     return Outcome(
         already=sum(finished(s, known) for s in plan.specs),
         ran=ran,
-        elsewhere={i: r.status for i, r in work.found.items() if i not in ran},
+        elsewhere={i: r.status for i, r in work.elsewhere.items() if i not in ran},
         left=left,
         given_up=given_up,
         timed_out=work.timed_out,
@@ -165,32 +164,32 @@ def _train(
         return Message(job, plan.suite.reporting, plugins_for(job, plugins), plan.data)
 
     ran: dict[str, str] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     jobs: Sequence[Job] = work.jobs
     while jobs:
-        held: list[Job] = []
+        waiting: list[Job] = []
         with closing(executor.run(jobs, work, message, stop)) as results:
             for result in results:
                 if isinstance(result, TpobenchError):
                     raise result
-                if isinstance(result, Held):
-                    held.append(result.job)
+                if isinstance(result, ClaimedElsewhere):
+                    waiting.append(result.job)
                     continue
                 statuses = _write(store, work, *result)
                 ran |= statuses
                 if progress is not None and statuses:
                     progress(statuses)
-        others = {i: r.status for i, r in work.found.items() if i not in told}
-        told |= others.keys()
+        others = {i: r.status for i, r in work.elsewhere.items() if i not in reported}
+        reported |= others.keys()
         if progress is not None and others:
             progress(others)
-        if held and not stop.asked.is_set():
+        if waiting and not stop.asked.is_set():
             time.sleep(POLL_S)  # another invocation has them; when it is done there is nothing to do, or all of it
-        jobs = [] if stop.asked.is_set() or work.timed_out else held
+        jobs = [] if stop.asked.is_set() or work.timed_out else waiting
     return ran
 
 
-def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord]) -> dict[str, str]:
+def _write(store: Store, work: Work, claim: Claim, records: Iterable[RunRecord]) -> dict[str, str]:
     """Write the records of a job that ended, then give it back."""
     numbered = [dataclasses.replace(r, attempts=work.attempt(r.id)) for r in records]
     try:
@@ -199,7 +198,7 @@ def _write(store: Store, work: Work, taken: Taken, records: Iterable[RunRecord])
     except OSError as error:
         raise unwritable(store.folder, error) from error
     finally:
-        work.done(taken, numbered)
+        work.done(claim, numbered)
     return {r.id: r.status for r in numbered}
 
 

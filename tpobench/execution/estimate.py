@@ -47,19 +47,19 @@ class Costs:
 
     def __init__(self, suite: Suite, known: Mapping[str, RunRecord], measure: str) -> None:
         self._suite, self._measure = suite, measure
-        self._seen: dict[Key, list[float]] = defaultdict(list)
+        self._times: dict[Key, list[float]] = defaultdict(list)
         for record in known.values():
             self.learn(record)
 
     def learn(self, record: RunRecord) -> None:
         """Remember what a finished run took."""
         if record.status in FINISHED and self._measure in record.cost:
-            self._seen[key_of(record.spec)].append(float(record.cost[self._measure]))
+            self._times[key_of(record.spec)].append(float(record.cost[self._measure]))
 
     def of(self, job: Job) -> float | None:
         """Seconds of a job on one process: seeds trained times the cost of one; None where nothing is known."""
         spec = job.specs[0]
-        times = self._seen.get(key_of(vars(spec)))
+        times = self._times.get(key_of(vars(spec)))
         each = median(times) if times else expected_seconds(self._suite, spec)
         return None if each is None else each * len(job.seeds)
 

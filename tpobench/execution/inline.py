@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from tpobench.children import pin_threads
 from tpobench.execution.isolate import train_apart
 from tpobench.execution.job import Message, train_job
-from tpobench.execution.work import Held, Taken, Work
+from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 from tpobench.planning.plan import Job
-from tpobench.records.store import RunRecord
 
 if TYPE_CHECKING:
     from tpobench.errors import TpobenchError
@@ -25,23 +24,23 @@ class Inline:
 
     def run(
         self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
-    ) -> Generator[tuple[Taken, list[RunRecord]] | Held | TpobenchError]:
+    ) -> Generator[Trained | ClaimedElsewhere | TpobenchError]:
         """Take each job and train it."""
         for job in jobs:
-            taken = work.take(job)
-            if taken is None:
+            claim = work.take(job)
+            if claim is None:
                 continue
-            if not isinstance(taken, Taken):
-                yield taken
+            if not isinstance(claim, Claim):
+                yield claim
                 continue
-            pin_threads(taken.job.specs[0].threads)
+            pin_threads(claim.job.specs[0].threads)
             try:
                 with _interruptible(stop):
-                    records = train_apart(train_job, message(taken.job))
+                    records = train_apart(train_job, message(claim.job))
             except _Killed:
-                taken.lock.release()
+                claim.lock.release()
                 return
-            yield taken, records
+            yield claim, records
 
     def close(self) -> None:
         """Nothing is held."""

@@ -144,8 +144,8 @@ def _broken(job: Job, error: BaseException, reporting: dict[str, Any], step: int
     reason = _plain(f"{name}: {text.splitlines()[0]}" if text else name)
     # the traceback names files of this machine, so it belongs to the origin and not to the payload
     lines = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
-    status, told = "oom" if short else "failed", list(map(_plain, lines))
-    return without_result(job, status, reason, reporting, traceback=told, step=step)
+    status, frames = "oom" if short else "failed", list(map(_plain, lines))
+    return without_result(job, status, reason, reporting, traceback=frames, step=step)
 
 
 def _plain(line: str) -> str:

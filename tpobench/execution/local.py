@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Self, cast
 from tpobench.errors import TpobenchError
 from tpobench.execution.isolate import train_isolated
 from tpobench.execution.slots import SlotPool
-from tpobench.execution.work import Held, Taken, Work
+from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 
 if TYPE_CHECKING:
     from tpobench.execution.job import Message
     from tpobench.execution.stop import Stop
     from tpobench.planning.plan import Job
-    from tpobench.records.store import RunRecord
-
-Trained = tuple[Taken, "list[RunRecord]"]
 
 
 class Local:
@@ -31,17 +28,17 @@ class Local:
 
     def run(
         self, jobs: Sequence[Job], work: Work, message: Callable[[Job], Message], stop: Stop
-    ) -> Generator[Trained | Held | TpobenchError]:
+    ) -> Generator[Trained | ClaimedElsewhere | TpobenchError]:
         """Take each job when a slot is free for it, and train it there."""
         import joblib  # type: ignore[import-untyped]  # noqa: PLC0415 - `--help` does not need it
 
-        def one(job: Job) -> Trained | Held | TpobenchError | None:
+        def one(job: Job) -> Trained | ClaimedElsewhere | TpobenchError | None:
             """Nothing may be raised through joblib: it would drop the jobs beside this one."""
             try:
-                taken = work.take(job)
-                if not isinstance(taken, Taken):
-                    return taken
-                return taken, train_isolated(self._pool, message(taken.job), taken.timeout_s)
+                claim = work.take(job)
+                if not isinstance(claim, Claim):
+                    return claim
+                return claim, train_isolated(self._pool, message(claim.job), claim.timeout_s)
             except TpobenchError as error:
                 return error
             except OSError as error:
@@ -55,7 +52,8 @@ class Local:
             pre_dispatch=self.processes,
             return_as="generator_unordered",
         )
-        results = cast("Iterator[Trained | Held | TpobenchError | None]", threads(joblib.delayed(one)(j) for j in jobs))
+        trained = threads(joblib.delayed(one)(job) for job in jobs)
+        results = cast("Iterator[Trained | ClaimedElsewhere | TpobenchError | None]", trained)
         try:
             yield from (result for result in results if result is not None)
         except BaseException:

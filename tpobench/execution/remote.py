@@ -108,7 +108,7 @@ class Slots:
         self._idle: list[Lent] = []
         self._busy: list[Lent] = []
         self._retired: set[str] = set()
-        self._kept = False  # the thread runs
+        self._has_keeper = False  # whether the thread runs
 
     @contextmanager
     def lent(self, setting: Setting, wanted: Callable[[], bool]) -> Iterator[SlotPool | None]:
@@ -144,8 +144,8 @@ class Slots:
             else:
                 slot = Lent(setting, SlotPool(1, setting.memory_limit), wanted)
             self._busy.append(slot)
-            if not self._kept:
-                self._kept = True
+            if not self._has_keeper:
+                self._has_keeper = True
                 threading.Thread(target=self._keep, name="tpobench-keeper", daemon=True).start()
         if other is not None:
             other.pool.close()
@@ -166,7 +166,7 @@ class Slots:
             time.sleep(POLL_S)
             with self._lock:
                 if not self._idle and not self._busy:
-                    self._kept = False
+                    self._has_keeper = False
                     return
                 unwanted = [slot for slot in self._busy if not slot.wanted()]
                 old = [slot for slot in self._idle if time.monotonic() - slot.since > IDLE_S]

@@ -76,7 +76,7 @@ class Machinery:
 
 
 @dataclass
-class Taken:
+class Invocation:
     """What an invocation did."""
 
     before: Known  # the records that were there when it began
@@ -93,40 +93,41 @@ def take_rounds(
     place: Place,
     by: Machinery,
     prepared: Callable[[Sequence[Plan]], Sequence[Plan]] = lambda plans: plans,
-) -> tuple[S, Taken]:
+) -> tuple[S, Invocation]:
     """Make the runs that come next until none does; the state after the last of them, and what was done.
 
     A part of a design whose runs end without a result waits for the next invocation, and the others go on.
 
     replay: the state after some records.  prepared: what makes the plans of a round ready, before its first run.
     """
-    taken, number = Taken(known := place.known(), known), 0
+    invocation, number = Invocation(known := place.known(), known), 0
     state = replay(known)
-    while not (by.stop.asked.is_set() or taken.timed_out) and (todo := state.next(taken.tried)) is not None:
+    while not (by.stop.asked.is_set() or invocation.timed_out) and (todo := state.next(invocation.tried)) is not None:
         number += 1
         if todo.note:
             by.tell(todo.note)
         for plan in prepared(todo.plans):
             if not by.stop.asked.is_set():
-                _take(plan, place.store(plan), todo.title, by, taken)
-        taken.known = place.known()
-        before, state = state, replay(taken.known)
+                _take(plan, place.store(plan), todo.title, by, invocation)
+        invocation.known = place.known()
+        before, state = state, replay(invocation.known)
         if news := state.progress(before, number):
             by.tell(news)
-    return state, taken
+    return state, invocation
 
 
-def _take(plan: Plan, store: Store, title: str, by: Machinery, taken: Taken) -> None:
+def _take(plan: Plan, store: Store, title: str, by: Machinery, invocation: Invocation) -> None:
     """The runs of one plan of a round."""
     options = dataclasses.replace(by.options, time_budget_s=by.clock.left(), max_cost_s=None)  # both hold for all
-    jobs, _ = due(plan, taken.known, options)
-    done = sum(finished(spec, taken.known) for spec in plan.specs)
+    jobs, _ = due(plan, invocation.known, options)
+    done = sum(finished(spec, invocation.known) for spec in plan.specs)
     label = f"{store.folder.name} {title}".strip()
     display = progress_for(label, runs_of(jobs), done, sys.stderr) if plan.specs else nullcontext()
     with display as progress:
         outcome = execute(plan, store, 1, progress, by.plugins, executor=by.executor, options=options, stop=by.stop)
-    taken.tried.update(spec.run_id for spec in plan.specs)
-    taken.ran += outcome.counts
-    taken.elsewhere += len(outcome.elsewhere)
-    taken.quarantined = max(taken.quarantined, outcome.quarantined)  # each round meets those of a packed file again
-    taken.timed_out |= outcome.timed_out
+    invocation.tried.update(spec.run_id for spec in plan.specs)
+    invocation.ran += outcome.counts
+    invocation.elsewhere += len(outcome.elsewhere)
+    # each round meets those of a packed file again
+    invocation.quarantined = max(invocation.quarantined, outcome.quarantined)
+    invocation.timed_out |= outcome.timed_out

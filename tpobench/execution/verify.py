@@ -86,9 +86,9 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
         algorithm: (spec.algorithm_version, version_of(algorithm)),
         kind: (spec.task_version, task_version_of(kind)),
     }
-    for name, (made, here) in origins.items():
-        if made != here:
-            return None, f"made with version {made or PACKAGED} of {name}, here is version {here or PACKAGED}"
+    for name, (recorded, here) in origins.items():
+        if recorded != here:
+            return None, f"made with version {recorded or PACKAGED} of {name}, here is version {here or PACKAGED}"
     if not has_device(spec.device):
         return None, f"made on device {spec.device}, which this machine does not have"
     return spec, ""
@@ -99,7 +99,7 @@ def _compare(record: RunRecord, again: RunRecord | None) -> Verification:
         return Verification(record, IMPOSSIBLE, "the training was stopped")
     if again.status not in FINISHED:
         return Verification(record, IMPOSSIBLE, f"training it again ended with status {again.status}: {again.reason}")
-    found = difference(record, again)
-    if found is None:
+    where = difference(record, again)
+    if where is None:
         return Verification(record, IDENTICAL)
-    return Verification(record, DIFFERS, difference=found, origin=other_origin(record, again))
+    return Verification(record, DIFFERS, difference=where, origin=other_origin(record, again))

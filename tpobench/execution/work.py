@@ -23,7 +23,7 @@ TIMEOUT_FACTOR = 10
 
 
 @dataclass(frozen=True)
-class Taken:
+class Claim:
     """A job that this invocation alone may run, until its lock is released."""
 
     job: Job
@@ -32,10 +32,13 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Held:
+class ClaimedElsewhere:
     """A job that another invocation is running."""
 
     job: Job
+
+
+Trained = tuple[Claim, list[RunRecord]]
 
 
 class Work:
@@ -67,7 +70,7 @@ class Work:
 
         self.jobs = sorted(jobs, key=turn)
         self.timed_out = False  # the time budget ended the run
-        self.found: dict[str, RunRecord] = {}  # records that another invocation wrote meanwhile
+        self.elsewhere: dict[str, RunRecord] = {}  # records that another invocation wrote meanwhile
         self._store, self._stop, self._processes = store, stop, processes
         self._attempts = {i: r.attempts for i, r in known.items() if r.status in BROKEN}
         self._budget, self._timeout = time_budget_s, timeout_s
@@ -75,14 +78,14 @@ class Work:
         self._admitted: set[int] = set()
         self._lock = threading.Lock()
 
-    def take(self, job: Job) -> Taken | Held | None:
+    def take(self, job: Job) -> Claim | ClaimedElsewhere | None:
         """Claim a job, and look again which of its runs are still due; None where there is nothing to start."""
         with self._lock:
             if self._stop.asked.is_set() or not self._in_time(job):
                 return None
         lock = self._store.claim(job.key)
         if lock is None:
-            return Held(job)
+            return ClaimedElsewhere(job)
         due = []
         for spec in job.specs:
             record = self._store.read(spec.run_id)
@@ -90,18 +93,18 @@ class Work:
                 due.append(spec)
             else:
                 with self._lock:
-                    self.found[record.id] = record
+                    self.elsewhere[record.id] = record
         if not due:
             lock.release()
             return None
-        return Taken(Job(tuple(due), job.seeds), lock, self._timeout_of(job))
+        return Claim(Job(tuple(due), job.seeds), lock, self._timeout_of(job))
 
-    def done(self, taken: Taken, records: Sequence[RunRecord]) -> None:
+    def done(self, claim: Claim, records: Sequence[RunRecord]) -> None:
         """Give a job back, with its records written."""
         with self._lock:
             for record in records:
                 self.costs.learn(record)
-        taken.lock.release()
+        claim.lock.release()
 
     def attempt(self, run_id: str) -> int:
         """The number of the attempt at a run that is being made now."""
