@@ -23,7 +23,6 @@ MOVED = {
     "noise": "policies.noise",
     "verify": "execution.verify",
     "doctor": "execution.doctor",
-    "requirements": "execution.requirements",
     "plan": "planning.plan",
     "adaptive": "planning.looks",
     "search": "planning.levels",

@@ -13,16 +13,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpobench.children import child_command
 from tpobench.data import files as data
-from tpobench.execution.requirements import Requirement, installed, is_older, requirements
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+PYPROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"  # of a checkout; an installation has metadata
 FATAL, PROBLEM, OPTIONAL = "fatal", "problem", "optional"  # nothing works | something does not | it may be wanted
 CHILD_S = 300.0  # importing torch from a cold network disk
 GIB = 2**30
@@ -240,38 +245,75 @@ def filesystem(place: Path) -> str:
     return next((mounts[p] for p in (place.resolve(), *place.resolve().parents) if p in mounts), "")
 
 
+def requirements(pyproject: Path = PYPROJECT) -> list[Requirement]:
+    """What tpobench requires, extras included; empty where neither pyproject.toml nor metadata can be read."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 - the other sections speak without it
+
+    if pyproject.is_file():
+        project = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("project", {})
+        if project.get("name") == "tpobench":
+            extras = project.get("optional-dependencies", {})
+            optional = [f'{text}; extra == "{extra}"' for extra, texts in extras.items() for text in texts]
+            return [Requirement(text) for text in (*project.get("dependencies", []), *optional)]
+    try:
+        return [Requirement(text) for text in metadata.requires("tpobench") or []]
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def installed(name: str) -> str | None:
+    """The version of an installed package, None where it is missing."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def serves(requirement: Requirement, version: str) -> bool:
+    """Whether a version satisfies a requirement; a pre-release or a local build counts as its release."""
+    from packaging.version import Version  # noqa: PLC0415 - as above
+
+    return requirement.specifier.contains(Version(version).base_version)
+
+
+def _is_extra(requirement: Requirement) -> bool:
+    return requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+
+
 def packages_section() -> Section:
-    """Required packages that are missing or too old."""
-    wanted = [r for r in requirements() if not r.extra]
-    found = {r.name: installed(r.name) for r in wanted}
-    problems = tuple(p for r in wanted if (p := _package_problem(r, found[r.name])) is not None)
-    text = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-    return Section("packages", text, {"versions": found}, problems)
-
-
-def _package_problem(wanted: Requirement, version: str | None) -> Problem | None:
-    remedy = f'pip install "{wanted.name}>={wanted.minimum}"'
-    if version is None:
-        return Problem(FATAL, f"{wanted.name} is missing", remedy)
-    if is_older(version, wanted.minimum):
-        return Problem(PROBLEM, f"{wanted.name} {version} is older than {wanted.minimum}", remedy)
-    return None
+    """Required packages that are missing or of a version that does not serve."""
+    required = [r for r in requirements() if not _is_extra(r)]
+    versions = {r.name: installed(r.name) for r in required}
+    problems = (_package_problem(r, versions[r.name], FATAL) for r in required)
+    return _packages("packages", versions, filter(None, problems))
 
 
 def extras_section() -> Section:
     """Packages that only some options need."""
-    minimum = {r.name: r.minimum for r in requirements() if r.extra}
-    found = {name: installed(name) for name in EXTRAS}
-    problems = []
-    for name, need in EXTRAS.items():
-        version, least = found[name], minimum.get(name, "0")
-        remedy = f'pip install "{name}>={least}"' if name in minimum else f"pip install {name}"
-        if version is None:
-            problems.append(Problem(OPTIONAL, f"{name} is missing, which {need} needs", remedy))
-        elif is_older(version, least):
-            problems.append(Problem(PROBLEM, f"{name} {version} is older than {least}, which {need} needs", remedy))
-    text = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-    return Section("extras", text, {"versions": found}, tuple(problems))
+    from packaging.requirements import Requirement  # noqa: PLC0415 - as above
+
+    extras = {r.name: r for r in requirements() if _is_extra(r)}
+    versions = {name: installed(name) for name in EXTRAS}
+    problems = (
+        _package_problem(extras.get(name, Requirement(name)), versions[name], OPTIONAL, f", which {need} needs")
+        for name, need in EXTRAS.items()
+    )
+    return _packages("extras", versions, filter(None, problems))
+
+
+def _packages(topic: str, versions: Mapping[str, str | None], problems: Iterable[Problem]) -> Section:
+    text = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+    return Section(topic, text, {"versions": versions}, tuple(problems))
+
+
+def _package_problem(requirement: Requirement, version: str | None, absent: str, reason: str = "") -> Problem | None:
+    """What is wrong with the installed version; `absent`: how severe it is that there is none."""
+    name, remedy = requirement.name, f'pip install "{requirement.name}{requirement.specifier}"'
+    if version is None:
+        return Problem(absent, f"{name} is missing{reason}", remedy)
+    if not serves(requirement, version):
+        return Problem(PROBLEM, f"{name} {version} does not satisfy {requirement.specifier}{reason}", remedy)
+    return None
 
 
 def datasets() -> list[str]:
