@@ -86,14 +86,14 @@ def test_the_path_is_ends_then_middles_then_neighbours():
     """Sixteen levels, the last that holds is 7: 1 and 16, then 8, 4, 6, 7, and at the end 9 beside the bracket 7..8."""
     found, rounds = follow(tuple(range(1, 17)), lambda v: v <= 7)
     assert rounds == [(1, 16), (8,), (4,), (6,), (7,), (9,)]
-    assert (found.held, found.broke, found.visited) == (7, 8, (1, 16, 8, 4, 6, 7, 9))
+    assert (found.holding, found.breaking, found.visited) == (7, 8, (1, 16, 8, 4, 6, 7, 9))
 
 
 @pytest.mark.parametrize(("holds", "held", "broke"), [(True, 16, None), (False, None, None)])
 def test_a_rule_beyond_an_end_needs_the_ends_only(holds, held, broke):
     """It learns everywhere, or nowhere: two levels say so."""
     found, rounds = follow(tuple(range(1, 17)), lambda _: holds)
-    assert (rounds, found.held, found.broke) == ([(1, 16)], held, broke)
+    assert (rounds, found.holding, found.breaking) == ([(1, 16)], held, broke)
 
 
 @given(st.integers(2, 60), st.integers(0, 59), st.integers(0, 3))
@@ -102,7 +102,7 @@ def test_any_threshold_is_found_in_logarithmically_many_levels(count, last, besi
     ladder = tuple(3 * i + 1 for i in range(count))
     found, _ = follow(ladder, lambda v: v <= 3 * last + 1, beside)
     if 0 <= last < count - 1:
-        assert (found.held, found.broke) == (ladder[last], ladder[last + 1])
+        assert (found.holding, found.breaking) == (ladder[last], ladder[last + 1])
         near = set(ladder[max(0, last - beside) : last + 2 + beside])
         assert near <= set(found.visited)
     assert len(found.visited) == len(set(found.visited)) <= 2 + math.ceil(math.log2(count)) + 2 * beside
@@ -456,7 +456,7 @@ def every_ending(ladder, beside, visited, price):
     """Least and most, by trying every way in which every missing level may turn out."""
     now = walk(ladder, beside, visited.get)
     here = sum(price(v) for v in now.wanted)
-    if now.done or (now.broke is not None and ladder.index(now.broke) - ladder.index(now.held) == 1):
+    if now.done or (now.breaking is not None and ladder.index(now.breaking) - ladder.index(now.holding) == 1):
         return here, here
     guesses = itertools.product([False, True], repeat=len(now.wanted))
     ends = [every_ending(ladder, beside, visited | dict(zip(now.wanted, g, strict=True)), price) for g in guesses]

@@ -97,10 +97,10 @@ def locate(
         return Copy({}, sha256)
     if not (files := files_of(data)):
         raise unknown("data", data, DATA)
-    found = [find(file.name, data_dir) for file in files]
-    if missing := [f for f in found if isinstance(f, Missing)]:
+    lookups = [find(file.name, data_dir) for file in files]
+    if missing := [f for f in lookups if isinstance(f, Missing)]:
         raise DataUnavailable(_missing(data, missing, suites, data_dir, fixed=fixed))
-    copies = [f for f in found if isinstance(f, Found)]
+    copies = [f for f in lookups if isinstance(f, Found)]
     wrong = [copy for copy in copies if not copy.verified]
     mark = fingerprint({copy.data.name: copy.sha256 for copy in copies})
     paths = {copy.data.name: str(copy.path.absolute()) for copy in copies}

@@ -20,8 +20,8 @@ if not torch.backends.cuda.is_built():
 elif not torch.cuda.is_available():
     answer = {"devices": [], "reason": f"torch {torch.__version__} sees no CUDA device"}
 else:
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    answer = {"devices": [{"index": i, "name": p.name, "memory_bytes": p.total_memory} for i, p in enumerate(found)],
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    answer = {"devices": [{"index": i, "name": p.name, "memory_bytes": p.total_memory} for i, p in enumerate(devices)],
               "reason": ""}
 print(json.dumps(answer))
 """
@@ -70,12 +70,12 @@ def parse_device(text: str) -> tuple[str, tuple[int, ...]]:
     if len(numbers) < len(parts) or (len(parts) > 1 and None in numbers):
         msg = f"unknown device '{text}'; valid: cpu, cuda, cuda:1, or several: cuda:0,cuda:1"
         raise UsageError(msg)
-    found = probe()
-    present = [int(d["index"]) for d in found.devices]
+    devices = probe()
+    present = [int(d["index"]) for d in devices.devices]
     wanted = [int(n) for n in numbers if n is not None] or present
     absent = [i for i in wanted if i not in present]
     if not wanted or absent:
-        reason = found.reason or f"this machine has {', '.join(f'cuda:{i}' for i in present)}"
+        reason = devices.reason or f"this machine has {', '.join(f'cuda:{i}' for i in present)}"
         msg = f"device {text}: {reason}; use --device cpu"
         raise UsageError(msg)
     return "cuda", tuple(dict.fromkeys(wanted))

@@ -68,18 +68,19 @@ class TrackState:
         place = " ".join(f"{k}={v}" for k, v in self.track.axes.items())
         where = self.track.algorithm + (f" ({place})" if place else "")
         walk = self.walk
-        if walk.held is not None and walk.broke is not None:
-            return f"{where} {walk.held}..{walk.broke}" + " done" * walk.done
+        if walk.holding is not None and walk.breaking is not None:
+            return f"{where} {walk.holding}..{walk.breaking}" + " done" * walk.done
         if not walk.done:
             return f"{where} at its ends"
-        return f"{where} holds at {walk.held}" if walk.held is not None else f"{where} breaks at {self.track.ladder[0]}"
+        at = f"holds at {walk.holding}" if walk.holding is not None else f"breaks at {self.track.ladder[0]}"
+        return f"{where} {at}"
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""
         return {
             "cell": dict(self.track.axes), "matching": self.track.matching, "algorithm": self.track.algorithm,
-            "visited": list(self.walk.visited), "wanted": list(self.walk.wanted), "held": self.walk.held,
-            "broke": self.walk.broke, "done": self.walk.done,
+            "visited": list(self.walk.visited), "wanted": list(self.walk.wanted), "held": self.walk.holding,
+            "broke": self.walk.breaking, "done": self.walk.done,
             "outcomes": [{"level": v, "learned": self.outcomes[v].learned, "runs": self.outcomes[v].runs}
                          for v in self.walk.visited],
         }  # fmt: skip
@@ -204,19 +205,19 @@ def _others(spec: RunSpec, search: Search) -> dict[str, Any]:
 
 def states(tracks: Iterable[Track], known: Mapping[str, RunRecord]) -> tuple[TrackState, ...]:
     """Every search as far as its records go; a level counts once all of its seeds have a result."""
-    found = []
+    track_states = []
     for track in tracks:
         recorded = recorded_levels(track, known)
         outcomes = {v: o for v in recorded if (o := outcome_of(track.runs_at(v), known, track.search))}
-        found.append(TrackState(track, recorded, outcomes, track.walked(outcomes)))
-    return tuple(found)
+        track_states.append(TrackState(track, recorded, outcomes, track.walked(outcomes)))
+    return tuple(track_states)
 
 
 def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, ...]:
     """The levels of which any run of the algorithm is known, whatever became of it."""
     cells = (r.spec["cell"] for r in known.values() if r.spec["algorithm"] == track.algorithm)
-    found = {level for cell in cells if type(level := cell.get(track.search.axis)) is int}
-    return tuple(level for level in track.ladder if level in found)
+    levels = {level for cell in cells if type(level := cell.get(track.search.axis)) is int}
+    return tuple(level for level in track.ladder if level in levels)
 
 
 def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search: Search) -> Outcome | None:
@@ -235,14 +236,14 @@ def require_same_search(plan: Plan, known: Mapping[str, RunRecord]) -> None:
     Raises:
         UsageError: the folder holds results of another [search] table, or of final values that mean something else.
     """
-    own = _criterion(plan.suite.reporting)
+    criterion = _criterion(plan.suite.reporting)
     for record in known.values():
         if record.status not in FINISHED or record.spec["suite"] != plan.suite.name:
             continue
         other = _criterion(record.reporting)
-        changed = next((k for k in {**own, **other} if own.get(k) != other.get(k)), None)
+        changed = next((k for k in {**criterion, **other} if criterion.get(k) != other.get(k)), None)
         if changed is not None:
-            old, new = (canonical(c[changed]) if changed in c else "none" for c in (other, own))
+            old, new = (canonical(c[changed]) if changed in c else "none" for c in (other, criterion))
             msg = (
                 f"the folder holds results of a search with {changed} = {old}, this one has {new}; "
                 "keep them apart with --name NAME"
@@ -271,9 +272,9 @@ def least_and_most(state: TrackState, cost: Cost) -> tuple[float, float]:
     cost: of the runs of one level; the same at all levels that have no record and are neither an end nor wanted next.
     """
     track = state.track
-    own = {*state.recorded, *state.walk.wanted, *(v for v in track.search.ends if v in track.ladder)}
-    usual = next((cost(track.runs_at(v)) for v in track.ladder if v not in own), 0.0)
-    bounds = _Bounds(track, usual, {v: cost(track.runs_at(v)) for v in own})
+    special = {*state.recorded, *state.walk.wanted, *(v for v in track.search.ends if v in track.ladder)}
+    usual = next((cost(track.runs_at(v)) for v in track.ladder if v not in special), 0.0)
+    bounds = _Bounds(track, usual, {v: cost(track.runs_at(v)) for v in special})
     return bounds.of({v: state.outcomes[v] for v in state.walk.visited})
 
 
@@ -287,22 +288,22 @@ class _Bounds:
     def __init__(self, track: Track, usual: float, special: Mapping[int, float]) -> None:
         self._track, self._usual, self._special = track, usual, special
         self._place = {level: i for i, level in enumerate(track.ladder)}
-        self._seen: dict[tuple[Any, ...], tuple[float, float]] = {}
+        self._cache: dict[tuple[Any, ...], tuple[float, float]] = {}
 
     def of(self, outcomes: Mapping[int, Outcome]) -> tuple[float, float]:
         now = self._track.walked(outcomes)
         if now.done:
             return 0.0, 0.0
         here = sum(self._special.get(v, self._usual) for v in now.wanted)
-        if now.held is None or now.broke is None:
+        if now.holding is None or now.breaking is None:
             return self._further(outcomes, now, here)
-        low, high = self._place[now.held], self._place[now.broke]
+        low, high = self._place[now.holding], self._place[now.breaking]
         if high - low == 1:
             return here, here  # the last levels decide nothing
         key = self._looks(low, high, outcomes)
-        if key not in self._seen:
-            self._seen[key] = self._further(outcomes, now, here)
-        return self._seen[key]
+        if key not in self._cache:
+            self._cache[key] = self._further(outcomes, now, here)
+        return self._cache[key]
 
     def _further(self, outcomes: Mapping[int, Outcome], now: Walk, here: float) -> tuple[float, float]:
         further = [self.of({**outcomes, **guess}) for guess in _guesses(now.wanted)]

@@ -171,7 +171,7 @@ class CellState:
         seeds = looks * self.cell.plan.per_look
         return [] if self.done else [spec for name in self.active for spec in self.cell.specs[name][:seeds]]
 
-    def seen(self, name: str) -> int:
+    def seeds_of(self, name: str) -> int:
         """Seeds of an algorithm that were looked at: up to the look that decided its last pair."""
         if self.result is None:
             return 0
@@ -202,7 +202,7 @@ class LooksState:
             spec.run_id
             for state in self.cells
             for name, specs in state.cell.specs.items()
-            for spec in specs[: state.seen(name)]
+            for spec in specs[: state.seeds_of(name)]
         })  # fmt: skip
 
     def next(self, tried: Collection[str]) -> Round | None:
@@ -277,8 +277,8 @@ def make_plan(text: str, most: Plan) -> Looks:
     """
     groups: dict[tuple[str, str], dict[str, list[RunSpec]]] = {}
     for planned, matching in by_matching(_Planned(spec) for spec in most.specs):
-        own = groups.setdefault((canonical(dict(planned.run.cell)), matching), {})
-        own.setdefault(planned.run.algorithm, []).append(planned.run)
+        runs = groups.setdefault((canonical(dict(planned.run.cell)), matching), {})
+        runs.setdefault(planned.run.algorithm, []).append(planned.run)
     comparable = {place: algorithms for place, algorithms in groups.items() if len(algorithms) > 1}
     if not comparable:
         msg = f"--seeds {text}: no cell of {most.suite.name} has two algorithms to compare; name more with --algos"
@@ -291,7 +291,7 @@ def make_plan(text: str, most: Plan) -> Looks:
             msg = f"--seeds {error}"
             raise UsageError(msg) from error
         axes = next(iter(algorithms.values()))[0].cell
-        specs = {name: tuple(own) for name, own in algorithms.items()}
+        specs = {name: tuple(runs) for name, runs in algorithms.items()}
         cells.append(AdaptiveCell(axes, matching, plan, specs, Reporting.of(most.suite.reporting)))
     return Looks(text.strip(), most, tuple(cells))
 
@@ -302,8 +302,8 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord]) -> CellState:
     while not state.done:
         for name in state.active:
             wanted = cell.specs[name][len(values[name]) : (state.look + 1) * cell.plan.per_look]
-            found = [final_value(known[s.run_id]) for s in wanted if s.run_id in known]
-            finite = [v for v in found if v is not None]
+            finals = [final_value(known[s.run_id]) for s in wanted if s.run_id in known]
+            finite = [v for v in finals if v is not None]
             if len(finite) < cell.plan.per_look:
                 return state
             values[name] += cell.reporting.loss(finite).tolist()
@@ -316,9 +316,9 @@ def decision_rows(now: Iterable[CellState]) -> list[dict[str, Any]]:
     """One row per cell and pair: what the first algorithm is to the second, since which look, by how many seeds."""
     rows = []
     for state in now:
-        found = {} if state.result is None else state.result.decisions
+        decisions = {} if state.result is None else state.result.decisions
         for pair in state.cell.plan.pairs:
-            d = found.get(pair)
+            d = decisions.get(pair)
             rows.append({
                 "cell": dict(state.cell.axes), "matching": state.cell.matching, "a": pair[0], "b": pair[1],
                 "status": d.status if d else "open", "look": d.look if d else 0, "seeds": d.runs if d else 0,

@@ -239,7 +239,7 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     from tpobench.algorithms.contract import examine  # noqa: PLC0415 - imports torch
     from tpobench.tasks.contract import examine as examine_task  # noqa: PLC0415 - imports torch
 
-    found: dict[str, Any] = {"path": plugin.path, "error": "", "algorithms": {}, "tasks": {}}
+    outcome: dict[str, Any] = {"path": plugin.path, "error": "", "algorithms": {}, "tasks": {}}
     try:
         say(f"plugin {plugin.path}: while it is loaded")
         with undisturbed():
@@ -251,13 +251,13 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
         for name in sorted(added.algorithms):
             say(f"plugin {plugin.path}: while algorithm '{name}' is tried on tiny groups")
             with catalogue_kept(plugin):
-                found["algorithms"][name] = [dataclasses.asdict(f) for f in examine(ALGORITHMS[name])]
+                outcome["algorithms"][name] = [dataclasses.asdict(f) for f in examine(ALGORITHMS[name])]
         for kind in sorted(added.kinds):
             say(f"plugin {plugin.path}: while task '{kind}' is tried")
             with catalogue_kept(plugin):
-                found["tasks"][kind] = [dataclasses.asdict(f) for f in examine_task(TASKS[kind])]
+                outcome["tasks"][kind] = [dataclasses.asdict(f) for f in examine_task(TASKS[kind])]
     except UsageError as error:
-        found["error"] = str(error)
+        outcome["error"] = str(error)
     except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: it comes from the plugin
-        found["error"] = f"plugin {plugin.path}: it raises {type(error).__name__}"
-    return found
+        outcome["error"] = f"plugin {plugin.path}: it raises {type(error).__name__}"
+    return outcome

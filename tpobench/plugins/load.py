@@ -132,7 +132,7 @@ def load_plugin(plugin: Plugin) -> Added:
     return added
 
 
-class _Kept:
+class _Snapshot:
     """A registry as it was: what each entry is made of."""
 
     def __init__(self, home: Any, name: str, noun: str, contents: Callable[[Any], dict[str, Any]]) -> None:
@@ -191,8 +191,8 @@ def catalogue_kept(plugin: Plugin) -> Iterator[None]:
     from tpobench.suites.reading import check_id  # noqa: PLC0415 - reads settings of tasks
 
     algorithms, kinds = (
-        _Kept(catalog, "ALGORITHMS", "algorithm", _fields),
-        _Kept(tasks, "TASKS", "task kind", _class_contents),
+        _Snapshot(catalog, "ALGORITHMS", "algorithm", _fields),
+        _Snapshot(tasks, "TASKS", "task kind", _class_contents),
     )
     try:
         yield

@@ -85,8 +85,8 @@ class Walk:
 
     visited: tuple[int, ...]  # levels with a result, in the order in which they were wanted
     wanted: tuple[int, ...]  # levels to run next, all at once; none: the search is over
-    held: int | None  # the hardest level up to which the bisection found that at least half of the seeds learn
-    broke: int | None  # its neighbour, at which they do not
+    holding: int | None  # the hardest level up to which the bisection found that at least half of the seeds learn
+    breaking: int | None  # its neighbour, at which they do not
 
     @property
     def done(self) -> bool:
