@@ -104,7 +104,7 @@ def merge(inputs: Sequence[Path], target: Path, *, force: bool = False) -> list[
         CorruptResults: two results of one run differ, a newer schema, or lines of the target that cannot be read.
         StorageFull: the target cannot be written.
     """
-    united = [unite(path, [read(s) for s in found]) for path, found in _by_target(inputs, target).items()]
+    united = [unite(path, [read(s) for s in copies]) for path, copies in _by_target(inputs, target).items()]
     if not any(m.records for m in united):
         torn = sum(len(s.damaged) for m in united for s in m.sources)
         beside = f" ({torn} damaged records)" if torn else ""
@@ -115,28 +115,28 @@ def merge(inputs: Sequence[Path], target: Path, *, force: bool = False) -> list[
     return [dataclasses.replace(merged, replaced=_write(merged, force=force)) for merged in united]
 
 
-def unite(target: Path, found: Sequence[Source]) -> Merged:
+def unite(target: Path, inputs: Sequence[Source]) -> Merged:
     """The union of one suite's sources, the target's own first.  Writes nothing.
 
     Raises:
         UsageError: different settings, or different suites.
         CorruptResults: two results of one run differ.
     """
-    suites = [(s.suite, s.path) for s in found if s.suite is not None]
+    suites = [(s.suite, s.path) for s in inputs if s.suite is not None]
     for suite, path in suites[1:]:
         if (other := other_settings(suites[0][0], suite)) is not None:
             key, first, second = other
             raise _unlike(suites[0][1], path, f"runs with {key}", first, second)
-    located = [one for source in found for one in source.located]
+    located = [one for source in inputs for one in source.located]
     chosen = _choose(located)
     _require_one_definition(chosen.values())
     records = sorted((one.record for one in chosen.values()), key=attrgetter("order"))
-    plan = _one_plan(found)
-    return Merged(target, tuple(records), tuple(found), suites[0][0] if suites else None, plan)
+    plan = _one_plan(inputs)
+    return Merged(target, tuple(records), tuple(inputs), suites[0][0] if suites else None, plan)
 
 
-def _one_plan(found: Sequence[Source]) -> Mapping[str, Any] | None:
-    plans = [(source.plan, source.path) for source in found if source.plan is not None]
+def _one_plan(inputs: Sequence[Source]) -> Mapping[str, Any] | None:
+    plans = [(source.plan, source.path) for source in inputs if source.plan is not None]
     for plan, path in plans[1:]:
         if plan != plans[0][0]:
             raise _unlike(plans[0][1], path, "runs under the seed plan", plans[0][0]["text"], plan["text"])
@@ -200,7 +200,7 @@ def _by_target(inputs: Sequence[Path], target: Path) -> dict[Path, list[Path]]:
         if target.is_dir() and not is_run_folder(target) and sources(target):
             msg = f"{target} holds several run directories; name the one to merge into, such as {target}/NAME"
             raise UsageError(msg)
-        return {target: _distinct([*_held(target), *(c for path in inputs for c in _copies(sources(path)[0]))])}
+        return {target: _distinct([*_existing(target), *(c for path in inputs for c in _copies(sources(path)[0]))])}
     if target.suffix == PACKED or is_run_folder(target):
         kind = "a packed file" if target.suffix == PACKED else "the directory of one suite"
         msg = f"{target} is {kind}, and the inputs hold several; name a folder for them with -o"
@@ -208,17 +208,17 @@ def _by_target(inputs: Sequence[Path], target: Path) -> dict[Path, list[Path]]:
     named: dict[str, list[Path]] = {}
     for source in (s for path in inputs for s in sources(path)):
         named.setdefault(_name(source), []).extend(_copies(source))
-    return {target / name: _distinct([*_held(target / name), *found]) for name, found in sorted(named.items())}
+    return {target / name: _distinct([*_existing(target / name), *copies]) for name, copies in sorted(named.items())}
 
 
 def _is_single(path: Path) -> bool:
     return path.is_file() or is_run_folder(path) or not path.exists()  # not there: its packed copy is
 
 
-def _held(target: Path) -> list[Path]:
+def _existing(target: Path) -> list[Path]:
     """What the target holds already."""
-    held = [target] if target.suffix == PACKED else _copies(target)
-    return [path for path in held if path.exists()]
+    paths = [target] if target.suffix == PACKED else _copies(target)
+    return [path for path in paths if path.exists()]
 
 
 def _copies(source: Path) -> list[Path]:
@@ -228,10 +228,10 @@ def _copies(source: Path) -> list[Path]:
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    found: dict[str, Path] = {}
+    by_real_path: dict[str, Path] = {}
     for path in paths:
-        found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+        by_real_path.setdefault(os.path.realpath(path), path)
+    return list(by_real_path.values())
 
 
 def _name(source: Path) -> str:
@@ -264,11 +264,11 @@ def _conflict(first: Located, second: Located, more: int) -> CorruptResults:
     cell = " ".join(f"{k}={v}" for k, v in spec["cell"].items())
     run = ", ".join(filter(None, [spec["suite"], spec["algorithm"], cell, f"seed {spec['seed']}"]))
     origin = other_origin(first.record, second.record)
-    made = "; ".join(f"{k} {a} against {b}" for k, (a, b) in origin.items())
+    machines = "; ".join(f"{k} {a} against {b}" for k, (a, b) in origin.items())
     msg = (
         f"two different results of run {first.record.id} ({run}): {first.where} and {second.where} differ in "
         f"{difference(first.record, second.record)}"
-        + (f"; made with {made}" if made else "")
+        + (f"; made with {machines}" if machines else "")
         + (f"; {more} more runs differ" if more else "")
         + "; nothing was written, delete the one you do not trust (`tpobench verify` trains it again)"
     )

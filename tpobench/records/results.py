@@ -52,15 +52,15 @@ class Results:
 
 def by_matching(records: Iterable[HasSpec]) -> Iterator[tuple[HasSpec, str]]:
     """Each record under its matching; of an algorithm that is the same under all ("any"), under each of its suite."""
-    kept = list(records)
-    found: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for record in kept:
+    records = list(records)
+    matchings: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for record in records:
         if record.spec["matching"] != "any":
-            found[_suite_of(record)].add(str(record.spec["matching"]))
-    for record in kept:
-        own = str(record.spec["matching"])
-        for matching in (sorted(found[_suite_of(record)]) or [own]) if own == "any" else [own]:
-            yield record, matching
+            matchings[_suite_of(record)].add(str(record.spec["matching"]))
+    for record in records:
+        matching = str(record.spec["matching"])
+        for each in (sorted(matchings[_suite_of(record)]) or [matching]) if matching == "any" else [matching]:
+            yield record, each
 
 
 def _suite_of(record: _Planned) -> tuple[str, int]:
@@ -97,15 +97,15 @@ def load_results(path: str | Path) -> Results:
         CorruptResults: written by a newer tpobench, or two copies of a run differ.
     """
     path = Path(path)
-    found = sources(path)
-    if not found and not path.exists():
+    folders = sources(path)
+    if not folders and not path.exists():
         msg = f"no results at {path}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
     records: list[RunRecord] = []
     damaged = 0
-    for source in found:
-        held, torn = read_source(source)
-        records += held.values()
+    for source in folders:
+        by_id, torn = read_source(source)
+        records += by_id.values()
         damaged += torn
     merged = tuple(merge_copies(records).values())
     if not merged:

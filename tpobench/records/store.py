@@ -355,7 +355,7 @@ def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
     from tpobench.suites.model import Training  # noqa: PLC0415 - reading records needs no suites
     from tpobench.tasks.catalog import chosen_task  # noqa: PLC0415 - as above
 
-    grid = found if isinstance(found := suite.get("grid"), dict) else {}
+    grid = table if isinstance(table := suite.get("grid"), dict) else {}
     fixed = {
         k: {n: v for n, v in part.items() if n not in grid} if isinstance(part := suite.get(k), dict) else part
         for k in IDENTITY
@@ -381,9 +381,9 @@ def _show(flat: Mapping[str, Any], key: str) -> str:
 @uncollected()
 def load_packed(path: Path) -> tuple[list[RunRecord], int]:
     """The records of a packed file and the number of damaged lines."""
-    found = [record for _, record in packed_lines(path)]
-    records = [record for record in found if record is not None]
-    return records, len(found) - len(records)
+    lines = [record for _, record in packed_lines(path)]
+    records = [record for record in lines if record is not None]
+    return records, len(lines) - len(records)
 
 
 def packed_lines(path: Path) -> Iterator[tuple[str, RunRecord | None]]:
