@@ -79,15 +79,15 @@ def _fetch(data: DataFile, place: Path, mirror: str, *, force: bool, silence_s: 
     ending = ".gz" if data.urls[0].endswith(".gz") else ""
     target = place / data.dataset / f"{data.file}{ending}"
     urls = ([f"{mirror}/{data.dataset}/{target.name}"] if mirror else []) + list(data.urls)
-    if (held := _verified(data, place)) is not None:
-        return Outcome(data, "already here", held, "")
+    if (copy := _verified(data, place)) is not None:
+        return Outcome(data, "already here", copy, "")
     if offline():
         return Outcome(data, "failed", target, f"{OFFLINE} forbids the network; unset it, or copy the file to {target}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):  # another command may be fetching it
-            if (held := _verified(data, place)) is not None:
-                return Outcome(data, "already here", held, "")
+            if (copy := _verified(data, place)) is not None:
+                return Outcome(data, "already here", copy, "")
             if target.exists() and not force:
                 problem = check(data, target).problem
                 return Outcome(data, "failed", target, f"{target} is another file ({problem}); --force replaces it")
@@ -118,8 +118,8 @@ def _first_good(data: DataFile, target: Path, urls: Sequence[str], silence_s: fl
 
 
 def _wrong(data: DataFile, path: Path) -> str:
-    found = check(data, path)
-    return "" if found.verified else f"not the published file: {found.problem}"
+    copy = check(data, path)
+    return "" if copy.verified else f"not the published file: {copy.problem}"
 
 
 def _receive(url: str, path: Path, limit: int, silence_s: float) -> str:
@@ -128,10 +128,10 @@ def _receive(url: str, path: Path, limit: int, silence_s: float) -> str:
     with path.open("wb") as file:
         try:
             with urlopen(request, timeout=silence_s) as answer:  # noqa: S310 - as above
-                promised, got = answer.headers.get("Content-Length"), 0
+                promised, size = answer.headers.get("Content-Length"), 0
                 while chunk := answer.read(CHUNK):
-                    got += len(chunk)
-                    if got > limit:
+                    size += len(chunk)
+                    if size > limit:
                         return f"more than {limit} bytes"
                     _write(file, chunk)
         except HTTPError as error:
@@ -141,8 +141,8 @@ def _receive(url: str, path: Path, limit: int, silence_s: float) -> str:
             return str(error.reason)
         except (OSError, HTTPException) as error:
             return f"{type(error).__name__}: {error}"
-        if promised is not None and got < int(promised):
-            return f"ended after {got} of {promised} bytes"
+        if promised is not None and size < int(promised):
+            return f"ended after {size} of {promised} bytes"
         _flush(file)
     return ""
 

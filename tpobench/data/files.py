@@ -119,10 +119,10 @@ def remedies(dataset: str, data_dir: Path | None = None) -> tuple[str, str]:
     )
 
 
-def replacement(found: Found, data_dir: Path | None = None) -> str:
+def replacement(copy: Found, data_dir: Path | None = None) -> str:
     """What to do about a copy that is not the published file: fetch into the folder where it was found."""
-    place = next((p for p in search_path(data_dir) if found.path.is_relative_to(p)), found.path.parent)
-    return f"`tpobench data fetch {found.data.dataset} --data-dir {place} --force` replaces it"
+    place = next((p for p in search_path(data_dir) if copy.path.is_relative_to(p)), copy.path.parent)
+    return f"`tpobench data fetch {copy.data.dataset} --data-dir {place} --force` replaces it"
 
 
 def search_path(data_dir: Path | None = None) -> tuple[Path, ...]:
@@ -186,10 +186,10 @@ def read(name: str) -> tuple[bytes, Path]:
     """
     path = Path(_given[name]) if name in _given and Path(_given[name]).is_file() else None
     if path is None:
-        found = find(name)
-        if isinstance(found, Missing):
-            raise DataUnavailable(str(found))
-        path = found.path
+        copy = find(name)
+        if isinstance(copy, Missing):
+            raise DataUnavailable(str(copy))
+        path = copy.path
     try:
         with gzip.GzipFile(path) if path.suffix == ".gz" else io.FileIO(path) as stream:
             return stream.read(), path

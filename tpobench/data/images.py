@@ -147,12 +147,12 @@ def _sources(known: Mapping[str, str], published: Mapping[str, str]) -> dict[str
 def _require_expected(data: str, known: Mapping[str, str], published: Mapping[str, str], sha256: str) -> None:
     """The bytes are the published ones, or those of the copy that the run names."""
     if sha256:
-        found = files.fingerprint(known)
-        if found != sha256:
-            msg = f"the copy of {data} here has fingerprint {found}, the run is made with the one of {sha256}"
+        fingerprint = files.fingerprint(known)
+        if fingerprint != sha256:
+            msg = f"the copy of {data} here has fingerprint {fingerprint}, the run is made with the one of {sha256}"
             raise DataUnavailable(msg)
         return
-    for name, found in known.items():
-        if found != published[name]:
-            msg = f"{name} here has sha256 {found}, the published file has {published[name]}"
+    for name, digest in known.items():
+        if digest != published[name]:
+            msg = f"{name} here has sha256 {digest}, the published file has {published[name]}"
             raise DataUnavailable(msg)

@@ -66,18 +66,18 @@ def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool =
     suite = build_suite(path.stem, paper, str(path))
     quick = _overridden(paper, suite.quick, f"{path} [quick]")
     # Every table is checked at every load, so that a broken one is seen at once.
-    made: dict[tuple[str, bool], tuple[Document, Suite]] = {("paper", False): (paper, suite)}
+    variants: dict[tuple[str, bool], tuple[Document, Suite]] = {("paper", False): (paper, suite)}
     if suite.quick:
-        made["quick", False] = quick, build_suite(scaled(path.stem, "quick"), quick, f"{path} [quick]")
-    for of, (document, one) in [(of, pair) for (of, _), pair in made.items()]:
+        variants["quick", False] = quick, build_suite(scaled(path.stem, "quick"), quick, f"{path} [quick]")
+    for of, (document, one) in [(of, pair) for (of, _), pair in variants.items()]:
         where = f"{path} [smoke]" + " on top of [quick]" * (of == "quick")
         small = _overridden(document, suite.smoke, where)
-        made[of, True] = small, build_suite(one.name, small, where) if suite.smoke else one
-    if (scale, smoke) not in made:
+        variants[of, True] = small, build_suite(one.name, small, where) if suite.smoke else one
+    if (scale, smoke) not in variants:
         have = [n for n in suite_names() if "quick" in _read(suites_folder() / f"{n}.toml")]
         msg = f"{path} has no quick scale, which a [quick] table would give it; suites that have one: {', '.join(have)}"
         raise UsageError(msg)
-    document, suite = made[scale, smoke]
+    document, suite = variants[scale, smoke]
     for override in overrides:
         where = f"--set {brief(override)}"
         key, separator, text = require_text(override, where).partition("=")

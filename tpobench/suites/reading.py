@@ -69,25 +69,25 @@ def set_key(document: Document, key: str, value: Any, where: str) -> None:
 def _full_key(document: Document, key: str, where: str) -> str:
     task, training = set(_task_types(document)), set(field_types(Training))
     report = {f"report.{n}" for n in field_types(ReportSettings)}
-    own = {"seeds", "algorithms", *(f"task.{n}" for n in task), *(f"training.{n}" for n in training), *report}
-    own |= {f"search.{n}" for n in field_types(Search)} if "search" in document else set()
-    if key in own or key in {f"grid.{n}" for n in task | training}:
+    keys = {"seeds", "algorithms", *(f"task.{n}" for n in task), *(f"training.{n}" for n in training), *report}
+    keys |= {f"search.{n}" for n in field_types(Search)} if "search" in document else set()
+    if key in keys or key in {f"grid.{n}" for n in task | training}:
         return key
     if re.fullmatch(r"(grid\.)?hyper\.[^.]+|hyper\.[^.]+\.[^.]+|cost\.ms_per_step\.[^.]+", key):
         return key
-    matches = sorted(k for k in own if k.rpartition(".")[2] == key)
+    matches = sorted(k for k in keys if k.rpartition(".")[2] == key)
     if len(matches) == 1:
         return matches[0]
-    near = _nearest(key, own)
-    valid = near[1] if near else own | {"hyper.NAME", "hyper.ALGORITHM.NAME"}
+    near = _nearest(key, keys)
+    valid = near[1] if near else keys | {"hyper.NAME", "hyper.ALGORITHM.NAME"}
     raise unknown("key", near[0] if near else key, valid, where)
 
 
-def _nearest(key: str, own: set[str]) -> tuple[str, set[str]] | None:
+def _nearest(key: str, keys: set[str]) -> tuple[str, set[str]] | None:
     """A bare key is compared with the bare names, so that `stepz` finds `training.steps`."""
     if "." in key:
         return None
-    bare = {k.rpartition(".")[2] for k in own}
+    bare = {k.rpartition(".")[2] for k in keys}
     return (key, bare) if difflib.get_close_matches(key, bare, n=1) else None
 
 
