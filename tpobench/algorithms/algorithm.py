@@ -262,8 +262,8 @@ def _check_shape(what: str, value: Any, *shapes: torch.Size) -> None:
     """A tensor of another shape would be broadcast into a wrong update without a word."""
     if isinstance(value, Tensor) and value.shape in shapes:
         return
-    given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-    msg = f"{what} gives {given}; it must give a tensor of shape {' or '.join(str(tuple(s)) for s in shapes)}"
+    actual = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    msg = f"{what} gives {actual}; it must give a tensor of shape {' or '.join(str(tuple(s)) for s in shapes)}"
     raise UsageError(msg)
 
 

@@ -129,9 +129,9 @@ def _kinds(algorithm: Algorithm) -> Iterator[tuple[Case, Case]]:
         yield dense[0], dense[-1]
 
 
-def _possible(algorithm: Algorithm, given: Iterable[Case]) -> Iterator[Case]:
+def _possible(algorithm: Algorithm, cases: Iterable[Case]) -> Iterator[Case]:
     """The cases that the algorithm does not raise on: those it does are a limit of it, told elsewhere."""
-    for case in given:
+    for case in cases:
         try:
             ask(algorithm, case)
         except Broken:

@@ -63,8 +63,8 @@ class Adam:
         t, b1, b2 = self.count, self.b1, self.b2
         self.mean.lerp_(gradient, 1 - b1)
         self.square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        own, fresh = nesterov_factors(b1, t)
-        direction = torch.add(self.mean * own, gradient, alpha=fresh)
+        on_mean, on_gradient = nesterov_factors(b1, t)
+        direction = torch.add(self.mean * on_mean, gradient, alpha=on_gradient)
         scale = (self.square / (1 - b2**t)).sqrt_().add_(1e-8)
         theta.addcdiv_(direction, scale, value=-self.learning_rate)
 
@@ -137,8 +137,8 @@ class Muon:
         t, beta, S = self.count, self.beta, theta.shape[0]
         g = gradient[:, : self.matrices]
         self.momentum.lerp_(g, 1 - beta)
-        own, fresh = nesterov_factors(beta, t)
-        m_hat = torch.add(self.momentum * own, g, alpha=fresh)
+        on_mean, on_gradient = nesterov_factors(beta, t)
+        m_hat = torch.add(self.momentum * on_mean, g, alpha=on_gradient)
         first = self.blocks[0]
         large = orthogonalize(m_hat[:, : first.size].view(S, first.count, first.rows, first.columns))
         theta[:, : first.size].sub_((large * (self.learning_rate * self._large_scale)).view(S, -1))

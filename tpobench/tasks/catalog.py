@@ -378,8 +378,8 @@ def streams(task: Mapping[str, Any]) -> dict[str, Any]:
     Not the budget, and not whether candidates are answers or next tokens: both depend on the algorithm, and all see the
     same random numbers.  Nor which copy of the data is read.
     """
-    settings, kept = declared(task), chosen_task(task)
+    settings, values = declared(task), chosen_task(task)
     if settings is None:
-        return kept
-    own = {k: v for k, v in kept.items() if k not in settings.unstreamed}
-    return {**own, "kind": settings.streams_of or settings.kind}
+        return values
+    streamed = {k: v for k, v in values.items() if k not in settings.unstreamed}
+    return {**streamed, "kind": settings.streams_of or settings.kind}

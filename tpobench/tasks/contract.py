@@ -84,15 +84,15 @@ class Tried:
 
     def measured(self, rollout: Rollout, step: Step) -> dict[str, Mapping[str, Tensor]]:
         """What each of the measuring methods gives."""
-        given = {"facts": (), "evaluate": (rollout,), "diagnose": (step,), "examine": (step,)}
-        return {where: self._measured(where, *last) for where, last in given.items()}
+        arguments = {"facts": (), "evaluate": (rollout,), "diagnose": (step,), "examine": (step,)}
+        return {where: self._measured(where, *last) for where, last in arguments.items()}
 
     def first_metric(self, rollout: Rollout) -> Tensor | None:
         """The first metric as it is evaluated; None where it is diagnosed, of an update."""
         return self._measured("evaluate", rollout).get(self.settings.metrics[0].name)
 
-    def _measured(self, where: str, *given: Any) -> Mapping[str, Tensor]:
-        values: Any = part(where, lambda: getattr(self.task, where)(self.policy, *given))
+    def _measured(self, where: str, *arguments: Any) -> Mapping[str, Tensor]:
+        values: Any = part(where, lambda: getattr(self.task, where)(self.policy, *arguments))
         sound = isinstance(values, Mapping) and all(isinstance(x, Tensor) for x in values.values())
         require(sound, where, f"gives {' '.join(repr(values).split()):.60}", "give a tensor for each name, {name: x}")
         measured: Mapping[str, Tensor] = values
@@ -132,8 +132,8 @@ def require(condition: bool, where: str, what: str, remedy: str) -> None:  # noq
 
 def tiny(kind: Kind, **settings: Any) -> TaskSettings:
     """The settings that a kind is tried with."""
-    made: TaskSettings = part("settings", lambda: kind(**{**kind.tiny, **settings}), "give every setting a default")
-    return made
+    instance: TaskSettings = part("settings", lambda: kind(**{**kind.tiny, **settings}), "give every setting a default")
+    return instance
 
 
 def _tried(kind: Kind) -> Iterator[Tried]:
@@ -314,25 +314,25 @@ def _snapshot(kind: Kind) -> Iterator[Breach]:
 def _metrics(kind: Kind) -> Iterator[Breach]:
     for tried in _tried(kind):
         rollout = tried.rollout()
-        found = tried.measured(rollout, tried.step(rollout))
+        measured = tried.measured(rollout, tried.step(rollout))
         declared = {
             "facts": kind.facts,
             "evaluate and diagnose": tried.settings.recorded(),
             "examine": kind.diagnostics,
         }
-        given = {
-            "facts": found["facts"],
-            "evaluate and diagnose": {**found["evaluate"], **found["diagnose"]},
-            "examine": found["examine"],
+        tensors = {
+            "facts": measured["facts"],
+            "evaluate and diagnose": {**measured["evaluate"], **measured["diagnose"]},
+            "examine": measured["examine"],
         }
         for where, metrics in declared.items():
             names = {m.name for m in metrics}
-            if names != given[where].keys():
-                what = f"gives {', '.join(sorted(given[where])) or 'nothing'}, and declared are "
+            if names != tensors[where].keys():
+                what = f"gives {', '.join(sorted(tensors[where])) or 'nothing'}, and declared are "
                 yield Breach(where, what + (", ".join(sorted(names)) or "none"), "say in the settings what is measured")
                 return
             for m in metrics:
-                values = given[where][m.name].tolist()
+                values = tensors[where][m.name].tolist()
                 if not all(m.within.low - 1e-6 <= v <= m.within.high + 1e-6 for v in values):
                     what = f"gives {m.name} {values}, declared as {m.within}"
                     yield Breach(where, what, "declare what it can be: Metric(name, better, Within(low, high))")
@@ -345,11 +345,11 @@ def _read_only(kind: Kind) -> Iterator[Breach]:
         rollout = other.rollout()
         theta, state = other.policy.theta.detach().clone(), torch.get_rng_state()
         before = {f.name: getattr(rollout.groups, f.name) for f in dataclasses.fields(rollout.groups)}
-        kept = {name: x.clone() for name, x in before.items() if isinstance(x, Tensor)}
+        copies = {name: x.clone() for name, x in before.items() if isinstance(x, Tensor)}
         other.measured(rollout, other.step(rollout))
         if not torch.equal(theta, other.policy.theta):
             yield Breach("evaluate", "changes the policy", "measure under torch.no_grad(), without writing into theta")
-        elif any(not torch.equal(x, before[name]) for name, x in kept.items()):
+        elif any(not torch.equal(x, before[name]) for name, x in copies.items()):
             yield Breach("evaluate", "writes into the groups", "make new tensors, without a trailing _ or out=")
         elif name := _differs(tried.rollout(1).groups, other.rollout(1).groups):
             yield Breach("evaluate", f"changes groups.{name} of the next rollout", "keep nothing that rollout reads")
@@ -360,8 +360,8 @@ def _read_only(kind: Kind) -> Iterator[Breach]:
 def _resolution(kind: Kind) -> Iterator[Breach]:
     """A metric without N_eval is exact: the policy's own, whatever was drawn."""
     tried = Tried(tiny(kind))
-    found = [tried.first_metric(tried.rollout(step)) for step in range(STEPS)]
-    values = [value for value in found if value is not None]
+    metrics = [tried.first_metric(tried.rollout(step)) for step in range(STEPS)]
+    values = [value for value in metrics if value is not None]
     spread = max((float((value - values[0]).abs().max()) for value in values), default=0.0)
     if tried.settings.scored_rollouts is None and spread > ROUNDING:
         name = kind.metrics[0].name

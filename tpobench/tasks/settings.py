@@ -157,8 +157,8 @@ class TaskSettings(ABC):
         if isinstance(task, str):
             module, _, name = task.partition(":")
             task = getattr(importlib.import_module(module), name)
-        made: Task = task(self, noise)
-        return made
+        instance: Task = task(self, noise)
+        return instance
 
 
 class GroupSettings(TaskSettings):

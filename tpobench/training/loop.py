@@ -83,22 +83,22 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
             yield from measure(step, task.evaluate(policy, rollout))
         if step == steps or not any(alive):
             return
-        given = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
-        credit = algorithm.credit_for(given.groups)
-        update = Update(given.groups, credit, [])
+        batch = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
+        credit = algorithm.credit_for(batch.groups)
+        update = Update(batch.groups, credit, [])
         for epoch in range(epochs):
             gradient = loss_gradient(
-                task, policy, algorithm, given, credit, at_snapshot=epoch == 0, passes=update.passes
+                task, policy, algorithm, batch, credit, at_snapshot=epoch == 0, passes=update.passes
             )
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
                 diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
-            take_step(task, policy, algorithm, given, credit, flat, optimizer)
+            take_step(task, policy, algorithm, batch, credit, flat, optimizer)
         companions.learn(task, rollout, epochs)
         if record:
             yield from measure(step, diagnosis)
-        interactions, gradient_steps = interactions + given.interactions, gradient_steps + epochs
+        interactions, gradient_steps = interactions + batch.interactions, gradient_steps + epochs
 
 
 def finite_seeds(theta: Tensor) -> Tensor:
@@ -225,8 +225,8 @@ def make_task(
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
     cell = json.dumps(streams(task), sort_keys=True)
     noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
-    made: Any = task_settings(task).make(noise)
-    return made if kernel == "plain" else dataclasses.replace(made, kernel=kernel)
+    instance: Any = task_settings(task).make(noise)
+    return instance if kernel == "plain" else dataclasses.replace(instance, kernel=kernel)
 
 
 def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:

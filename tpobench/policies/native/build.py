@@ -84,10 +84,10 @@ def _cached(folder: Path, key: str, command: list[str]) -> ctypes.CDLL:
         if digest.isalnum() and library.is_file() and _digest(library) == digest:
             return ctypes.CDLL(str(library))
     with tempfile.TemporaryDirectory(dir=folder, prefix="new-") as new:
-        made = Path(new, "kernel.so")
-        _run([*command, str(SOURCE), "-o", str(made), "-lm"], command[0])
-        digest = _digest(made)
-        made.replace(folder / f"{digest}.so")
+        binary = Path(new, "kernel.so")
+        _run([*command, str(SOURCE), "-o", str(binary), "-lm"], command[0])
+        digest = _digest(binary)
+        binary.replace(folder / f"{digest}.so")
         note = Path(new, "key")
         note.write_text(digest, encoding="ascii")
         note.replace(name)

@@ -23,11 +23,11 @@ class NativeAdam(Adam):
             self.mean, self.square = (torch.zeros(gradient.shape) for _ in range(2))
         self.count += 1
         t, b1, b2 = self.count, self.b1, self.b2
-        own, fresh = nesterov_factors(b1, t)
+        on_mean, on_gradient = nesterov_factors(b1, t)
         for x, g, mean, square in zip(theta, gradient, self.mean, self.square, strict=True):
             self.kernel.adam(
-                x.data_ptr(), g.data_ptr(), mean.data_ptr(), square.data_ptr(), len(x), 1 - b1, 1 - b2, own, fresh,
-                1 / (1 - b2**t), self.learning_rate,
+                x.data_ptr(), g.data_ptr(), mean.data_ptr(), square.data_ptr(), len(x), 1 - b1, 1 - b2,
+                on_mean, on_gradient, 1 / (1 - b2**t), self.learning_rate,
             )  # fmt: skip
         torch.autograd.graph.increment_version(theta)  # of which torch has seen nothing
 

@@ -107,8 +107,8 @@ class _Logits(torch.autograd.Function):
     ) -> Tensor:
         logits = theta.new_zeros(len(forests), max(f.answers for f in forests), decoder.vocabulary)
         memories = [decoder.memory(forest.rows) for forest in forests]
-        for each, own, forest, memory in zip(logits, theta, forests, memories, strict=True):
-            each[: forest.answers] = decoder.forward(own, forest, memory, keep=keep)
+        for each, weights, forest, memory in zip(logits, theta, forests, memories, strict=True):
+            each[: forest.answers] = decoder.forward(weights, forest, memory, keep=keep)
         if not keep:
             for memory in memories:
                 decoder.release(memory)
@@ -122,8 +122,8 @@ class _Logits(torch.autograd.Function):
     def backward(ctx: Any, dlogits: Tensor) -> tuple[Tensor | None, ...]:
         (theta,) = ctx.saved_tensors
         gradient = torch.zeros_like(theta)
-        for own, forest, memory, d, g in zip(theta, ctx.forests, ctx.memories, dlogits, gradient, strict=True):
-            ctx.decoder.backward(own, forest, memory, d[: forest.answers].contiguous(), g)
+        for weights, forest, memory, d, g in zip(theta, ctx.forests, ctx.memories, dlogits, gradient, strict=True):
+            ctx.decoder.backward(weights, forest, memory, d[: forest.answers].contiguous(), g)
             ctx.decoder.release(memory)
         ctx.memories = ()
         sizes = [shape[1:].numel() for shape in ctx.shapes]
