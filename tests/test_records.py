@@ -149,7 +149,7 @@ def test_the_collector_rests_while_records_are_read(tmp_path, monkeypatch, befor
         seen.append(gc.isenabled())
         raise CorruptResults
 
-    monkeypatch.setattr("tpobench.records.parse_record", parsed)
+    monkeypatch.setattr("tpobench.records.store.parse_record", parsed)
     try:
         (gc.enable if before else gc.disable)()
         for read in (store.load, lambda: load_packed(store.path_of(record().id))):
