@@ -52,7 +52,7 @@ learning_rate = 0.01
 def _no_data(monkeypatch, tmp_path):
     """No images of another test, no data of this machine."""
     monkeypatch.setattr(images, "_loaded", {})
-    monkeypatch.setattr(data, "_given", {})
+    monkeypatch.setattr(data, "_paths", {})
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: tmp_path / "cache" / name)
 
 

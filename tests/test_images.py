@@ -16,7 +16,7 @@ from tpobench.errors import DataUnavailable, UsageError
 def _nothing_loaded(monkeypatch, tmp_path):
     """No images of another test, no data of this machine."""
     monkeypatch.setattr(images, "_loaded", {})
-    monkeypatch.setattr(data, "_given", {})
+    monkeypatch.setattr(data, "_paths", {})
     monkeypatch.setenv("TPOBENCH_DATA_DIR", str(tmp_path))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: tmp_path / "cache" / name)
 

@@ -168,13 +168,13 @@ def digest(path: Path) -> tuple[str, int]:
     return sha.hexdigest(), size
 
 
-_given: dict[str, str] = {}  # file -> path
+_paths: dict[str, str] = {}  # file -> path
 
 
 def prefer(paths: Mapping[str, str]) -> None:
     """From now on this process reads these files (name -> path) where the paths exist, and searches otherwise."""
-    _given.clear()
-    _given.update(paths)
+    _paths.clear()
+    _paths.update(paths)
 
 
 def read(name: str) -> tuple[bytes, Path]:
@@ -184,7 +184,7 @@ def read(name: str) -> tuple[bytes, Path]:
         UsageError: no such name in the catalogue.
         DataUnavailable: no copy is here, or it cannot be read.
     """
-    path = Path(_given[name]) if name in _given and Path(_given[name]).is_file() else None
+    path = Path(_paths[name]) if name in _paths and Path(_paths[name]).is_file() else None
     if path is None:
         copy = find(name)
         if isinstance(copy, Missing):

@@ -123,6 +123,6 @@ def next_token_rewards(tokens: Tensor, answer: Tensor, reward: str) -> Tensor:
     correct = tokens == answer
     if reward == "bag_of_tokens":
         return correct
-    taken = token_rewards(tokens[..., :1, :], answer, reward)
-    alive = torch.cat([torch.ones_like(taken[..., :1]), taken[..., :-1]], dim=-1)
+    rewards = token_rewards(tokens[..., :1, :], answer, reward)
+    alive = torch.cat([torch.ones_like(rewards[..., :1]), rewards[..., :-1]], dim=-1)
     return correct * alive
