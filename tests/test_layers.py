@@ -43,8 +43,10 @@ ROOMS = {
     "report": "printable identity limits stats algorithms tasks suites records scores tables",
     "audit": "printable stats algorithms records scores tables lint report",
     "comparison": "stats records scores execution tables",
-    "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
-    "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
+    "check": "printable identity limits stats algorithms tasks suites plugins records scores planning "
+    "execution tables",
+    "paper": "identity stats policies algorithms tasks suites records scores planning training execution "
+    "tables report",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
     "planning execution tables lint report audit comparison check paper",
     "__main__": "cli",
