@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,8 @@ ROOMS = {
     "report": "printable identity limits stats algorithms tasks suites records scores tables",
     "audit": "printable stats algorithms records scores tables lint report",
     "comparison": "stats records scores execution tables",
-    "check": "printable identity limits stats algorithms tasks suites plugins records scores planning "
-    "execution tables",
-    "paper": "identity stats policies algorithms tasks suites records scores planning training execution "
-    "tables report",
+    "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
+    "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
     "planning execution tables lint report audit comparison check paper",
     "__main__": "cli",
@@ -93,6 +92,15 @@ def test_every_module_is_in_a_room_of_the_table():
 def test_a_room_imports_what_the_table_says(room):
     """Nothing else, lazily neither; and what the table allows is needed."""
     assert set(ROOMS[room].split()) == rooms_imported(room) - {"errors"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: str(p.parent.relative_to(PACKAGE)))
+def test_a_package_says_what_its_files_are(path):
+    """In a line each of its docstring: `name   what it is`, of packages `name/`; and nothing that is not there."""
+    lines = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()
+    listed = [match[1] for line in lines if (match := re.match(r"([\w.]+)/?  +\S", line))]
+    files = {p.stem if p.suffix == ".py" else p.name for p in path.parent.iterdir()}
+    assert sorted(listed) == sorted(name for name in files if name != "py.typed" and not name.startswith("__"))
 
 
 def test_there_is_no_circle():

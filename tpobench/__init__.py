@@ -3,6 +3,34 @@
 suite = load_suite("bandit", ["training.steps=50"])
 execute(plan_runs(suite, seeds=range(10)), "results/bandit")
 load_results("results/bandit").frame()
+
+algorithms   which candidates gain mass, how parameters move: every policy-update algorithm
+audit        any project's table of results
+check        the regression gate
+children     child processes: their start, their beginning, and what ended them
+cli          the command line
+comparison   two algorithms or result sets
+data         data sets
+errors       errors a user can meet, with exit codes
+execution    plan -> records
+identity     what a run is told apart by
+limits       what files, options and settings may hold
+lint         what in a result set would mislead
+moved        where modules that have moved stand now
+paper        the TPO paper, number by number
+planning     suite and records -> which runs next
+plugins      code of users
+policies     how log-probs depend on parameters
+printable    text from elsewhere as it may stand in any output
+records      what was run
+report       tables and figures of records
+scores       records -> comparable numbers
+stats        estimates, tests and intervals of arrays
+suites       files that say what is trained
+tables       one table, one document, and their writers
+tasks        what is sampled, and how it is scored
+training     rollout -> credit -> epochs of fit
+units        durations and sizes as people write and read them
 """
 
 from __future__ import annotations

@@ -1,4 +1,19 @@
-"""`tpobench audit`: any project's table of (algorithm, task, seed, value), with the treatment of a report."""
+"""`tpobench audit`: any project's table of (algorithm, task, seed, value), with the treatment of a report.
+
+reading      files -> rows of (algorithm, task, seed, step, value)
+paths        which files are read, and the names that their paths give
+grids        bytes -> a grid of text
+json_grids   the same of JSON
+layouts      which columns hold what
+names        when two spellings are one name
+numbers      numbers as people write them
+directions   which way is better, from the name of a metric
+choices      what the file cannot say
+runs         rows -> one scalar per (algorithm, task, seed)
+checks       the findings of lint that a bare table can show
+tables       the tables of an audit
+words        its sentences, and its document
+"""
 
 from __future__ import annotations
 

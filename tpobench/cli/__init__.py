@@ -1,4 +1,23 @@
-"""The command line: parse, call one library function, print, exit code."""
+"""The command line: parse, call one library function, print, exit code.
+
+base         what every verb shares: the application, its options, and how it speaks
+training     the options of every verb that trains
+kernel       `--kernel`
+designs      what is told of the ways in which runs are chosen
+runs         `run` and `plan`
+browse       `list` and `show`
+stored       `status`, `report`, `pack` and `merge`
+compare      `compare` and `power`
+check        `check`
+candidates   whose results `check` judges
+baselines    `baseline update`
+inspect      `lint` and `audit`
+reproduce    `reproduce`
+data         `data fetch` and `data list`
+validate     `validate`
+verify       `verify`
+machine      `doctor`
+"""
 
 from __future__ import annotations
 

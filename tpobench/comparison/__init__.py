@@ -1,4 +1,9 @@
-"""Two result sets or two algorithms, cell by cell: who is better, by how much, and whether the seeds can tell."""
+"""Two result sets or two algorithms, cell by cell: who is better, by how much, and whether the seeds can tell.
+
+rows        every row tested, then Holm over the family; one line for each suite
+detection   what the seeds at hand can detect
+document    comparisons and detections to read
+"""
 
 from __future__ import annotations
 

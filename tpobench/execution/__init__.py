@@ -1,4 +1,27 @@
-"""Plan -> records: who trains what, where, and what becomes of a run that breaks."""
+"""Plan -> records: who trains what, where, and what becomes of a run that breaks.
+
+engine         have a plan's missing runs trained, write every record at once
+rounds         the one loop over the runs of a design
+due            which jobs an invocation has to do, and what they may cost
+work           in which order they are done
+estimate       what a plan will cost
+job            one job from message to records
+assemble       measurements -> one record per seed
+isolate        a job in a child; a stack that breaks is trained on without the guilty seed
+inline         executor: this process
+local          executor: this machine
+slots          child processes and their supervision
+worker         the child process of a slot
+cluster        executor: a Dask cluster
+remote         its part inside a Dask worker
+stop           signals
+progress       how far a run is
+provenance     where and with what a run was made
+requirements   the packages that are asked for, and those here
+machine        what this machine lends us
+doctor         what would not work on it
+verify         train finished runs again and compare
+"""
 
 from tpobench.execution.due import Options
 from tpobench.execution.engine import Outcome, execute

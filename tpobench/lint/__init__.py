@@ -1,6 +1,15 @@
 """`tpobench lint`: the mistakes that a result set can show, each with a stable code, its place and its remedy.
 
 Records in, findings out; nothing is run and nothing is changed.  docs/lint.md explains every code.
+
+codes      every finding: its code, how bad it is, and what to do
+model      what a check sees and what it says
+budgets    checks: one task, one budget, one set of hyperparameters
+origins    checks: who made the runs, with what, and when
+outcomes   checks: what window, thresholds and values can tell
+plans      checks: seeds under a recorded plan
+seeds      checks: the same for every algorithm, none dropped, enough
+document   findings to read
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 claim            what a claim compares: scalars, sides, contrasts
 claims_dense     claims of sections 3.1 to 3.5: bandits, images, a reward per token
 claims_sparse    claims of sections 3.6, 3.7, 4 and appendix E: terminal reward, and why
-printed          every printed number, with what measures it here (printed.csv)
+printed          every printed number, with what measures it here
+printed.csv      the numbers
 mechanism        figure 4b: its update and its bins
 items            figures and tables, with the runs and the claims of each
 item_plans       the runs that items need, and the cells that stand in for the paper's at the quick scale

@@ -1,1 +1,12 @@
-"""Policies: how log-probs depend on parameters, every parameter stacked over seeds."""
+"""Policies: how log-probs depend on parameters, every parameter stacked over seeds.
+
+tables        a table of logits
+mlp           the paper's image policy
+bags          its images as bags of bright pixels
+transformer   the paper's decoder
+prefix_tree   every distinct prefix of a batch computed once
+native/       the transformer and its optimizers in C
+initial       starting values of dense layers
+optimizers    Adam, Muon, normalised steps
+noise         common random numbers
+"""

@@ -1,4 +1,17 @@
-"""Records -> report: tables per suite and metric, pairwise tests, figures."""
+"""Records -> report: tables per suite and metric, pairwise tests, figures.
+
+rows             one cell under one metric
+tables           the tables of one suite
+overall          the suite as a whole
+details          the long tables
+breaking_point   a search: breaking points, and every pair
+paper            the paper's conventions
+notes            what every table of a suite has to say
+model            sections of tables and figures
+figures/         figures
+document         a report to read
+files            its files in their folder
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,11 @@
-"""One table, one document, and their writers: terminal, Markdown, LaTeX, HTML, CSV and JSON."""
+"""One table, one document, and their writers: terminal, Markdown, LaTeX, HTML, CSV and JSON.
+
+model        document, blocks, tables, entries
+writers      one document, six texts
+terminal     text
+markdown     Markdown
+latex        LaTeX
+page         HTML
+templates/   that page
+exports      CSV and JSON
+"""

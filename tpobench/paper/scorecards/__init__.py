@@ -1,4 +1,10 @@
-"""Scorecards -> files: what became of each figure and table of the paper."""
+"""Scorecards -> files: what became of each figure and table of the paper.
+
+documents   one per item, and one over several
+tables      printed numbers, claims, and the comparisons behind them
+texts       words and rounded numbers
+exports     JSON and CSV in full precision
+"""
 
 from __future__ import annotations
 
