@@ -306,7 +306,14 @@ class MnistSettings(DataSettings):
 
 TASKS: dict[str, type[TaskSettings]] = {
     s.kind: s
-    for s in (BanditSettings, ContextsSettings, SequenceSettings, TokensSettings, SampledSettings, MnistSettings)
+    for s in (
+        BanditSettings,
+        ContextsSettings,
+        SequenceSettings,
+        TokensSettings,
+        SampledSettings,
+        MnistSettings,
+    )
 }
 PACKAGED_KINDS = frozenset(TASKS)
 
