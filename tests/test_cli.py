@@ -153,7 +153,7 @@ def test_a_swept_hyperparameter_is_a_column_of_every_table(tpobench):
         (["run", "--suite", "bandit,sparse", "--name", "both"], 2, "several suites"),
         (["run", "--suite", ","], 2, "--suite names no suite"),
         (["run", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "ce needs label"),
-        (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no rule of the plan fits"),
+        (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no algorithm of the plan fits"),
         (["report", "none"], 4, "no results at none"),
         (["report", "--format", "pdf"], 2, "valid: csv, html, json, latex, md"),
         (["report", "--figures", "gif"], 2, "valid: pdf, png, svg"),

@@ -336,7 +336,7 @@ def test_the_text_names_the_test_the_family_and_the_suite(command_line):
         (["one", "two.jsonl", "-m", "steps", "--threshold", "0.3"], 2, "the suite's thresholds: 0.5, 0.2"),
         (["one", "two.jsonl", "--threshold", "0.2"], 2, "--threshold 0.2 goes with --metric steps or rate"),
         (["a", "b", "--in", "one", "--algos", "a"], 2, "--algos a goes with two result sets"),
-        (["a", "b"], 4, "no results at a; to compare two rules of one result set: tpobench compare a b --in PATH"),
+        (["a", "b"], 4, "no results at a; to compare two algorithms of one result set: tpobench compare a b --in PATH"),
         (["one", "three.jsonl"], 4, "no results at three.jsonl; name a run directory"),
         (["a", "b", "--in", "nowhere"], 4, "no results at nowhere"),
     ],

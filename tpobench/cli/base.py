@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="tpobench",
-    help="The place where a policy-update rule proves itself: suites x rules x sparsity x seeds.",
+    help="The place where a policy-update algorithm proves itself: suites x algorithms x sparsity x seeds.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -49,7 +49,7 @@ SetOption = Annotated[
 ]
 ScaleOption = Annotated[str, typer.Option("--scale", help="paper: the suite as it stands; quick: its [quick] table.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="The suite's few-second version.")]
-PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file of your own rules or tasks.")]
+PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file of your algorithms or tasks.")]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of data files; else $TPOBENCH_DATA_DIR, else the user's cache."),
@@ -69,9 +69,9 @@ def spread(function: Callable[..., None], **fixed: object) -> Callable[..., None
 
     @functools.wraps(function)
     def verb(**words: Any) -> None:
-        made = {name: group(**{f.name: words.pop(f.name) for f in dataclasses.fields(group)})
+        grouped = {name: group(**{f.name: words.pop(f.name) for f in dataclasses.fields(group)})
                 for name, group in groups.items()}  # fmt: skip
-        function(**words, **made, **fixed)
+        function(**words, **grouped, **fixed)
 
     options = [o for p in signature.parameters.values() if p.name not in fixed
                for o in (_options_of(p.annotation) if p.name in groups else [p])]  # fmt: skip
@@ -216,7 +216,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
-    """One row per cell and rule: runs by status, and the mean final value of the suite's metric."""
+    """One row per cell and algorithm: runs by status, and the mean final value of the suite's metric."""
     from tpobench.records.store import STATUSES  # noqa: PLC0415 - `--help` must not wait for records
     from tpobench.scores.cells import final_value  # noqa: PLC0415 - see above
 

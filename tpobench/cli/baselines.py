@@ -109,29 +109,29 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
 def _all_records(paths: Sequence[Path]) -> list[RunRecord]:
     from tpobench.records.results import load_results
 
-    found: list[RunRecord] = []
+    records: list[RunRecord] = []
     for path in paths:
         loaded = load_results(path)
         if loaded.quarantined:
             msg = f"{path}: {loaded.quarantined} damaged records; run the suite again before making a baseline of it"
             raise CorruptResults(msg)
-        found += loaded.records
-    return found
+        records += loaded.records
+    return records
 
 
 def _who() -> str:
     """The git user of this folder, else the login name."""
-    found = []
+    answers = []
     for key in ("user.name", "user.email"):
         try:
-            told = subprocess.run(  # noqa: S603 - fixed words
+            git = subprocess.run(  # noqa: S603 - fixed words
                 ["git", "config", key],  # noqa: S607 - whichever git the user has
                 capture_output=True, timeout=10, check=False, encoding="utf-8", errors="replace",
             )  # fmt: skip
         except OSError:
             break
-        found.append(told.stdout.strip())
-    name, email = (*found, "", "")[:2]
+        answers.append(git.stdout.strip())
+    name, email = (*answers, "", "")[:2]
     if name:
         return f"{name} <{email}>" if email else name
     try:

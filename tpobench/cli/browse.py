@@ -48,15 +48,15 @@ def list_(
 
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
-    found: dict[str, list[dict[str, Any]]] = {}
+    listing: dict[str, list[dict[str, Any]]] = {}
     tables: list[Table] = []
     if what != "algorithms":
-        found["suites"] = rows = _list_suites()
+        listing["suites"] = rows = _list_suites()
         tables.append(table_of(list(rows[0]), [list(row.values()) for row in rows], "suites"))
     if what != "suites":
-        found["algorithms"] = _list_algorithms(plugin or [])
-        tables += _by_family(found["algorithms"])
-    show(Document(f"tpobench: {' and '.join(found)}", tuple(tables), found), chosen)
+        listing["algorithms"] = _list_algorithms(plugin or [])
+        tables += _by_family(listing["algorithms"])
+    show(Document(f"tpobench: {' and '.join(listing)}", tuple(tables), listing), chosen)
 
 
 @show_app.command("suite")
@@ -180,6 +180,6 @@ def _by_family(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     families = dict.fromkeys(row["family"] for row in rows)
     members = {family: [row for row in rows if row["family"] == family] for family in families}
     return [
-        table_of(LISTED, [[row[k] for k in LISTED] for row in own], f"algorithms-{family}", family)
-        for family, own in members.items()
+        table_of(LISTED, [[row[k] for k in LISTED] for row in listed], f"algorithms-{family}", family)
+        for family, listed in members.items()
     ]

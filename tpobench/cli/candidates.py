@@ -35,7 +35,7 @@ class Candidates:
 
         read = [read_source(source) for source in sources(self.root)]
         self.damaged = self.damaged or sum(torn for _, torn in read)
-        return merge_copies(record for held, _ in read for record in held.values())
+        return merge_copies(record for records, _ in read for record in records.values())
 
     def store(self, plan: Plan) -> Store:
         """The folder that the runs of a plan go to."""
@@ -57,8 +57,8 @@ class Candidates:
             return self.root.with_suffix("")
         if is_run_folder(self.root):
             return self.root
-        held = (f for f in run_folders(self.root) if ((Store(f).meta() or {}).get("suite") or {}).get("name") == suite)
-        return next(held, self.root / suite)
+        same = (f for f in run_folders(self.root) if ((Store(f).meta() or {}).get("suite") or {}).get("name") == suite)
+        return next(same, self.root / suite)
 
 
 def require_apart(baseline: Path, root: Path) -> None:
@@ -86,10 +86,10 @@ def forget(root: Path, *, no_run: bool) -> None:
         shutil.rmtree(root)
 
 
-def require_same_code(root: Path, code: Code, found: Candidate, *, adding: bool) -> None:
+def require_same_code(root: Path, code: Code, candidate: Candidate, *, adding: bool) -> None:
     """Refuse results of another state of the code, where they can be told; `adding` runs to them asks for certainty."""
     mark, facts = root / MARK, code.facts
-    records = [r for arm in found.arms.values() for r in arm.values()]
+    records = [r for arm in candidate.arms.values() for r in arm.values()]
     remedy = "judge them as they are with --no-run, or name a new folder"
     if mark.is_file():
         if _key(mark) != code.key:

@@ -1,4 +1,4 @@
-"""`check`: has a change made any rule learn worse than the baseline says?"""
+"""`check`: has a change made any algorithm learn worse than the baseline says?"""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def check(
     junit: JunitOption = None,
     summary: SummaryOption = None,
 ) -> None:
-    """Say whether any rule in any cell learns worse than the baseline; run what is missing first."""
+    """Say whether any algorithm in any cell learns worse than the baseline; run what is missing first."""
     from tpobench.check import outputs
 
     chosen = format_of(format_, as_json=as_json)
@@ -160,7 +160,7 @@ def _request(asked: Asked) -> _Request:
         raise UsageError(msg)
     margins = parse_margins(asked.margin or [])
     names = split(asked.suite)
-    held = read_baseline(asked.baseline)
+    baseline = read_baseline(asked.baseline)
     code = code_under_test(load_plugins(asked.plugin or []))
     root = CACHE / code.key if asked.results is None else asked.results
     require_apart(asked.baseline, root)
@@ -168,7 +168,7 @@ def _request(asked: Asked) -> _Request:
         forget(root, no_run=asked.no_run)
     return _Request(
         asked,
-        baseline=held.only([Path(n).stem for n in names]) if names else held,
+        baseline=baseline.only([Path(n).stem for n in names]) if names else baseline,
         suites=tuple(names),
         code=code,
         root=root,
@@ -202,25 +202,25 @@ def _judge(request: _Request) -> Judgement:
         missing,
         place.settings,
     )
-    state, made = _completed(request, gate, place)
-    held, told = in_force(waivers, state.cells, dt.datetime.now(dt.UTC).date())
+    state, trained = _completed(request, gate, place)
+    accepted, remarks = in_force(waivers, state.cells, dt.datetime.now(dt.UTC).date())
     report = decide([c.evidence for c in state.cells], request.plan)
     report = dataclasses.replace(
         report, refusal=re.sub(r"check without confirm\w*", "use --no-confirm", report.refusal)
     )
-    notes += _notes(request, state.candidate, place.damaged, told)
+    notes += _notes(request, state.candidate, place.damaged, remarks)
     return waiver_notes(
         judge(
             state.cells,
             report,
-            held,
+            accepted,
             baseline=base,
             plan=request.plan,
             margins=request.margins,
             notes=tuple(notes),
             strict=request.asked.strict,
             version=str(request.code.facts["tpobench"]),
-            origin=_origin(request, state.candidate, made),
+            origin=_origin(request, state.candidate, trained),
         )
     )
 
@@ -291,9 +291,9 @@ def _notes(request: _Request, candidate: Candidate, damaged: int, waivers: Seque
     return notes
 
 
-def _origin(request: _Request, candidate: Candidate, made: int) -> dict[str, Any]:
-    held = sum(map(len, candidate.arms.values()))
-    return {"path": str(request.root), "runs": held, "made_now": made, "code": request.code.as_dict()}
+def _origin(request: _Request, candidate: Candidate, trained: int) -> dict[str, Any]:
+    records = sum(map(len, candidate.arms.values()))
+    return {"path": str(request.root), "runs": records, "made_now": trained, "code": request.code.as_dict()}
 
 
 def _append(path: Path | None, text: str) -> None:

@@ -16,41 +16,43 @@ if TYPE_CHECKING:
     from tpobench.records.results import Results
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps, rate; a wrong name lists all.")]
-RulesOption = Annotated[list[str] | None, typer.Option("--algos", "-a", help="Only these rules; repeat or use commas.")]
+AlgorithmsOption = Annotated[
+    list[str] | None, typer.Option("--algos", "-a", help="Only these algorithms; repeat or use commas.")
+]
 
 
 @app.command()
 def compare(
     *,
-    a: Annotated[str, typer.Argument(metavar="A", help="A result set (folder or packed file); with --in, a rule.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with: a result set, or a rule.")],
-    within: Annotated[Path | None, typer.Option("--in", help="The result set that holds the rules A and B.")] = None,
+    a: Annotated[str, typer.Argument(metavar="A", help="A result set (folder or packed file), or an algorithm.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with: a result set, or an algorithm.")],
+    within: Annotated[Path | None, typer.Option("--in", help="The result set of the algorithms A and B.")] = None,
     metric: MetricOption = "final",
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Of steps and rate; default: the suite's last one.")
     ] = None,
-    algos: RulesOption = None,
+    algos: AlgorithmsOption = None,
     format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two result sets, or two rules of one: differences, tests, Holm over all of them."""
+    """Compare two result sets, or two algorithms of one: differences, tests, Holm over all of them."""
     name = format_of(format_, as_json=as_json)
     from tpobench.comparison import compare_algorithms, compare_sets
     from tpobench.comparison.document import comparison_document
     from tpobench.records.results import load_results
 
-    rules = split(algos)
+    algorithms = split(algos)
     if within is not None:
-        if rules:
-            msg = f"--algos {','.join(rules)} goes with two result sets; with --in, A and B are the rules"
+        if algorithms:
+            msg = f"--algos {','.join(algorithms)} goes with two result sets; with --in, A and B are the algorithms"
             raise UsageError(msg)
-        found = compare_algorithms(load_results(within), a, b, metric=metric, threshold=threshold)
+        comparison = compare_algorithms(load_results(within), a, b, metric=metric, threshold=threshold)
     else:
-        found = compare_sets(
-            _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=rules
+        comparison = compare_sets(
+            _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=algorithms
         )
-    found = found.under(_plans([Path(a), Path(b)] if within is None else [within]))
-    show(comparison_document(found), name)
+    comparison = comparison.under(_plans([Path(a), Path(b)] if within is None else [within]))
+    show(comparison_document(comparison), name)
 
 
 def _loaded(path: str, other: str) -> Results:
@@ -58,7 +60,8 @@ def _loaded(path: str, other: str) -> Results:
     from tpobench.records.store import Store
 
     if not Path(path).exists() and not Store(Path(path)).packed.is_file():
-        msg = f"no results at {path}; to compare two rules of one result set: tpobench compare {path} {other} --in PATH"
+        command = f"tpobench compare {path} {other} --in PATH"
+        msg = f"no results at {path}; to compare two algorithms of one result set: {command}"
         if "/" in path or path.endswith(".jsonl"):
             msg = f"no results at {path}; name a run directory, a folder of several, or a packed .jsonl"
         raise NothingToDo(msg)
@@ -69,8 +72,8 @@ def _plans(paths: Sequence[Path]) -> list[str]:
     """`adaptive:5x4` of every result set whose seeds were planned so."""
     from tpobench.records.store import read_plan, sources
 
-    found = [read_plan(source) for path in paths for source in sources(path)]
-    return list(dict.fromkeys(str(plan["seeds"]) for plan in found if plan is not None))
+    plans = [read_plan(source) for path in paths for source in sources(path)]
+    return list(dict.fromkeys(str(plan["seeds"]) for plan in plans if plan is not None))
 
 
 @app.command()
@@ -85,7 +88,7 @@ def power(
         int | None, typer.Option("--seeds", min=2, help="Plan with so many; default: the seeds at hand.")
     ] = None,
     metric: Annotated[str, typer.Option("--metric", "-m", help="final, area; a wrong name lists all.")] = "final",
-    algos: RulesOption = None,
+    algos: AlgorithmsOption = None,
     format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
@@ -96,5 +99,5 @@ def power(
     from tpobench.records.results import load_results
 
     goal = None if target is None else parse_target(target)
-    found = detect(load_results(path), target=goal, seeds=seeds, metric=metric, algorithms=split(algos))
-    show(detections_document(found), name)
+    detections = detect(load_results(path), target=goal, seeds=seeds, metric=metric, algorithms=split(algos))
+    show(detections_document(detections), name)

@@ -79,9 +79,9 @@ def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
     from tpobench.data.files import VARIABLE, Found, find
 
     for name in names:
-        found = find(name, data_dir)
-        if isinstance(found, Found) and not found.verified:
-            say(f"{name}: runs read {found.path} first, which is not the published file; move it, or unset {VARIABLE}")
+        copy = find(name, data_dir)
+        if isinstance(copy, Found) and not copy.verified:
+            say(f"{name}: runs read {copy.path} first, which is not the published file; move it, or unset {VARIABLE}")
 
 
 @data_app.command("list")
@@ -92,8 +92,8 @@ def list_(*, data_dir: DataDirOption = None, format_: FormatOption = "terminal",
     from tpobench.tables.exports import flat
     from tpobench.tables.model import Document, table_of
 
-    found = [find(name, data_dir) for name in CATALOG]
-    rows = [*map(_row, found), _bundled()]
+    copies = [find(name, data_dir) for name in CATALOG]
+    rows = [*map(_row, copies), _bundled()]
     entries = [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]
     table = table_of(["file", "status", "bytes", "where"], entries, "files")
     show(Document("Data files", (table,), {"files": rows}, tuple(map(flat, rows))), chosen)
@@ -102,14 +102,14 @@ def list_(*, data_dir: DataDirOption = None, format_: FormatOption = "terminal",
             say(f"{row['file']}: {row['problem']}")
 
 
-def _row(found: Found | Missing) -> dict[str, Any]:
+def _row(copy: Found | Missing) -> dict[str, Any]:
     from tpobench.data.files import Missing
 
-    row = {"file": found.data.name, "bytes": found.data.size, "sha256": found.data.sha256, "path": "-", "problem": ""}
-    if isinstance(found, Missing):
-        return {**row, "status": "missing", "searched": [str(p) for p in found.searched]}
-    status = "verified" if found.verified else "unverified"
-    return {**row, "status": status, "path": str(found.path), "problem": found.problem}
+    row = {"file": copy.data.name, "bytes": copy.data.size, "sha256": copy.data.sha256, "path": "-", "problem": ""}
+    if isinstance(copy, Missing):
+        return {**row, "status": "missing", "searched": [str(p) for p in copy.searched]}
+    status = "verified" if copy.verified else "unverified"
+    return {**row, "status": status, "path": str(copy.path), "problem": copy.problem}
 
 
 def _bundled() -> dict[str, Any]:
@@ -164,16 +164,16 @@ def located(
     from tpobench.records.store import Store
 
     needy = [reads_data(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
-    own = [p for (_, p), n in zip(plans, needy, strict=True) if n]
+    readers = [p for (_, p), n in zip(plans, needy, strict=True) if n]
     try:
-        found = with_data(own, data_dir, allow_unverified=allow_unverified)
+        located = with_data(readers, data_dir, allow_unverified=allow_unverified)
     except DataUnavailable as error:
         if not only_warn:
             raise
         say(f"tpobench: `run` would stop: {error}")
         try:  # a copy that is not the published is told by the runs that it has: done ones are shown as done
-            found = with_data(own, data_dir, allow_unverified=True)
+            located = with_data(readers, data_dir, allow_unverified=True)
         except DataUnavailable:
             return list(plans)
-    resolved = iter(found)
+    resolved = iter(located)
     return [(folder, next(resolved) if n else p) for (folder, p), n in zip(plans, needy, strict=True)]

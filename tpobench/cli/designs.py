@@ -22,7 +22,7 @@ class View:
     """Of runs that are all made at once there is no more to tell than of any run."""
 
     section = ""  # of the answers to scripts
-    summed_up = True  # whether people get a row per cell and rule
+    summed_up = True  # whether people get a row per cell and algorithm
 
     def __init__(self, folder: Path, state: Any) -> None:
         self.folder, self.state = folder, state
@@ -111,16 +111,16 @@ def _points(known: Known) -> list[dict[str, Any]]:
     from tpobench.scores.options import ReportOptions as How
 
     suites, _ = read_cells(known.values(), How())
-    found: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
     for suite, cells in suites.items():
         for each in search_tables(suite, cells, How()):
             rows = [[c.text for c in row] for row in each.rows if not (each.folded and row[-1].text == UNDECIDED)]
             say(f"\n{each.title}")
-            say(table(each.header, rows) if rows else "none of them tells two rules apart")
+            say(table(each.header, rows) if rows else "none of them tells two algorithms apart")
             for note in each.notes if rows else ():
                 say(f"  {note}")
-        found += search_data(cells)
-    return found
+        points += search_data(cells)
+    return points
 
 
 def still_to_do(forecast: Forecast) -> str:

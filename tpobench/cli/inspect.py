@@ -117,8 +117,8 @@ def audit_(
         lower=lower, higher=higher, metric=metric, best=tuple(best or ()), worst=tuple(worst or ()),
         columns=tuple(column or ()), window=window, paired=paired,
     )  # fmt: skip
-    found = audit(files, choices)
-    document = audit_document(found)
+    findings = audit(files, choices)
+    document = audit_document(findings)
     if out is None:
         show(document, chosen[0])
     else:
@@ -128,4 +128,4 @@ def audit_(
         written = {f"audit.{ENDINGS[name]}": WRITERS[name](document).encode() for name in chosen}
         about = hashlib.sha256(json_text(document).encode()).hexdigest()
         say(one_per_line(f"wrote {path}" for path in write_files(out, written, about, force=force)))
-    _conclude(found.checks, strict=strict)
+    _conclude(findings.checks, strict=strict)

@@ -28,13 +28,13 @@ def doctor(
     from tpobench.tables.model import Document, table_of
 
     sections = examine(out, data_dir)
-    found = [(s.topic, p) for s in sections for p in s.problems]
+    troubles = [(s.topic, p) for s in sections for p in s.problems]
     facts = {s.topic: dict(s.values) for s in sections}
-    problems = [{"topic": topic, **dataclasses.asdict(p)} for topic, p in found]
-    notes = [f"{p.severity}: {p.text}; {p.remedy}" for _, p in found] or ["everything works"]
+    problems = [{"topic": topic, **dataclasses.asdict(p)} for topic, p in troubles]
+    notes = [f"{p.severity}: {p.text}; {p.remedy}" for _, p in troubles] or ["everything works"]
     table = table_of(("", ""), [(s.topic, s.text) for s in sections], "machine", notes=tuple(notes))
     records = [{"topic": s.topic, "kind": "fact", "text": s.text} for s in sections]
-    records += [{"topic": topic, "kind": p.severity, "text": p.text, "remedy": p.remedy} for topic, p in found]
+    records += [{"topic": topic, "kind": p.severity, "text": p.text, "remedy": p.remedy} for topic, p in troubles]
     show(Document("What this machine offers", (table,), {"facts": facts, "problems": problems}, tuple(records)), name)
-    if any(p.severity == FATAL for _, p in found):
+    if any(p.severity == FATAL for _, p in troubles):
         raise typer.Exit(CANNOT_RUN)

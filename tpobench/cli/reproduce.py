@@ -263,8 +263,8 @@ def _tell(
     from tpobench.paper.scorecards.exports import data_of
 
     document = document_of(cards[0]) if len(cards) == 1 else summary_document(cards)
-    found = {"items": [data_of(c) for c in cards], "suites": list(answers), "files": [str(p) for p in written]}
-    show(replace(document, data=found), "json" if as_json else "terminal")
+    data = {"items": [data_of(c) for c in cards], "suites": list(answers), "files": [str(p) for p in written]}
+    show(replace(document, data=data), "json" if as_json else "terminal")
     if not as_json:
         say(f"written: {len(written)} files in {work.out / FOLDER}")
 

@@ -56,7 +56,7 @@ class Wanted:
     """Which runs."""
 
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name or .toml file; repeat or use commas.")]
-    algos: Annotated[list[str] | None, typer.Option("--algos", "-a", help="Rules; repeat or use commas.")] = None
+    algos: Annotated[list[str] | None, typer.Option("--algos", "-a", help="Algorithms; repeat or use commas.")] = None
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", help="A count (20), a range (0-9), a list (1,3) or a plan (adaptive:5x4)."),
@@ -209,10 +209,10 @@ def _run_one(folder: Path, design: Design, by: Machinery) -> dict[str, Any]:
         say(f"the time budget ended the run; {left} runs are left, the same command goes on with them")
     if state.waiting and view.open_parts():
         blocked = sum(due(part, known, by.options)[1] > 0 for part in state.waiting)
-        why, how = (
+        why, option = (
             (f", {blocked} of them because of runs that were given up", " with --retry-failed") if blocked else ("", "")
         )
-        say(f"{view.open_parts()}{why}; the same command{how} goes on from there")
+        say(f"{view.open_parts()}{why}; the same command{option} goes on from there")
     broken = [known[s.run_id] for s in runs.specs if s.run_id in known and known[s.run_id].status in BROKEN]
     return {
         "suite": runs.suite.name,
@@ -270,7 +270,7 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
 
 
 def plan_of_folder(plan: Plan, folder: Path, rows: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Table:
-    """A row for each cell and rule; reasons where there are any."""
+    """A row for each cell and algorithm; reasons where there are any."""
     from tpobench.tables.model import table_of
 
     reasons = any(row["reason"] for row in rows)
@@ -302,7 +302,7 @@ def _show(designs: Folders, processes: int, options: Options, name: str) -> None
     tables = tuple(table for _, table in outlooks)
     show(Document("Plan", tables, {"suites": answers, "jobs": processes}, records), name)
     if not any(design.plan.specs for _, design in designs):
-        msg = "no rule of the plan fits its task; see the reasons above, or name others with --algos"
+        msg = "no algorithm of the plan fits its task; see the reasons above, or name others with --algos"
         raise NothingToDo(msg)
 
 

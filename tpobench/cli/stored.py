@@ -76,11 +76,11 @@ def status(
 def _sources(path: Path) -> list[Path]:
     from tpobench.records.store import sources
 
-    found = sources(path)
-    if not found:
+    folders = sources(path)
+    if not folders:
         msg = f"no runs in {path}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
-    return found
+    return folders
 
 
 def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[st
 
 
 def _reasons(failures: Sequence[dict[str, Any]]) -> list[str]:
-    """One line per folder, status, rule and reason, however many runs share them."""
+    """One line per folder, status, algorithm and reason, however many runs share them."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for f in failures:
         groups.setdefault((f["folder"], f["status"], f["algorithm"], f["reason"]), []).append(f)
@@ -143,14 +143,14 @@ def report(
     from tpobench.report import FIGURE_FORMATS, ReportOptions, check, write_report
     from tpobench.report.files import require_folder
 
-    how = ReportOptions(
+    options = ReportOptions(
         cast("Any", ci), paper_compat, cast("Any", diverged)
     )  # checked there, with the nearest valid name
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
     for each in pictures:
         check(each, FIGURE_FORMATS, "figure format")
     if on_screen:
-        _show_report(path, how)
+        _show_report(path, options)
         return
     if out is None:
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
@@ -162,9 +162,9 @@ def report(
             results,
             out,
             chosen,
-            ci=how.ci,
-            paper_compat=how.paper_compat,
-            diverged=how.diverged,
+            ci=options.ci,
+            paper_compat=options.paper_compat,
+            diverged=options.diverged,
             figure_formats=pictures,
             force=force,
         )
@@ -179,7 +179,7 @@ def report(
     say(one_per_line(f"wrote {file}" for file in files))
 
 
-def _show_report(path: Path, how: ReportOptions) -> None:
+def _show_report(path: Path, options: ReportOptions) -> None:
     """The tables on standard output, and no files."""
     from tpobench.records.results import load_results
     from tpobench.records.store import damaged_in
@@ -187,7 +187,7 @@ def _show_report(path: Path, how: ReportOptions) -> None:
     from tpobench.report.document import document_of
 
     results = load_results(path)
-    show(document_of(make_report(results, options=how)), "terminal")
+    show(document_of(make_report(results, options=options)), "terminal")
     if results.quarantined:
         say(set_aside(damaged_in(path)))
 
@@ -223,8 +223,8 @@ def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, a
         say(f"{damaged} damaged records were left out; `tpobench run` makes them again")
     _tell_copies(copies)
     if as_json:
-        files, kept = [str(p.path) for p in packed], [str(c) for c in copies]
-        answer(json.dumps({"files": files, "damaged": damaged, "copies": kept}))
+        files, backups = [str(p.path) for p in packed], [str(c) for c in copies]
+        answer(json.dumps({"files": files, "damaged": damaged, "copies": backups}))
     else:
         say(one_per_line(f"packed {p.path}: {p.runs} runs, {p.path.stat().st_size / 1e6:.1f} MB" for p in packed))
 
@@ -233,7 +233,7 @@ def _packable(path: Path) -> list[Path]:
     """The results that `path` names or holds; files of others beside them are left alone, and said."""
     from tpobench.records.store import require_ours
 
-    found = []
+    packable = []
     for source in _sources(path):
         try:
             if source.is_file() and source != path:
@@ -241,11 +241,11 @@ def _packable(path: Path) -> list[Path]:
         except UsageError as error:
             say(f"tpobench: {error}")
         else:
-            found.append(source)
-    if not found:
+            packable.append(source)
+    if not packable:
         msg = f"no runs in {path} to pack"
         raise NothingToDo(msg)
-    return found
+    return packable
 
 
 def _tell_copies(copies: Sequence[Path]) -> None:

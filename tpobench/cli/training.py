@@ -190,8 +190,8 @@ def require_not_stopped(folders: Sequence[object], stop: Stop) -> None:
         Stopped: it did.
     """
     if stop.asked.is_set():
-        kept = f"finished runs are kept in {', '.join(map(str, folders))}" if folders else "nothing was run"
-        msg = f"stopped; {kept}, the same command goes on from there"
+        state = f"finished runs are kept in {', '.join(map(str, folders))}" if folders else "nothing was run"
+        msg = f"stopped; {state}, the same command goes on from there"
         stopped = Stopped(msg)
         stopped.exit_code = stop.exit_code
         raise stopped

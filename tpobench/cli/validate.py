@@ -1,4 +1,4 @@
-"""`validate`: whether a rule or a task keeps its contract, promise by promise."""
+"""`validate`: whether an algorithm or a task keeps its contract, promise by promise."""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}
 @app.command("validate")
 def validate_(
     *,
-    names: Annotated[list[str] | None, typer.Argument(help="Rules and tasks; default: those of the plugins.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Algorithms and tasks; default: those of the plugins.")
+    ] = None,
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try rules and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
-    from tpobench.algorithms import contract as of_rules
+    """Try algorithms and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
+    from tpobench.algorithms import contract as of_algorithms
     from tpobench.algorithms.catalog import require_algorithm
     from tpobench.plugins.check import examine_plugins
     from tpobench.plugins.load import read_plugin
@@ -39,24 +41,24 @@ def validate_(
     for each in examined:
         if each.error:
             raise UsageError(each.error)
-    rules = {name: findings for each in examined for name, findings in each.algorithms.items()}
+    algorithms = {name: findings for each in examined for name, findings in each.algorithms.items()}
     tasks = {name: findings for each in examined for name, findings in each.tasks.items()}
     origins = {name: each.path for each in examined for name in (*each.algorithms, *each.tasks)}
-    wanted = split(names) or [*rules, *tasks]
+    wanted = split(names) or [*algorithms, *tasks]
     if not wanted:
-        msg = "validate what? name a rule or a task, or a file with --plugin"
+        msg = "validate what? name an algorithm or a task, or a file with --plugin"
         raise UsageError(msg)
     for name in wanted:
         if name in TASKS and name not in tasks:
             tasks[name] = tuple(of_tasks.examine(TASKS[name]))
-        if name not in rules and name not in tasks:
-            rules[name] = tuple(of_rules.examine(require_algorithm(name, "validate")))
-    chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", rules), ("task", tasks)) if n in of]
+        if name not in algorithms and name not in tasks:
+            algorithms[name] = tuple(of_algorithms.examine(require_algorithm(name, "validate")))
+    chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", algorithms), ("task", tasks)) if n in of]
     if as_json:
-        found: dict[str, list[object]] = {"rules": [], "tasks": []}
+        answers: dict[str, list[object]] = {"rules": [], "tasks": []}
         for what, name, findings in chosen:
-            found[f"{what}s"].append(_as_dict(what, name, origins.get(name), findings))
-        answer(json.dumps(found))
+            answers[f"{what}s"].append(_as_dict(what, name, origins.get(name), findings))
+        answer(json.dumps(answers))
     else:
         answer("\n\n".join("\n".join(_lines(name, findings)) for _, name, findings in chosen))
     if any(f.state in {"broken", "not reached"} for _, _, findings in chosen for f in findings):
