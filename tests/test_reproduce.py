@@ -95,18 +95,18 @@ def test_a_text_that_is_no_number_is_refused():
 
 def test_labels_of_evaluations_become_updates_done():
     """The paper's steps 1,600 and 2,200 are the policies after 1,800 and 2,400 updates."""
-    found = {n.rule: n.printed.value for n in numbers() if n.place == "fig4a" and n.kind == "crossing"}
+    found = {n.algorithm: n.printed.value for n in numbers() if n.place == "fig4a" and n.kind == "crossing"}
     assert found == {"tpo": 1800, "dg": 2400}
 
 
 def test_numbers_that_the_paper_itself_contradicts_say_so():
     """Grouped rules are one run under both matchings; one configuration of section 4 is printed four times."""
-    by_place = {(n.place, n.rule): contradictions(n) for n in numbers() if n.kind == "final"}
+    by_place = {(n.place, n.algorithm): contradictions(n) for n in numbers() if n.kind == "final"}
     assert "19.0 (tab3/interaction/H10)" in by_place["tab3/prompt/H10", "tpo"]
     assert by_place["tab3/prompt/H10", "ppo"] == ""
     assert "2.6 (fig12/K32)" in by_place["fig13", "tpo"]
     assert "12.7 (sec4.1)" in by_place["fig15/ep4", "grpo"]
-    steps = {(n.place, n.rule): contradictions(n) for n in numbers() if n.kind == "crossing"}
+    steps = {(n.place, n.algorithm): contradictions(n) for n in numbers() if n.kind == "crossing"}
     assert "also 352 (tab2/bag/reverse_copy)" in steps["tab1/V2", "grpo_token"]
 
 
@@ -122,7 +122,7 @@ def test_every_number_is_measured_by_runs_of_its_own_item():
     for item in ITEMS.values():
         own = planned("paper", [item])
         for n in (n for n in item.numbers if n.measured):
-            assert own[n.suite].place(n.rule, n.cell, n.matching).algorithm == n.rule, n.place
+            assert own[n.suite].place(n.algorithm, n.cell, n.matching).algorithm == n.algorithm, n.place
 
 
 @pytest.mark.parametrize("name", [n for n, item in ITEMS.items() if item.claims and item.parts])
@@ -134,9 +134,9 @@ def test_every_claim_can_be_answered_by_the_runs_of_its_item(name):
         assert asked, claim.text
         for suite, question in asked:
             for term in (question.low, question.high):
-                for rule in filter(None, (term.rule, term.minus)):
+                for algorithm in filter(None, (term.algorithm, term.minus)):
                     cell = {k: v for k, v in term.cell.items() if k != "matching"}
-                    assert own[suite].place(rule, cell, str(term.cell.get("matching", "")))
+                    assert own[suite].place(algorithm, cell, str(term.cell.get("matching", "")))
 
 
 @pytest.mark.parametrize("name", [n for n, item in ITEMS.items() if item.claims and item.parts])
@@ -194,7 +194,7 @@ def test_a_rule_that_is_not_the_paper_s_has_another_coefficient(monkeypatch):
     assert exact("tpo", ("odds",)) == pytest.approx(math.exp(5 / 3))
     p, by = 0.1, math.exp(5 / 3)
     assert exact("tpo", ("coefficient", "0.1")) == pytest.approx(p * (by - 1) / (1 - p + by * p))
-    found = [measure(n, {}) for n in EXACT if n.rule == "tpo" and n.text in {"0.73", "~28"}]
+    found = [measure(n, {}) for n in EXACT if n.algorithm == "tpo" and n.text in {"0.73", "~28"}]
     assert [m.verdict for m in found] == ["differs", "differs"]
 
 
@@ -239,11 +239,11 @@ def test_the_suites_record_every_metric_that_is_asked_of_them(suite):
     asked = {}
     for item in ITEMS.values():
         for n in (n for n in item.numbers if n.suite == suite and n.measured and n.kind != "fact"):
-            asked.setdefault(n.rule, set()).update(a for a in n.arguments if not a.replace(".", "").isdigit())
+            asked.setdefault(n.algorithm, set()).update(a for a in n.arguments if not a.replace(".", "").isdigit())
         for contrast in (c for one in item.claims for c in one.contrasts if c.suite == suite):
             for side in (*contrast.low, *contrast.high):
                 scalar = side.scalar or contrast.scalar
-                asked.setdefault(side.rule, set()).update({scalar.metric, scalar.over} - {""})
+                asked.setdefault(side.algorithm, set()).update({scalar.metric, scalar.over} - {""})
     jobs = {job.specs[0].algorithm: job for job in plan_runs(load_suite(suite, smoke=True)).jobs()}
     for rule, metrics in asked.items():
         if rule and metrics - {"error"}:

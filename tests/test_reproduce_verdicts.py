@@ -30,11 +30,11 @@ def one(found, own):
     return judged([found], own)[0]
 
 
-def number(statistic, value, *, rule="tpo", seeds=20, rounding=0.0, bound="", cell=None, matching="", **fields):
+def number(statistic, value, *, algorithm="tpo", seeds=20, rounding=0.0, bound="", cell=None, matching="", **fields):
     """A printed number of the tiny suite."""
     return Number(
-        item="table9", section="9", place="tab9", method=rule, quantity="error", text=f"{value:g}", suite="tiny",
-        cell=cell or {}, matching=matching, rule=rule, statistic=statistic,
+        item="table9", section="9", place="tab9", method=algorithm, quantity="error", text=f"{value:g}", suite="tiny",
+        cell=cell or {}, matching=matching, algorithm=algorithm, statistic=statistic,
         printed=Printed(value, seeds, rounding, bound), **fields,
     )  # fmt: skip
 
@@ -439,7 +439,7 @@ def test_updates_to_a_threshold_are_those_of_the_mean_curve():
     assert measured(number("crossing:error:0.1", float(first)), own).verdict == "agrees"
     assert measured(number("crossing:error:0.1", float(first + 5)), own).verdict == "differs"
     assert measured(number("crossing:error:0.1", math.inf), own).verdict == "differs"
-    assert measured(number("crossing:error:0.1", math.inf, rule="dg"), own).verdict == "agrees"
+    assert measured(number("crossing:error:0.1", math.inf, algorithm="dg"), own).verdict == "agrees"
 
 
 def test_updates_are_compared_on_the_coarser_grid():
@@ -477,8 +477,8 @@ def test_a_value_at_an_update_a_ratio_a_fact_and_a_decay_are_measured():
 @pytest.mark.parametrize(
     ("printed", "reason"),
     [
-        (number("final:error", 0.1, rule="ppo"), "tiny has no runs of ppo"),
-        (number("final:error", 0.1, rule="reinforce"), "none of 20 runs is done"),
+        (number("final:error", 0.1, algorithm="ppo"), "tiny has no runs of ppo"),
+        (number("final:error", 0.1, algorithm="reinforce"), "none of 20 runs is done"),
         (replace(number("final:error", 0.1), suite="other"), "suite other is not there"),
         (number("at:norm:3", 0.1), "the runs do not record norm"),
     ],
@@ -512,6 +512,6 @@ def test_numbers_of_other_data_are_not_compared():
     suite = load_suite("mnist", ["task.data=digits", "seeds=2"])
     plan = plan_runs(suite, ["tpo"])
     own = {"mnist": gather(plan, [run_of(s, suite, falling(0.03, s.seed)) for s in plan.specs])}
-    (printed,) = [n for n in numbers() if (n.place, n.rule, n.kind) == ("fig4a", "tpo", "final")]
+    (printed,) = [n for n in numbers() if (n.place, n.algorithm, n.kind) == ("fig4a", "tpo", "final")]
     found = measure(printed, own)
     assert (found.verdict, found.notes) == ("not run", ("trained on digits, the printed number is of mnist",))

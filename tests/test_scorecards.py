@@ -28,7 +28,7 @@ def card(name="table3", scale="paper"):
     """Table 3 as if every rule ended where the prompt-matched half of the table says, plus a little for every seed."""
     item = ITEMS[name]
     suites = {part.suite: load_suite(part.suite, scale=scale) for part in item.parts}
-    printed = {(n.rule, n.cell["length"], n.matching): n.printed.value for n in ITEMS["table3"].numbers}
+    printed = {(n.algorithm, n.cell["length"], n.matching): n.printed.value for n in ITEMS["table3"].numbers}
     evidence = {}
     for suite, plan in plan_items([item], suites, None).items():
         known = [

@@ -54,12 +54,12 @@ AREA = Measure("area")
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is compared: times * (rule - minus), both in the cell that `where` leaves; or a constant."""
+    """What is compared: times * (algorithm - minus), both in the cell that `where` leaves; or a constant."""
 
-    rule: str = ""
+    algorithm: str = ""
     where: Mapping[str, Pick] = field(default_factory=dict)
     scalar: Measure | None = None  # where it is not that of the contrast
-    minus: str = ""  # a rule whose scalar of the same seed is taken off
+    minus: str = ""  # an algorithm whose scalar of the same seed is taken off
     times: float | str = 1.0  # or the name of a number of the suite's task
     constant: float | None = None
 
@@ -82,7 +82,7 @@ Operands = Operand | Sequence[Operand]
 def below(
     suite: str, low: Operands, high: Operands, scalar: Measure = FINAL, where: Mapping[str, Pick] | None = None
 ) -> Contrast:
-    """A contrast; a text is a rule, a number a constant."""
+    """A contrast; a text is an algorithm, a number a constant."""
     return Contrast(suite, _sides(low), _sides(high), scalar, where or {})
 
 

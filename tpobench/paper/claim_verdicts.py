@@ -136,10 +136,10 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
 
 def _claim_p(claim: Claim, answers: Sequence[ClaimComparison]) -> float | None:
     """Of the claim as a whole; none where a comparison is missing, or where no test can show what is claimed."""
-    made = [a.comparison for a in answers if a.comparison is not None]
-    if claim.similar or len(made) < len(answers) or len(made) <= claim.spare:
+    comparisons = [a.comparison for a in answers if a.comparison is not None]
+    if claim.similar or len(comparisons) < len(answers) or len(comparisons) <= claim.spare:
         return None
-    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in made]
+    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in comparisons]
     return partial_conjunction(directed, len(directed) - claim.spare)
 
 
@@ -163,7 +163,7 @@ def _settled(question: Question, evidence: Evidence) -> Question:
     """The question without the matching, where it changes neither side."""
     terms = (question.low, question.high)
     try:
-        places = [_place(t, t.rule, evidence) for t in terms if t.cell is not None]
+        places = [_place(t, t.algorithm, evidence) for t in terms if t.cell is not None]
         places += [_place(t, t.minus, evidence) for t in terms if t.minus]
     except NotRun:
         return question
@@ -175,12 +175,12 @@ def _settled(question: Question, evidence: Evidence) -> Question:
     return Question(question.suite, low, high)
 
 
-def _place(term: Term, rule: str, evidence: Evidence) -> Key:
-    return evidence.place(rule, *_cell_and_matching(term))
+def _place(term: Term, algorithm: str, evidence: Evidence) -> Key:
+    return evidence.place(algorithm, *_cell_and_matching(term))
 
 
-def _entry(term: Term, rule: str, evidence: Evidence) -> ArmEntry:
-    return evidence.entry(rule, *_cell_and_matching(term))
+def _entry(term: Term, algorithm: str, evidence: Evidence) -> ArmEntry:
+    return evidence.entry(algorithm, *_cell_and_matching(term))
 
 
 def _cell_and_matching(term: Term) -> tuple[dict[str, Any], str]:
@@ -199,8 +199,8 @@ def _answer(question: Question, evidence: Evidence, resamples: int) -> ClaimComp
 
 
 def _notes(question: Question, evidence: Evidence) -> tuple[str, ...]:
-    rules = [(t, rule) for t in (question.low, question.high) for rule in (t.rule, t.minus) if rule]
-    short = [evidence.shortfall(_place(t, rule, evidence)) for t, rule in rules]
+    arms = [(t, name) for t in (question.low, question.high) for name in (t.algorithm, t.minus) if name]
+    short = [evidence.shortfall(_place(t, name, evidence)) for t, name in arms]
     return tuple(dict.fromkeys(note for note in short if note))
 
 
@@ -226,7 +226,7 @@ def _compared(low: Term, high: Term, evidence: Evidence, resamples: int) -> Comp
 
 
 def _reversible(low: Sample, high: Sample, difference: float) -> int:
-    """Seeds whose differences of times are bounds (one rule never got there) on the side that could turn the order.
+    """Seeds whose differences of times are bounds (one arm never got there) on the side that could turn the order.
 
     The others lie further along in that order than their bounds say, so a test of the bounds is on the safe side.
     """
@@ -243,8 +243,8 @@ def _against_constant(low: Term, high: Term, evidence: Evidence, resamples: int)
 
 
 def _sampled(term: Term, evidence: Evidence) -> Sample:
-    """The scalars of one side, differences of rules taken seed by seed."""
-    side = sample(_entry(term, term.rule, evidence), term.scalar)
+    """The scalars of one side, differences of algorithms taken seed by seed."""
+    side = sample(_entry(term, term.algorithm, evidence), term.scalar)
     if not term.minus:
         budget = None if side.budget is None else side.budget * term.times
         return Sample({s: v * term.times for s, v in side.values.items()}, budget, side.diverged)
@@ -264,7 +264,7 @@ def _censored(value: float, budget: float | None) -> float:
 
 def _paired(low: Term, high: Term, evidence: Evidence, x: Sample, y: Sample) -> bool:
     """Two scalars of the same runs always are; two arms by the design."""
-    a, b = _entry(low, low.rule, evidence), _entry(high, high.rule, evidence)
+    a, b = _entry(low, low.algorithm, evidence), _entry(high, high.algorithm, evidence)
     if a is b and low.minus == high.minus:
         return True
     return pairing(a.arm, b.arm, common=len(x.values.keys() & y.values.keys())) == PAIRED

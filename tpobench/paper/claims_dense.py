@@ -82,7 +82,7 @@ IMAGE_RIVALS = ("dg", "reinforce", "grpo_batch", "group_pg")
 FIG4A = (
     claim("TPO ends with the lowest test error", "3.3", below("mnist", "tpo", IMAGE_RIVALS)),
     claim("TPO reaches 5 % test error before DG", "3.3", below("mnist", "tpo", "dg", TO_5)),
-    claim("TPO converges fastest of all rules (fewest updates to 5 %)", "3.3",
+    claim("TPO converges fastest of all algorithms (fewest updates to 5 %)", "3.3",
           below("mnist", "tpo", IMAGE_RIVALS, TO_5)),
     claim("GRPO, batch-standardised PG here, ends like PG", "3.3",
           below("mnist", "grpo_batch", "reinforce"), similar=True),
@@ -110,8 +110,8 @@ TABLE1 = (
           below("tokens", "tpo_token", TOKEN_RIVALS, TO_1)),
     claim(
         "The gap to TPO_token is wider at the largest vocabulary than at the smallest", "3.4",
-        *(below("tokens", Quantity(rule, {"vocabulary": "min"}, minus="tpo_token"),
-                Quantity(rule, {"vocabulary": "max"}, minus="tpo_token"), TO_1) for rule in TOKEN_RIVALS),
+        *(below("tokens", Quantity(rival, {"vocabulary": "min"}, minus="tpo_token"),
+                Quantity(rival, {"vocabulary": "max"}, minus="tpo_token"), TO_1) for rival in TOKEN_RIVALS),
         note="the table has this for DG only: at V = 2 GRPO_token and PPO take 904 and 872 updates",
     ),
     claim(
@@ -126,10 +126,10 @@ def _reward(name: str) -> dict[str, str]:
     return {"reward": name, **PROMPTS}
 
 
-def _sequential(rule: str, where: Mapping[str, str]) -> tuple[Quantity, Quantity]:
-    """How far a rule lies behind TPO_token under dense and under sequential reward."""
-    return (Quantity(rule, {"reward": "bag_of_tokens", **where}, minus="tpo_token"),
-            Quantity(rule, {"reward": "sequential", **where}, minus="tpo_token"))  # fmt: skip
+def _sequential(rival: str, where: Mapping[str, str]) -> tuple[Quantity, Quantity]:
+    """How far a rival lies behind TPO_token under dense and under sequential reward."""
+    return (Quantity(rival, {"reward": "bag_of_tokens", **where}, minus="tpo_token"),
+            Quantity(rival, {"reward": "sequential", **where}, minus="tpo_token"))  # fmt: skip
 
 
 TABLE2 = (
@@ -140,7 +140,7 @@ TABLE2 = (
         below("variations", Quantity("tpo_token", times=2.0), TOKEN_RIVALS, TO_1, PROMPTS),
         covers=("tab2|TPO_token|claim",), note="the table itself has 1.1 to 3.7 times",
     ),
-    claim("On dense reward all rules but PPO get below 1 % error", "3.5",
+    claim("On dense reward all algorithms but PPO get below 1 % error", "3.5",
           below("variations", ("tpo_token", "grpo_token", "dg"), 0.01, FINAL, _reward("bag_of_tokens")),
           note="the table has PPO there, too, in three of four variants"),
     claim("Under sequential reward TPO_token and DG get below 1 % error", "3.5",
@@ -149,14 +149,14 @@ TABLE2 = (
           below("variations", 0.01, ("grpo_token", "ppo"), FINAL, _reward("sequential"))),
     claim(
         "TPO_token's lead is larger under sequential reward than under dense", "3.5",
-        *(below("variations", low, high, TO_1) for rule in TOKEN_RIVALS for low, high in [_sequential(rule, PROMPTS)]),
+        *(below("variations", *_sequential(rival, PROMPTS), TO_1) for rival in TOKEN_RIVALS),
         note="in the table the lead on DG shrinks in two of four variants",
     ),
     claim(
         "On dense reward the lead of sequence-level TPO on PPO and DG is smaller when interactions are matched", "3.6",
-        *(below("variations", Quantity(rule, {"matching": "interactions"}, minus="tpo"),
-                Quantity(rule, {"matching": "prompts"}, minus="tpo"), AREA, {"reward": "bag_of_tokens"})
-          for rule in ("ppo", "dg")),
+        *(below("variations", Quantity(rival, {"matching": "interactions"}, minus="tpo"),
+                Quantity(rival, {"matching": "prompts"}, minus="tpo"), AREA, {"reward": "bag_of_tokens"})
+          for rival in ("ppo", "dg")),
     ),
 )  # fmt: skip
 

@@ -22,9 +22,9 @@ TABLE3 = (
     claim("Without its KL penalty GRPO ends worse, at every length", "3.6",
           below("terminal_reward", "grpo", "grpo_no_kl")),
     claim("GRPO and PPO end worse the longer the sequence (shortest against longest, prompts matched)", "3.6",
-          *(below("terminal_reward", Quantity(rule, {"length": "min"}), Quantity(rule, {"length": "max"}), FINAL,
+          *(below("terminal_reward", Quantity(rival, {"length": "min"}), Quantity(rival, {"length": "max"}), FINAL,
                   PROMPTS)
-            for rule in ("grpo", "ppo"))),
+            for rival in ("grpo", "ppo"))),
     claim("DG ends worse than GRPO and PPO at every length (prompts matched)", "3.6",
           below("terminal_reward", ("grpo", "ppo"), "dg", FINAL, PROMPTS),
           note="at the longest sequences the paper prints no more than '>95' for PPO and DG"),
@@ -37,8 +37,8 @@ FIG8 = (
           covers=("fig8/H7|TPO|ranking", "fig8/H8|TPO|ranking", "fig8/H10|TPO|ranking")),
     claim(
         "TPO's lead on its ablations is larger at the longest sequences than at the shortest", "3.7",
-        *(below("terminal_reward", Quantity(rule, {"length": "min"}, minus="tpo"),
-                Quantity(rule, {"length": "max"}, minus="tpo"), FINAL, PROMPTS) for rule in ABLATIONS),
+        *(below("terminal_reward", Quantity(rival, {"length": "min"}, minus="tpo"),
+                Quantity(rival, {"length": "max"}, minus="tpo"), FINAL, PROMPTS) for rival in ABLATIONS),
     ),
     claim("Group PG ends worst of the ablations", "3.7",
           below("terminal_reward", ("tpo_no_anchor", "grpo_no_kl"), "group_pg", FINAL, FIG8_CELLS),

@@ -38,7 +38,7 @@ class Evidence:
 
     @cached_property
     def entries(self) -> Mapping[Key, ArmEntry]:
-        """Arms by cell, matching and rule."""
+        """Arms by cell, matching and algorithm."""
         return set_side(self.plan.suite.name, self.records).entries
 
     def limited(self, parts: Iterable[Part]) -> Evidence:
@@ -58,36 +58,36 @@ class Evidence:
         """Copies of data that are not the published ones."""
         return unverified(self.records)
 
-    def place(self, rule: str, cell: Mapping[str, Any], matching: str) -> Key:
-        """Where the runs of a rule stand: under `any` matching where none changes it.
+    def place(self, algorithm: str, cell: Mapping[str, Any], matching: str) -> Key:
+        """Where the runs of an algorithm stand: under `any` matching where none changes it.
 
         Raises:
             NotRun: they are not planned.
         """
         axes = {axis: cell[axis] for axis in axes_of(self.plan.suite) if axis in cell}
-        matchings = self._places.get((canonical(axes), rule), set())
+        matchings = self._places.get((canonical(axes), algorithm), set())
         if not matchings:
-            raise NotRun(self.unavailable or self._unplanned(rule, axes))
+            raise NotRun(self.unavailable or self._unplanned(algorithm, axes))
         chosen = ANY if ANY in matchings else matching or min(matchings)
         if chosen not in matchings:
             msg = f"matching={chosen} is no cell of {self.plan.suite.name}"
             raise NotRun(msg)
-        return Key(self.plan.suite.name, canonical(axes), chosen, rule)
+        return Key(self.plan.suite.name, canonical(axes), chosen, algorithm)
 
-    def _unplanned(self, rule: str, axes: Mapping[str, Any]) -> str:
-        skips = [s.reason for s in self.plan.skipped if s.algorithm == rule]
+    def _unplanned(self, algorithm: str, axes: Mapping[str, Any]) -> str:
+        skips = [s.reason for s in self.plan.skipped if s.algorithm == algorithm]
         if skips:
-            return f"{rule} {skips[0]}"
+            return f"{algorithm} {skips[0]}"
         label = ", ".join(f"{k}={v}" for k, v in axes.items())
-        return f"{self.plan.suite.name} has no runs of {rule}" + f" at {label}" * bool(label)
+        return f"{self.plan.suite.name} has no runs of {algorithm}" + f" at {label}" * bool(label)
 
-    def entry(self, rule: str, cell: Mapping[str, Any], matching: str = "") -> ArmEntry:
-        """The finished runs of a rule in a cell.
+    def entry(self, algorithm: str, cell: Mapping[str, Any], matching: str = "") -> ArmEntry:
+        """The finished runs of an algorithm in a cell.
 
         Raises:
             NotRun: there are none.
         """
-        key = self.place(rule, cell, matching)
+        key = self.place(algorithm, cell, matching)
         if key not in self.entries:
             raise NotRun(self._missing(key))
         return self.entries[key]
@@ -115,8 +115,8 @@ class Evidence:
         spec = record.spec
         return self._key(spec["cell"], spec["matching"], spec["algorithm"])
 
-    def _key(self, cell: Mapping[str, Any], matching: str, rule: str) -> Key:
-        return Key(self.plan.suite.name, canonical(dict(cell)), matching, rule)
+    def _key(self, cell: Mapping[str, Any], matching: str, algorithm: str) -> Key:
+        return Key(self.plan.suite.name, canonical(dict(cell)), matching, algorithm)
 
     def _missing(self, key: Key) -> str:
         if broken := [r for r in self.of(key) if r.status in BROKEN]:

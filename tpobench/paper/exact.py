@@ -1,4 +1,4 @@
-"""Printed numbers that follow from the rules alone: computed through the catalogue's credit and fit, never a formula.
+"""Printed numbers that follow from the algorithms alone, computed through the catalogue's credit and fit, no formula.
 
 The tabular task of section 3.2 with one context of 10 actions, and the image bandit's groups for one image of 10
 classes (appendices B and C).
@@ -22,28 +22,28 @@ from tpobench.tasks.mechanism import expected_update
 from tpobench.training.loop import loss_gradient
 
 ACTIONS = 10
-SCORES = "group_pg"  # the rule whose credit is TPO's standardised scores
+SCORES = "group_pg"  # the algorithm whose credit is TPO's standardised scores
 UNEVEN = (0.2, 0.35, 0.15, 0.1, 0.08, 0.05, 0.03, 0.02, 0.015, 0.005)  # probabilities of 10 classes, for appendix C
 
 
-def exact(rule: str, arguments: tuple[str, ...]) -> float:
-    """The number: a kind of EXACT with its arguments.
+def exact(name: str, arguments: tuple[str, ...]) -> float:
+    """The number of an algorithm: a kind of EXACT with its arguments.
 
     coefficient p       beta(p) of the exact update beta (e_y - pi), the right action having probability p
     odds                by what TPO's target multiplies the odds of the right action
     score right|wrong   TPO's standardised score of an action
     success|failure drawn|other
                         the same for one drawn class, right or wrong, and for a class that was not drawn
-    expected other      size of the rule's expected update on an image, in that of another rule
+    expected other      size of the algorithm's expected update on an image, in that of another algorithm
     """
     kind, *rest = arguments
-    return EXACT[kind](rule, *rest)
+    return EXACT[kind](name, *rest)
 
 
-def coefficient(rule: str, p: str) -> float:
+def coefficient(name: str, p: str) -> float:
     """-dL/dlogit_y / (1 - p), for the exact update of one context."""
     task, policy = _context(float(p))
-    algorithm, rollout = ALGORITHMS[rule], task.rollout(policy, 0)
+    algorithm, rollout = ALGORITHMS[name], task.rollout(policy, 0)
     credit = algorithm.credit_for(rollout.groups)
     (gradient,) = loss_gradient(task, policy, algorithm, rollout, credit, at_snapshot=True)
     return -float(gradient[0, 0, 0]) / (1 - float(p))
@@ -56,33 +56,33 @@ def _context(p: float) -> tuple[ContextsTask, TablePolicy]:
     return task, TablePolicy.from_logits(logits)
 
 
-def odds(rule: str) -> float:
+def odds(name: str) -> float:
     """q_y / (1 - q_y) over p / (1 - p), at any p."""
     task, policy = _context(0.1)
-    q = float(ALGORITHMS[rule].credit_for(task.rollout(policy, 0).groups)[0, 0, 0])
+    q = float(ALGORITHMS[name].credit_for(task.rollout(policy, 0).groups)[0, 0, 0])
     return q / (1 - q) / (0.1 / 0.9)
 
 
-def score(rule: str, action: str) -> float:
+def score(name: str, action: str) -> float:
     """The standardised score of the right action, or of another."""
     task, policy = _context(0.1)
-    del rule  # TPO's scores are the credit of the rule that keeps them
+    del name  # TPO's scores are the credit of the algorithm that keeps them
     u = ALGORITHMS[SCORES].credit_for(task.rollout(policy, 0).groups)
     return float(u[0, 0, 0 if action == "right" else 1])
 
 
-def success(rule: str, who: str) -> float:
+def success(name: str, who: str) -> float:
     """The standardised score where the right class was drawn."""
-    return _drawn_score(rule, 0, who)
+    return _drawn_score(name, 0, who)
 
 
-def failure(rule: str, who: str) -> float:
+def failure(name: str, who: str) -> float:
     """The standardised score where a wrong class was drawn."""
-    return _drawn_score(rule, 1, who)
+    return _drawn_score(name, 1, who)
 
 
-def _drawn_score(rule: str, drawn: int, who: str) -> float:
-    del rule
+def _drawn_score(name: str, drawn: int, who: str) -> float:
+    del name
     log_pi = _uneven()
     label, action = (torch.full((1, 1), k) for k in (0, drawn))
     u = ALGORITHMS[SCORES].credit_for(classify(log_pi, label, one_hot(action, log_pi)))
@@ -94,14 +94,14 @@ def _uneven() -> Tensor:
     return torch.tensor(UNEVEN, dtype=torch.float64).log().log_softmax(-1).view(1, 1, -1)
 
 
-def expected(rule: str, other: str) -> float:
-    """|E g| of one rule over that of another, the expectation over the drawn class."""
-    first, second = _expected(rule), _expected(other)
+def expected(name: str, other: str) -> float:
+    """|E g| of one algorithm over that of another, the expectation over the drawn class."""
+    first, second = _expected(name), _expected(other)
     return float((first @ second) / (second @ second))
 
 
-def _expected(rule: str) -> Tensor:
-    return expected_update(ALGORITHMS[rule], _uneven(), torch.zeros(1, 1, dtype=torch.int64)).flatten()
+def _expected(name: str) -> Tensor:
+    return expected_update(ALGORITHMS[name], _uneven(), torch.zeros(1, 1, dtype=torch.int64)).flatten()
 
 
 EXACT: Mapping[str, Callable[..., float]] = {

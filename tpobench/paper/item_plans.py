@@ -56,10 +56,10 @@ def next_value(values: Sequence[Value], value: Value) -> Value | None:
 def plan_part(
     suite: Suite, part: Part, seeds: Sequence[int] | None, device: str = "cpu", kernel: str = PLAIN_KERNEL
 ) -> Plan:
-    """The runs of a part, as far as the suite has its rules at this scale."""
-    rules = [rule for rule in part.rules or suite.algorithms if rule in suite.algorithms]
+    """The runs of a part, as far as the suite has its algorithms at this scale."""
+    algorithms = [name for name in part.algorithms or suite.algorithms if name in suite.algorithms]
     grid = {axis: picked(values, part.cells.get(axis.removeprefix(HYPER)), axis) for axis, values in suite.grid.items()}
-    return plan_runs(dataclasses.replace(suite, grid=grid), rules, seeds, device, kernel=kernel)
+    return plan_runs(dataclasses.replace(suite, grid=grid), algorithms, seeds, device, kernel=kernel)
 
 
 def plan_items(
@@ -87,8 +87,8 @@ def plan_items(
 
 def _in_order(specs: Iterable[RunSpec], suite: Suite) -> list[RunSpec]:
     cells = {canonical(dict(cell.axes)): i for i, cell in reversed(list(enumerate(suite.cells)))}
-    rules = {rule: i for i, rule in enumerate(suite.algorithms)}
-    return sorted(specs, key=lambda s: (s.seed, cells[canonical(dict(s.cell))], rules.get(s.algorithm, len(rules))))
+    places = {name: i for i, name in enumerate(suite.algorithms)}
+    return sorted(specs, key=lambda s: (s.seed, cells[canonical(dict(s.cell))], places.get(s.algorithm, len(places))))
 
 
 @dataclass(frozen=True)

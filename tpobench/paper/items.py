@@ -14,10 +14,10 @@ from tpobench.paper.printed import Number, numbers
 
 @dataclass(frozen=True)
 class Part:
-    """Runs that an item needs: rules and cells of a suite, all of them where nothing is named."""
+    """Runs that an item needs: algorithms and cells of a suite, all of them where nothing is named."""
 
     suite: str
-    rules: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
     cells: Mapping[str, Pick] = field(default_factory=dict)
 
 

@@ -38,6 +38,7 @@ from tpobench.suites.load import load_suite
 NumberVerdict = Literal["agrees", "differs", "undecided", "not run", "not compared"]
 NUMBER_VERDICTS: tuple[str, ...] = get_args(NumberVerdict)[:-1]  # of what is compared, in reading order
 ROUNDING = 1e-6  # of numbers that are printed exactly
+OF_ALGORITHM = "rule."  # in printed.csv: a setting that is a property of the algorithm
 
 
 @dataclass(frozen=True)
@@ -80,50 +81,50 @@ def _compared(number: Number, evidence: Mapping[str, Evidence]) -> MeasuredNumbe
 
 
 def _exact(number: Number) -> MeasuredNumber:
-    value = exact(number.rule, number.arguments)
+    value = exact(number.algorithm, number.arguments)
     agrees = abs(value - number.printed.value) <= number.printed.rounding + ROUNDING
     return MeasuredNumber(number, "agrees" if agrees else "differs", _point(value))
 
 
 def _point(value: float) -> Prediction:
-    return Prediction(value, None, None, None, None, 0, "exact", "computed from the rule")
+    return Prediction(value, None, None, None, None, 0, "exact", "computed from the algorithm")
 
 
 def _setting(number: Number) -> MeasuredNumber:
-    """A setting of the suite at the scale of the paper, or a property of the rule."""
+    """A setting of the suite at the scale of the paper, or a property of the algorithm."""
     (path,) = number.arguments
-    of_rule = path.startswith("rule.")
-    ours = _property(number.rule, path.removeprefix("rule.")) if of_rule else _suite_value(number, path)
+    of_algorithm = path.startswith(OF_ALGORITHM)
+    ours = _property(number.algorithm, path) if of_algorithm else _suite_value(number, path)
     same = ours == number.text if isinstance(ours, str) else ours == parse_printed(number.text)[0]
     return MeasuredNumber(number, "agrees" if same else "differs", ours=str(ours))
 
 
 def _suite_value(number: Number, path: str) -> Any:
-    """What the suite, or the runs that it plans for the rule, have at a path."""
+    """What the suite, or the runs that it plans for the algorithm, have at a path."""
     try:
         suite = load_suite(number.suite)
     except UsageError as error:
         raise NotRun(str(error)) from error
     if path == "seeds":
         return suite.seeds
-    specs = plan_runs(suite, [number.rule], [0]).specs
+    specs = plan_runs(suite, [number.algorithm], [0]).specs
     if not specs:
-        msg = f"{number.suite} has no runs of {number.rule}"
+        msg = f"{number.suite} has no runs of {number.algorithm}"
         raise NotRun(msg)
     return lookup(min(specs, key=lambda s: s.matching == "interactions"), path)
 
 
-def _property(rule: str, name: str) -> str:
+def _property(name: str, path: str) -> str:
     """A column of the paper's table of methods, from the catalogue."""
     from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
 
-    algorithm = ALGORITHMS[rule]
+    algorithm = ALGORITHMS[name]
     properties = {
         "group": algorithm.compares != "nothing",
         "critic": "value" in algorithm.needs,
         "reference": "ref_logp" in algorithm.needs,
     }
-    return "yes" if properties[name] else "no"
+    return "yes" if properties[path.removeprefix(OF_ALGORITHM)] else "no"
 
 
 def _measured(number: Number, evidence: Evidence) -> MeasuredNumber:
@@ -131,8 +132,8 @@ def _measured(number: Number, evidence: Evidence) -> MeasuredNumber:
     if data is not None and data != (printed := load_suite(number.suite).task["data"]):
         msg = f"trained on {data}, the printed number is of {printed}"
         raise NotRun(msg)
-    entry = evidence.entry(number.rule, number.cell, number.matching)
-    key = evidence.place(number.rule, number.cell, number.matching)
+    entry = evidence.entry(number.algorithm, number.cell, number.matching)
+    key = evidence.place(number.algorithm, number.cell, number.matching)
     result = _fact(number, evidence.of(key)) if number.kind == "fact" else MEASURES[number.kind](number, entry)
     return _noted(result, evidence.shortfall(key))
 

@@ -52,10 +52,10 @@ class Number:
     method: str
     quantity: str
     text: str
-    suite: str  # empty: computed from the rules, or not run
+    suite: str  # empty: computed from the algorithms, or not run
     cell: Mapping[str, Any]  # axes of the suite
     matching: str
-    rule: str
+    algorithm: str
     statistic: str  # kind, then its arguments
     printed: Printed  # in the unit of what is measured
     scale: float = 1.0  # 100 where the text is in percent
@@ -79,7 +79,7 @@ class Number:
 
     @property
     def computed(self) -> bool:
-        """Whether it follows from a rule or from settings, without runs."""
+        """Whether it follows from an algorithm or from settings, without runs."""
         return self.kind in {"exact", "setting"}
 
     @property
@@ -98,7 +98,8 @@ def numbers() -> tuple[Number, ...]:
 def _number(row: Mapping[str, str]) -> Number:
     scale = 100.0 if row["unit"] == "%" else 1.0
     number = Number(
-        **{k: row[k] for k in ("item", "section", "place", "method", "quantity", "suite", "matching", "rule")},
+        **{k: row[k] for k in ("item", "section", "place", "method", "quantity", "suite", "matching")},
+        algorithm=row["rule"],
         text=row["printed"],
         statistic=row["statistic"],
         cell={k: parse_axis(v) for k, _, v in (part.partition("=") for part in row["cell"].split())},
@@ -164,5 +165,5 @@ def contradictions(number: Number) -> str:
     if not number.twin:
         return ""
     twins = {f"{n.text} ({n.place})": n for n in numbers() if n.twin == number.twin and n.kind == number.kind}
-    others = [said for said, n in twins.items() if n.text != number.text]
+    others = [text for text, n in twins.items() if n.text != number.text]
     return f"the paper prints more than one number for this configuration, also {', '.join(others)}" if others else ""

@@ -14,10 +14,10 @@ from tpobench.suites.load import Suite, Value
 
 @dataclass(frozen=True)
 class Term:
-    """One side in one cell: times * (rule - minus), or a constant."""
+    """One side in one cell: times * (algorithm - minus), or a constant."""
 
     scalar: Measure
-    rule: str = ""
+    algorithm: str = ""
     cell: Mapping[str, Any] | None = None  # axes with matching, where the suite has several
     minus: str = ""
     times: float = 1.0
@@ -28,9 +28,9 @@ class Term:
         if self.constant is not None:
             return f"{self.constant:g}"
         place = ", ".join(f"{k}={v}" for k, v in (self.cell or {}).items() if k not in shown)
-        rule = f"({self.rule} − {self.minus})" if self.minus else self.rule
+        arms = f"({self.algorithm} − {self.minus})" if self.minus else self.algorithm
         times = f"{self.times:g} × " if self.times != 1 else ""
-        return f"{times}{rule}" + f" ({place})" * bool(place)
+        return f"{times}{arms}" + f" ({place})" * bool(place)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _pairs(contrast: Contrast, low: Quantity, high: Quantity, suite: Suite) -> I
         if None in cells:
             continue
         terms = [
-            Term(side.scalar or contrast.scalar, side.rule, None if side.constant is not None else cell, side.minus,
+            Term(side.scalar or contrast.scalar, side.algorithm, cell if side.constant is None else None, side.minus,
                  _times(side, suite), side.constant)
             for side, cell in zip((low, high), cells, strict=True)
         ]  # fmt: skip

@@ -53,7 +53,7 @@ class Scorecard:
 
     @property
     def computed_counts(self) -> Counter[str]:
-        """Printed numbers that follow from rules or settings without runs, by verdict."""
+        """Printed numbers that follow from algorithms or settings without runs, by verdict."""
         return Counter(m.verdict for m in self.numbers if m.number.computed)
 
     @property

@@ -1,6 +1,6 @@
 """The figures of the TPO paper from our records: what each shows is chosen here, the report's panels draw it.
 
-selections  item -> rows of panels: suites, cells, rules, metrics, axes and titles
+selections  item -> rows of panels: suites, cells, algorithms, metrics, axes and titles
 runs        the records of an item at one scale, by suite and cell
 gains       the numbers of figure 4b
 captions    what must be said of a figure

@@ -47,16 +47,16 @@ def _marks(panels: Sequence[Panel], runs: Runs) -> list[str]:
     """Bands, intervals, averaging, log axes."""
     curves = [p for p in panels if isinstance(p, Curves) and with_runs([p])]
     final = with_runs([p for p in panels if isinstance(p, Bars) or (isinstance(p, Points) and not p.note)])
-    said = []
+    sentences = []
     if curves:
         arms = [line.arm for line in with_runs(curves) if line.arm]
         widths = {width for panel in curves for width in panel.widths}
-        said += [band_text(arms, runs.options), averages_text(widths) or "Not smoothed"]
+        sentences += [band_text(arms, runs.options), averages_text(widths) or "Not smoothed"]
     if final:
         window = window_text(line.cell.reporting.window for line in final if line.cell)
-        said.append(f"Final: {window}{interval_text(final, runs.options)}")
-    said += [panel.note for panel in panels if isinstance(panel, Points) and panel.note]
-    return said + ["Log axis: what is smaller than its lower end, and 0, is below it"] * any(p.log for p in curves)
+        sentences.append(f"Final: {window}{interval_text(final, runs.options)}")
+    sentences += [panel.note for panel in panels if isinstance(panel, Points) and panel.note]
+    return sentences + ["Log axis: what is smaller than its lower end, and 0, is below it"] * any(p.log for p in curves)
 
 
 def _scale(lines: Sequence[Line], runs: Runs) -> str:
@@ -75,7 +75,7 @@ def _shared(suite: str, cells: Sequence[Cell], runs: Runs) -> list[str]:
     shown = [c.axes for c in cells]
     tasks = [task for name, axes, task in runs.tasks if name == suite and axes in shown]
     values = {k: {task[k] for task in tasks if k in task} for k in SETTINGS}
-    values["candidates"] -= {1} if len(values["candidates"]) > 1 else set()  # of rules with one rollout per prompt
+    values["candidates"] -= {1} if len(values["candidates"]) > 1 else set()  # of algorithms with one rollout per prompt
     return [SETTINGS[k].format(str(v.pop()).replace("_", " ")) for k, v in values.items() if len(v) == 1]
 
 
@@ -87,7 +87,7 @@ def _unverified(lines: Sequence[Line], runs: Runs) -> list[str]:
 
 def _short(lines: Sequence[Line], runs: Runs) -> list[str]:
     """Where runs are fewer or shorter than the suite asks for at this scale."""
-    said = []
+    shortfalls = []
     for suite, shipped in runs.suites.items():
         arms = [x.arm for x in lines if x.suite == suite and x.arm]
         if not arms:
@@ -95,12 +95,12 @@ def _short(lines: Sequence[Line], runs: Runs) -> list[str]:
         seeds, steps = min(len(a.seeds) for a in arms), min(a.budget for a in arms)
         fewer = [f"{seeds} of {shipped.seeds} seeds"] * (seeds < shipped.seeds)
         fewer += [f"{steps:,.0f} of {shipped.training.steps:,} updates"] * (steps < shipped.training.steps)
-        said += [f"Less than suite {suite} asks for: {', '.join(fewer)}"] if fewer else []
-    return said
+        shortfalls += [f"Less than suite {suite} asks for: {', '.join(fewer)}"] if fewer else []
+    return shortfalls
 
 
 def _missing(grid: PanelGrid) -> list[str]:
-    """Rows without runs, which are not drawn, and rules without runs in panels that others have runs in.
+    """Rows without runs, which are not drawn, and algorithms without runs in panels that others have runs in.
 
     Empty panels say so themselves.
     """
@@ -111,10 +111,10 @@ def _missing(grid: PanelGrid) -> list[str]:
         run = {line.label for line in panel.lines if line.arm}
         for label in (line.label for line in panel.lines if line.label not in run):
             places.setdefault(label.lstrip("_"), set()).add(i)
-    rules = [
+    algorithms = [
         f"{x} (in {len(at)} of {len(partial)} panels)" if len(at) < len(partial) else x for x, at in places.items()
     ]
-    return [f"Without runs: {'; '.join([*rules, *rows])}"] if rules or rows else []
+    return [f"Without runs: {'; '.join([*algorithms, *rows])}"] if algorithms or rows else []
 
 
 def _row_name(row: Sequence[Panel], label: str) -> str:

@@ -50,7 +50,7 @@ def _mean(total: Floats, count: Floats, options: ReportOptions) -> Estimate | No
 
 
 def gain_panel(lines: Sequence[Line], options: ReportOptions) -> Points:
-    """Every rule over the bins; the examples of all of them stand below the name of a bin."""
+    """Every algorithm over the bins; the examples of all of them stand below the name of a bin."""
     measured = [gains_of(line.arm, options) if line.arm else None for line in lines]
     examples = [sum(n) for n in zip(*(g.examples for g in measured if g), strict=True)]
     names = [f"{text}\nn = {n:,}" for text, n in zip(BINS, examples, strict=False)] or list(BINS)

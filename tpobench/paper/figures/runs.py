@@ -26,16 +26,16 @@ class Runs:
     scale: str
     options: ReportOptions
     cells: Mapping[str, Sequence[Cell]]
-    failed: frozenset[tuple[str, str, str]]  # suite, rule and cell of runs that failed or were skipped
+    failed: frozenset[tuple[str, str, str]]  # suite, algorithm and cell of runs that failed or were skipped
     suites: Mapping[str, Suite]  # as they are shipped; none of a suite that is not
     unverified: frozenset[tuple[str, str]]  # suite, and data of which its runs read a copy that is not the published
     tasks: Sequence[tuple[str, Axes, Mapping[str, Any]]]  # suite, cell and task of every record
 
-    def rules(self, suite: str) -> list[str]:
+    def algorithms(self, suite: str) -> list[str]:
         """Of the item in a suite: those that its part names, else all of the suite, in the order of the catalogue."""
-        named = [rule for part in self.item.parts if part.suite == suite for rule in part.rules]
+        named = [name for part in self.item.parts if part.suite == suite for name in part.algorithms]
         shipped = self.suites[suite].algorithms if suite in self.suites else ()
-        run = (rule for cell in self.cells.get(suite, ()) for rule in cell.arms)
+        run = (name for cell in self.cells.get(suite, ()) for name in cell.arms)
         return sorted(set(named or shipped or run), key=algorithm_order)
 
     def values(self, suite: str, axis: str) -> list[Any]:
@@ -51,21 +51,21 @@ class Runs:
         return next((c for c in self.cells.get(suite, ()) if _is_at(c, axes, matching)), None)
 
     def most_candidates(self, suite: str) -> float:
-        """Answers of a group; rules without groups have one."""
+        """Answers of a group; algorithms without groups have one."""
         return float(max((task.get("candidates", 1) for name, _, task in self.tasks if name == suite), default=1))
 
-    def line(self, suite: str, rule: str, cell: Cell | None, metric: str | None = None, label: str = "",
+    def line(self, suite: str, name: str, cell: Cell | None, metric: str | None = None, label: str = "",
              style: Style | None = None) -> Line:  # fmt: skip
-        """The runs of a rule in a cell of a suite; named and looking as the rule does, unless said otherwise."""
+        """The runs of an algorithm in a cell of a suite; named and looking as it does, unless said otherwise."""
         where = ", ".join(f"{k}={v}" for k, v in cell.axes.items()) or "-" if cell else ""
-        failed = (suite, rule, where) in self.failed
-        return Line(rule, cell, label or rule, style or style_of(rule), metric, suite=suite, failed=failed)
+        failed = (suite, name, where) in self.failed
+        return Line(name, cell, label or name, style or style_of(name), metric, suite=suite, failed=failed)
 
-    def lines(self, suite: str, rules: Iterable[str] | None = None, metric: str | None = None, *, matching: str = "",
+    def lines(self, suite: str, names: Iterable[str] | None = None, metric: str | None = None, *, matching: str = "",
               **axes: Any) -> list[Line]:  # fmt: skip
-        """Those rules, or all of the item, in one cell of a suite."""
+        """Those algorithms, or all that the item has, in one cell of a suite."""
         cell = self.cell(suite, axes, matching)
-        return [self.line(suite, rule, cell, metric) for rule in rules or self.rules(suite)]
+        return [self.line(suite, name, cell, metric) for name in names or self.algorithms(suite)]
 
 
 def _is_at(cell: Cell, axes: Axes, matching: str) -> bool:

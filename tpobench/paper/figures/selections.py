@@ -1,4 +1,4 @@
-"""What each figure of the paper shows: suites, cells, rules, metrics and panels, chosen from the runs of its item."""
+"""What each figure of the paper shows: suites, cells, algorithms, metrics, panels, chosen from the runs of its item."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ NARROW = 101  # points of a curve in a panel that shares the page with three oth
 
 
 def _bandit(runs: Runs, suite: str, oracle: str, says: str) -> PanelGrid:
-    rules = [rule for rule in runs.rules(suite) if rule != "ce"]  # which has no angle to itself
+    algorithms = [name for name in runs.algorithms(suite) if name != "ce"]  # which has no angle to itself
     error = Curves("(a) Error", ERROR, runs.lines(suite), log=True, floor=LEAST_ERROR)
-    angle = Curves(f"(b) Misalignment to {oracle}", COSINE, runs.lines(suite, rules, "misalignment"), log=True,
+    angle = Curves(f"(b) Misalignment to {oracle}", COSINE, runs.lines(suite, algorithms, "misalignment"), log=True,
                    floor=LEAST_ANGLE)  # fmt: skip
     return PanelGrid([[error, angle]], says)
 
@@ -56,8 +56,8 @@ def _mnist(runs: Runs) -> PanelGrid:
 
 def _mechanism(runs: Runs) -> PanelGrid:
     says = (
-        "First-order gain in the probability of the true class beyond that of the rule's one-vs-rest surrogate, on "
-        "misclassified test images, by the share of the wrong-class mass that the likeliest wrong class holds"
+        "First-order gain in the probability of the true class beyond that of the algorithm's one-vs-rest surrogate, "
+        "on misclassified test images, by the share of the wrong-class mass that the likeliest wrong class holds"
     )
     return PanelGrid([[gain_panel(runs.lines("mnist", metric="surplus gain"), runs.options)]], says)
 
@@ -80,7 +80,7 @@ def _variations(runs: Runs) -> PanelGrid:
          for t in runs.values("variations", "target")]
         for m, r in matched
     ]  # fmt: skip
-    says = "Task variations: columns by target, rows by reward and by what the rules are given equally"
+    says = "Task variations: columns by target, rows by reward and by what the algorithms are given equally"
     labels = [f"{spelled(r).capitalize()}\n{m} matched" for m, r in matched]
     return PanelGrid(rows, says, labels, shared=True, height=1.4)
 
@@ -92,13 +92,13 @@ def _matchings(runs: Runs, suite: str) -> list[str]:
 
 
 def _by_value(runs: Runs, suite: str, axis: str, sign: str) -> list[Curves]:
-    """A panel per rule with a line per value of an axis, light to dark."""
+    """A panel per algorithm with a line per value of an axis, light to dark."""
     values = sorted(runs.values(suite, axis))
     looks = list(zip(values, ramp(len(values)), strict=True))
     return [
-        Curves(f"({letter}) {rule}", ERROR, [runs.line(suite, rule, runs.cell(suite, {axis: v}),
+        Curves(f"({letter}) {algorithm}", ERROR, [runs.line(suite, algorithm, runs.cell(suite, {axis: v}),
                                                        label=f"{sign} = {v:g}", style=style) for v, style in looks])
-        for letter, rule in zip("abc", runs.rules(suite), strict=False)
+        for letter, algorithm in zip("abc", runs.algorithms(suite), strict=False)
     ]  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def _lengths(runs: Runs, matchings: Sequence[str], says: str, pick: Pick | None 
 
 
 def _terminal(runs: Runs) -> PanelGrid:
-    says = "Terminal reward: share of wrong sequences by length H, rows by what the rules are given equally"
+    says = "Terminal reward: share of wrong sequences by length H, rows by what the algorithms are given equally"
     return _lengths(runs, _matchings(runs, "terminal_reward"), says)
 
 
@@ -134,9 +134,9 @@ def _ablations(runs: Runs) -> PanelGrid:
 
 
 def _why(runs: Runs, metric: str | None = None, without: Iterable[str] = ()) -> list[Line]:
-    """The rules of suite `why`; beside TPO that of one epoch, from the sweep over epochs."""
+    """The algorithms of suite `why`; beside TPO that of one epoch, from the sweep over epochs."""
     once = runs.line("epochs", "tpo", runs.cell("epochs", {"epochs": 1}), metric, "tpo, 1 epoch", ONE_EPOCH)
-    tpo, *others = runs.lines("why", [rule for rule in runs.rules("why") if rule not in without], metric)
+    tpo, *others = runs.lines("why", [name for name in runs.algorithms("why") if name not in without], metric)
     return [replace(tpo, label=f"tpo, {_epochs(tpo)} epochs") if tpo.arm else tpo, once, *others]
 
 
@@ -179,12 +179,12 @@ def _groups(runs: Runs) -> PanelGrid:
 
 
 def _sweep(runs: Runs, suite: str, axis: str, sign: str) -> PanelGrid:
-    """Curves of each rule by value, then final errors of all over the values."""
+    """Curves of each algorithm by value, then final errors of all over the values."""
     values = sorted(runs.values(suite, axis))
     cells, ticks = [runs.cell(suite, {axis: v}) for v in values], [(float(v), f"{v:g}") for v in values]
     series = [
-        final_series([runs.line(suite, rule, cell) for cell in cells], values, runs.options)
-        for rule in runs.rules(suite)
+        final_series([runs.line(suite, algorithm, cell) for cell in cells], values, runs.options)
+        for algorithm in runs.algorithms(suite)
     ]
     final = Points("(c) Final error", f"{axis.capitalize()} {sign}", FINAL, ticks, series, base=2)
     says = f"Share of wrong sequences (a, b) over training and (c) at the end, by {axis} {sign}"

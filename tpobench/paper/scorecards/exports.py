@@ -35,7 +35,7 @@ def data_of(card: Scorecard) -> dict[str, Any]:
 def _number_data(measured: MeasuredNumber) -> dict[str, Any]:
     n, p = measured.number, measured.prediction
     return {
-        "section": n.section, "suite": n.suite, "cell": dict(n.cell), "matching": n.matching, "rule": n.rule,
+        "section": n.section, "suite": n.suite, "cell": dict(n.cell), "matching": n.matching, "rule": n.algorithm,
         "statistic": n.statistic, "printed": {"text": n.text, **asdict(n.printed)},
         "ours": measured.ours if p is None else p.value, "prediction": None if p is None else asdict(p),
         "verdict": measured.verdict, "notes": list(measured.notes),
@@ -72,7 +72,7 @@ def rows_of(card: Scorecard) -> list[dict[str, Any]]:
 def _number_row(item: str, measured: MeasuredNumber) -> dict[str, Any]:
     n, p = measured.number, measured.prediction
     return {
-        "item": item, "kind": "number", "section": n.section, "suite": n.suite, "cell": n.where, "rule": n.rule,
+        "item": item, "kind": "number", "section": n.section, "suite": n.suite, "cell": n.where, "rule": n.algorithm,
         "what": what(measured), "printed": n.text, "printed_seeds": n.printed.seeds or "",
         "ours": measured.ours if p is None else _full(p.value), "low": "" if p is None else _full(p.low),
         "high": "" if p is None else _full(p.high), "seeds": "" if p is None else p.runs, "verdict": measured.verdict,

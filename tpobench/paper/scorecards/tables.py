@@ -56,9 +56,9 @@ def tables_of(card: Scorecard) -> list[Table]:
 
 
 def _numbers_table(shown: Sequence[MeasuredNumber]) -> Table:
-    header = ("Where", "Rule", "What", "Printed", "Ours", "95% of as many seeds", "Verdict", "Note")
+    header = ("Where", "Algorithm", "What", "Printed", "Ours", "95% of as many seeds", "Verdict", "Note")
     rows = [
-        (m.number.where or m.number.suite or "-", m.number.rule or m.number.method, what(m), printed_text(m),
+        (m.number.where or m.number.suite or "-", m.number.algorithm or m.number.method, what(m), printed_text(m),
          ours_text(m), predicted_text(m), m.verdict, "; ".join(m.notes))
         for m in shown
     ]  # fmt: skip
@@ -85,8 +85,8 @@ def _claims_table(card: Scorecard) -> Table:
 
 def _claim_note(judged: JudgedClaim) -> str:
     missing = next((a.reason for a in judged.answers if a.verdict == "not run" and a.reason), "")
-    said = f"the paper: {judged.claim.note}" if judged.claim.note else ""
-    return "; ".join(part for part in (missing, said) if part)
+    remark = f"the paper: {judged.claim.note}" if judged.claim.note else ""
+    return "; ".join(part for part in (missing, remark) if part)
 
 
 def _comparisons_table(card: Scorecard) -> Table:
@@ -100,7 +100,7 @@ def _comparisons_table(card: Scorecard) -> Table:
 def notes_of(card: Scorecard) -> list[str]:
     """Deviations of the suites, what the quick scale changes, missing runs, other data."""
     lines = [f"{s.name}: {s.note}" for s in card.suites if s.note]
-    lines += [str(found) for found in card.unverified]
+    lines += [str(copy) for copy in card.unverified]
     for suite in card.suites:
         lines += [f"{suite.name} deviates from the paper: {text}" for text in suite.deviations]
         if suite.changes:

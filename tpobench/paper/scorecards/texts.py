@@ -18,7 +18,7 @@ PLAIN = {
     "final": "last {}", "crossing": "updates to {} < {}", "at": "{} at update {}", "ratio": "{} / {}", "fact": "{}",
     "decay": "updates to {} < {} x peak",
 }  # fmt: skip
-EXACT = {  # what is computed from a rule itself, by statistic
+EXACT = {  # what is computed from an algorithm itself, by statistic
     "coefficient:0.1": "coefficient at p = 0.1, 10 arms", "odds": "lambda = exp(u of right - u of wrong)",
     "score:right": "u of the right arm", "score:wrong": "u of a wrong arm",
     "success:drawn": "u of the drawn class, rewarded", "success:other": "u of another class, drawn one rewarded",
@@ -30,13 +30,13 @@ CONCENTRATIONS: Mapping[tuple[str, ...], str] = {metrics: text for text, metrics
 def counted(counts: Counter[str], verdicts: Sequence[str]) -> str:
     """`31 agree, 8 differ, 1 not run`: those that occur, in reading order."""
     words = {"agrees": "agree", "differs": "differ", "holds": "hold", "points the same way": "point the same way"}
-    found = [(counts[v], words.get(v, v) if counts[v] != 1 else v) for v in verdicts if counts[v]]
-    return ", ".join(f"{n} {word}" for n, word in found) or "none"
+    groups = [(counts[v], words.get(v, v) if counts[v] != 1 else v) for v in verdicts if counts[v]]
+    return ", ".join(f"{n} {word}" for n, word in groups) or "none"
 
 
-def what(found: MeasuredNumber) -> str:
+def what(measured: MeasuredNumber) -> str:
     """`last error, %`, `updates to error < 0.01`, `training.epochs`; the paper's own words for what is not run."""
-    number = found.number
+    number = measured.number
     if number.kind == "exact":
         return EXACT.get(":".join(number.arguments), number.quantity)
     if number.kind == "setting":
@@ -49,37 +49,37 @@ def what(found: MeasuredNumber) -> str:
     return f"{text}, %" if number.scale > 1 and "%" not in text else text
 
 
-def printed_text(found: MeasuredNumber) -> str:
+def printed_text(measured: MeasuredNumber) -> str:
     """`6.9 (n=20)`."""
-    number = found.number
+    number = measured.number
     text = "never" if number.text == "-" else number.text
     return f"{text} (n={number.printed.seeds})" if number.printed.seeds else text
 
 
-def ours_text(found: MeasuredNumber) -> str:
+def ours_text(measured: MeasuredNumber) -> str:
     """`7.12 (n=20)`, `>1000 (n=10)`; blank where there is nothing."""
-    p = found.prediction
+    p = measured.prediction
     if p is None or p.value is None:
-        return found.ours
-    value = _shown(found, p.value)
+        return measured.ours
+    value = _shown(measured, p.value)
     return f"{value} (n={p.runs})" if p.runs else value
 
 
-def predicted_text(found: MeasuredNumber) -> str:
+def predicted_text(measured: MeasuredNumber) -> str:
     """`[4.1, 12.0]`, `>= 93.1` and `<= 2.0` for bounds; blank where there is no interval."""
-    p = found.prediction
+    p = measured.prediction
     if p is None or p.low is None or p.high is None or p.least is None or p.most is None:
         return ""
-    bound = found.number.printed.bound
+    bound = measured.number.printed.bound
     if bound:
-        return f"<= {_shown(found, p.most)}" if bound == "above" else f">= {_shown(found, p.least)}"
-    return f"[{_shown(found, p.low)}, {_shown(found, p.high)}]"
+        return f"<= {_shown(measured, p.most)}" if bound == "above" else f">= {_shown(measured, p.least)}"
+    return f"[{_shown(measured, p.low)}, {_shown(measured, p.high)}]"
 
 
-def _shown(found: MeasuredNumber, value: float) -> str:
-    number, p = found.number, found.prediction
+def _shown(measured: MeasuredNumber, value: float) -> str:
+    number, p = measured.number, measured.prediction
     if number.kind in STEPS:
-        return step_text(value, found.budget)
+        return step_text(value, measured.budget)
     assert p is not None  # noqa: S101 - only called with one
     digits = decimals(Estimate(p.value, p.low, p.high, p.runs, ""), number.scale)
     return f"{value * number.scale:.{min(digits, 4)}f}"
