@@ -35,10 +35,10 @@ SUITES = ("mnist", "terminal_small")
 
 @dataclass(frozen=True)
 class Pair:
-    """Error curves of one rule, ours and the reference's, at the same updates."""
+    """Error curves of one algorithm, ours and the reference's, at the same updates."""
 
     suite: str
-    rule: str
+    algorithm: str
     updates: int  # that both have
     ours: np.ndarray  # (n, E)
     theirs: np.ndarray  # (m, E)
@@ -53,10 +53,10 @@ class Agreement:
 
 
 def reference(suite: str) -> dict[str, np.ndarray]:
-    """The reference's error curves by rule, (seeds, evaluations)."""
+    """The reference's error curves by algorithm, (seeds, evaluations)."""
     data = np.load(EXTRACT)
-    rules = [name.partition("/")[2] for name in data if name.startswith(f"{suite}/") and not name.endswith("/step")]
-    return {r: data[f"{suite}/{r}"] / (IMAGES if suite == "mnist" else OF[r]) for r in rules}
+    names = [name.partition("/")[2] for name in data if name.startswith(f"{suite}/") and not name.endswith("/step")]
+    return {n: data[f"{suite}/{n}"] / (IMAGES if suite == "mnist" else OF[n]) for n in names}
 
 
 def pairs(suite: str, results: Path) -> list[Pair]:
@@ -65,16 +65,16 @@ def pairs(suite: str, results: Path) -> list[Pair]:
     for record in sorted(load_results(results / f"{suite}.jsonl").records, key=lambda r: int(r.spec["seed"])):
         error = dict(zip(record.curve["step"], record.curve["error"], strict=True))
         curves.setdefault(str(record.spec["algorithm"]), []).append([error[step] for step in sorted(error)])
-    found = []
-    for rule, theirs in reference(suite).items():
-        ours = np.array(curves[rule], dtype=np.float64)
+    sides = []
+    for algorithm, theirs in reference(suite).items():
+        ours = np.array(curves[algorithm], dtype=np.float64)
         if suite == "mnist":
             assert ours.shape[1] == theirs.shape[1] + 1
-            found.append(Pair(suite, rule, UPDATES, ours[:, 1:], theirs))  # theirs starts after 200 updates
+            sides.append(Pair(suite, algorithm, UPDATES, ours[:, 1:], theirs))  # theirs starts after 200 updates
         else:
             steps = min(ours.shape[1], theirs.shape[1]) // BLOCK * BLOCK
-            found.append(Pair(suite, rule, steps, blocks(ours[:, :steps]), blocks(theirs[:, :steps])))
-    return found
+            sides.append(Pair(suite, algorithm, steps, blocks(ours[:, :steps]), blocks(theirs[:, :steps])))
+    return sides
 
 
 def blocks(curves: np.ndarray) -> np.ndarray:
@@ -98,27 +98,27 @@ def table(rows: Sequence[Agreement]) -> str:
         pair = row.pair
         lines.append(
             [
-                f"{pair.suite} {pair.rule}",
+                f"{pair.suite} {pair.algorithm}",
                 f"{pair.updates:,}",
                 mean_text(pair.ours[:, -1]),
                 mean_text(pair.theirs[:, -1]),
             ]
             + [f"{p:.2f} ({raw:.3f})" for p, raw in zip(ps, row.p, strict=True)]
         )
-    head = ["suite and rule", "updates", "ours", "reference", "p mean", "p rank", "p curve"]
+    head = ["suite and algorithm", "updates", "ours", "reference", "p mean", "p rank", "p curve"]
     return markdown(head, lines)
 
 
 def mean_text(values: np.ndarray) -> str:
     """`2.86 [2.78, 2.94] (20)`: mean error in % with 95 % interval and seeds."""
-    found = mean_estimate(values, rng=np.random.default_rng(0), lowest=0.0, highest=1.0)
-    assert found.value is not None
-    interval = "" if found.low is None or found.high is None else f" [{100 * found.low:.2f}, {100 * found.high:.2f}]"
-    return f"{100 * found.value:.2f}{interval} ({len(values)})"
+    mean = mean_estimate(values, rng=np.random.default_rng(0), lowest=0.0, highest=1.0)
+    assert mean.value is not None
+    interval = "" if mean.low is None or mean.high is None else f" [{100 * mean.low:.2f}, {100 * mean.high:.2f}]"
+    return f"{100 * mean.value:.2f}{interval} ({len(values)})"
 
 
 def compare_all(results: Path) -> list[Agreement]:
-    """Every rule of every suite that the reference has runs of."""
+    """Every algorithm of every suite that the reference has runs of."""
     return [agreement(pair) for suite in SUITES for pair in pairs(suite, results)]
 
 

@@ -3,7 +3,7 @@
 python benchmarks/breaking_point.py [--repeats 1000] [--processes 2]
 
 Seeds that learn are drawn at random from a known curve, the search picks its levels, and the interval either holds the
-true p0* or does not; then two rules with one p0* and the same search are compared, and told apart or not.
+true p0* or does not; then two algorithms with one p0* and the same search are compared, and told apart or not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rates:
     above: float
     width: float  # median of high / low, where both ends are known
     levels: float
-    told_apart: float  # two rules of one p0*, at 5%
+    told_apart: float  # two algorithms of one p0*, at 5%
 
 
 CASES = [
@@ -75,7 +75,7 @@ def simulate(case: Case, middle: float, rng: np.random.Generator) -> BreakingPoi
 
 
 def rates(case: Case, repeats: int) -> Rates:
-    """Coverage, and how often two equal rules are told apart; p0* anywhere between the second and the last level."""
+    """Coverage, and how often two equal arms are told apart; p0* anywhere between the second and the last level."""
     rng = np.random.default_rng([repeats, case.seeds, int(10 * case.slope), len(case.shape)])
     below = above = apart = levels = 0
     widths = []
@@ -99,10 +99,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    found = joblib.Parallel(options.processes)(joblib.delayed(rates)(case, options.repeats) for case in CASES)
+    table = joblib.Parallel(options.processes)(joblib.delayed(rates)(case, options.repeats) for case in CASES)
     print("| true curve | slope | seeds a level | levels | covered | p0* below | p0* above | high / low | told apart |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for case, r in zip(CASES, found, strict=True):
+    for case, r in zip(CASES, table, strict=True):
         print(
             f"| {case.shape} | {case.slope or 'infinite'} | {case.seeds} | {r.levels:.1f} | {r.coverage:.3f} | "
             f"{r.below:.3f} | {r.above:.3f} | {r.width:.2f} | {r.told_apart:.3f} |"

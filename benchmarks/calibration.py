@@ -37,7 +37,7 @@ class Size:
     coverage: int = 1000
     tests: int = 1500
     gate: int = 800
-    seeds: int = 40  # of each right and each wrong rule
+    seeds: int = 40  # of each right and each wrong algorithm
     splits: int = 200
     suites: tuple[str, ...] = ("ci", "ci_sequence")
     processes: int = 2
@@ -58,20 +58,20 @@ def coverage_rows(size: Size) -> Rows:
 
 def test_rows(size: Size) -> Rows:
     """Part 2."""
-    exact = [r for found in spread(size, boschloo_rates, SIZES) for r in found]
+    exact = [r for rates_of_size in spread(size, boschloo_rates, SIZES) for r in rates_of_size]
     return [r.as_dict() for r in [*spread(size, error_rate, nulls(), size.tests), *exact]]
 
 
 def gate_rows(size: Size) -> Rows:
     """Part 3."""
-    return [r.as_dict() for found in spread(size, gate_rates, scenarios(), size.gate) for r in found]
+    return [r.as_dict() for several in spread(size, gate_rates, scenarios(), size.gate) for r in several]
 
 
 def bug_rows(size: Size, bugs: Sequence[Bug] = BUGS) -> Rows:
     """Part 4."""
     seeds = range(size.seeds)
     messages = [m for name in size.suites for m in jobs_of(load_suite(name), seeds, bugs)]
-    records = [r for found in spread(size, train, messages) for r in found]
+    records = [r for job in spread(size, train, messages) for r in job]
     return [row.as_dict() for bug in bugs for row in judge_bug(records, bug, seeds, size.splits)]
 
 
@@ -107,14 +107,14 @@ def main() -> None:
         begin = time.perf_counter()
         rows = PARTS[part](size)
         seconds = round(time.perf_counter() - begin)
-        own = ("seeds", "splits", "suites") if part == "bugs" else (part,)
-        repeats = {name: vars(size)[name] for name in own}
+        sizes = ("seeds", "splits", "suites") if part == "bugs" else (part,)
+        repeats = {name: vars(size)[name] for name in sizes}
         document["parts"][part] = {"seconds": seconds, "size": repeats, "origin": origin(), "rows": rows}
         print(f"{table(part, rows)}\n\n{part}: {len(rows)} rows in {seconds} s\n", flush=True)
         if options.json:
             options.json.write_text(json.dumps(_rounded(document), indent=1) + "\n", encoding="utf-8")
     if options.docs:
-        parts = {name: found["rows"] for name, found in _rounded(document)["parts"].items()}
+        parts = {name: part["rows"] for name, part in _rounded(document)["parts"].items()}
         text = options.docs.read_text(encoding="utf-8")
         options.docs.write_text(into_document(text, parts, name=options.docs), encoding="utf-8")
 

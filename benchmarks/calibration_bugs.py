@@ -1,6 +1,6 @@
-"""Seven bugs in real rules, trained on a suite and judged by the gate's decision rule against the right rule's runs.
+"""Seven bugs in real algorithms, trained on a suite and judged by the gate's rule against the right algorithm's runs.
 
-Right and wrong rule train on the same seeds under the same noise, as in a check.  The seeds are then split at random,
+Right and wrong ones train on the same seeds under the same noise, as in a check.  The seeds are then split at random,
 many times, into 10 of the screen and 10 of the reserve: the share of splits in which any measure is called REGRESSED
 estimates the probability that a check with such a baseline sees the bug.  Splits share seeds, so the spread of that
 estimate is that of the seeds trained, not of the number of splits.
@@ -35,7 +35,7 @@ ALARMS = ("regressed", "crashed")
 
 @dataclass(frozen=True)
 class Bug:
-    """A plugin's wrong rule, and the right one it stands for."""
+    """A plugin's wrong algorithm, and the right one it stands for."""
 
     bug: str
     file: str
@@ -71,7 +71,7 @@ class Seen:
     """How one measure of one cell fares under a bug: share of the splits by verdict, and the size of the effect."""
 
     bug: str
-    rule: str
+    rule: str  # the algorithm, as calibration.json names it
     what: str
     cell: str  # "any": a check of all cells and measures together
     detected: float  # share of splits
@@ -91,13 +91,13 @@ class Seen:
 
 
 def jobs_of(suite: Suite, seeds: Sequence[int], bugs: Sequence[Bug] = BUGS) -> list[Message]:
-    """What is to be trained: the right rules and the wrong ones, every cell."""
+    """What is to be trained: the right algorithms and the wrong ones, every cell."""
     plugins = tuple(read_plugin(path) for path in dict.fromkeys(b.path for b in bugs))
     for plugin in plugins:  # not held to the contract: one of these bugs breaks it
         load_plugin(plugin)
     rates = {b.wrong: b.rate for b in bugs}
-    rules = [*dict.fromkeys(b.right for b in bugs), *rates]
-    jobs = plan_runs(suite, rules, seeds).jobs()
+    algorithms = [*dict.fromkeys(b.right for b in bugs), *rates]
+    jobs = plan_runs(suite, algorithms, seeds).jobs()
     return [Message(_at_rate(job, rates), suite.reporting, plugins) for job in jobs]
 
 
@@ -117,7 +117,7 @@ def train(message: Message) -> list[RunRecord]:
 
 
 def evidence_of(records: Sequence[RunRecord], bug: Bug, seeds: Sequence[int]) -> list[GateCell]:
-    """The gate's cells of one bug: the wrong rule's results under the right rule's name, all seeds in the screen."""
+    """The gate's cells of a bug: the wrong algorithm's results under the right one's name, all seeds in the screen."""
     arms = by_arm(records)
     right = {arm: {r.spec["seed"]: r for r in rs} for arm, rs in arms.items() if arm.algorithm == bug.right}
     wrong = {

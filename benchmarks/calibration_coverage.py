@@ -77,19 +77,19 @@ class Coverage:
 @contextmanager
 def fewer_resamples(count: int) -> Iterator[None]:
     """Bootstrap intervals with fewer than their 9999 resamples: a simulation repeats them thousands of times."""
-    kept, intervals.RESAMPLES = intervals.RESAMPLES, count
+    resamples, intervals.RESAMPLES = intervals.RESAMPLES, count
     try:
         yield
     finally:
-        intervals.RESAMPLES = kept
+        intervals.RESAMPLES = resamples
 
 
 def coverage(case: Case, repeats: int, resamples: int = 1999) -> Coverage:
     """Draw, estimate, count."""
     rng = stream("coverage", case.statistic, case.population, case.n, case.method)
     with fewer_resamples(resamples):
-        found = [case.ends(rng) for _ in range(repeats)]
-    given = [(low, high) for low, high in found if low is not None and high is not None]
+        ends = [case.ends(rng) for _ in range(repeats)]
+    given = [(low, high) for low, high in ends if low is not None and high is not None]
     return counted(case, given, repeats)
 
 
@@ -106,8 +106,8 @@ def counted(case: Case, given: list[tuple[float, float]], repeats: int) -> Cover
     return Coverage(*head, share, math.sqrt(share * (1 - share) / k), below / k, above / k, none)
 
 
-def _of(found: Estimate) -> Ends:
-    return found.low, found.high
+def _of(estimate: Estimate) -> Ends:
+    return estimate.low, estimate.high
 
 
 def _tiled(values: np.ndarray) -> np.ndarray:
@@ -185,8 +185,8 @@ def superiority_case(x: Population, y: Population, n: int) -> Case:
     truth = probability_better(*few)
 
     def ends(rng: np.random.Generator) -> Ends:
-        found = superiority_interval(x.draw(rng, n), y.draw(rng, n), rng, 0.95, paired=False)
-        return found or (None, None)
+        interval = superiority_interval(x.draw(rng, n), y.draw(rng, n), rng, 0.95, paired=False)
+        return interval or (None, None)
 
     return Case("P(better)", f"{x.name} vs {y.name}", n, "percentile", truth, ends)
 
@@ -198,10 +198,10 @@ def crossing_case(c: Curves, threshold: float, n: int) -> Case:
 
     def ends(rng: np.random.Generator) -> Ends:
         drawn = c.curves[rng.integers(0, len(c.curves), n)]
-        found = mean_curve_crossing(drawn, c.steps, threshold, rng=rng, draws=1000)
-        if found.low is None:  # all resamples agree: what is printed is that one number, or "never"
-            return found.value, found.value
-        return found.low, found.high
+        crossing = mean_curve_crossing(drawn, c.steps, threshold, rng=rng, draws=1000)
+        if crossing.low is None:  # all resamples agree: what is printed is that one number, or "never"
+            return crossing.value, crossing.value
+        return crossing.low, crossing.high
 
     name = f"{c.name}, mean curve to {threshold:.0%} ({'never' if math.isinf(truth) else f'{truth:.0f}'})"
     return Case("mean-curve crossing", name, n, "percentile of curves", truth, ends)
@@ -215,9 +215,9 @@ def restricted(p: Population, budget: float = BUDGET) -> Population:
 def rate_coverage(p: float, n: int) -> Coverage:
     """Wilson's interval of a share, by summing over all outcomes: no simulation error."""
     weights = stats.binom.pmf(np.arange(n + 1), n, p)
-    found = [rate_estimate(k, n) for k in range(n + 1)]
-    below = float(sum(w for w, e in zip(weights, found, strict=True) if e.high is not None and e.high < p))
-    above = float(sum(w for w, e in zip(weights, found, strict=True) if e.low is not None and e.low > p))
+    estimates = [rate_estimate(k, n) for k in range(n + 1)]
+    below = float(sum(w for w, e in zip(weights, estimates, strict=True) if e.high is not None and e.high < p))
+    above = float(sum(w for w, e in zip(weights, estimates, strict=True) if e.low is not None and e.low > p))
     return Coverage("solved rate", f"rate {p:g}", n, "Wilson", 0, 1 - below - above, 0.0, below, above, 0.0)
 
 
@@ -235,7 +235,7 @@ def _cases() -> Iterator[Case]:
     wide = Population("normal, sd x 4", 0.3 + 4 * (s["normal"].values - 0.3))
     recorded = recorded_examples()
     populations = [*shapes().values(), *recorded.values()]
-    near = [recorded[f"sparse length={at} reward=terminal {rule}"] for at, rule in ((4, "tpo"), (6, "grpo"))]
+    near = [recorded[f"sparse length={at} reward=terminal {algorithm}"] for at, algorithm in ((4, "tpo"), (6, "grpo"))]
     pairs = [(tpo, grpo), (near[0], near[1]), (s["normal"], wide), (s["lognormal"], doubled)]
     for n in SEEDS:
         for p in populations:

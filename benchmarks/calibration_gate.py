@@ -58,12 +58,12 @@ class GateRate:
 @contextmanager
 def fewer_resamples(count: int) -> Iterator[None]:
     """Without the seeds that an inconclusive line suggests, and with fewer sign flips: most of the time goes there."""
-    kept = gate.resamples_for, gate_tests.seeds_for_margin
+    shipped = gate.resamples_for, gate_tests.seeds_for_margin
     gate.resamples_for, gate_tests.seeds_for_margin = (lambda *_: count), (lambda *_, **__: None)
     try:
         yield
     finally:
-        gate.resamples_for, gate_tests.seeds_for_margin = kept
+        gate.resamples_for, gate_tests.seeds_for_margin = shipped
 
 
 def evidence(p: Population, name: str, s: Scenario, rng: np.random.Generator, *, changed: bool) -> CellEvidence:
@@ -106,8 +106,8 @@ def fired(cells: list[CellEvidence], seed: int) -> dict[str, set[str]]:
         ONE_SHOT: decide(cells, one_shot),
         ONE_SHOT_ALL: decide([all_seeds(c) for c in cells], one_shot),
     }
-    found = {rule: {v.name for v in report.of("regressed")} for rule, report in reports.items()}
-    return found | {TEN: {c.name for c in cells if ten_percent(c)}}
+    alarms = {rule: {v.name for v in report.of("regressed")} for rule, report in reports.items()}
+    return alarms | {TEN: {c.name for c in cells if ten_percent(c)}}
 
 
 def gate_rates(s: Scenario, repeats: int, cells: int = 40) -> list[GateRate]:
@@ -133,6 +133,6 @@ def gate_rates(s: Scenario, repeats: int, cells: int = 40) -> list[GateRate]:
 
 def scenarios() -> list[Scenario]:
     """Nothing changed, and one cell worse by 1 or 0.5 sd, without a margin and with the default one."""
-    found = [Scenario(n, 0.0, margin, "noisy") for n in (10, 20) for margin in MARGIN]
-    found += [Scenario(n, d, margin, "noisy") for n in (10, 20) for d in (1.0, 0.5) for margin in MARGIN]
-    return found + [Scenario(n, d, "default", "unchanged") for n in (10, 20) for d in (1.0, 0.5)]
+    noisy = [Scenario(n, 0.0, margin, "noisy") for n in (10, 20) for margin in MARGIN]
+    noisy += [Scenario(n, d, margin, "noisy") for n in (10, 20) for d in (1.0, 0.5) for margin in MARGIN]
+    return noisy + [Scenario(n, d, "default", "unchanged") for n in (10, 20) for d in (1.0, 0.5)]

@@ -74,19 +74,19 @@ def shapes() -> dict[str, Population]:
     """Standard shapes, at the scale of an error."""
     half = GRID // 2
     bimodal = np.concatenate([_grid(stats.norm(m, 0.03))[:: GRID // half] for m in (0.1, 0.9)])
-    found = (
+    populations = (
         Population("normal", _grid(stats.norm(0.3, 0.1))),
         Population("lognormal", _grid(stats.lognorm(1.0, scale=0.1)), 0.0),
         Population("bimodal", bimodal),
         Population("10% failures (0/1)", np.repeat([0.0, 1.0], [9, 1]), 0.0, 1.0),
         Population("heavy tail (Lomax 2.5)", 0.1 * _grid(stats.lomax(2.5)), 0.0),
     )
-    return {p.name: p for p in found}
+    return {p.name: p for p in populations}
 
 
 @cache
 def published() -> dict[str, Curves]:
-    """The published error curves of three rules: terminal reward, H = 10, 20 seeds x 2000 episodes."""
+    """The published error curves of three algorithms: terminal reward, H = 10, 20 seeds x 2000 episodes."""
     data = np.load(ROOT / "tests" / "extracts" / "published_curves.npz")
     steps = np.arange(2000.0)
     return {
@@ -119,17 +119,17 @@ def thinned() -> dict[str, Curves]:
 
 @cache
 def recorded(suite: str) -> dict[str, Population]:
-    """Final errors of every rule and cell of a suite's committed records."""
-    found = {}
+    """Final errors of every algorithm and cell of a suite's committed records."""
+    populations = {}
     for arm, records in by_arm(load_results(ROOT / "results" / f"{suite}.jsonl").records).items():
         values = np.array([final_value(r) for r in records], dtype=np.float64)
-        found[arm.text] = Population(arm.text, values, 0.0, 1.0)
-    return found
+        populations[arm.text] = Population(arm.text, values, 0.0, 1.0)
+    return populations
 
 
 @cache
 def recorded_curves(suite: str, arm_text: str) -> Curves:
-    """Whole curves of one rule in one cell of a suite's committed records."""
+    """Whole curves of one algorithm in one cell of a suite's committed records."""
     for arm, records in by_arm(load_results(ROOT / "results" / f"{suite}.jsonl").records).items():
         if arm.text == arm_text:
             curves = np.array([r.curve["error"] for r in records], dtype=np.float64)
@@ -140,17 +140,17 @@ def recorded_curves(suite: str, arm_text: str) -> Curves:
 
 def recorded_examples() -> dict[str, Population]:
     """The recorded populations of the coverage tables: published curves, and four arms of this repository."""
-    found = {name: finals(c) for name, c in published().items()}
+    populations = {name: finals(c) for name, c in published().items()}
     sparse, bandit = recorded("sparse"), recorded("bandit")
     for name in ("sparse length=6 reward=terminal grpo", "sparse length=4 reward=terminal tpo"):
-        found[name] = sparse[name]
+        populations[name] = sparse[name]
     for name in ("bandit grpo", "bandit reinforce"):
-        found[name] = bandit[name]
-    return found
+        populations[name] = bandit[name]
+    return populations
 
 
 def noisy_cells(count: int = 40) -> list[Population]:
     """Unchanged noisy cells of one check, all of sd >= 0.01: published and recorded arms, and two of each shape."""
-    found = [finals(c) for c in published().values()] + [p for p in shapes().values() for _ in range(2)]
-    kept, wide = ([p for p in of if p.sd >= 0.01] for of in (found, recorded("sparse").values()))
-    return kept + [wide[i % len(wide)] for i in range(count - len(kept))]
+    named = [finals(c) for c in published().values()] + [p for p in shapes().values() for _ in range(2)]
+    noisy, wide = ([p for p in of if p.sd >= 0.01] for of in (named, recorded("sparse").values()))
+    return noisy + [wide[i % len(wide)] for i in range(count - len(noisy))]

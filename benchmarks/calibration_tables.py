@@ -42,8 +42,8 @@ def coverage_table(rows: Sequence[Row]) -> str:
         groups.setdefault((r["statistic"], r["population"], kind), {})[r["n"]] = r
     order = list(dict.fromkeys(r["statistic"] for r in rows))
     lines = [
-        [_statistic(key), _methods(found.values()), key[1], *(_covered(found.get(n)) for n in sizes)]
-        for key, found in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][2]))
+        [_statistic(key), _methods(by_n.values()), key[1], *(_covered(by_n.get(n)) for n in sizes)]
+        for key, by_n in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][2]))
     ]
     return markdown(["statistic", "interval", "population", *(f"n = {n}" for n in sizes)], lines)
 
@@ -76,8 +76,8 @@ def test_table(rows: Sequence[Row]) -> str:
 
     order = list(dict.fromkeys(test for test, _ in groups))
     lines = [
-        [test, setting, "; ".join(rate(r) for r in found), str(found[0]["repeats"] or "exact")]
-        for (test, setting), found in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
+        [test, setting, "; ".join(rate(r) for r in group), str(group[0]["repeats"] or "exact")]
+        for (test, setting), group in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
     ]
     return markdown(["test", "nothing differs", "wrong, %", "repeats"], lines)
 
@@ -90,8 +90,8 @@ def gate_table(rows: Sequence[Row]) -> str:
         groups.setdefault((r["n"], r["rule"]), {})[r["shift"], r["margin"], r["others"]] = r
     head = ["seeds", "rule", *(_scenario(*c) for c in columns)]
     lines = [
-        [n, rule, *(percent(found[c]["rate"], found[c]["se"]) if c in found else "" for c in columns)]
-        for (n, rule), found in groups.items()
+        [n, rule, *(percent(rates[c]["rate"], rates[c]["se"]) if c in rates else "" for c in columns)]
+        for (n, rule), rates in groups.items()
     ]
     return markdown(head, lines)
 
@@ -108,15 +108,15 @@ def bug_table(rows: Sequence[Row]) -> str:
     for r in rows:
         groups.setdefault((r["bug"], r["rule"], r["what"]), []).append(r)
     lines = []
-    for (bug, rule, what), found in groups.items():
-        whole = next(r for r in found if r["cell"] == "any")
-        cells = sorted((r for r in found if r["cell"] != "any"), key=lambda r: (-r["detected"], -(r["effect"] or 0.0)))
+    for (bug, algorithm, what), group in groups.items():
+        whole = next(r for r in group if r["cell"] == "any")
+        cells = sorted((r for r in group if r["cell"] != "any"), key=lambda r: (-r["detected"], -(r["effect"] or 0.0)))
         seen = [r for r in cells if r["detected"] >= 0.5]
         shares = [percent(whole["detected"]), percent(whole["improved"]), whole["first"]]
         lines.append(
-            [bug, f"{rule}: {what}", *shares, f"{len(seen)} of {len(cells)}", _clearest(cells[0]), _better(cells)]
+            [bug, f"{algorithm}: {what}", *shares, f"{len(seen)} of {len(cells)}", _clearest(cells[0]), _better(cells)]
         )
-    head = ["bug", "rule", "REGRESSED, %", "IMPROVED only, %", "seeds 0-19"]
+    head = ["bug", "algorithm", "REGRESSED, %", "IMPROVED only, %", "seeds 0-19"]
     head += ["measures that see it", "clearest measure", "measures that improve"]
     return markdown(head, lines)
 

@@ -97,13 +97,13 @@ _REJECTIONS: dict[tuple[int, int], np.ndarray] = {}
 
 def _boschloo_rejections(n: int, m: int) -> np.ndarray:
     if (n, m) not in _REJECTIONS:
-        found = np.zeros((n + 1, m + 1), dtype=bool)
+        rejected = np.zeros((n + 1, m + 1), dtype=bool)
         for k, l in itertools.product(range(n + 1), range(m + 1)):
             if n == m and l < k:
-                found[k, l] = found[l, k]  # the test does not know the arms' names
+                rejected[k, l] = rejected[l, k]  # the test does not know the arms' names
             else:
-                found[k, l] = _rejects(boschloo((k, l), (n, m)))
-        _REJECTIONS[n, m] = found
+                rejected[k, l] = _rejects(boschloo((k, l), (n, m)))
+        _REJECTIONS[n, m] = rejected
     return _REJECTIONS[n, m]
 
 
@@ -136,18 +136,19 @@ def ties(p: Population, n: int, arms: int, lead: float) -> Null:
 
     def error(rng: np.random.Generator) -> bool:
         drawn = {f"r{i}": p.draw(rng, n) - (lead * p.sd if i == 0 else 0.0) for i in range(arms)}
-        rules = {n: arm_of_values(n, dict(enumerate(x.tolist())), reporting, stream="s") for n, x in drawn.items()}
-        found = compare_family(rules, Scalar("final", reporting))
-        _, tied = tie_group({name: (float(x.mean()),) for name, x in drawn.items()}, found)
+        sides = {n: arm_of_values(n, dict(enumerate(x.tolist())), reporting, stream="s") for n, x in drawn.items()}
+        comparisons = compare_family(sides, Scalar("final", reporting))
+        _, tied = tie_group({name: (float(x.mean()),) for name, x in drawn.items()}, comparisons)
         true_best = {"r0"} if lead else set(drawn)
         return bool(true_best - set(tied))
 
+    # In words that do not change: the stream of a row is named by its setting.
     what = f"{arms} equal rules" if not lead else f"{arms} rules, one ahead by {lead:g} sd"
     return Null("tie group: a true best is dropped", f"{what}, {p.name}", str(n), error, 4)
 
 
 def adaptive(p: Population, arms: int, shifted: float = 0.0) -> Null:
-    """The plan adaptive:5x4: any pair of equal rules is decided; the last rule may differ from the others."""
+    """The plan adaptive:5x4: any pair of equal algorithms is decided; the last one may differ from the others."""
     names = tuple(f"r{i}" for i in range(arms))
     plan = SequentialPlan(names, 5, 4, ALPHA)
     equal = [pair for pair in plan.pairs if not shifted or names[-1] not in pair]
@@ -155,9 +156,10 @@ def adaptive(p: Population, arms: int, shifted: float = 0.0) -> Null:
     def error(rng: np.random.Generator) -> bool:
         values = {name: p.draw(rng, plan.most_seeds) for name in names}
         values[names[-1]] = values[names[-1]] + shifted * p.sd
-        found = look_at(plan, values).decisions
-        return any(found[pair].status in {"better", "worse"} for pair in equal)
+        decisions = look_at(plan, values).decisions
+        return any(decisions[pair].status in {"better", "worse"} for pair in equal)
 
+    # As above.
     what = f"{arms} equal rules" if not shifted else f"{arms - 1} equal rules, one worse by {shifted:g} sd"
     return Null("adaptive:5x4: any equal pair decided", f"{what}, {p.name}", "5 to 20", error, 2)
 

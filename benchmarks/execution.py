@@ -70,8 +70,8 @@ def wall(plan, executor) -> tuple[float, float]:
 
 def overhead_ms(plan, executor) -> float:
     """Milliseconds per run beyond what the run took."""
-    seconds, own = wall(plan, executor)
-    return 1000 * (seconds - own) / len(plan.specs)
+    seconds, training = wall(plan, executor)
+    return 1000 * (seconds - training) / len(plan.specs)
 
 
 if __name__ == "__main__":

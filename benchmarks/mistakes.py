@@ -28,8 +28,8 @@ def main() -> None:
     print(
         f"50 evaluations of 5 runs as 250 points, noise as large as the spread: {replicates(rng):.0%} false positives"
     )
-    kept, worst = dropped(rng)
-    print(f"6 of 20 runs of one rule diverge: found in {kept:.0%} of studies if dropped, {worst:.0%} if scored worst")
+    lasting, worst = dropped(rng)
+    print(f"6 of 20 runs of one arm diverge: found in {lasting:.0%} of studies if dropped, {worst:.0%} if scored worst")
     best = rng.normal(size=(REPEATS, 20)).max(axis=1).mean()
     print(f"the best of 20 noisy evaluations: {best:+.1f} standard deviations")
     print(f"suite-level intervals of 8 tasks at 3 seeds: {coverage(rng):.0%} of nominal 95%")
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def peeking(rng: np.random.Generator) -> float:
-    """Share of studies of two equal rules that are ever significant by Welch's test."""
+    """Share of studies of two equal arms that are ever significant by Welch's test."""
     x = rng.normal(size=(2, REPEATS, 40))
     looks = [stats.ttest_ind(x[0, :, :n], x[1, :, :n], axis=1, equal_var=False).pvalue for n in range(5, 41, 5)]
     return float((np.min(looks, axis=0) < ALPHA).mean())
@@ -53,22 +53,22 @@ def replicates(rng: np.random.Generator) -> float:
 
 
 def dropped(rng: np.random.Generator) -> tuple[float, float]:
-    """Two rules that are equal where they last, .1 with a standard deviation of .03; 6 of 20 runs of one diverge."""
+    """Two arms that are equal where they last, .1 with a standard deviation of .03; 6 of 20 runs of one diverge."""
     a, b = rng.normal(0.1, 0.03, size=(2, REPEATS, 20))
-    kept = stats.ttest_ind(a, b[:, 6:], axis=1, equal_var=False).pvalue
+    lasting = stats.ttest_ind(a, b[:, 6:], axis=1, equal_var=False).pvalue
     b[:, :6] = 1.0
     worst = stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue
-    return float((kept < ALPHA).mean()), float((worst < ALPHA).mean())
+    return float((lasting < ALPHA).mean()), float((worst < ALPHA).mean())
 
 
 def coverage(rng: np.random.Generator, repeats: int = 400) -> float:
     """Of the mean score of 8 normal tasks."""
     references = {str(t): Reference(worst=1.0, best=0.0) for t in range(8)}
-    held = 0
+    covered = 0
     for _ in range(repeats):
-        found = suite_estimate({t: rng.normal(0.5, 0.1, 3) for t in references}, references, rng=rng)
-        held += found.low is not None and found.high is not None and found.low <= 0.5 <= found.high
-    return held / repeats
+        estimate = suite_estimate({t: rng.normal(0.5, 0.1, 3) for t in references}, references, rng=rng)
+        covered += estimate.low is not None and estimate.high is not None and estimate.low <= 0.5 <= estimate.high
+    return covered / repeats
 
 
 def smallest_difference(n: int, rng: np.random.Generator) -> float:
@@ -83,8 +83,8 @@ def smallest_difference(n: int, rng: np.random.Generator) -> float:
 
 def published() -> None:
     """What depends on how the published TPO runs are read."""
-    with np.load(CURVES) as held:
-        error = (held["tpo"] / held["of"]).astype(np.float32)  # errors are counts of wrong answers
+    with np.load(CURVES) as curves:
+        error = (curves["tpo"] / curves["of"]).astype(np.float32)  # errors are counts of wrong answers
     final = error[:, -50:].mean(axis=1)
     print(f"published TPO: last evaluation {error[:, -1].mean():.1%}, last 50 {final.mean():.1%}")
     bad = int((final > 0.1).sum())

@@ -1,8 +1,8 @@
-"""Cost of one update of the MNIST bandit, by rule and by part, on one thread; and what stacking seeds saves.
+"""Cost of one update of the MNIST bandit, by algorithm and by part, on one thread; and what stacking seeds saves.
 
 usage: TPOBENCH_DATA_DIR=FOLDER python benchmarks/mnist.py [--data digits] [--allow-unverified-data] [--updates 300]
 
-Per rule: CPU milliseconds per update of all seeds together (median over updates), split into gathering the images, the
+Per algorithm: CPU milliseconds per update of all seeds together (median over updates), split into gathering images, the
 forward pass, drawing and scoring, credit, loss with backward, and the optimiser; per seed; and per seed where each seed
 is trained alone.  The fraction of the matrix-multiply peak, measured in the same run, counts the work of dense
 layers (2 floating-point operations per multiply-add, of all pixels): skipping black pixels is how it is reached.
@@ -26,7 +26,7 @@ from tpobench.tasks.mnist import Inputs, MnistTask
 from tpobench.tasks.task import Step
 from tpobench.training.loop import finite_seeds, loss_gradient, make_optimizer
 
-RULES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg", "ce")
+NAMES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg", "ce")
 PARTS = ("images", "forward", "draw", "credit", "backward", "optimizer")
 WARM_UP = 10
 
@@ -84,11 +84,11 @@ def measure(name: str, settings: MnistSettings, seeds: int, updates: int) -> dic
 
 
 def main() -> None:
-    """Measure every rule and print a table."""
+    """Measure every algorithm and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist", choices=("mnist", "digits"))
     parser.add_argument("--allow-unverified-data", action="store_true", help="take images that are not the published")
-    parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--algos", default=",".join(NAMES))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--updates", type=int, default=300)
     options = parser.parse_args()
@@ -97,9 +97,9 @@ def main() -> None:
     settings, S = MnistSettings(data=options.data, data_sha256=sha256), options.seeds
     print(f"CPU milliseconds, {S} seeds side by side, one thread, float32")
     columns = ("update", *PARTS, "per seed", "per seed, alone", "of matmul peak", "evaluation", "diagnostics")
-    print("| rule | " + " | ".join(columns) + " |")
+    print("| algorithm | " + " | ".join(columns) + " |")
     print("|" + "---|" * (len(columns) + 1))
-    for name in options.rules.split(","):
+    for name in options.algos.split(","):
         peak = matmul_peak()
         m, alone = measure(name, settings, S, options.updates), measure(name, settings, 1, options.updates)
         share = m["work"] / (m["total"] / 1e3) / peak

@@ -3,7 +3,7 @@
 usage: TPOBENCH_DATA_DIR=FOLDER python benchmarks/mnist_replay.py MNIST_REPLAY.npz [--allow-unverified-data]
 
 The file holds, for one seed of the reference run in float64, `init/Dense_i.{kernel,bias}`, the training images of every
-step `batch_idx` (steps, 100), and for each rule `actions` (steps, 100), the `loss` before each update, the parameters
+step `batch_idx` (steps, 100), and by algorithm `actions` (steps, 100), the `loss` before each update, the parameters
 `params_after_{1,10,200}/Dense_i.{kernel,bias}` and `test_err_after_200`.
 
 Prints the largest difference of each.  Rounding alone grows with the updates where training is chaotic, so the last two
@@ -23,7 +23,7 @@ from tpobench.policies.optimizers import Adam
 from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.mnist import MnistTask
 
-RULES = {"ce": "ce", "pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo_batch", "group_pg": "group_pg"}
+NAMES = {"ce": "ce", "pg": "reinforce", "dg": "dg", "tpo": "tpo", "grpo": "grpo_batch", "group_pg": "group_pg"}
 CHECKPOINTS = (1, 10, 200)
 HALF = 100
 COLUMNS = (
@@ -58,14 +58,14 @@ def initial(task: MnistTask, recorded, *, twin: bool) -> MLPPolicy:
 
 def replay(task: MnistTask, recorded, name: str, *, twin: bool = False) -> tuple[np.ndarray, dict[int, Layers], float]:
     """Losses before each update, theta after the checkpoints, and the final test error."""
-    rule, policy, optimizer = ALGORITHMS[RULES[name]], initial(task, recorded, twin=twin), Adam(1e-3)
+    algorithm, policy, optimizer = ALGORITHMS[NAMES[name]], initial(task, recorded, twin=twin), Adam(1e-3)
     label = torch.from_numpy(task._images.train_label[recorded["batch_idx"]])
     action = torch.from_numpy(recorded[f"{name}/actions"].astype(np.int64))
     losses, thetas = [], {}
     for step, index in enumerate(recorded["batch_idx"]):
         rollout = task.score(task.look(policy, index[None]), label[step, None], action[step, None])
-        credit = rule.credit_for(rollout.groups)
-        loss = rule.loss(task.logp(policy, rollout, None), rollout.groups, credit).mean()
+        credit = algorithm.credit_for(rollout.groups)
+        loss = algorithm.loss(task.logp(policy, rollout, None), rollout.groups, credit).mean()
         (gradient,) = torch.autograd.grad(loss, policy.theta)
         losses.append(loss.item())
         with torch.no_grad():
@@ -76,7 +76,7 @@ def replay(task: MnistTask, recorded, name: str, *, twin: bool = False) -> tuple
 
 
 def differences(task: MnistTask, recorded, name: str) -> list[float]:
-    """The columns of one rule."""
+    """The columns of one algorithm."""
     losses, thetas, error = replay(task, recorded, name)
     off = np.abs(losses - recorded[f"{name}/loss"])
     twin = np.abs(losses - replay(task, recorded, name, twin=True)[0])
@@ -92,7 +92,7 @@ def differences(task: MnistTask, recorded, name: str) -> list[float]:
 
 
 def main() -> None:
-    """Replay every rule of the file and print a table."""
+    """Replay every algorithm of the file and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("--allow-unverified-data", action="store_true", help="take images that are not the published")
@@ -101,9 +101,9 @@ def main() -> None:
     sha256 = data_sha256(unverified=options.allow_unverified_data)
     task = MnistTask(MnistSettings(data_sha256=sha256), Noise("replay", "", (0,), dtype=torch.float64))
     with np.load(options.file) as recorded:
-        print("| rule | " + " | ".join(COLUMNS) + " |")
+        print("| algorithm | " + " | ".join(COLUMNS) + " |")
         print("|" + "---|" * (len(COLUMNS) + 1))
-        for name in (n for n in RULES if f"{n}/actions" in recorded.files):
+        for name in (n for n in NAMES if f"{n}/actions" in recorded.files):
             row = differences(task, recorded, name)
             print(f"| {name} | " + " | ".join(f"{x:.1e}" for x in row) + " |", flush=True)
 

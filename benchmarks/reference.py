@@ -28,7 +28,7 @@ WARM_UP = 1
 
 
 def reference_loop(name: str, shape: dict, episodes: int) -> Callable[[np.ndarray], object]:
-    """The reference's compiled loop over some episodes of a rule, by seed."""
+    """The reference's compiled loop over some episodes of an algorithm, by seed."""
     from tpo.experiments._trial import _build_trial_run_fns
 
     task = make_task(name, shape, 0, "plain").settings

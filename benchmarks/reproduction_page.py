@@ -31,11 +31,11 @@ Card = Mapping[str, Any]
 
 def cards_of(folder: Path) -> dict[str, dict[str, Card]]:
     """Item -> scale -> scorecard."""
-    found: dict[str, dict[str, Card]] = {}
+    cards: dict[str, dict[str, Card]] = {}
     for item in ITEMS:
         paths = {scale: folder / f"{scaled(item, scale)}.json" for scale in SCALES}
-        found[item] = {s: json.loads(p.read_text(encoding="utf-8")) for s, p in paths.items() if p.is_file()}
-    return found
+        cards[item] = {s: json.loads(p.read_text(encoding="utf-8")) for s, p in paths.items() if p.is_file()}
+    return cards
 
 
 def tally(card: Card | None, kind: str, verdicts: Sequence[str]) -> str:
@@ -82,7 +82,7 @@ def seeds_text(card: Card | None) -> str:
 def claims_table(cards: Mapping[str, Card]) -> str:
     """Every claim with its verdict at both scales."""
     verdicts = {scale: {c["text"]: c for c in card["claims"]} for scale, card in cards.items()}
-    texts = list(dict.fromkeys(text for found in verdicts.values() for text in found))
+    texts = list(dict.fromkeys(text for verdict_of in verdicts.values() for text in verdict_of))
     rows = [[md_escape(text), *(_verdict(verdicts.get(scale, {}).get(text)) for scale in SCALES)] for text in texts]
     return markdown(["claim of the paper", "paper scale", "quick scale"], rows, LEFT)
 
@@ -95,25 +95,25 @@ def _verdict(claim: Card | None) -> str:
 
 def compared(card: Card | None, page: Path) -> list[str]:
     """How many printed numbers agree at the scale of the paper, and those that could be compared, in a table."""
-    found = (card or {}).get("counts", {})
-    counts, computed = (Counter(found.get(kind, {})) for kind in ("numbers", "computed"))
+    tallies = (card or {}).get("counts", {})
+    counts, computed = (Counter(tallies.get(kind, {})) for kind in ("numbers", "computed"))
     if not any((counts + computed)[v] for v in NUMBERS[:3]):
         return []
-    told = [f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}"] if counts else []
-    told += [f"Computed without runs: {counted(computed, NUMBERS)}"] if computed else []
+    sentences = [f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}"] if counts else []
+    sentences += [f"Computed without runs: {counted(computed, NUMBERS)}"] if computed else []
     link = f"All of them: [{page.name}](../results/reproduction/{page.name})"
     lines = page.read_text(encoding="utf-8").split("### Printed numbers", 1)[1].strip("\n").split("\n\n")[0].split("\n")
-    return [". ".join([*told, link]) + ".", "", *(line for line in lines if "| not run |" not in line), ""]
+    return [". ".join([*sentences, link]) + ".", "", *(line for line in lines if "| not run |" not in line), ""]
 
 
 def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:
     """One item."""
     item = ITEMS[name]
     lines = [f"### {name}", "", f"**{item.title}** (section {item.section})", ""]
-    told = [f"{scale} scale: {found}" for scale in SCALES if (found := seeds_text(cards.get(scale)))]
+    seeds = [f"{scale} scale: {text}" for scale in SCALES if (text := seeds_text(cards.get(scale)))]
     numbers = compared(cards.get("paper"), folder / f"{name}.md")
-    without = "Computed from rules and suites, without runs." if numbers else "Not run."
-    lines += [f"Seeds: {'; '.join(told)}." if told else without, "", *numbers]
+    without = "Computed from algorithms and suites, without runs." if numbers else "Not run."
+    lines += [f"Seeds: {'; '.join(seeds)}." if seeds else without, "", *numbers]
     if any(card["claims"] for card in cards.values()):
         lines += [claims_table(cards), ""]
     for stem in (scaled(name, scale) for scale in SCALES):
@@ -125,8 +125,8 @@ def section(name: str, cards: Mapping[str, Card], folder: Path) -> str:
 
 def caption_of(page: Path) -> str:
     """The caption below the figure of an item's page, as Markdown."""
-    found = re.search(r"^!\[.*\]\(.*\)\n\n\*(.*)\*$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else ""
+    caption = re.search(r"^!\[.*\]\(.*\)\n\n\*(.*)\*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return caption[1] if caption else ""
 
 
 def page(results: Path) -> str:
@@ -138,8 +138,8 @@ def page(results: Path) -> str:
         "run of it at this scale."
     )
     sections = [section(name, cards[name], folder) for name in ITEMS]
-    told = [f"{name}: {counted(counts, verdicts)}." for name, counts, verdicts in totals(cards)]
-    return "\n".join([" ".join(told), "", summary(cards), "", legend, "", *sections])
+    sentences = [f"{name}: {counted(counts, verdicts)}." for name, counts, verdicts in totals(cards)]
+    return "\n".join([" ".join(sentences), "", summary(cards), "", legend, "", *sections])
 
 
 def main() -> None:

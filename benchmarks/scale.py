@@ -2,9 +2,9 @@
 
 python benchmarks/scale.py [--sizes 1000,10000,50000] [--seeds 20] [--verbs plan,status] [--folder DIR]
 
-A grid of single-context bandits, five rules and `--seeds` seeds in each cell: as many cells as the records need.  The
-plan is made, each record assembled and written as `tpobench run` does it; only the curves are drawn, not trained: a
-rule's own pace, per seed its own, with noise.  Each verb is a child process, so its seconds and its memory hold the
+A grid of single-context bandits, five algorithms and `--seeds` seeds in each cell: as many cells as records need.  The
+plan is made, each record assembled and written as `tpobench run` does it; only the curves are drawn, not trained: each
+at its algorithm's pace, per seed its own, with noise.  Each verb is a child process, so its seconds and memory hold the
 start of Python; this process imports little, because a child's peak is never below that of its parent.  `merge`
 unites ten packed parts, `check` compares the records with another draw of them, packed.
 """
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from tpobench.records.store import RunRecord
     from tpobench.training.loop import Measurement
 
-RULES = ("tpo", "grpo", "dg", "group_pg", "reinforce")
+NAMES = ("tpo", "grpo", "dg", "group_pg", "reinforce")
 POINTS = 31  # recorded updates of a curve: 0, 5, ..., 150
 PARTS = 10
 SUITE = """\
 title = "A grid of bandits"
 version = 1
 seeds = {seeds}
-algorithms = {rules}
+algorithms = {names}
 task = {{kind = "bandit"}}
 training = {{steps = 150, epochs = 1, optimizer = "normalized", learning_rate = 0.1, record_every = 5, seed_batch = {seeds}}}
 grid = {{arms = {arms}, samples = {samples}}}
@@ -52,7 +52,7 @@ def main() -> None:
     """Print one table: verbs down, sizes across."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000,50000", help="numbers of records")
-    parser.add_argument("--seeds", type=int, default=20, help="seeds of each rule in each cell")
+    parser.add_argument("--seeds", type=int, default=20, help="seeds of each algorithm in each cell")
     parser.add_argument("--verbs", default=",".join(VERBS), help="those to time")
     parser.add_argument("--folder", type=Path, help="where the records are made, and kept")
     given = parser.parse_args()
@@ -66,8 +66,8 @@ def main() -> None:
 def measure(root: Path, size: int, seeds: int, verbs: Sequence[str]) -> dict[str, str]:
     """What each verb takes on `size` records."""
     folder = records_in(root, size, seeds)
-    for made in ("report", "report-packed", "merged.jsonl", "s.jsonl"):  # by an earlier call
-        shutil.rmtree(folder / made) if (folder / made).is_dir() else (folder / made).unlink(missing_ok=True)
+    for name in ("report", "report-packed", "merged.jsonl", "s.jsonl"):  # by an earlier call
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink(missing_ok=True)
     return {verb: str(timed([word.format(at=folder) for word in VERBS[verb].split()])) for verb in verbs}
 
 
@@ -125,10 +125,10 @@ def make(folder: Path, size: int, seeds: int) -> None:
     from tpobench.suites.load import load_suite
 
     folder.mkdir(parents=True)
-    cells = -(-size // (len(RULES) * seeds))
+    cells = -(-size // (len(NAMES) * seeds))
     arms = [10 + i for i in range(-(-cells // 10))]
     samples = [100 + i for i in range(min(cells, 10))]
-    text = SUITE.format(seeds=seeds, rules=list(RULES), arms=arms, samples=samples).replace("'", '"')
+    text = SUITE.format(seeds=seeds, names=list(NAMES), arms=arms, samples=samples).replace("'", '"')
     (folder / "s.toml").write_text(text, encoding="utf-8")
     plan = plan_runs(load_suite(str(folder / "s.toml")))
     store = Store(folder / "s")
@@ -152,12 +152,12 @@ def records_of(plan: Plan, draw: int) -> Iterator[RunRecord]:
     for job in plan.jobs():
         for record, spec in zip(assemble(job, curves(job, draw), plan.suite.reporting), job.specs, strict=True):
             cost = {"cpu_s": 0.003, "peak_rss_mb": 250.0, "wall_s": 0.003}
-            made = provenance(spec, "2026-01-01T00:00:00+00:00")
-            yield dataclasses.replace(record, cost=cost, provenance=made)
+            origin = provenance(spec, "2026-01-01T00:00:00+00:00")
+            yield dataclasses.replace(record, cost=cost, provenance=origin)
 
 
 def curves(job: Job, draw: int) -> Iterator[Measurement]:
-    """Errors that fall at a pace of the rule and of the seed, from 1 - 1/arms on."""
+    """Errors that fall at a pace of the algorithm and of the seed, from 1 - 1/arms on."""
     import numpy as np
 
     from tpobench.training.loop import Measurement
@@ -165,7 +165,7 @@ def curves(job: Job, draw: int) -> Iterator[Measurement]:
     spec, S = job.specs[0], len(job.seeds)
     rng = np.random.default_rng(zlib.crc32(f"{spec.cell} {spec.algorithm} {draw}".encode()))
     arms, every = int(spec.task["arms"]), int(spec.training["record_every"])
-    pace = 15 * (1 + 2 * RULES.index(spec.algorithm)) * rng.uniform(0.7, 1.4, S)
+    pace = 15 * (1 + 2 * NAMES.index(spec.algorithm)) * rng.uniform(0.7, 1.4, S)
     yield Measurement(0, 0, 0, "initial_success", tuple(S * [1 / arms]))
     for step in range(0, POINTS * every, every):
         error = (1 - 1 / arms) * np.exp(-step / pace) * rng.uniform(0.9, 1.1, S)

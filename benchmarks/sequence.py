@@ -35,7 +35,7 @@ MULTIPLY_ADDS_PER_TOKEN = LAYERS * (4 * MODEL * MODEL + 2 * MODEL * HIDDEN)
 A = {"length": 10, "prompts": 100, "candidates": 8}
 SINGLE = {"length": 10, "prompts": 100, "candidates": 1}
 TOKENS = {"vocabulary": 16, **A}
-SHAPES = [  # name, rule, settings, whether it is taught, how many times as fast the native kernel should be
+SHAPES = [  # name, algorithm, settings, whether it is taught, how many times as fast the native kernel should be
     ("a start", "tpo", A, False, 3.3),
     ("a late", "tpo", A, True, 3.0),
     ("b start", "tpo", {"length": 8, "prompts": 256, "candidates": 32}, False, 3.3),
@@ -49,7 +49,7 @@ PARTS = ("rollout", "pack", "loss", "backward", "optimizer")
 
 
 def make_task(name: str, shape: dict, seed: int, kernel: str) -> SequenceTask:
-    """The task of a rule."""
+    """The task of an algorithm."""
     noise = Noise("benchmark", "", (seed,))
     if ALGORITHMS[name].unit == "token":
         return TokensTask(TokensSettings(**shape), noise, kernel)
@@ -135,13 +135,13 @@ def measure(name: str, shape: dict, *, late: bool, steps: int, seed: int, kernel
         for kernel in kernels:
             policies[kernel].theta.copy_(start)  # every step is timed from the same policy
             rows[kernel].append(train_step(tasks[kernel], policies[kernel], algorithm, step))
-    found = {}
+    medians = {}
     for kernel, results in rows.items():
         spent, distinct, passes = zip(*results[1:], strict=True)
-        found[kernel] = {k: statistics.median(r[k] for r in spent) for k in (*PARTS, "total")}
-        found[kernel] |= {"N": statistics.median(distinct)}
-        found[kernel] |= {"flop": 2.0 * MULTIPLY_ADDS_PER_TOKEN * statistics.median(passes)}
-    return found
+        medians[kernel] = {k: statistics.median(r[k] for r in spent) for k in (*PARTS, "total")}
+        medians[kernel] |= {"N": statistics.median(distinct)}
+        medians[kernel] |= {"flop": 2.0 * MULTIPLY_ADDS_PER_TOKEN * statistics.median(passes)}
+    return medians
 
 
 def averaged(seeds: list[dict[str, dict]], peaks: list[float], kernels: list[str]) -> dict[str, dict]:

@@ -1,7 +1,7 @@
-"""A learning rate off by 2: the rules are right, the step is twice or half as long as the suite says.
+"""A learning rate off by 2: the algorithms are right, the step is twice or half as long as the suite says.
 
 A factor of the loss would be no bug here: normalised steps and Muon do not see it, Adam up to its epsilon.  So the
-factor is applied to the learning rate itself, by whoever runs these rules.
+factor is applied to the learning rate itself, by whoever runs these algorithms.
 """
 
 from dataclasses import replace
