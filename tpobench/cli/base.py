@@ -116,6 +116,12 @@ def say(text: str) -> None:
         print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks
 
 
+def say_copies(copies: Sequence[Path]) -> None:
+    """Where the files that were replaced are kept."""
+    if copies:
+        say(f"what was replaced is kept in {', '.join(map(str, copies))}")
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file that was asked for.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, show, split
+from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, say_copies, show, split
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def update(
         except OSError as error:
             msg = f"cannot write {file}: {error.strerror}"
             raise StorageFull(msg) from error
-        if copies:
-            say(f"what was replaced is kept in {', '.join(map(str, copies))}")
+        say_copies(copies)
     _tell_update(file, new, changes, same=same, as_json=as_json)
 
 

@@ -23,6 +23,7 @@ from tpobench.cli.base import (
     format_of,
     one_per_line,
     say,
+    say_copies,
     set_aside,
     show,
     split,
@@ -221,7 +222,7 @@ def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, a
     damaged = sum(p.damaged for p in packed)
     if damaged:
         say(f"{damaged} damaged records were left out; `tpobench run` makes them again")
-    _tell_copies(copies)
+    say_copies(copies)
     if as_json:
         files, backups = [str(p.path) for p in packed], [str(c) for c in copies]
         answer(json.dumps({"files": files, "damaged": damaged, "copies": backups}))
@@ -248,11 +249,6 @@ def _packable(path: Path) -> list[Path]:
     return packable
 
 
-def _tell_copies(copies: Sequence[Path]) -> None:
-    if copies:
-        say(f"what was replaced is kept in {', '.join(map(str, copies))}")
-
-
 @app.command("merge")
 def merge_(
     *,
@@ -271,7 +267,7 @@ def merge_(
     if damaged:
         more = f" and {len(damaged) - MOST_PLACES} more" if len(damaged) > MOST_PLACES else ""
         say(f"{len(damaged)} damaged records were left out: {', '.join(damaged[:MOST_PLACES])}{more}")
-    _tell_copies([c for m in united for c in m.replaced])
+    say_copies([c for m in united for c in m.replaced])
     if as_json:
         answer(json.dumps({"merged": [_merged(m) for m in united]}))
         return
