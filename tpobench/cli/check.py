@@ -102,7 +102,7 @@ class _Request:
     root: Path  # of the candidate's results
     margins: Mapping[str, Margin]
     plan: GatePlan
-    algorithms: Mapping[str, str]
+    versions: Mapping[str, str]  # of the algorithms here
     workers: Workers
 
     @property
@@ -174,7 +174,7 @@ def _request(asked: Asked) -> _Request:
         root=root,
         margins=margins,
         plan=GatePlan(confirm=asked.confirm, rtol=asked.rtol, rate_margin=margins["rate"].floor),
-        algorithms=algorithms_here(),
+        versions=algorithms_here(),
         workers=workers,
     )
 
@@ -187,20 +187,13 @@ def _judge(request: _Request) -> Judgement:
     from tpobench.check.waivers import in_force, read_waivers
     from tpobench.stats.gate import decide
 
-    base = request.baseline
+    base, versions = request.baseline, request.versions
     waivers = read_waivers(request.asked.waivers) if request.asked.waivers else ()
-    missing, different = cannot_run(base, request.algorithms) if request.runs else ({}, {})
+    missing, different = cannot_run(base, versions) if request.runs else ({}, {})
     differ, notes = _against_suites(request)
     place = Candidates(request.root)
     gate = Gate(
-        base,
-        request.plan,
-        request.margins,
-        request.algorithms,
-        request.runs,
-        different | differ,
-        missing,
-        place.settings,
+        base, request.plan, request.margins, versions, request.runs, different | differ, missing, place.settings
     )
     state, trained = _completed(request, gate, place)
     accepted, remarks = in_force(waivers, state.cells, dt.datetime.now(dt.UTC).date())

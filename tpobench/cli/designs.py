@@ -108,12 +108,12 @@ def _points(known: Known) -> list[dict[str, Any]]:
     """The tables of the report, as far as there are results."""
     from tpobench.report.breaking_point import search_data, search_tables
     from tpobench.scores.cells import read_cells
-    from tpobench.scores.options import ReportOptions as How
+    from tpobench.scores.options import ReportOptions
 
-    suites, _ = read_cells(known.values(), How())
+    suites, _ = read_cells(known.values(), ReportOptions())
     points: list[dict[str, Any]] = []
     for suite, cells in suites.items():
-        for each in search_tables(suite, cells, How()):
+        for each in search_tables(suite, cells, ReportOptions()):
             rows = [[c.text for c in row] for row in each.rows if not (each.folded and row[-1].text == UNDECIDED)]
             say(f"\n{each.title}")
             say(table(each.header, rows) if rows else "none of them tells two algorithms apart")
