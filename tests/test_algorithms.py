@@ -21,7 +21,7 @@ from tpobench.algorithms.fit import (
     policy_gradient,
 )
 from tpobench.algorithms.groups import CandidateGroups
-from tpobench.errors import UsageError
+from tpobench.errors import UsageError, unknown
 
 
 def make(reward: list[list[float]], old: list[list[float]] | None = None) -> CandidateGroups:
@@ -262,3 +262,10 @@ def test_missing_label_is_refused() -> None:
     """The oracle needs labels and says so."""
     with pytest.raises(UsageError, match="algorithm 'ce' needs 'label', which this task does not offer"):
         ALGORITHMS["ce"].credit_for(make([[1, 0]]))
+
+
+def test_of_many_valid_names_those_most_alike_are_listed() -> None:
+    """A catalogue of seventy names does not fill the screen."""
+    text = str(unknown("algorithm", "grpoo", [f"name{i}" for i in range(40)] + ["grpo", "grpo_trl"]))
+    assert text.startswith("unknown algorithm 'grpoo'; did you mean 'grpo'? valid: grpo, grpo_trl, name")
+    assert text.endswith(" and 30 more")

@@ -350,9 +350,8 @@ def test_check_reports_are_what_they_say(name):
     assert not re.search(r"(?m)^\s*::", terminal(outputs.document_of(found)))
     summary = outputs.summary(found)
     assert commands(summary) == set()
-    for line in summary.split("\n"):
-        if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 12
+    bars = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in summary.split("\n") if line.startswith("|")}
+    assert len(bars) == 1
     json.loads(json.dumps(outputs.as_json(found)))
 
 

@@ -87,12 +87,16 @@ def require_text(text: str, what: str) -> str:
     return text
 
 
+MOST_VALID = 24  # names that a message lists; of more, those that are most alike
+
+
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
     """`unknown algorithm 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
     name, options = brief(name), sorted(valid)
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     place = f" in {where}" if where else ""
-    return UsageError(
-        f"unknown {kind} '{name}'{place}; {hint}valid: {', '.join(options) or f'none, there is no {kind}'}"
-    )
+    listed = sorted(difflib.get_close_matches(name, options, n=MOST_VALID // 2, cutoff=0))
+    more = f" and {len(options) - len(listed)} more"
+    names = ", ".join(options) if len(options) <= MOST_VALID else ", ".join(listed) + more
+    return UsageError(f"unknown {kind} '{name}'{place}; {hint}valid: {names or f'none, there is no {kind}'}")

@@ -56,15 +56,16 @@ def bounds_of(settings: type) -> tuple[tuple[str, Within], ...]:
 
 
 def require_within(settings: Any) -> None:
-    """Every number of a settings class lies within the bounds that its field declares, or is the field's default.
+    """Every number of a settings class lies within the bounds that its field declares, or is off (a neutral default).
 
     Raises:
         ValueError: one does not.
     """
     cls: Any = type(settings)  # which a type checker takes for unhashable
     for name, bounds in bounds_of(cls):
-        value = getattr(settings, name)
-        if value != cls.__dataclass_fields__[name].default and not bounds.holds(value):
+        value, field = getattr(settings, name), cls.__dataclass_fields__[name]
+        off = bool(field.metadata.get("neutral")) and value == field.default
+        if not off and not bounds.holds(value):
             msg = f"{name} must be {bounds}"
             raise ValueError(msg)
 
