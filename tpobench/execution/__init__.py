@@ -17,7 +17,6 @@ remote         its part inside a Dask worker
 stop           signals
 progress       how far a run is
 provenance     where and with what a run was made
-requirements   the packages that are asked for, and those here
 machine        what this machine lends us
 doctor         what would not work on it
 verify         train finished runs again and compare
