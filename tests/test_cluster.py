@@ -109,7 +109,7 @@ def rules(tmp_path_factory):
     load_plugin(read_plugin(path))  # not tried on tiny groups: these rules kill whoever started their process
     yield path
     _, added = plugins._loaded.pop(str(path))
-    for name in added.rules:
+    for name in added.algorithms:
         ALGORITHMS.pop(name)
         plugins.VERSIONS.pop(name)
 

@@ -200,7 +200,7 @@ def meddled(tmp_path_factory):
     from tpobench.plugins import load as plugins
 
     plugins.load_plugins([MEDDLING])
-    names = sorted(plugins._loaded[str(MEDDLING)][1].rules)
+    names = sorted(plugins._loaded[str(MEDDLING)][1].algorithms)
     folder = tmp_path_factory.mktemp("meddled")
     execute(plan(["tpo"], [1]), folder / "alone", executor=Inline())
     with Local(1) as local:

@@ -159,3 +159,14 @@ def test_nothing_here_uses_an_old_name():
     files = [*MODULES, *Path(__file__).parent.glob("*.py"), *(PACKAGE.parent / "benchmarks").rglob("*.py")]
     named = {(path.name, name) for path in files for name in imports(path) if name.startswith("tpobench.")}
     assert {(file, name) for file, name in named if name not in NAMES} == set()
+
+
+def test_an_old_name_hides_nothing():
+    """Importing a module under its old name makes that name an attribute of its package: it must not be taken."""
+    for old in MOVED:
+        package, _, name = f"tpobench.{old}".rpartition(".")
+        tree = ast.parse((NAMES[package] if package in NAMES else PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+        names = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+                 for alias in node.names}  # fmt: skip
+        names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert name not in names, old

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tpobench import __version__
-from tpobench.comparison.rows import ALPHA, ComparedRow, judge, judge_suites
+from tpobench.comparison.rows import ALPHA, ComparedRow, judge_suites, tested_rows
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
@@ -153,7 +153,7 @@ def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, two_algo
     require_comparable(a, b, keys, two_algorithms=two_algorithms)
     reporting, evaluations = scoring_of(a, b, keys)
     measure = scalar_of(metric, reporting, evaluations, threshold)
-    rows = judge(keys, a.entries, b.entries, measure)
+    rows = tested_rows(keys, a.entries, b.entries, measure)
     notes = [*_left_out(a, b, lone), *_broken(a), *_broken(b), *_seeds(rows), *_unpaired(rows)]
     settings = () if two_algorithms else differences(a, b, keys)
     return Compared(a.name, b.name, measure, rows, judge_suites(rows, measure), settings, tuple(notes))

@@ -33,7 +33,7 @@ class ComparedRow:
         return self.comparison.verdict(ALPHA)
 
 
-def judge(
+def tested_rows(
     keys: Sequence[Key], a: Mapping[Key, ArmEntry], b: Mapping[Key, ArmEntry], scalar: Scalar
 ) -> tuple[ComparedRow, ...]:
     """Every row tested, the family of all rows adjusted by Holm."""
