@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 # Controls, invisible characters, marks that turn the direction of writing, line separators, halves of surrogate pairs.
 UNPRINTABLE = re.compile(
@@ -26,6 +27,12 @@ def brief(text: str, most: int = 80) -> str:
     """The text on one line, as a message can name it or a table hold it: cut after so many characters."""
     line = printable(text)
     return line if len(line) <= most else f"{line[:most]}…"
+
+
+def first_of(names: Sequence[str], most: int, separator: str = ", ", unit: str = "") -> str:
+    """`a, b, c and 2 more`: the first few, and how many are not named."""
+    more = f" and {len(names) - most} more{unit}" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def _escaped(match: re.Match[str]) -> str:

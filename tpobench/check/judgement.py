@@ -10,6 +10,7 @@ from typing import Any
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import GateCell
 from tpobench.check.waivers import Waiver
+from tpobench.printable import first_of
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.gate import GatePlan, GateReport, GateVerdict, Margin
 
@@ -130,7 +131,7 @@ class Judgement:
         groups: dict[tuple[str, str], list[str]] = {}
         for row in self.changed:
             groups.setdefault((row.label, row.reason), []).append(row.cell.name)
-        return [(label, _several(names), why) for (label, why), names in groups.items() if why]
+        return [(label, first_of(names, 2), why) for (label, why), names in groups.items() if why]
 
     @property
     def signature(self) -> str:
@@ -173,11 +174,6 @@ def waiver_notes(judgement: Judgement) -> Judgement:
     waivers = dict.fromkeys(row.waiver for row in judgement.rows if row.waiver is not None)
     idle = [f"waiver of {w.text} is not needed: nothing there has regressed" for w in waivers if w not in needed]
     return replace(judgement, notes=(*judgement.notes, *idle))
-
-
-def _several(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + more
 
 
 def _plain(number: float) -> str:

@@ -32,6 +32,7 @@ from tpobench.cli.base import (
 from tpobench.cli.candidates import MARK, Candidates, forget, require_apart, require_same_code, uncommitted
 from tpobench.cli.training import JobsOption, require_not_stopped, workers_for
 from tpobench.errors import StorageFull, TpobenchError, UsageError
+from tpobench.printable import first_of
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline, Candidate, Judgement
@@ -252,7 +253,7 @@ def _against_suites(request: _Request) -> tuple[dict[ArmKey, str], list[str]]:
     differ, new = compare_with_suites(request.baseline, suites)
     if not new:
         return differ, []
-    named = ", ".join(arm.text for arm in new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+    named = first_of([arm.text for arm in new], 5)
     return differ, [f"not in the baseline, so not judged: {named}"]
 
 

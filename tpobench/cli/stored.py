@@ -30,6 +30,7 @@ from tpobench.cli.base import (
     table,
 )
 from tpobench.errors import NothingToDo, StorageFull, UsageError
+from tpobench.printable import first_of
 
 if TYPE_CHECKING:
     from tpobench.records.merge import Merged
@@ -265,8 +266,7 @@ def merge_(
     united = merge(inputs, out, force=force)
     damaged = [where for m in united for s in m.sources for where in s.damaged]
     if damaged:
-        more = f" and {len(damaged) - MOST_PLACES} more" if len(damaged) > MOST_PLACES else ""
-        say(f"{len(damaged)} damaged records were left out: {', '.join(damaged[:MOST_PLACES])}{more}")
+        say(f"{len(damaged)} damaged records were left out: {first_of(damaged, MOST_PLACES)}")
     say_copies([c for m in united for c in m.replaced])
     if as_json:
         answer(json.dumps({"merged": [_merged(m) for m in united]}))

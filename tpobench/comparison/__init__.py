@@ -15,6 +15,7 @@ from typing import Any
 from tpobench import __version__
 from tpobench.comparison.rows import ALPHA, ComparedRow, judge_suites, tested_rows
 from tpobench.errors import NothingToDo, UsageError
+from tpobench.printable import first_of
 from tpobench.records.results import Results
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import Scalar, scalar_of
@@ -30,7 +31,7 @@ from tpobench.scores.sides import (
     shared_keys,
 )
 from tpobench.scores.suite_level import SuiteTest
-from tpobench.scores.text import first_of, seed_ranges
+from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
@@ -204,10 +205,7 @@ def _seeds(rows: Sequence[ComparedRow]) -> list[str]:
             used = f"the {common} common ones are paired" if paired else f"{common} in common, all are used"
             text = f"unequal seeds, {seeds_text((len(row.a.seeds), len(row.b.seeds)))}; {used}"
             labels.setdefault(text, []).append(f"{row.label} {row.key.algorithm}".strip())
-    return [
-        f"{where[0]}{f' and {len(where) - 1} more rows' if len(where) > 1 else ''}: {text}"
-        for text, where in labels.items()
-    ]
+    return [f"{first_of(where, 1, unit=' rows')}: {text}" for text, where in labels.items()]
 
 
 def _unpaired(rows: Sequence[ComparedRow]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tpobench.lint import SEVERITIES, Checks, Finding, by_code
-from tpobench.scores.text import first_of
+from tpobench.printable import first_of
 from tpobench.tables.exports import flat
 from tpobench.tables.model import Advice, Document, Lines
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tpobench.errors import CorruptResults, StorageFull, UsageError
 from tpobench.identity import canonical, chosen, spec_id
 from tpobench.limits import load_json, parse_json
-from tpobench.printable import brief
+from tpobench.printable import brief, first_of
 from tpobench.records.shapes import SEED_PLAN, fault_of
 
 if TYPE_CHECKING:
@@ -567,8 +567,8 @@ def require_readable(path: Path, torn: Sequence[str], *, force: bool) -> None:
         CorruptResults: lines of `path` at `torn` could not, and `force` does not let them go.
     """
     if torn and not force:
-        more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
-        msg = f"{torn[0]}{more} cannot be read and would be lost; repair {path}, or --force goes on and keeps a copy"
+        lines = first_of(torn, 1)
+        msg = f"{lines} cannot be read and would be lost; repair {path}, or --force goes on and keeps a copy"
         raise CorruptResults(msg)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tpobench.errors import StorageFull, UsageError
 from tpobench.limits import parse_json
+from tpobench.printable import first_of
 from tpobench.records.store import set_aside, write_atomically
 
 MANIFEST = ".tpobench-report.json"
@@ -41,9 +42,9 @@ def write_files(out: Path, files: Mapping[str, bytes], about: str | None = None,
         changed = {name: content for name, content in files.items() if now.get(name) != _hash(content)}
         others = [name for name in changed if name in now and now[name] not in written.get(name, ())]
         if others and not force:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            names = first_of([str(out / name) for name in others], 1)
             msg = (
-                f"{out / others[0]}{more}: not written by a report, or changed since; name another folder with --out, "
+                f"{names}: not written by a report, or changed since; name another folder with --out, "
                 "or --force replaces what is there and keeps a copy"
             )
             raise UsageError(msg)

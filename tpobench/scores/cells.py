@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 from tpobench.algorithms.families import NAMES, base
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical
+from tpobench.printable import first_of
 from tpobench.records.results import AXES, by_matching
 from tpobench.records.store import FINISHED
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
-from tpobench.scores.text import first_of
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.curves import Bools, final_window
 from tpobench.stats.guard import Floats

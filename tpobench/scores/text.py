@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.texts import decimals
@@ -54,12 +54,6 @@ def seed_ranges(seeds: Iterable[int]) -> str:
         else:
             parts.append([s, s])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
-
-
-def first_of(names: Sequence[str], most: int, separator: str = ", ", unit: str = "") -> str:
-    """`a, b, c and 2 more`: the first few, and how many are not named."""
-    more = f" and {len(names) - most} more{unit}" if len(names) > most else ""
-    return separator.join(names[:most]) + more
 
 
 def rate_text(estimate: Estimate) -> str:

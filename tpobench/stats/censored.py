@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
 from tpobench.stats.guard import Floats, guarded_interval
+from tpobench.stats.reproduction import first_below
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,7 @@ def mean_curve_crossing(
     if x.size == 0:
         return MeanCurveCrossing(None, None, None, None, n, budget, "missing")
     x = np.where(np.isfinite(x), x, worst)
-
-    def crossing(means: Floats) -> Floats:
-        below = below_threshold(means, threshold)
-        return np.where(below.any(axis=1), t[below.argmax(axis=1)], np.inf)
-
+    crossing = first_below(t, threshold)
     value = float(crossing(x.mean(axis=0)[None, :])[0])
     if n == 1:
         return MeanCurveCrossing(value, None, None, None, 1, budget, "1 seed: no uncertainty")

@@ -21,8 +21,28 @@ from tpobench.tasks.catalog import BanditSettings, ContextsSettings
 from tpobench.tasks.task import Rollout, Step
 
 
+class OverTables:
+    """What every policy that is a table of logits with arm 0 right answers alike."""
+
+    @staticmethod
+    def greedy_reward(policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG004 - Task protocol
+        """1 in contexts whose most probable arm, the first of equal ones, is the right one: (S, B)."""
+        log_pi = policy.snapshot().squeeze(-1)
+        return (log_pi.argmax(-1) == 0).to(log_pi.dtype)
+
+    @staticmethod
+    def entropy(policy: TablePolicy, rollout: Rollout) -> Tensor:
+        """Of each context's distribution over arms: (S, B, K, 1)."""
+        return policy.entropy().expand_as(rollout.groups.old_logp)
+
+    @staticmethod
+    def value(critic: TablePolicy, rollout: Rollout) -> Tensor:
+        """V of each context, the critic's probability of the first of its two logits: (S, B, K, 1)."""
+        return critic.logp()[:, :, :1].exp().expand_as(rollout.groups.old_logp)
+
+
 @dataclass(frozen=True)
-class _TableTask:
+class _TableTask(OverTables):
     """What both bandits share: a table of logits, and arm 0 paying 1."""
 
     settings: BanditSettings | ContextsSettings
@@ -52,21 +72,9 @@ class _TableTask:
         """Log pi of every arm, with graph: (S, B, K, 1)."""
         return policy.logp(rows)
 
-    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
-        """1 where the most probable arm is the right one: (S, B)."""
-        return greedy_success(policy)
-
-    def entropy(self, policy: TablePolicy, rollout: Rollout) -> Tensor:
-        """Of each context's distribution over arms: (S, B, K, 1)."""
-        return policy.entropy().expand_as(rollout.groups.old_logp)
-
     def make_critic(self) -> TablePolicy:
         """Two logits for each context, both 0."""
         return TablePolicy.from_logits(torch.zeros_like(self._reward[..., :2]))
-
-    def value(self, critic: TablePolicy, rollout: Rollout) -> Tensor:
-        """V of each context, the critic's probability of the first of its two logits: (S, B, K, 1)."""
-        return critic.logp()[:, :, :1].exp().expand_as(rollout.groups.old_logp)
 
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
         """Error = 1 - mean_b pi_old(right arm), exact."""
@@ -179,12 +187,6 @@ def misalignment(direction: Tensor, oracle: Tensor) -> Tensor:
     """
     norms = (direction.square().sum((1, 2)) + 1e-12).sqrt() * (oracle.square().sum((1, 2)) + 1e-12).sqrt()
     return 1 - (direction * oracle).sum((1, 2)) / norms
-
-
-def greedy_success(policy: TablePolicy) -> Tensor:
-    """1 in contexts whose most probable arm, the first of equal ones, is arm 0: (S, B)."""
-    log_pi = policy.snapshot().squeeze(-1)
-    return (log_pi.argmax(-1) == 0).to(log_pi.dtype)
 
 
 def _success(old_logp: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from torch import Tensor
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.noise import Noise
 from tpobench.policies.tables import TablePolicy
-from tpobench.tasks.bandit import draw, greedy_success, misalignment
+from tpobench.tasks.bandit import OverTables, draw, misalignment
 from tpobench.tasks.catalog import SampledSettings
 from tpobench.tasks.task import Rollout, Step
 
 
 @dataclass(frozen=True)
-class SampledTask:
+class SampledTask(OverTables):
     """N contexts of A arms, K draws in each; every algorithm sees the same draws, whether or not it compares them."""
 
     settings: SampledSettings
@@ -73,24 +73,12 @@ class SampledTask:
             theta, chosen = theta.index_select(2, rows), chosen.index_select(2, rows)
         return theta.log_softmax(1).gather(1, chosen).mT.unsqueeze(-1)
 
-    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
-        """1 where the most probable arm is the right one: (S, B)."""
-        return greedy_success(policy)
-
-    def entropy(self, policy: TablePolicy, rollout: Rollout) -> Tensor:
-        """Of each context's distribution over arms: (S, B, K, 1)."""
-        return policy.entropy().expand_as(rollout.groups.old_logp)
-
     def make_critic(self) -> TablePolicy:
         """Two logits for each context, both 0."""
         s, noise = self.settings, self.noise
         return TablePolicy.from_logits(
             torch.zeros(len(noise.seeds), s.contexts, 2, dtype=noise.dtype, device=noise.device)
         )
-
-    def value(self, critic: TablePolicy, rollout: Rollout) -> Tensor:
-        """V of each context, the critic's probability of the first of its two logits: (S, B, K, 1)."""
-        return critic.logp()[:, :, :1].exp().expand_as(rollout.groups.old_logp)
 
     def evaluate(self, policy: TablePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean_b pi(right arm), exact; informative = share of contexts whose draws differ in reward."""
