@@ -183,3 +183,11 @@ def test_it_runs_resumes_verifies_and_reports(command_line, tmp_path: Path) -> N
         assert {"error", "reward", "informative", "gradient_norm"} <= record.curve.keys()
         assert record.facts == {"initial_success": 0.4}
         assert record.counts["interactions"] == 5 * record.spec["task"]["candidates"]
+
+
+def test_validate_takes_a_misspelt_task_for_one(command_line):
+    """A name that is neither an algorithm nor a task: the nearest of both is named."""
+    code, _, err = command_line("validate", "sequenec")
+    assert (code, err.split("valid:")[0]) == (
+        2, "tpobench: unknown algorithm or task 'sequenec'; did you mean 'sequence'? "
+    )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
-from tpobench.errors import UsageError
+from tpobench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from tpobench.algorithms.promises import PromiseResult
@@ -31,7 +31,8 @@ def validate_(
 ) -> None:
     """Try algorithms and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
     from tpobench.algorithms import contract as of_algorithms
-    from tpobench.algorithms.catalog import require_algorithm
+    from tpobench.algorithms.catalog import ALGORITHMS, require_algorithm
+    from tpobench.algorithms.families import base
     from tpobench.plugins.check import examine_plugins
     from tpobench.plugins.load import read_plugin
     from tpobench.tasks import contract as of_tasks
@@ -51,6 +52,8 @@ def validate_(
     for name in wanted:
         if name in TASKS and name not in tasks:
             tasks[name] = tuple(of_tasks.examine(TASKS[name]))
+        if base(name) not in {*ALGORITHMS, *algorithms} and name not in tasks:
+            raise unknown("algorithm or task", name, {*ALGORITHMS, *TASKS, *algorithms, *tasks})
         if name not in algorithms and name not in tasks:
             algorithms[name] = tuple(of_algorithms.examine(require_algorithm(name, "validate")))
     chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", algorithms), ("task", tasks)) if n in of]
