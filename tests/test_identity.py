@@ -178,6 +178,14 @@ def test_a_folder_does_not_mind_an_option_that_is_off(grown, tmp_path, monkeypat
         Store(tmp_path).open(suite(task={**document()["task"], "later": 0.5}).as_dict())
 
 
+def test_a_folder_whose_suite_called_the_settings_of_one_algorithm_hyper_goes_on():
+    """[algorithm.NAME] was [hyper.NAME] before; equal settings are one experiment under both names, others are not."""
+    tuned = load_suite("bandit", ["algorithm.tpo.eta=0.5"]).as_dict()
+    before = {("hyper" if k == "algorithm" else k): v for k, v in tuned.items()}
+    assert other_settings(before, tuned) is None
+    assert other_settings(before, load_suite("bandit").as_dict()) == ("algorithm.tpo.eta", "0.5", "its default")
+
+
 def test_a_hyperparameter_without_a_value_takes_what_its_annotation_says():
     """A finite number, or the text, truth or whole number that is written there; never a value of another kind."""
 

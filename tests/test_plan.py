@@ -98,10 +98,23 @@ def test_an_axis_that_a_rule_does_not_have_is_refused():
 
 
 def test_epochs_are_capped_by_the_rule_unless_the_suite_says_otherwise():
-    """DG allows one epoch; [hyper.dg] epochs overrides it."""
+    """DG allows one epoch; [algorithm.dg] epochs overrides it."""
     assert [s.training["epochs"] for s in sequence_plan(["tpo", "dg"]).specs] == [4, 1]
-    assert sequence_plan(["dg"], hyper={"dg": {"epochs": 3}}).specs[0].training["epochs"] == 3
-    assert "epochs" not in sequence_plan(["dg"], hyper={"dg": {"epochs": 3}}).specs[0].hyper
+    assert sequence_plan(["dg"], algorithm={"dg": {"epochs": 3}}).specs[0].training["epochs"] == 3
+    assert "epochs" not in sequence_plan(["dg"], algorithm={"dg": {"epochs": 3}}).specs[0].hyper
+
+
+def test_an_algorithm_may_have_a_learning_rate_of_its_own():
+    """[algorithm.dg] learning_rate is that of dg alone; matched interactions multiply it by the root of K as any."""
+    tuned = sequence_plan(["tpo", "dg"], algorithm={"dg": {"learning_rate": 0.25}})
+    rates = {s.algorithm: s.training["learning_rate"] for s in tuned.specs}
+    (alike,) = {s.training["learning_rate"] for s in sequence_plan(["tpo", "dg"]).specs}
+    assert rates == {"tpo": alike, "dg": 0.25}
+    assert "learning_rate" not in tuned.specs[-1].hyper
+    matched = sequence_document(algorithm={"dg": {"learning_rate": 0.25}})
+    matched["training"]["matching"] = "interactions"
+    (spec,) = plan_runs(build_suite("tiny", matched, "f"), ["dg"], [0]).specs
+    assert spec.training["learning_rate"] == pytest.approx(0.25 * matched["task"]["candidates"] ** 0.5)
 
 
 def test_a_rule_that_a_task_cannot_serve_is_skipped_with_the_reason():

@@ -61,10 +61,10 @@ def with_key(section, key, value, base=document):
         (with_key("grid", "length", [3, 3], sequence_document), ("'grid.length'", "each once")),
         (with_key("grid", "length", [3, 99], sequence_document), ("[grid]", "at least 1 and at most 64")),
         (with_key("grid", "length", [True], sequence_document), ("'grid.length' is true", "an integer")),
-        (with_key("hyper", "tpo", 1.0), ("'hyper.tpo'", "[hyper.tpo]")),
-        (with_key("hyper", "tpo", {"epochs": 0}), ("'hyper.tpo.epochs'", "at least 1")),
-        (with_key("hyper", "tpo", {"eta": [1.0]}), ("'hyper.tpo.eta'", "a number")),
-        (with_key("hyper", "tpo", {"eta": [1.0, 2.0]}), ("'hyper.tpo.eta'", "hyper.eta = [...]")),
+        (with_key("algorithm", "tpo", 1.0), ("'algorithm.tpo'", "[algorithm.tpo]")),
+        (with_key("algorithm", "tpo", {"epochs": 0}), ("algorithm.tpo.epochs", "at least 1")),
+        (with_key("hyper", "tpo", {"eta": [1.0]}), ("'algorithm.tpo.eta'", "a number")),
+        (with_key("hyper", "tpo", {"eta": [1.0, 2.0]}), ("'algorithm.tpo.eta'", "hyper.eta = [...]")),
         (with_key("grid", "hyper.eta", 1.0), ("'grid.hyper.eta' is 1.0", "a list")),
         (with_key("grid", "hyper.eta", []), ("'grid.hyper.eta'", "at least one value")),
         (with_key("grid", "hyper.eta", [1, 1.0]), ("'grid.hyper.eta'", "each once")),
@@ -76,7 +76,18 @@ def with_key(section, key, value, base=document):
         (with_key("grid", "hyper.epochs", [1, 2]), ("'grid.hyper.epochs'", "write grid.epochs")),
         (with_key("grid", "hyper.arms", [3, 4]), ("'grid.hyper.arms'", "write grid.arms")),
         (with_key("grid", "hyper.seed", [1, 2]), ("'grid.hyper.seed'", "column")),
-        (document(grid={"hyper.eta": [1.0]}, hyper={"tpo": {"eta": 2.0}}), ("'grid.hyper.eta' and 'hyper.tpo.eta'",)),
+        (
+            document(grid={"hyper.eta": [1.0]}, hyper={"tpo": {"eta": 2.0}}),
+            ("'grid.hyper.eta' and 'algorithm.tpo.eta'",),
+        ),
+        (
+            document(grid={"learning_rate": [0.1]}, algorithm={"tpo": {"learning_rate": 1.0}}),
+            ("'grid.learning_rate' and",),
+        ),
+        (document(hyper={"tpo": {"eta": 2.0}}, algorithm={"tpo": {"epochs": 2}}), ("[hyper.tpo] and [algorithm.tpo]",)),
+        (with_key("algorithm", "tpo", {"epochs": 2.0}), ("'algorithm.tpo.epochs' is 2.0", "an integer")),
+        (with_key("algorithm", "tpo", {"learning_rate": 0}), ("algorithm.tpo.learning_rate", "positive")),
+        (with_key("algorithm", "tpo", {"learning_rate": [0.1]}), ("'algorithm.tpo.learning_rate'", "a number")),
         (document(deviations="none"), ("'deviations' is 'none'", "a list")),
         (document(deviations=[3]), ("'deviations' is 3", "a text")),
         (document(quick=[3]), ("'quick'", "[quick]")),
@@ -181,8 +192,10 @@ def test_setting_the_key_of_an_axis_replaces_the_axis():
 
 
 def test_hyperparameters_can_be_set():
-    """hyper.ALGORITHM.NAME needs no entry in the file."""
-    assert override(document(), "hyper.tpo.eta=0.5").hyper == {"tpo": {"eta": 0.5}}
+    """algorithm.ALGORITHM.NAME needs no entry in the file; hyper.ALGORITHM.NAME is another spelling."""
+    of_tpo = {"tpo": {"eta": 0.5, "learning_rate": 2.0}}
+    for spelling in ("hyper", "algorithm"):
+        assert override(document(), "algorithm.tpo.learning_rate=2", f"{spelling}.tpo.eta=0.5").algorithm == of_tpo
 
 
 def test_a_hyperparameter_without_a_rule_is_set_for_every_rule_as_an_axis():
@@ -247,8 +260,8 @@ def test_every_number_of_a_suite_has_bounds_that_hold(settings):
         ("seeds=0", "seeds must be at least 1 and at most 1,000,000"),
         ("report.window=9999999", "report.window must be at least 1 and at most 1,000,000"),
         ("report.thresholds=1e40", "'report.thresholds' is 1e+40"),
-        ("hyper.tpo.eta=1e40", "'hyper.tpo.eta' is 1e+40"),
-        ("hyper.tpo.epochs=1000000", "'hyper.tpo.epochs' is 1000000; it must be an integer of at least 1 and at most"),
+        ("hyper.tpo.eta=1e40", "'algorithm.tpo.eta' is 1e+40"),
+        ("hyper.tpo.epochs=1000000", "algorithm.tpo.epochs must be at least 1 and at most 100,000"),
         ("cost.ms_per_step.default=-1", "'cost.ms_per_step.default' is -1.0; it must be at least 0"),
         ("arms=" + ",".join(map(str, range(2, 20_000))), "[grid]: 19,998 cells, at most 10,000"),
         ("arms=10000000,9999999", "a job needs 5.8 TiB of memory, at most 1; lower training.seed_batch"),

@@ -18,6 +18,7 @@ from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.printable import brief
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import GridCell, Suite, Value
+from tpobench.suites.model import TUNED
 from tpobench.tasks.catalog import recorded_metrics, task_settings
 
 if TYPE_CHECKING:
@@ -244,11 +245,11 @@ def _entries(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
     """The entries of the catalogue with the suite's hyperparameters."""
     from tpobench.algorithms.catalog import require_algorithm  # noqa: PLC0415 - imports torch
 
-    for name in (*names, *suite.hyper):
+    for name in (*names, *suite.algorithm):
         require_algorithm(name, f"suite '{suite.name}'")
     entries = []
     for name in dict.fromkeys(names):
-        hyper = {k: v for k, v in suite.hyper.get(name, {}).items() if k != "epochs"}
+        hyper = {k: v for k, v in suite.algorithm.get(name, {}).items() if k not in TUNED}
         entries.append(require_algorithm(name, f"suite '{suite.name}'").with_hyper(**hyper))
         for key in (key for key in suite.swept if key not in entries[-1].hyperparameters):
             declared = ", ".join(sorted(entries[-1].hyperparameters)) or "none"
@@ -285,10 +286,9 @@ def resolve(
     task = {"kind": settings.kind, **chosen(dataclasses.asdict(settings), settings)}
     training = chosen(dataclasses.asdict(cell.training), cell.training)
     training = {k: v for k, v in training.items() if k not in SPEC_KEYS}
+    training["epochs"] = min(cell.training.epochs, algorithm.max_epochs or cell.training.epochs)
+    training |= {k: v for k, v in suite.algorithm.get(algorithm.name, {}).items() if k in TUNED}
     training["learning_rate"] *= rate
-    training["epochs"] = suite.hyper.get(algorithm.name, {}).get(
-        "epochs", min(cell.training.epochs, algorithm.max_epochs or cell.training.epochs)
-    )
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,

@@ -41,7 +41,7 @@ PACKED = ".jsonl"  # the ending of a packed file
 FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
 STATUSES = (*FINISHED, *BROKEN, "skipped")
-IDENTITY = ("name", "version", "task", "training", "hyper")  # parts of a suite that every record of one folder shares
+IDENTITY = ("name", "version", "task", "training", "algorithm")  # of a suite: shared by all records of a folder
 
 
 class DamagedRecord(Exception):
@@ -356,6 +356,7 @@ def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
     from tpobench.tasks.catalog import chosen_task  # noqa: PLC0415 - as above
 
     grid = table if isinstance(table := suite.get("grid"), dict) else {}
+    suite = {"algorithm": suite.get("hyper", {}), **suite}  # as the settings of single algorithms were called before
     fixed = {
         k: {n: v for n, v in part.items() if n not in grid} if isinstance(part := suite.get(k), dict) else part
         for k in IDENTITY

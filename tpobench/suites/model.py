@@ -30,8 +30,7 @@ MOST_POINTS = 10**6  # of a curve
 MOST_THRESHOLDS = 100
 MOST_CELLS = 10_000
 MOST_BYTES = 2**40  # of the seeds of a job
-EPOCHS = Within(1, 10**5)
-Epochs = Annotated[int, EPOCHS]
+TUNED = ("learning_rate", "epochs")  # settings of the training that one algorithm may have for itself
 Points = Annotated[int, Within(1, MOST_POINTS)]
 
 
@@ -51,7 +50,7 @@ class Training:
     """How every algorithm of the suite is trained."""
 
     steps: Annotated[int, Within(1, 10**8)]
-    epochs: Epochs
+    epochs: Annotated[int, Within(1, 10**5)]
     optimizer: str
     learning_rate: Annotated[float, Within(0, 1e15)]
     record_every: Annotated[int, Within(1, 10**8)] = 1
@@ -117,7 +116,7 @@ class Suite:
     """A validated suite: a task, how it is trained and scored, and a grid over both."""
 
     TABLES: ClassVar[tuple[str, ...]] = (
-        "task", "training", "grid", "hyper", "search", "report", "cost", "quick", "smoke",
+        "task", "training", "algorithm", "grid", "search", "report", "cost", "quick", "smoke",
     )  # fmt: skip
 
     name: str
@@ -130,7 +129,8 @@ class Suite:
     deviations: tuple[str, ...] = ()  # how it differs from the published protocol, a sentence each
     seeds: Annotated[int, Within(1, 10**6)] = 10
     grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
-    hyper: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    # what one algorithm has other than all: learning_rate and epochs in place of the training's, hyperparameters
+    algorithm: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     # its axis is one of the grid's, with every level that a search may visit
     search: Search | None = field(default=None, metadata=NEUTRAL)
     report: ReportSettings = field(default_factory=ReportSettings)

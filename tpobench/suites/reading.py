@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,18 @@ from tpobench.errors import UsageError, unknown
 from tpobench.identity import chosen
 from tpobench.limits import NUMBER, field_types, load_toml, require_within
 from tpobench.printable import brief
-from tpobench.suites.model import DIRECTIONS, EPOCHS, ID, MOST_BYTES, MOST_CELLS, ReportSettings, Suite, Training, Value
+from tpobench.suites.model import (
+    DIRECTIONS,
+    HYPER,
+    ID,
+    MOST_BYTES,
+    MOST_CELLS,
+    TUNED,
+    ReportSettings,
+    Suite,
+    Training,
+    Value,
+)
 from tpobench.suites.search import Search, require_axis
 from tpobench.tasks.catalog import TASKS, unknown_kind
 from tpobench.tasks.settings import TaskSettings
@@ -57,9 +69,9 @@ def set_key(document: Document, key: str, value: Any, where: str) -> None:
         grid[key] = value if isinstance(value, list) else [value]
     elif section == "grid" or (section in {"task", "training"} and (isinstance(value, list) or name in grid)):
         grid[name] = value if isinstance(value, list) else [value]
-    elif section in {"hyper", "cost"}:
-        outer, _, inner = name.partition(".")
-        document.setdefault(section, {}).setdefault(outer, {})[inner] = value
+    elif section in {"algorithm", "hyper", "cost"}:
+        outer, _, inner = name.rpartition(".")
+        document.setdefault(section.replace("hyper", "algorithm"), {}).setdefault(outer, {})[inner] = value
     elif name == "thresholds" and not isinstance(value, list):
         document.setdefault(section, {})[name] = [value]
     else:
@@ -73,13 +85,13 @@ def _full_key(document: Document, key: str, where: str) -> str:
     keys |= {f"search.{n}" for n in field_types(Search)} if "search" in document else set()
     if key in keys or key in {f"grid.{n}" for n in task | training}:
         return key
-    if re.fullmatch(r"(grid\.)?hyper\.[^.]+|hyper\.[^.]+\.[^.]+|cost\.ms_per_step\.[^.]+", key):
+    if re.fullmatch(r"(grid\.)?hyper\.[^.]+|(algorithm|hyper)\.[^.]+\.[^.]+|cost\.ms_per_step\.[^.]+", key):
         return key
     matches = sorted(k for k in keys if k.rpartition(".")[2] == key)
     if len(matches) == 1:
         return matches[0]
     near = _nearest(key, keys)
-    valid = near[1] if near else keys | {"hyper.NAME", "hyper.ALGORITHM.NAME"}
+    valid = near[1] if near else keys | {"hyper.NAME", "algorithm.ALGORITHM.NAME"}
     raise unknown("key", near[0] if near else key, valid, where)
 
 
@@ -100,6 +112,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     Raises:
         UsageError: naming `where`, the key, and what would be valid.
     """
+    document = _with_one_spelling(document, where)
     texts, scalars = tuple[str, ...], dict[str, Any](title=str, version=int, notes=str, seeds=int)
     scalars |= {"algorithms": texts, "deviations": texts}
     _known(document, [*scalars, *Suite.TABLES], "", where)
@@ -126,7 +139,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         grid=_grid(document.get("grid", {}), types | field_types(Training), where)
         | ({search.axis: search.ladder} if search else {}),
         search=search,
-        hyper=_hyper(document.get("hyper", {}), where),
+        algorithm=_of_algorithms(document.get("algorithm", {}), training, where),
         report=_report(document.get("report", {}), task_type, where),
         cost=_cost(document.get("cost", {}), where),
         quick=dict(document.get("quick", {})),
@@ -143,7 +156,8 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         msg = f"{where}: search.learned must be {side} report.worst, which is {suite.report.worst:g}"
         raise UsageError(msg)
     for swept in suite.swept:
-        _require_free(swept, [*types, *field_types(Training)], suite.hyper, where)
+        _require_free(swept, [*types, *field_types(Training)], where)
+    _require_set_once(suite, where)
     if (count := math.prod(map(len, suite.grid.values()))) > MOST_CELLS:
         msg = f"{where}: [grid]: {count:,} cells, at most {MOST_CELLS:,}; shorten an axis, or leave one out"
         raise UsageError(msg)
@@ -275,8 +289,8 @@ def _kind_of(values: Any, key: str, where: str) -> Any:
     return kinds.pop() if kinds else float
 
 
-def _require_free(name: str, settings: Iterable[str], hyper: Mapping[str, Any], where: str) -> None:
-    """The axis of a hyperparameter is named like it, so nothing else may have the name or set the value."""
+def _require_free(name: str, settings: Iterable[str], where: str) -> None:
+    """The axis of a hyperparameter is named like it, so nothing else may have the name."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         msg = f"{where}: 'grid.hyper.{name}': a hyperparameter is named with a-z, 0-9 and _, such as hyper.eta"
         raise UsageError(msg)
@@ -286,26 +300,52 @@ def _require_free(name: str, settings: Iterable[str], hyper: Mapping[str, Any], 
     if name in COLUMNS:
         msg = f"{where}: 'grid.hyper.{name}': '{name}' is a column of every table of results, so no axis can have it"
         raise UsageError(msg)
-    for algorithm in (algorithm for algorithm, values in hyper.items() if name in values):
-        msg = f"{where}: 'grid.hyper.{name}' and 'hyper.{algorithm}.{name}' set the same value; leave one of them out"
-        raise UsageError(msg)
 
 
-def _hyper(table: Mapping[str, Any], where: str) -> dict[str, dict[str, Value]]:
-    for algorithm, values in table.items():
-        check_algorithm(algorithm, "hyper", where)
-        if not isinstance(values, dict):
-            msg = f"{where}: 'hyper.{algorithm}' must be a table of hyperparameters, written [hyper.{algorithm}]"
+def _require_set_once(suite: Suite, where: str) -> None:
+    """What an axis sets for every algorithm, none has for itself."""
+    for axis, (algorithm, values) in itertools.product(suite.grid, suite.algorithm.items()):
+        if (key := axis.removeprefix(HYPER)) in values:
+            msg = f"{where}: 'grid.{axis}' and 'algorithm.{algorithm}.{key}' set the same value; leave one of them out"
             raise UsageError(msg)
-        for name, value in values.items():
-            if type(value) not in {int, float, bool, str}:
-                sweep = f" (to sweep it: hyper.{name} = [...], for every algorithm)" if isinstance(value, list) else ""
-                needed = "a number, a text, or true or false" + sweep
-                raise _wrong(value, needed, f"hyper.{algorithm}.{name}", where)
-            if name == "epochs" and (type(value) is not int or not EPOCHS.holds(value)):
-                raise _wrong(value, f"an integer of {EPOCHS}", f"hyper.{algorithm}.epochs", where)
-            _typed(value, float if type(value) is int else type(value), f"hyper.{algorithm}.{name}", where)
-    return {algorithm: dict(values) for algorithm, values in table.items()}
+
+
+def _with_one_spelling(document: Document, where: str) -> Document:
+    """[hyper.NAME], which [algorithm.NAME] was called before it had the learning rate too, under its name of today."""
+    former = document.get("hyper")
+    if not isinstance(former, dict) or not isinstance(document.get("algorithm", {}), dict):
+        return document
+    for algorithm in former.keys() & document.get("algorithm", {}).keys():
+        msg = f"{where}: [hyper.{algorithm}] and [algorithm.{algorithm}] are one table; write it once, as the second"
+        raise UsageError(msg)
+    return {k: v for k, v in document.items() if k != "hyper"} | {"algorithm": document.get("algorithm", {}) | former}
+
+
+def _of_algorithms(table: Mapping[str, Any], training: Training, where: str) -> dict[str, dict[str, Value]]:
+    for algorithm, values in table.items():
+        check_algorithm(algorithm, "algorithm", where)
+        if not isinstance(values, dict):
+            msg = f"{where}: 'algorithm.{algorithm}' must be a table of settings, written [algorithm.{algorithm}]"
+            raise UsageError(msg)
+    return {name: _of_algorithm(values, f"algorithm.{name}", training, where) for name, values in table.items()}
+
+
+def _of_algorithm(table: Mapping[str, Any], prefix: str, training: Training, where: str) -> dict[str, Value]:
+    """What an algorithm has in place of the training's settings, as those are checked, and its hyperparameters."""
+    types, values = field_types(Training), {}
+    for name, value in table.items():
+        if name not in TUNED and type(value) not in {int, float, bool, str}:
+            sweep = f" (to sweep it: hyper.{name} = [...], for every algorithm)" if isinstance(value, list) else ""
+            raise _wrong(value, "a number, a text, or true or false" + sweep, f"{prefix}.{name}", where)
+        kind = types[name] if name in TUNED else float if type(value) is int else type(value)
+        typed = _typed(value, kind, f"{prefix}.{name}", where)
+        values[name] = typed if name in TUNED else value
+    try:
+        dataclasses.replace(training, **{k: v for k, v in values.items() if k in TUNED})
+    except ValueError as error:
+        msg = f"{where}: {prefix}.{error}"
+        raise UsageError(msg) from error
+    return values
 
 
 def _cost(table: Mapping[str, Any], where: str) -> dict[str, dict[str, float]]:
