@@ -14,6 +14,7 @@ data         data sets
 errors       errors a user can meet, with exit codes
 execution    plan -> records
 identity     what a run is told apart by
+league       all algorithms on the same tasks, as published and with the learning rate tuned
 limits       what files, options and settings may hold
 lint         what in a result set would mislead
 moved        where modules that have moved stand now

@@ -13,6 +13,7 @@ candidates   whose results `check` judges
 baselines    `baseline update`
 inspect      `lint` and `audit`
 reproduce    `reproduce`
+league       `league`
 data         `data fetch` and `data list`
 validate     `validate`
 verify       `verify`
@@ -31,7 +32,20 @@ from typing import Annotated
 import typer
 
 from tpobench import __version__
-from tpobench.cli import browse, check, compare, data, inspect, machine, reproduce, runs, stored, validate, verify
+from tpobench.cli import (
+    browse,
+    check,
+    compare,
+    data,
+    inspect,
+    league,
+    machine,
+    reproduce,
+    runs,
+    stored,
+    validate,
+    verify,
+)
 from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
@@ -43,6 +57,7 @@ __all__ = [
     "compare",
     "data",
     "inspect",
+    "league",
     "machine",
     "main",
     "reproduce",

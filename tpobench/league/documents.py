@@ -1,0 +1,182 @@
+"""Standings -> a document: the ranking of each track, what everybody chose, who is not ranked, who beats whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tpobench import __version__
+from tpobench.league.standings import TRACKS, WORKS, Choice, Standings, Track
+from tpobench.scores.estimates import SEED
+from tpobench.scores.text import difference_text, seed_ranges, share_text
+from tpobench.stats.suite_level import RESAMPLES, SuiteEstimate
+from tpobench.stats.texts import p_text
+from tpobench.tables.model import Block, Document, Figure, Heading, Lines, Table, TableCell, numbers_of, value_cell
+
+SCORE = "Score ↑ [95% CI]"
+HEADER = ("Place", "Algorithm", SCORE, "Leader − it [95% CI]", "P(leader better)", "Holm p", "Against the leader")
+HEADS = 12  # algorithms of the matrix that is printed; CSV and JSON have all
+
+
+def league_document(table: Standings, figures: Mapping[Path, str] | None = None) -> Document:
+    """The league: a verdict for each track, then everything behind it."""
+    blocks: list[Block] = [Lines(tuple(_verdict(table, track) for track in table.tracks) or ("Nobody is ranked yet.",))]
+    for track in table.tracks:
+        blocks += [Heading(f"Ranking, {TRACKS[track.name]}", track.name), _ranking(table, track)]
+        if track.outside:
+            blocks.append(_outside(track))
+    if table.tracks:
+        blocks += [Heading("Learning rates", "rates"), _rates(table)]
+        blocks += [Heading("Who beats whom", "wins"), *(_matrix(track) for track in table.tracks)]
+    blocks += [Figure(path.stem, caption, path=str(path)) for path, caption in (figures or {}).items()]
+    if table.unranked:
+        blocks += [Heading("Not ranked", "unranked"), _unranked(table)]
+    blocks += [Heading("What this is", "about"), Lines(_about(table), "bullet")]
+    return Document(table.league.title, tuple(blocks), _data(table), tuple(_records(table)))
+
+
+def _verdict(table: Standings, track: Track) -> str:
+    """One sentence on one track."""
+    n, others = len(track.ranked), [name for name in track.tied if name != track.leader]
+    score = track.scores[track.leader].value or 0.0
+    tied = f"cannot be told from {_listed(others)}" if others else "is ahead of every other"
+    words = f"{TRACKS[track.name].capitalize()}: {track.leader} leads {n} algorithms over {len(table.tasks)} tasks"
+    return f"{words} with a score of {score:.3f} and {tied} (5 %, Holm over {n - 1} tests)."
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _score(estimate: SuiteEstimate) -> str:
+    if estimate.value is None:
+        return estimate.reason
+    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{interval}"
+
+
+def _ranking(table: Standings, track: Track) -> Table:
+    rows = []
+    for place, name in enumerate(track.ranked, 1):
+        estimate, test = track.scores[name], track.tests.get(name)
+        cells = [
+            value_cell(place),
+            TableCell(name, name in track.tied, name == track.leader),
+            TableCell(_score(estimate), data={"estimate": numbers_of(estimate)}),
+        ]
+        if test is None:
+            cells += [TableCell("leads" if name == track.leader else "")] + [TableCell("")] * 3
+        else:
+            c = test.comparison
+            numbers = {**numbers_of(c), "adjusted": test.adjusted}
+            cells += [
+                TableCell(difference_text(c.difference, c.low, c.high), data=numbers),
+                TableCell(share_text(c.better, None, None)),
+                TableCell(p_text(test.adjusted)),
+                TableCell({"better": "worse"}.get(test.verdict(), test.verdict())),
+            ]
+        rows.append(tuple(cells))
+    note = f"Score: mean over tasks; 1 at the best {table.league.metric}, 0 at the worst, the same for everybody"
+    signature = "|".join([
+        f"tpobench {__version__}", f"metric:{table.league.metric}/{len(table.tasks)}tasks",
+        f"seeds:{seed_ranges(sorted(table.league.scored))}", "ci:stratified-bootstrap95", "test:stratified-perm",
+        f"adj:holm/{len(track.tests)}", f"B:{RESAMPLES}", f"rng:{SEED}", "diverged:worst",
+    ])  # fmt: skip
+    return Table(f"ranking-{track.name}", "", HEADER, tuple(rows), signature, (note,))
+
+
+def _outside(track: Track) -> Table:
+    rows = tuple((TableCell(n), TableCell(_score(track.scores[n]))) for n in track.outside)
+    note = "Online adaptations of preference losses, and what is told the right answer: not in the ranking"
+    return Table(f"outside-{track.name}", "Outside the ranking", ("Algorithm", SCORE), rows, "", (note,))
+
+
+def _rates(table: Standings) -> Table:
+    suites = [event.suite.name for event in table.league.events]
+    rows = []
+    for name in table.tracks[-1].scores:
+        choices = table.entrants[name].choices
+        width = math.prod(c.width for c in choices.values()) ** (1 / len(choices))
+        rows.append((TableCell(name), *(_choice(choices[s]) for s in suites), value_cell(float(f"{width:.3g}"))))
+    chosen = f"Chosen on seeds {seed_ranges(sorted(table.league.choosing))}"
+    works = f"in brackets the swept rates around it at which the score is at least {WORKS:g} of the best"
+    notes = (
+        f"{chosen}; {works}; *: an end of the grid, the best may lie beyond",
+        "Width: how many times the lowest rate that works the highest is, geometric mean over the suites",
+    )
+    return Table("rates", "", ("Algorithm", *suites, "Width ↑"), tuple(rows), "", notes)
+
+
+def _choice(choice: Choice) -> TableCell:
+    text = f"{choice.rate:g}{'*' * choice.at_end} [{choice.low:g}, {choice.high:g}]"
+    return TableCell(text, data=vars(choice))
+
+
+def _matrix(track: Track) -> Table:
+    names = list(track.scores)
+    shown = track.ranked[:HEADS]
+    at = [names.index(n) for n in shown]
+    rows = tuple(
+        (TableCell(a), *(TableCell("" if i == j else f"{track.wins[i, j]:.2f}") for j in at))
+        for a, i in zip(shown, at, strict=True)
+    )
+    note = "P(a seed of the row scores better than one of the column), mean over tasks, ties count half" + (
+        f"; the first {HEADS} of {len(track.ranked)}, JSON has all" if len(track.ranked) > HEADS else ""
+    )
+    title = f"Probability of improvement, {TRACKS[track.name]}"
+    return Table(f"wins-{track.name}", title, ("", *shown), rows, "", (note,), folded=True)
+
+
+def _unranked(table: Standings) -> Table:
+    rows = tuple((TableCell(name), TableCell(why)) for name, why in table.unranked.items())
+    return Table("unranked", "", ("Algorithm", "Why"), rows)
+
+
+def _about(table: Standings) -> tuple[str, ...]:
+    league = table.league
+    events = [f"{e.suite.name} at {', '.join(f'{r:g}' for r in e.learning_rates)}" for e in league.events]
+    runs = len(league.choosing) * max(len(e.learning_rates) for e in league.events)
+    choosing, scored = (seed_ranges(sorted(seeds)) for seeds in (league.choosing, league.scored))
+    budget = f"Tuning budget, the same for everybody: the learning rate, {runs} runs per task ({'; '.join(events)})"
+    published = "As published: the suite's own learning rate, the published hyperparameters"
+    shows = "It does not show how algorithms do on long runs, large models, or tasks unlike these"
+    return (
+        f"{budget}, chosen by the mean score of seeds {choosing}, one rate per suite; scored on seeds {scored}.",
+        f"{published}.  Nothing else is tuned: not epochs, clips, temperatures or regularisers.",
+        f"{shows}; those tied with the leader share the first place, and order within an interval says nothing.",
+    )
+
+
+def _data(table: Standings) -> dict[str, Any]:
+    return {
+        "title": table.league.title,
+        "tasks": list(table.tasks),
+        "tracks": {
+            track.name: {
+                "leader": track.leader,
+                "tied": list(track.tied),
+                "scores": {n: numbers_of(e) for n, e in track.scores.items()},
+                "against_leader": {
+                    n: {**numbers_of(t.comparison), "adjusted": t.adjusted} for n, t in track.tests.items()
+                },
+                "algorithms": list(track.scores),
+                "wins": [[None if math.isnan(p) else p for p in row] for row in track.wins.tolist()],
+            }
+            for track in table.tracks
+        },
+        "rates": {n: {s: vars(c) for s, c in e.choices.items()} for n, e in table.entrants.items()},
+        "unranked": dict(table.unranked),
+    }
+
+
+def _records(table: Standings) -> list[dict[str, Any]]:
+    """A line of CSV per algorithm, track and task."""
+    return [
+        {"track": track.name, "algorithm": name, "task": task, "seeds": len(values), "mean": float(values.mean())}
+        for track in table.tracks
+        for name in track.scores
+        for task, values in table.entrants[name].values[track.name].items()
+    ]
