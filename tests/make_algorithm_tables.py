@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.algorithms.families import FAMILIES
+from tpobench.algorithms.catalog import FAMILIES
 from tpobench.cli.browse import describe
 
 PAGE = Path(__file__).parent.parent / "docs" / "algorithms.md"
@@ -20,7 +19,7 @@ def tables() -> str:
     """A table for each family."""
     blocks = []
     for family, members in FAMILIES.items():
-        rows = [_row(describe(ALGORITHMS[name])) for name in members]
+        rows = [_row(describe(algorithm)) for algorithm in members]
         head = [f"| {' | '.join(COLUMNS.values())} |", f"|{'---|' * len(COLUMNS)}"]
         blocks.append("\n".join([f"\n### {family}\n", *head, *rows, ""]))
     return "".join(blocks)

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
+from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN, FAMILIES, family_of
 from tpobench.algorithms.contract import CONTRACT, LIMITS, examine
-from tpobench.algorithms.families import NAMES
 from tpobench.algorithms.promises import Promise
 from tpobench.algorithms.trial import B, Case, K, S, T, ask, cases, sequences
 from tpobench.errors import UsageError
@@ -104,9 +103,11 @@ def test_everything_is_finite_at_the_ends_of_every_range(rule: Algorithm) -> Non
 
 
 def test_the_families_name_every_algorithm_once() -> None:
-    """In reading order, for those who must not wait for the catalogue."""
-    assert sorted(NAMES) == sorted(BUILT_IN)
-    assert len(NAMES) == len(set(NAMES))
+    """An entry's family is where it stands; a modified algorithm is of the family that it modifies."""
+    names = [rule.name for members in FAMILIES.values() for rule in members]
+    assert names == list(BUILT_IN) == list(ALGORITHMS)
+    assert len(names) == len(set(names))
+    assert [family_of(name) for name in ("tpo", "tpo+icepop", "mine")] == ["target", "target", "own"]
 
 
 def test_the_papers_grpo_is_no_librarys_default() -> None:

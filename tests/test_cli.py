@@ -10,7 +10,7 @@ import time
 
 import pytest
 from harness_helpers import fake_train
-from record_helpers import snapshot
+from record_helpers import record, snapshot, write
 
 HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy", "sklearn")
 
@@ -31,19 +31,40 @@ def child(*words, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["list", "suites"]])
-def test_help_imports_nothing_heavy(words):
-    """Instant help: no torch, no pandas, before a verb needs them."""
+def loaded(commands):
+    """After each command of one process, in turn: whether it went well, and the modules that are there."""
     code = (
-        f"import sys; sys.argv = {['tpobench', *words]!r}\n"
-        "from tpobench.cli import main\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "print(*sys.modules)"
+        "import sys\nfrom tpobench.cli import main\n"
+        f"for words in {commands!r}:\n"
+        "    sys.argv, code = ['tpobench', *words], 0\n"
+        "    try: main()\n    except SystemExit as end: code = end.code or 0\n"
+        "    print('loaded:', code, *sys.modules)"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    loaded = set(answer.stdout.splitlines()[-1].split())
-    assert "tpobench.cli" in loaded
-    assert loaded.isdisjoint(HEAVY)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    for line in (line for line in answer.stdout.splitlines() if line.startswith("loaded: ")):
+        _, status, *modules = line.split()
+        yield status, {name.partition(".")[0] for name in modules} | set(modules)
+
+
+def test_what_only_reads_imports_nothing_heavy():
+    """Instant help, lists and plans: no torch, no pandas, no scipy before something is computed."""
+    commands = [["--help"], ["run", "--help"], ["--version"], ["show", "suite", "bandit"], ["list"],
+                ["plan", "--suite", "bandit,terminal_reward"]]  # fmt: skip
+    for words, (status, modules) in zip(commands, loaded(commands), strict=True):
+        assert status == "0", words
+        assert modules.isdisjoint(HEAVY), words
+
+
+def test_records_are_read_without_torch(tmp_path):
+    """Status, comparisons and reports need statistics, but nothing that trains."""
+    arms = {"tpo": 0.1, "grpo": 0.5}
+    write(tmp_path / "runs", *(record(s, error=e, changes={"algorithm": a}) for a, e in arms.items() for s in range(5)))
+    at = str(tmp_path / "runs")
+    commands = [["status", at], ["lint", at], ["compare", "tpo", "grpo", "--in", at],
+                ["report", at, "--figures", "none", "--out", str(tmp_path / "report")]]  # fmt: skip
+    for words, (status, modules) in zip(commands, loaded(commands), strict=True):
+        assert status == "0", words
+        assert "torch" not in modules, words
 
 
 def test_a_run_tells_the_result_and_the_next_command(tpobench):

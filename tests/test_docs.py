@@ -8,8 +8,7 @@ import pytest
 from typer.main import get_command
 
 from tpobench import __version__
-from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.algorithms.families import FAMILIES, family_of
+from tpobench.algorithms.catalog import ALGORITHMS, FAMILIES, family_of
 from tpobench.cli import app
 from tpobench.suites.load import suite_names
 

@@ -11,7 +11,7 @@ import pytest
 from paper_simulated import SHIPPED, everything, runs
 from simulated import REPORTING, record
 
-from tpobench.algorithms.families import NAMES
+from tpobench.algorithms.catalog import BUILT_IN
 from tpobench.errors import UsageError
 from tpobench.paper.figures import SELECTIONS, paper_pictures, write_paper_figures
 from tpobench.paper.figures import runs as paper_runs
@@ -503,4 +503,4 @@ def test_an_ordered_quantity_goes_from_light_to_dark():
 
 def test_every_rule_of_the_figures_has_a_fixed_style():
     """None is left to its hash."""
-    assert {rule for rules, _ in SHIPPED.values() for rule in rules} <= set(NAMES)
+    assert {rule for rules, _ in SHIPPED.values() for rule in rules} <= set(BUILT_IN)

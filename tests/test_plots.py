@@ -9,7 +9,7 @@ import matplotlib as mpl
 import pytest
 from simulated import grid, record
 
-from tpobench.algorithms.families import FAMILIES, NAMES, family_of
+from tpobench.algorithms.catalog import BUILT_IN, FAMILIES, family_of
 from tpobench.records.results import Results
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.layout import LABEL, spread
@@ -27,18 +27,18 @@ def lines(axes):
 
 def test_algorithms_of_the_catalogue_look_different_from_each_other():
     """The paper's by colour and line, and by marker; all others by colour, line and marker, within a family by two."""
-    assert set(NAMES) == set(STYLES)
+    assert set(BUILT_IN) == set(STYLES)
     for a, b in itertools.combinations(PAPER.values(), 2):
         assert (a.colour, a.line) != (b.colour, b.line)
         assert a.marker != b.marker
     assert len({(s.colour, s.line, s.marker) for s in STYLES.values()}) == len(STYLES)
     for members in FAMILIES.values():
-        assert len({(STYLES[name].line, STYLES[name].marker) for name in members}) == len(members)
+        assert len({(STYLES[rule.name].line, STYLES[rule.name].marker) for rule in members}) == len(members)
 
 
 def test_the_family_decides_the_colour():
     """Of all that the paper does not have; and a modified algorithm has the colour and line of what it modifies."""
-    for name in set(NAMES) - set(PAPER):
+    for name in set(BUILT_IN) - set(PAPER):
         assert STYLES[name].colour == FAMILY_COLOURS[family_of(name)]
     for name in ("tpo", "rloo"):
         one, other = style_of(name), style_of(f"{name}+icepop")
@@ -150,16 +150,16 @@ def test_one_cell_or_no_p0_has_no_profile():
 
 def ending_at(errors):
     """The figure of learning curves of one rule per final error."""
-    runs = [record(name, s, [0.9, e]) for name, e in zip(NAMES, errors, strict=False) for s in range(2)]
+    runs = [record(name, s, [0.9, e]) for name, e in zip(BUILT_IN, errors, strict=False) for s in range(2)]
     return next(p for p in pictures(Results(tuple(runs))) if p.name == "simulated-curves").figure
 
 
 def test_few_rules_are_labelled_at_their_lines_and_many_in_a_legend():
     """Up to six rules in up to two panels carry their names."""
     few, many = (ending_at([0.05 + 0.14 * k for k in range(n)]) for n in (6, 7))
-    assert sorted(t.get_text() for t in few.axes[0].texts) == sorted(NAMES[:6])
+    assert sorted(t.get_text() for t in few.axes[0].texts) == sorted(BUILT_IN[:6])
     assert few.legends == []
-    assert [t.get_text() for t in many.legends[0].get_texts()] == list(NAMES[:7])
+    assert [t.get_text() for t in many.legends[0].get_texts()] == list(BUILT_IN[:7])
 
 
 @pytest.mark.parametrize("errors", [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.1], [0.0, 0.04, 0.3], [0.9, 0.89, 0.88, 0.1]])
@@ -167,7 +167,7 @@ def test_names_that_find_no_room_at_their_lines_stand_in_a_legend(errors):
     """Three lines of one end, or two at the foot of the panel: a name would stand elsewhere."""
     figure = ending_at(errors)
     assert list(figure.axes[0].texts) == []
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == list(NAMES[: len(errors)])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == list(BUILT_IN[: len(errors)])
 
 
 @pytest.mark.parametrize("errors", [[0.5, 0.5], [0.05, 0.3, 0.33], [0.1, 0.5, 0.8]])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from simulated import grid, record
 
-from tpobench.algorithms.families import NAMES
+from tpobench.algorithms.catalog import BUILT_IN
 from tpobench.records.results import Results
 from tpobench.report import ReportOptions
 from tpobench.report.figures import pictures_of, save
@@ -173,7 +173,7 @@ def test_an_axis_of_words_has_a_figure_of_bars():
 def test_bars_are_never_too_thin_to_be_told_apart():
     """Fifty words by ten rules: 72 bars at most in the width of a page, their values left to the tables."""
     cells = [{"task": f"t{k}"} for k in range(50)]
-    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in NAMES[:10]))
+    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in BUILT_IN[:10]))
     axes = picture(found, "task").figure.axes
     assert {len(ax.patches) for ax in axes} == {60, 70}
     assert len({ax.get_position().x0 for ax in axes}) == 1
@@ -307,7 +307,7 @@ def test_single_panels_are_one_column_wide_and_texts_at_least_seven_points():
 
 def test_many_rules_still_fit():
     """Ten rules in one panel and in three: every text inside its figure, no label over a legend."""
-    found = grid(list(NAMES[:10]), lengths=(4, 6, 8), seeds=2)
+    found = grid(list(BUILT_IN[:10]), lengths=(4, 6, 8), seeds=2)
     drawn = {p.name.removeprefix("simulated-"): p.figure for p in pictures_of("simulated", cells_of(found))}
     assert [n for n in drawn if "improvement" in n] == [f"improvement-{i}" for i in (1, 2, 3)]
     for name in ("final", "improvement-1", "curves", "length"):

@@ -41,6 +41,7 @@ NUMBER = Within(-1e15, 1e15)  # of a setting that nothing else bounds
 Number = Annotated[float, NUMBER]
 
 
+@lru_cache
 def field_types(settings: type) -> dict[str, Any]:
     """The type of every field of a settings class."""
     hints = get_type_hints(settings)

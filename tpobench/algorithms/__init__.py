@@ -1,7 +1,6 @@
 """Policy-update algorithms: a credit (which candidates gain mass) and a fit (how the parameters move), paired by name.
 
-catalog        every named algorithm, one entry each
-families       their names by family, in the order of tables; without torch
+catalog        every named algorithm, one entry each, by family; read without torch
 algorithm      what an algorithm is: a credit, a fit, and what they ask of a task
 groups         the batch that all of them read: groups of scored candidates
 credit         credits of the TPO paper
@@ -13,6 +12,7 @@ ratios         fits of the field: what the ratio of new to old policy multiplies
 regressions    fits of the field: log-ratios drawn to a target
 trust_region   the step of TRPO
 modifiers      what stands before or beside any of them: `tpo+icepop`
+lazy           torch, which waits until something is computed
 ranges         the ranges of hyperparameters
 measure        what credits and fits are written with: averages, ratios to the snapshot
 softmax        softmax over candidates

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance, standardize
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import batch_mean, bessel, length, mean, sample_variance
 from tpobench.algorithms.ranges import Coefficient, Floor, Share
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.algorithm import Credit
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import length, mean
 
 Scale = Callable[[CandidateGroups], Tensor]  # (groups) -> (S, B, K | 1)

@@ -12,10 +12,8 @@ from functools import cached_property, partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import OPTIONAL, CandidateGroups
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.errors import UsageError, unknown
 from tpobench.limits import Within
 
@@ -260,9 +258,9 @@ class Algorithm:
 
 def _check_shape(what: str, value: Any, *shapes: torch.Size) -> None:
     """A tensor of another shape would be broadcast into a wrong update without a word."""
-    if isinstance(value, Tensor) and value.shape in shapes:
+    if isinstance(value, torch.Tensor) and value.shape in shapes:
         return
-    actual = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    actual = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
     msg = f"{what} gives {actual}; it must give a tensor of shape {' or '.join(str(tuple(s)) for s in shapes)}"
     raise UsageError(msg)
 

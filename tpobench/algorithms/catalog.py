@@ -49,7 +49,6 @@ from tpobench.algorithms.densities import (
     tilted_density,
     top_half_density,
 )
-from tpobench.algorithms.families import base
 from tpobench.algorithms.fit import (
     clipped_sequence_ratio,
     clipped_token_ratio,
@@ -110,66 +109,8 @@ class Catalog(dict[str, Algorithm]):
         return super().__contains__(plain) and MODIFIERS.keys() >= set(modifiers)
 
 
-ALGORITHMS: dict[str, Algorithm] = Catalog(
-    (a.name, a)
-    for a in (
-        Algorithm(
-            "reinforce",
-            baseline_advantage,
-            policy_gradient,
-            max_epochs=1,
-            paper="Williams 1992, Machine Learning 8",
-        ),
-        Algorithm("ppo", baseline_advantage, clipped_token_ratio, paper="arXiv 1707.06347, eq. 7, without a critic"),
-        Algorithm("dg", baseline_advantage, delightful_gradient, max_epochs=1, paper="arXiv 2603.14608"),
-        Algorithm(
-            "dg_multi_epoch",
-            baseline_advantage,
-            delightful_gradient,
-            paper=f"arXiv 2603.14608, a batch used for several epochs; {TPO}, appendix E",
-        ),
-        Algorithm(
-            "grpo",
-            standardized_reward,
-            clipped_sequence_ratio,
-            compares="draws",
-            zero_gradient_on_flat="at_snapshot",
-            paper=f"arXiv 2402.03300, eq. 3, as in {TPO}, appendix F: sequence ratio, KL to the snapshot",
-        ),
-        Algorithm(
-            "grpo_no_kl",
-            standardized_reward,
-            clipped_sequence_ratio,
-            compares="draws",
-            zero_gradient_on_flat="always",
-            hyper={"kl": 0.0},
-            paper=f"arXiv 2402.03300, eq. 3 with beta = 0; {TPO}, section 3.6",
-        ),
-        Algorithm(
-            "grpo_masked",
-            standardized_reward,
-            clipped_sequence_ratio,
-            compares="draws",
-            keep=has_reward_variance,
-            zero_gradient_on_flat="always",
-            paper=f"arXiv 2402.03300, eq. 3, groups of equal rewards left out, KL included; {TPO}, section 4",
-        ),
-        Algorithm(
-            "grpo_batch",
-            batch_standardized_reward,
-            policy_gradient,
-            max_epochs=1,
-            paper=f"{TPO}, section 3.3 and appendix C: one draw per context, rewards standardised over the batch",
-        ),
-        Algorithm(
-            "grpo_token",
-            standardized_reward,
-            clipped_sequence_ratio,
-            compares="draws",
-            unit="token",
-            zero_gradient_on_flat="at_snapshot",
-            paper=f"arXiv 2402.03300, eq. 3, over next tokens; {TPO}, section 3.4",
-        ),
+FAMILIES: dict[str, tuple[Algorithm, ...]] = {
+    "target": (
         Algorithm(
             "tpo",
             tilted_target,
@@ -207,15 +148,6 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             paper=f"{TPO}, section 3.6: TPO's scores, policy-gradient fit",
         ),
         Algorithm(
-            "ce",
-            label_target,
-            cross_entropy,
-            compares="candidates",
-            needs=frozenset({"label"}),
-            credit_is="target",
-            paper=f"{TPO}, section 3.2: the supervised oracle",
-        ),
-        Algorithm(
             "tpo_length_norm",
             length_mean_target,
             length_mean_cross_entropy,
@@ -238,6 +170,50 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             hyper={"reverse": True},
             credit_is="density",
             paper="arXiv 2605.06139, reverse KL, tau = group std",
+        ),
+    ),
+    "grpo": (
+        Algorithm(
+            "grpo",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"arXiv 2402.03300, eq. 3, as in {TPO}, appendix F: sequence ratio, KL to the snapshot",
+        ),
+        Algorithm(
+            "grpo_token",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            unit="token",
+            zero_gradient_on_flat="at_snapshot",
+            paper=f"arXiv 2402.03300, eq. 3, over next tokens; {TPO}, section 3.4",
+        ),
+        Algorithm(
+            "grpo_batch",
+            batch_standardized_reward,
+            policy_gradient,
+            max_epochs=1,
+            paper=f"{TPO}, section 3.3 and appendix C: one draw per context, rewards standardised over the batch",
+        ),
+        Algorithm(
+            "grpo_no_kl",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            zero_gradient_on_flat="always",
+            hyper={"kl": 0.0},
+            paper=f"arXiv 2402.03300, eq. 3 with beta = 0; {TPO}, section 3.6",
+        ),
+        Algorithm(
+            "grpo_masked",
+            standardized_reward,
+            clipped_sequence_ratio,
+            compares="draws",
+            keep=has_reward_variance,
+            zero_gradient_on_flat="always",
+            paper=f"arXiv 2402.03300, eq. 3, groups of equal rewards left out, KL included; {TPO}, section 4",
         ),
         Centered(
             "grpo_token_ratio",
@@ -303,6 +279,8 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             needs=frozenset({"task_index"}),
             paper="arXiv 2602.05547: weights of tasks from their improvement, without its sampler",
         ),
+    ),
+    "ratio": (
         Centered("gspo", sample_standardized_reward, clipped_mean_ratio, paper="arXiv 2507.18071"),
         Centered(
             "luspo",
@@ -345,6 +323,7 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             paper="arXiv 2602.04879 as prime-rl runs it: no std, squared log-ratio .001",
             default_of="prime-rl",
         ),
+        Group("topr", successes_and_failures, tapered_weight, paper="arXiv 2503.14286"),
         Centered(
             "clip_cov",
             token_mean(sample_standardized_reward),
@@ -360,15 +339,9 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             modifiers=(LARGEST_COVARIANCE,),
             paper="arXiv 2505.22617, tokens picked once per batch",
         ),
-        Group("topr", successes_and_failures, tapered_weight, paper="arXiv 2503.14286"),
-        Algorithm(
-            "trpo",
-            baseline_advantage,
-            surrogate,
-            max_epochs=1,
-            step=trust_region_step,
-            paper="arXiv 1502.05477, appendix C, without a critic; its step has a length of its own",
-        ),
+    ),
+    "ppo": (
+        Algorithm("ppo", baseline_advantage, clipped_token_ratio, paper="arXiv 1707.06347, eq. 7, without a critic"),
         Algorithm(
             "ppo_gae",
             token_mean(gae_advantage),
@@ -387,6 +360,14 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             default_of="OpenRLHF 0.11",
         ),
         Algorithm(
+            "trpo",
+            baseline_advantage,
+            surrogate,
+            max_epochs=1,
+            step=trust_region_step,
+            paper="arXiv 1502.05477, appendix C, without a critic; its step has a length of its own",
+        ),
+        Algorithm(
             "reinforce_pp",
             token_mean(whitened_return),
             clipped_token_ratio,
@@ -399,12 +380,30 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             clipped_token_ratio,
             paper="arXiv 2501.03262: group mean first, without its KL",
         ),
+    ),
+    "dg": (
+        Algorithm("dg", baseline_advantage, delightful_gradient, max_epochs=1, paper="arXiv 2603.14608"),
+        Algorithm(
+            "dg_multi_epoch",
+            baseline_advantage,
+            delightful_gradient,
+            paper=f"arXiv 2603.14608, a batch used for several epochs; {TPO}, appendix E",
+        ),
         Centered(
             "dg_group",
             sample_standardized_reward,
             delightful_gradient,
             max_epochs=1,
             paper="arXiv 2603.14608, the gate on group z-scores",
+        ),
+    ),
+    "reinforce": (
+        Algorithm(
+            "reinforce",
+            baseline_advantage,
+            policy_gradient,
+            max_epochs=1,
+            paper="Williams 1992, Machine Learning 8",
         ),
         OnPolicy("rloo", leave_one_out_advantage, paper="arXiv 2402.14740"),
         Algorithm(
@@ -435,6 +434,8 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             hyper={"positive": 0.1},
             paper="arXiv 2506.01347, successes weighted by .1",
         ),
+    ),
+    "regression": (
         Anchored(
             "mdpo",
             centered_reward,
@@ -467,6 +468,8 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             quadratic_trust,
             paper="arXiv 2405.19107 as verl runs it",
         ),
+    ),
+    "weighted": (
         Group(
             "awr",
             exponential_weight,
@@ -501,6 +504,8 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             likelihood_and_kl,
             paper="arXiv 2410.04166, KL to the snapshot",
         ),
+    ),
+    "preference": (
         Centered(
             "dpo_online",
             preferred,
@@ -524,10 +529,33 @@ ALGORITHMS: dict[str, Algorithm] = Catalog(
             needs=NEEDS_REF,
             paper="arXiv 2402.01306, above the group mean desirable, z fixed",
         ),
-    )
-)
+    ),
+    "oracle": (
+        Algorithm(
+            "ce",
+            label_target,
+            cross_entropy,
+            compares="candidates",
+            needs=frozenset({"label"}),
+            credit_is="target",
+            paper=f"{TPO}, section 3.2: the supervised oracle",
+        ),
+    ),
+}
 
-BUILT_IN = frozenset(ALGORITHMS)
+FAMILY_OF = {a.name: family for family, members in FAMILIES.items() for a in members}
+BUILT_IN = tuple(FAMILY_OF)
+ALGORITHMS: dict[str, Algorithm] = Catalog((a.name, a) for members in FAMILIES.values() for a in members)
+
+
+def base(name: str) -> str:
+    """The algorithm that modifiers are put on: `tpo` of `tpo+icepop`."""
+    return name.partition("+")[0]
+
+
+def family_of(name: str) -> str:
+    """The family of an algorithm, also of a modified one; `own` of a user's."""
+    return FAMILY_OF.get(base(name), "own")
 
 
 def require_algorithm(name: str, where: str) -> Algorithm:

@@ -5,10 +5,8 @@ Every function maps groups to (S, B, K); `baseline_advantage` gives (S, B, K, T)
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups, standardize
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.ranges import Floor, Temperature
 from tpobench.algorithms.softmax import log_softmax, softmax
 

@@ -5,11 +5,9 @@ Draws come from pi_old already, so a density is taken against the measure, and 1
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.advantages import centered_reward
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance, standardize
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import batch_mean, length, sample_variance, tilted
 from tpobench.algorithms.ranges import Cap, Coefficient, Share, Temperature
 from tpobench.algorithms.softmax import log_softmax, softmax

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups, sequence_logp
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import average, bounded, length, log_ratio, per_token
 from tpobench.algorithms.ranges import Cap, Clip, ClipHigh, Coefficient, Temperature
 from tpobench.algorithms.softmax import log_softmax

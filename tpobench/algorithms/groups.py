@@ -13,8 +13,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from tpobench.algorithms.lazy import Tensor, torch
 
 ZERO_VARIANCE = 1e-6
 """A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
@@ -104,7 +103,7 @@ class CandidateGroups:
         B = self.reward.shape[1]
 
         def pick(x: Tensor | float | None) -> Tensor | float | None:
-            return x.index_select(1, index) if isinstance(x, Tensor) and x.shape[1] == B else x
+            return x.index_select(1, index) if isinstance(x, torch.Tensor) and x.shape[1] == B else x
 
         fields = {f.name: pick(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return CandidateGroups(**fields)  # type: ignore[arg-type]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups, sequence_logp
+from tpobench.algorithms.lazy import Tensor, torch
 
 MOST = 20.0  # of a log-ratio that is exponentiated: e^20 and its powers are finite in float32
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.advantages import sample_standardized_reward
 from tpobench.algorithms.algorithm import Memory, Modifier
 from tpobench.algorithms.groups import CandidateGroups, has_reward_variance, sequence_logp, standardize
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import bounded, mean, per_token
 from tpobench.algorithms.ranges import Cap, Coefficient, Share, Temperature
 from tpobench.limits import Within

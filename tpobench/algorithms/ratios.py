@@ -6,10 +6,8 @@ proportional to their credit.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import average, bounded, length, log_ratio, per_token, token_log_ratio
 from tpobench.algorithms.ranges import Cap, Clip, ClipHigh, Coefficient, Temperature
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
 from tpobench.algorithms.fit import policy_gradient
 from tpobench.algorithms.groups import CandidateGroups, sequence_logp
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import average, bessel, bounded, length, log_ratio, mean, per_token, token_log_ratio
 from tpobench.algorithms.ranges import Coefficient, Temperature
 from tpobench.algorithms.softmax import softmax
@@ -78,7 +75,7 @@ def desirable_or_not(groups: CandidateGroups) -> Tensor:
 
 def sigmoid_preference(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, beta: Coefficient = 0.1) -> Tensor:
     """L = -sum_ij A_ij log sigma(beta (h_i - h_j)), h = log pi - log pi_ref."""
-    return -(credit * logsigmoid(beta * _margin(logp, groups))).sum((-1, -2))
+    return -(credit * torch.nn.functional.logsigmoid(beta * _margin(logp, groups))).sum((-1, -2))
 
 
 def squared_preference(logp: Tensor, groups: CandidateGroups, credit: Tensor, *, tau: Temperature = 0.1) -> Tensor:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-import torch
-from torch import Tensor
-
 from tpobench.algorithms.groups import CandidateGroups
+from tpobench.algorithms.lazy import Tensor, torch
 from tpobench.algorithms.measure import bounded, log_ratio
 from tpobench.algorithms.ranges import Coefficient, Share
 from tpobench.limits import Within

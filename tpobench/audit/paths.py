@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from tpobench.algorithms.families import NAMES
+from tpobench.algorithms.catalog import BUILT_IN
 from tpobench.audit.grids import short
 from tpobench.audit.names import SEED_WORD, seed_key
 from tpobench.errors import NothingToDo, UsageError
@@ -29,7 +29,7 @@ SAYS_NOTHING = frozenset({
 NAMED_SEED = re.compile(rf"{SEED_WORD}[ _-]?(\d{{1,18}})", re.IGNORECASE | re.ASCII)
 NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 IN_NAME = re.compile(rf"(?:^|[_-])({SEED_WORD}[_-]?\d{{1,18}})(?=[_-]|$)", re.IGNORECASE | re.ASCII)
-ALGORITHMS = {*NAMES, "sac", "td3", "dqn", "ddpg", "a2c", "a3c", "trpo", "impala", "rainbow"}
+ALGORITHMS = {*BUILT_IN, "sac", "td3", "dqn", "ddpg", "a2c", "a3c", "trpo", "impala", "rainbow"}
 ONE_TASK = "all"  # the name of a task that nothing names
 
 

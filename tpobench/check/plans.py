@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from tpobench.algorithms.families import base
+from tpobench.algorithms.catalog import ALGORITHMS, base
 from tpobench.check.arms import ArmKey, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
 from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.plan import PACKAGED, Plan, RunSpec, plan_runs, task_version_of
+from tpobench.plugins.load import VERSIONS
 from tpobench.records.store import RunRecord
 from tpobench.suites.load import ReportSettings, Suite, Training, build_suite
 from tpobench.tasks.catalog import declared
@@ -23,9 +24,6 @@ TRAINING = {f.name for f in dataclasses.fields(Training)}
 
 def algorithms_here() -> dict[str, str]:
     """Every algorithm that can be run here, with its version."""
-    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
-    from tpobench.plugins.load import VERSIONS  # noqa: PLC0415 - as above
-
     return {name: VERSIONS.get(name, PACKAGED) for name in ALGORITHMS}
 
 
@@ -69,8 +67,6 @@ def compare_with_suites(baseline: Baseline, suites: Sequence[Suite]) -> tuple[di
 
 def changed_defaults(baseline: Baseline) -> list[str]:
     """Algorithms whose defaults here are not what the baseline ran: the baseline's values are run, so say so."""
-    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
-
     notes: dict[str, None] = {}
     for arm, records in baseline.arms.items():
         if arm.algorithm not in ALGORITHMS:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.algorithms.families import family_of
 from tpobench.cli.base import (
     FormatOption,
     JsonOption,
@@ -141,16 +140,17 @@ def _list_suites() -> list[dict[str, Any]]:
 
 def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
     """Every algorithm, by family in the order of the catalogue, what users registered last."""
-    from tpobench.algorithms.catalog import ALGORITHMS
-    from tpobench.algorithms.families import NAMES
+    from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
     from tpobench.plugins.load import load_plugins
 
     load_plugins(plugins)
-    return [describe(ALGORITHMS[name]) for name in (*NAMES, *sorted(ALGORITHMS.keys() - set(NAMES)))]
+    return [describe(ALGORITHMS[name]) for name in (*BUILT_IN, *sorted(ALGORITHMS.keys() - set(BUILT_IN)))]
 
 
 def describe(algorithm: Algorithm) -> dict[str, Any]:
     """What one is, in words: its equations as its functions state them."""
+    from tpobench.algorithms.catalog import family_of
+
     return {
         "family": family_of(algorithm.name),
         "algorithm": algorithm.name,

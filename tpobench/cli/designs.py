@@ -137,8 +137,11 @@ def still_to_do(forecast: Forecast) -> str:
 def view_of(folder: Path, state: State) -> View:
     """How the runs of a design are told of."""
     from tpobench.planning.design import FixedState
+
+    if isinstance(state, FixedState):
+        return View(folder, state)
     from tpobench.planning.levels import LevelsState
     from tpobench.planning.looks import LooksState
 
-    views: dict[type, type[View]] = {FixedState: View, LooksState: LooksView, LevelsState: LevelsView}
+    views: dict[type, type[View]] = {LooksState: LooksView, LevelsState: LevelsView}
     return views[type(state)](folder, state)

@@ -30,7 +30,6 @@ def settled(kernel: str, suites: Iterable[Suite], device: str) -> str:
     from tpobench.planning.devices import parse_device
     from tpobench.planning.plan import NATIVE_KERNEL, PLAIN_KERNEL, why_not_native
     from tpobench.policies.native.build import NoKernel
-    from tpobench.policies.native.machine import native_kernel
 
     if kernel not in KERNELS:
         raise unknown("kernel", kernel, KERNELS)
@@ -46,6 +45,8 @@ def settled(kernel: str, suites: Iterable[Suite], device: str) -> str:
         raise UsageError(msg)
     if len(refused) == len(reasons):
         return PLAIN_KERNEL
+    from tpobench.policies.native.machine import native_kernel  # now that torch is needed
+
     try:
         native_kernel()
     except NoKernel as error:

@@ -31,8 +31,7 @@ def validate_(
 ) -> None:
     """Try algorithms and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
     from tpobench.algorithms import contract as of_algorithms
-    from tpobench.algorithms.catalog import ALGORITHMS, require_algorithm
-    from tpobench.algorithms.families import base
+    from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
     from tpobench.plugins.check import examine_plugins
     from tpobench.plugins.load import read_plugin
     from tpobench.tasks import contract as of_tasks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tpobench.algorithms.families import base
+from tpobench.algorithms.catalog import BUILT_IN, base
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.due import Options, due, require_affordable
 from tpobench.execution.estimate import key_of
@@ -26,6 +26,7 @@ from tpobench.planning.design import Fixed, finished
 from tpobench.planning.plan import Job, Plan, RunSpec
 from tpobench.plugins.load import Plugin, load_plugins
 from tpobench.records.store import FINISHED, RunRecord, Store, unwritable
+from tpobench.tasks.catalog import PACKAGED_KINDS
 
 Progress = Callable[[dict[str, str]], None]  # called with the status of every run of a job that ended
 POLL_S = 0.5
@@ -204,9 +205,6 @@ def _write(store: Store, work: Work, claim: Claim, records: Iterable[RunRecord])
 
 def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
     """A child process knows the package and the plugins of its algorithm and task; this one all that ran in it."""
-    from tpobench.algorithms.catalog import BUILT_IN  # noqa: PLC0415 - imports torch
-    from tpobench.tasks.catalog import PACKAGED_KINDS  # noqa: PLC0415 - beside the algorithms
-
     read = frozenset(plugin.version for plugin in plugins)
     if isinstance(executor, Inline):
         elsewhere = sorted({s.algorithm for s in plan.specs if s.origins != read})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.identity import neutral_defaults
 from tpobench.planning.plan import PACKAGED, Job, RunSpec, aligned_block, task_version_of, version_of
 from tpobench.records.difference import BITS, Difference, difference, other_origin
@@ -70,8 +71,6 @@ def verify(records: Iterable[RunRecord], train: Trainer, has_device: Callable[[s
 
 def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec | None, str]:
     """The run's spec, or why it cannot be trained here."""
-    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
-
     try:
         spec = RunSpec(**record.spec)
     except TypeError:

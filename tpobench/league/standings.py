@@ -8,7 +8,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from tpobench.algorithms.families import family_of
+from tpobench.algorithms.catalog import family_of
 from tpobench.league.model import AXIS, Event, League
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import Cell, algorithm_order, read_cells

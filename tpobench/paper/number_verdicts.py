@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
 from tpobench.paper.claim import Measure
 from tpobench.paper.evidence import Evidence, NotRun
@@ -116,8 +117,6 @@ def _suite_value(number: Number, path: str) -> Any:
 
 def _property(name: str, path: str) -> str:
     """A column of the paper's table of methods, from the catalogue."""
-    from tpobench.algorithms.catalog import ALGORITHMS  # noqa: PLC0415 - imports torch
-
     algorithm = ALGORITHMS[name]
     properties = {
         "group": algorithm.compares != "nothing",

@@ -1,4 +1,5 @@
 """From the words of `--seeds` and the tables of a suite to the design of its runs."""
+# ruff: noqa: PLC0415 - a plan of fixed seeds, which most are, must not wait for the statistics of searches and looks
 
 from __future__ import annotations
 
@@ -7,8 +8,6 @@ from dataclasses import dataclass
 
 from tpobench.errors import UsageError
 from tpobench.planning.design import Design, Fixed
-from tpobench.planning.levels import Levels
-from tpobench.planning.looks import make_plan, seeds_of
 from tpobench.planning.plan import PLAIN_KERNEL, Plan, parse_seeds, plan_runs
 from tpobench.suites.load import Suite
 
@@ -46,8 +45,12 @@ class Choice:
             UsageError: looks at a plan that has nothing to compare, or in which none could decide.
         """
         if plan.specs and self.looks:
+            from tpobench.planning.looks import make_plan
+
             return make_plan(self.text, plan)
         if plan.specs and plan.suite.search is not None:
+            from tpobench.planning.levels import Levels
+
             return Levels(plan)
         return Fixed(plan)
 
@@ -61,5 +64,7 @@ def parse_choice(text: str | None) -> Choice:
     if text is None:
         return Choice()
     if text.strip().startswith("adaptive"):
+        from tpobench.planning.looks import seeds_of
+
         return Choice(text, seeds_of(text), looks=True)
     return Choice(text, parse_seeds(text))

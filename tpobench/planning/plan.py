@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.algorithms.families import base
+from tpobench.algorithms.catalog import base, require_algorithm
 from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.printable import brief
@@ -243,8 +243,6 @@ def _require_recorded(metric: str, spec: RunSpec) -> None:
 
 def _entries(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
     """The entries of the catalogue with the suite's hyperparameters."""
-    from tpobench.algorithms.catalog import require_algorithm  # noqa: PLC0415 - imports torch
-
     for name in (*names, *suite.algorithm):
         require_algorithm(name, f"suite '{suite.name}'")
     entries = []

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.algorithms.families import NAMES, base
+from tpobench.algorithms.catalog import BUILT_IN, base
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical
 from tpobench.printable import first_of
@@ -422,4 +422,4 @@ def padded(values: Sequence[Any], length: int) -> Floats:
 
 def algorithm_order(name: str) -> tuple[int, str]:
     """The catalogue's families in their order, TPO's first, then everything else by name."""
-    return (NAMES.index(base(name)) if base(name) in NAMES else len(NAMES)), name
+    return (BUILT_IN.index(base(name)) if base(name) in BUILT_IN else len(BUILT_IN)), name

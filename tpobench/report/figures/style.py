@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.colors import to_hex
 
-from tpobench.algorithms.families import NAMES, base, family_of
+from tpobench.algorithms.catalog import BUILT_IN, base, family_of
 
 # Okabe-Ito without its yellow, which is too light on white: told apart under every common colour blindness.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
@@ -61,7 +61,7 @@ PAPER = {
 def _styles() -> dict[str, Style]:
     """The paper's; for every other name what none of its family, and none of its colour, has."""
     styles = dict(PAPER)
-    for name in (name for name in NAMES if name not in PAPER):
+    for name in (name for name in BUILT_IN if name not in PAPER):
         family = family_of(name)
         colour = FAMILY_COLOURS[family]
         taken = {(s.line, s.marker) for n, s in styles.items() if s.colour == colour or family_of(n) == family}
