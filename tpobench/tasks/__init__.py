@@ -1,15 +1,12 @@
 """Tasks: what is sampled, how it is scored, and how log-probs depend on parameters.
 
-catalog          every kind: its settings, and what is known of it
+What trains a kind is a module beside these, which the kind's entry in the catalogue names.
+
+catalog          every kind: its settings, what is known of it, and the class that is trained; read without torch
 settings         what a kind declares
 task             what the training loop asks of a task
-bandit           tabular: one context, and many with exact updates
-sampled          tabular: many contexts with sampled candidates
-mnist            images
 classification   groups where one class is named for each image
 mechanism        where an update beats a push of the right class
-sequence         token tasks
-tokens           groups of next tokens
-rewards          their targets and rewards
+rewards          targets and rewards of token tasks
 contract         what every kind promises
 """
