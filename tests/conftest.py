@@ -9,6 +9,7 @@ from record_helpers import command
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.plugins import load as plugins
+from tpobench.suites.load import SUITES
 from tpobench.tasks.catalog import TASKS
 
 # What a shell, a terminal or a workflow tells this program and its children; a test says itself what it needs.
@@ -39,7 +40,7 @@ def _the_cache_of_the_user_is_empty(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _rules_of_a_test_stay_in_it():
     """A rule that a test registers, by hand or by a plugin, is gone for the next one."""
-    registries = (ALGORITHMS, TASKS, plugins.VERSIONS, plugins.TASK_VERSIONS, plugins._loaded)
+    registries = (ALGORITHMS, TASKS, SUITES, plugins.VERSIONS, plugins.TASK_VERSIONS, plugins._loaded)
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):

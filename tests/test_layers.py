@@ -33,7 +33,7 @@ ROOMS = {
     "algorithms": "limits",
     "tasks": "identity limits data policies algorithms",
     "suites": "printable identity limits tasks",
-    "plugins": "children identity units algorithms tasks suites",
+    "plugins": "printable children identity units algorithms tasks suites",
     "records": "printable identity limits tasks suites",
     "scores": "printable identity stats data algorithms tasks records",
     "planning": "printable identity stats data algorithms tasks suites plugins records scores",

@@ -189,5 +189,5 @@ def test_validate_takes_a_misspelt_task_for_one(command_line):
     """A name that is neither an algorithm nor a task: the nearest of both is named."""
     code, _, err = command_line("validate", "sequenec")
     assert (code, err.split("valid:")[0]) == (
-        2, "tpobench: unknown algorithm or task 'sequenec'; did you mean 'sequence'? "
+        2, "tpobench: unknown algorithm, task or suite 'sequenec'; did you mean 'sequence'? "
     )  # fmt: skip

@@ -46,14 +46,19 @@ if TYPE_CHECKING:
     from tpobench.execution import execute
     from tpobench.planning.plan import plan_runs
     from tpobench.records.results import load_results
-    from tpobench.suites.load import load_suite
+    from tpobench.suites.load import SUITES, load_suite, register_suite
     from tpobench.tasks.catalog import TASKS, register_task
 
 __version__ = "0.1.0"
-__all__ = ["ALGORITHMS", "TASKS", "execute", "load_results", "load_suite", "plan_runs", "register", "register_task"]
+__all__ = [
+    "ALGORITHMS", "SUITES", "TASKS", "execute", "load_results", "load_suite", "plan_runs", "register", "register_suite",
+    "register_task",
+]  # fmt: skip
 
 _HOME = {
     "load_suite": "tpobench.suites.load",
+    "SUITES": "tpobench.suites.load",
+    "register_suite": "tpobench.suites.load",
     "plan_runs": "tpobench.planning.plan",
     "execute": "tpobench.execution",
     "load_results": "tpobench.records.results",

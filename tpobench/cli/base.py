@@ -49,7 +49,9 @@ SetOption = Annotated[
 ]
 ScaleOption = Annotated[str, typer.Option("--scale", help="paper: the suite as it stands; quick: its [quick] table.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="The suite's few-second version.")]
-PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file of your algorithms or tasks.")]
+PluginOption = Annotated[
+    list[str] | None, typer.Option("--plugin", help="Python file of your algorithms, tasks or suites.")
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of data files; else $TPOBENCH_DATA_DIR, else the user's cache."),

@@ -22,7 +22,7 @@ from tpobench.cli.base import (
     format_of,
     show,
 )
-from tpobench.errors import unknown
+from tpobench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
@@ -40,22 +40,33 @@ def list_(
     format_: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
-    """List the suites and the algorithms."""
+    """List the suites and the algorithms, also those that installed packages bring."""
     what = "algorithms" if what == "algos" else what
     chosen = format_of(format_, as_json=as_json)
+    from tpobench.plugins.check import load_installed
+    from tpobench.plugins.installed import ALGORITHMS_OF, SUITES_OF, TASKS_OF
+    from tpobench.plugins.load import load_plugins
     from tpobench.tables.model import Document, table_of
 
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
+    load_plugins(plugin or [])
+    broken = load_installed(
+        (*((SUITES_OF, TASKS_OF) * (what != "algorithms")), *((ALGORITHMS_OF,) * (what != "suites")))
+    )
     listing: dict[str, list[dict[str, Any]]] = {}
     tables: list[Table] = []
     if what != "algorithms":
-        listing["suites"] = rows = _list_suites()
+        listing["suites"] = rows = list(_list_suites(broken))
         tables.append(table_of(list(rows[0]), [list(row.values()) for row in rows], "suites"))
     if what != "suites":
-        listing["algorithms"] = _list_algorithms(plugin or [])
+        listing["algorithms"] = _list_algorithms()
         tables += _by_family(listing["algorithms"])
-    show(Document(f"tpobench: {' and '.join(listing)}", tuple(tables), listing), chosen)
+    title = f"tpobench: {' and '.join(listing)}"
+    if broken:
+        listing["unusable"] = [{"what": name, "why": why} for name, why in broken.items()]
+        tables.append(table_of(["what", "why"], list(broken.items()), "unusable", "what cannot be used"))
+    show(Document(title, tuple(tables), listing), chosen)
 
 
 @show_app.command("suite")
@@ -71,14 +82,12 @@ def show_suite(
 ) -> None:
     """Show a suite with every default but of what is off, and how it differs from what was published."""
     name = format_of(format_, as_json=as_json)
+    from tpobench.plugins.load import load_plugins
     from tpobench.suites.load import load_suite, scale_changes
     from tpobench.tables.exports import flat
     from tpobench.tables.model import Document
 
-    if plugin:
-        from tpobench.plugins.load import load_plugins
-
-        load_plugins(plugin)
+    load_plugins(plugin or [], suites=[suite], algorithms=())
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
     settings = {k: v for k, v in resolved.items() if k != "deviations"}
@@ -121,12 +130,19 @@ def _toml(value: Any) -> str:
     return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _list_suites() -> list[dict[str, Any]]:
-    from tpobench.suites.load import load_suite, suite_names
+def _list_suites(broken: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Every suite; one of a plugin that is not valid is told among what is broken."""
+    from tpobench.suites.load import SUITES, load_suite, suite_names
 
-    suites = [load_suite(name) for name in suite_names()]
-    return [
-        {
+    for name in suite_names():
+        try:
+            s = load_suite(name)
+        except UsageError as error:
+            if name not in SUITES:
+                raise
+            broken[f"suite '{name}'"] = str(error)
+            continue
+        yield {
             "suite": s.name,
             "cells": math.prod(map(len, s.grid.values())),
             "seeds": s.seeds,
@@ -134,16 +150,12 @@ def _list_suites() -> list[dict[str, Any]]:
             "algorithms": ",".join(s.algorithms),
             "title": s.title,
         }
-        for s in suites
-    ]
 
 
-def _list_algorithms(plugins: Sequence[str]) -> list[dict[str, Any]]:
+def _list_algorithms() -> list[dict[str, Any]]:
     """Every algorithm, by family in the order of the catalogue, what users registered last."""
     from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
-    from tpobench.plugins.load import load_plugins
 
-    load_plugins(plugins)
     return [describe(ALGORITHMS[name]) for name in (*BUILT_IN, *sorted(ALGORITHMS.keys() - set(BUILT_IN)))]
 
 

@@ -162,14 +162,24 @@ def _request(asked: Asked) -> _Request:
     margins = parse_margins(asked.margin or [])
     names = split(asked.suite)
     baseline = read_baseline(asked.baseline)
-    code = code_under_test(load_plugins(asked.plugin or []))
+    if names:
+        baseline = baseline.only([Path(n).stem for n in names])
+    specs = [record.spec for records in baseline.arms.values() for record in records.values()]
+    code = code_under_test(
+        load_plugins(
+            asked.plugin or [],
+            suites=names,
+            algorithms={s["algorithm"] for s in specs},
+            kinds={str(s["task"]["kind"]) for s in specs},
+        )
+    )
     root = CACHE / code.key if asked.results is None else asked.results
     require_apart(asked.baseline, root)
     if asked.fresh:
         forget(root, no_run=asked.no_run)
     return _Request(
         asked,
-        baseline=baseline.only([Path(n).stem for n in names]) if names else baseline,
+        baseline=baseline,
         suites=tuple(names),
         code=code,
         root=root,

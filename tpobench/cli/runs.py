@@ -125,15 +125,14 @@ def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Pat
     if name is not None and ID.fullmatch(name) is None:
         msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
         raise UsageError(msg)
-    if wanted.plugin:  # a suite may be of a task of theirs
-        load_plugins(wanted.plugin)
+    algos = split(wanted.algos) or None
+    load_plugins(wanted.plugin or [], suites=names, algorithms=algos)  # a suite may be of a task of theirs
     suites = [
         load_suite(n, [*(wanted.set_ or []), *data_override(n, training.data)], smoke=wanted.smoke, scale=wanted.scale)
         for n in names
     ]
     require_reader(training.data, suites)
     kernel = settled(training.kernel, suites, training.device)
-    algos = split(wanted.algos) or None
     folders = [wanted.out / (name or (f"{s.name}-smoke" if wanted.smoke else s.name)) for s in suites]
     return [(folder, choice.plan(s, algos, training.device, kernel)) for folder, s in zip(folders, suites, strict=True)]
 

@@ -1,4 +1,4 @@
-"""`validate`: whether an algorithm or a task keeps its contract, promise by promise."""
+"""`validate`: whether an algorithm, a task or a suite keeps its contract, promise by promise."""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -24,40 +24,50 @@ SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}
 def validate_(
     *,
     names: Annotated[
-        list[str] | None, typer.Argument(help="Algorithms and tasks; default: those of the plugins.")
+        list[str] | None, typer.Argument(help="Algorithms, tasks and suites; default: those of the plugins.")
     ] = None,
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try algorithms and tasks on tiny problems and print their whole contract: each promise, kept or broken."""
+    """Try algorithms and tasks on tiny problems, read suites, and print the contract: each promise, kept or broken."""
     from tpobench.algorithms import contract as of_algorithms
     from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
-    from tpobench.plugins.check import examine_plugins
+    from tpobench.plugins.check import examine_plugins, examine_suite
+    from tpobench.plugins.installed import GROUPS, installed
     from tpobench.plugins.load import read_plugin
+    from tpobench.suites.load import suite_names
     from tpobench.tasks import contract as of_tasks
     from tpobench.tasks.catalog import TASKS
 
-    examined = examine_plugins([read_plugin(path) for path in plugin]) if plugin else []
+    wanted = split(names)
+    plugins = [read_plugin(path) for path in plugin or []]
+    plugins += [brought for group in GROUPS for brought in installed(group, wanted)]
+    examined = examine_plugins(plugins) if plugins else []
     for each in examined:
         if each.error:
             raise UsageError(each.error)
     algorithms = {name: findings for each in examined for name, findings in each.algorithms.items()}
     tasks = {name: findings for each in examined for name, findings in each.tasks.items()}
-    origins = {name: each.path for each in examined for name in (*each.algorithms, *each.tasks)}
-    wanted = split(names) or [*algorithms, *tasks]
+    suites = {name: findings for each in examined for name, findings in each.suites.items()}
+    origins = {name: each.path for each in examined for name in (*each.algorithms, *each.tasks, *each.suites)}
+    wanted = wanted or [*algorithms, *tasks, *suites]
     if not wanted:
-        msg = "validate what? name an algorithm or a task, or a file with --plugin"
+        msg = "validate what? name an algorithm, a task or a suite, or a file with --plugin"
         raise UsageError(msg)
     for name in wanted:
         if name in TASKS and name not in tasks:
             tasks[name] = tuple(of_tasks.examine(TASKS[name]))
-        if base(name) not in {*ALGORITHMS, *algorithms} and name not in tasks:
-            raise unknown("algorithm or task", name, {*ALGORITHMS, *TASKS, *algorithms, *tasks})
-        if name not in algorithms and name not in tasks:
+        if name in suite_names() and name not in suites:
+            suites[name] = tuple(examine_suite(name))
+        if base(name) not in {*ALGORITHMS, *algorithms} and name not in {*tasks, *suites}:
+            known = {*ALGORITHMS, *TASKS, *suite_names(), *algorithms, *tasks, *suites}
+            raise unknown("algorithm, task or suite", name, known)
+        if name not in {*algorithms, *tasks, *suites}:
             algorithms[name] = tuple(of_algorithms.examine(require_algorithm(name, "validate")))
-    chosen = [(what, n, of[n]) for n in wanted for what, of in (("rule", algorithms), ("task", tasks)) if n in of]
+    kinds = (("rule", algorithms), ("task", tasks), ("suite", suites))
+    chosen = [(what, n, of[n]) for n in wanted for what, of in kinds if n in of]
     if as_json:
-        answers: dict[str, list[object]] = {"rules": [], "tasks": []}
+        answers: dict[str, list[object]] = {"rules": [], "tasks": [], "suites": []}
         for what, name, findings in chosen:
             answers[f"{what}s"].append(_as_dict(what, name, origins.get(name), findings))
         answer(json.dumps(answers))

@@ -44,7 +44,10 @@ def verify_(
         raise NothingToDo(msg)
     paths = paths_of((r.spec["task"] for r in chosen), data_dir)
     say(f"training {len(chosen)} runs again")
-    loaded = load_plugins(plugin or [])
+    specs = [r.spec for r in chosen]
+    loaded = load_plugins(
+        plugin or [], algorithms={s["algorithm"] for s in specs}, kinds={str(s["task"]["kind"]) for s in specs}
+    )
     with SlotPool(size=1) as pool:
         verdicts = verify(
             chosen,

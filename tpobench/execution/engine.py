@@ -24,7 +24,7 @@ from tpobench.identity import canonical, neutral_defaults
 from tpobench.planning.datasets import reads_data, with_data
 from tpobench.planning.design import Fixed, finished
 from tpobench.planning.plan import Job, Plan, RunSpec
-from tpobench.plugins.load import Plugin, load_plugins
+from tpobench.plugins.load import TASK_VERSIONS, VERSIONS, Plugin, load_plugins
 from tpobench.records.store import FINISHED, RunRecord, Store, unwritable
 from tpobench.tasks.catalog import PACKAGED_KINDS
 
@@ -99,7 +99,9 @@ def execute(
             return execute(plan, store, jobs, progress, plugins, executor=local, options=options, stop=stop)
     if not plan.data and reads_data(plan) and due(plan, store.known()[0], options)[0]:
         (plan,) = with_data([plan])
-    read = load_plugins(plugins)
+    read = load_plugins(
+        plugins, algorithms={s.algorithm for s in plan.specs}, kinds={str(s.task["kind"]) for s in plan.specs}
+    )
     _require_reachable(plan, executor, read)
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
@@ -205,7 +207,7 @@ def _write(store: Store, work: Work, claim: Claim, records: Iterable[RunRecord])
 
 def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]) -> None:
     """A child process knows the package and the plugins of its algorithm and task; this one all that ran in it."""
-    read = frozenset(plugin.version for plugin in plugins)
+    read = frozenset(plugin.version for plugin in plugins) & {*VERSIONS.values(), *TASK_VERSIONS.values()}
     if isinstance(executor, Inline):
         elsewhere = sorted({s.algorithm for s in plan.specs if s.origins != read})
         if read and elsewhere:

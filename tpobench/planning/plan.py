@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.algorithms.catalog import base, require_algorithm
+from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
 from tpobench.errors import UsageError
 from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
 from tpobench.printable import brief
@@ -242,7 +242,11 @@ def _require_recorded(metric: str, spec: RunSpec) -> None:
 
 
 def _entries(suite: Suite, names: Sequence[str]) -> list[Algorithm]:
-    """The entries of the catalogue with the suite's hyperparameters."""
+    """The entries of the catalogue, or of what is installed, with the suite's hyperparameters."""
+    from tpobench.plugins.load import load_plugins  # noqa: PLC0415 - keeps the import order one-way
+
+    if elsewhere := [name for name in (*names, *suite.algorithm) if base(name) not in ALGORITHMS]:
+        load_plugins(algorithms=elsewhere)
     for name in (*names, *suite.algorithm):
         require_algorithm(name, f"suite '{suite.name}'")
     entries = []

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path, PurePosixPath
@@ -47,19 +47,31 @@ def files_beside(path: Path, source: str) -> dict[str, str]:
         UsageError: one of them cannot be read.
     """
     folder = path.resolve().parent
+    files = _reached(source, folder, lambda top: _is_beside(top, folder), f"plugin {path}: it imports")
+    return {name: text for name, text in files.items() if folder / name != path}
+
+
+def package_files(module: str, folder: Path) -> dict[str, str]:
+    """The text of every Python file of a package in a folder that importing one of its modules runs: name -> text.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    top = module.partition(".")[0]
+    return _reached(f"import {module}", folder, lambda name: name == top, f"module {module}: it imports")
+
+
+def _reached(source: str, folder: Path, counts: Callable[[str], bool], what: str) -> dict[str, str]:
+    """The files of a folder that a text imports, or that one of them imports, as far as their first name counts."""
     files: dict[str, str] = {}
     todo = [("", source)]
     while todo:
         package, text = todo.pop()
         for module in _imported(text, package):
-            top = module.partition(".")[0]
-            if not _is_beside(top, folder):
-                continue
-            for name in _files_of(module, folder):
-                if name not in files and folder / name != path:
-                    files[name] = read_text(folder / name, f"plugin {path}: it imports")
-                    inside = PurePosixPath(name).parent
-                    todo.append((".".join(inside.parts), files[name]))
+            for name in _files_of(module, folder) if counts(module.partition(".")[0]) else ():
+                if name not in files:
+                    files[name] = read_text(folder / name, what)
+                    todo.append((".".join(PurePosixPath(name).parent.parts), files[name]))
     return files
 
 

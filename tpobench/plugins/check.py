@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -24,8 +24,10 @@ from typing import IO, TYPE_CHECKING, Any
 from tpobench.children import THREAD_VARIABLES, boot, child_command, die_with, pin_threads, private_pipes, signal_name
 from tpobench.errors import UsageError, WorkersBroken
 from tpobench.identity import canonical
-from tpobench.plugins.load import Plugin, catalogue_kept, load_plugin
+from tpobench.plugins.installed import ALGORITHMS_OF, GROUPS, TASKS_OF, installed, installed_names
+from tpobench.plugins.load import Plugin, catalogue_kept, is_loaded, load_plugin, needs_of
 from tpobench.plugins.undisturbed import undisturbed
+from tpobench.suites.load import load_suite
 from tpobench.tasks.catalog import TASKS
 from tpobench.units import duration, size
 
@@ -38,17 +40,33 @@ MEMORY_BYTES = 4 * 2**30
 POLL_S = 0.05
 LAST_S = 1.0  # for processes and words that are about to end
 
+EXAMINED = ("algorithms", "tasks", "suites")
+
 _passed: set[tuple[str, str]] = set()  # path and version of plugins that were tried in this process's name
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What became of a plugin in the child: why it cannot be loaded, or what its algorithms and tasks keep, by name."""
+    """What became of a plugin in the child: why it cannot be loaded, or what all that it registers keeps, by name."""
 
     path: str
     error: str = ""
     algorithms: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
     tasks: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
+    suites: Mapping[str, tuple[PromiseResult, ...]] = field(default_factory=dict)
+
+    @property
+    def fault(self) -> str:
+        """Why nothing of it is trained; empty if nothing speaks against it.  A suite is checked when it is planned."""
+        from tpobench.algorithms.promises import refusal  # noqa: PLC0415 - imports torch
+
+        if self.error:
+            return self.error
+        for what, registered in (("algorithm", self.algorithms), ("task", self.tasks)):
+            if lines := [line for name, findings in registered.items() for line in refusal(name, findings, what)]:
+                shown = "`tpobench validate` shows all of it"
+                return f"plugin {self.path} breaks the contract of a {what} ({shown}): {'; '.join(lines)}"
+        return ""
 
 
 def require_contract(plugins: Sequence[Plugin]) -> None:
@@ -58,21 +76,51 @@ def require_contract(plugins: Sequence[Plugin]) -> None:
         UsageError: one cannot be loaded, or what it registers breaks its contract.
         WorkersBroken: the child process cannot start.
     """
-    from tpobench.algorithms.promises import refusal  # noqa: PLC0415 - imports torch
-
     untried = [p for p in plugins if (p.path, p.version) not in _passed]
     if not untried:
         return
     for examined in examine_plugins(untried):
-        if examined.error:
-            raise UsageError(examined.error)
-        for what, registered in (("algorithm", examined.algorithms), ("task", examined.tasks)):
-            lines = [line for name, findings in registered.items() for line in refusal(name, findings, what)]
-            if lines:
-                shown = "`tpobench validate --plugin` shows all of it"
-                msg = f"plugin {examined.path} breaks the contract of a {what} ({shown}): {'; '.join(lines)}"
-                raise UsageError(msg)
+        if examined.fault:
+            raise UsageError(examined.fault)
     _passed.update((p.path, p.version) for p in untried)
+
+
+def faults(plugins: Sequence[Plugin]) -> dict[str, str]:
+    """Why plugins are refused, by their paths: of those that are.  One that ends the child costs the others nothing.
+
+    Raises:
+        WorkersBroken: the child process cannot start.
+    """
+    try:
+        examined = examine_plugins(plugins) if plugins else []
+    except UsageError as error:
+        if len(plugins) == 1:
+            return {plugins[0].path: str(error)}
+        middle = len(plugins) // 2
+        return faults(plugins[:middle]) | faults(plugins[middle:])
+    refused = {each.path: each.fault for each in examined if each.fault}
+    _passed.update((p.path, p.version) for p in plugins if p.path not in refused)
+    return refused
+
+
+def load_installed(groups: Iterable[str]) -> dict[str, str]:
+    """Load everything that installed packages bring to some groups; of what cannot be loaded, what it is and why."""
+    plugins: dict[str, Plugin] = {}
+    refused: dict[str, str] = {}
+    for group in groups:
+        for name in installed_names(group):
+            what = f"{GROUPS[group].noun} '{name}'"
+            try:
+                plugins.update((what, plugin) for plugin in installed(group, [name]))
+            except UsageError as error:
+                refused[what] = str(error)
+    reasons = faults([p for p in plugins.values() if not is_loaded(p.path)])
+    refused |= {what: reasons[p.path] for what, p in plugins.items() if p.path in reasons}
+    if plugins:
+        with undisturbed():
+            for plugin in (p for p in plugins.values() if p.path not in reasons):
+                load_plugin(plugin)
+    return refused
 
 
 def examine_plugins(plugins: Sequence[Plugin]) -> list[Examined]:
@@ -139,7 +187,7 @@ class _Child:
                 self._require_alive(dead, deadline)
             elif "done" in message:
                 return [
-                    Examined(raw["path"], raw["error"], findings(raw["algorithms"]), findings(raw["tasks"]))
+                    Examined(raw["path"], raw["error"], *(findings(raw[what]) for what in EXAMINED))
                     for raw in message["done"]
                 ]
             else:
@@ -221,7 +269,8 @@ def main() -> None:
         answers.write(f"\n{message['token']} {canonical(words)}\n")
         answers.flush()
 
-    say(done=[_examined(Plugin(**raw), lambda doing: say(doing=doing)) for raw in message["plugins"]])
+    outcomes = [_examined(Plugin(**raw), lambda doing: say(doing=doing)) for raw in message["plugins"]]
+    say(done=[_with_suites(outcome) for outcome in outcomes])  # which may be of another one's tasks
     os._exit(0)  # whatever threads and handlers a plugin has left
 
 
@@ -239,7 +288,7 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
     from tpobench.algorithms.contract import examine  # noqa: PLC0415 - imports torch
     from tpobench.tasks.contract import examine as examine_task  # noqa: PLC0415 - imports torch
 
-    outcome: dict[str, Any] = {"path": plugin.path, "error": "", "algorithms": {}, "tasks": {}}
+    outcome: dict[str, Any] = {"path": plugin.path, "error": "", **{what: {} for what in EXAMINED}}
     try:
         say(f"plugin {plugin.path}: while it is loaded")
         with undisturbed():
@@ -256,8 +305,46 @@ def _examined(plugin: Plugin, say: Callable[[str], None]) -> dict[str, Any]:
             say(f"plugin {plugin.path}: while task '{kind}' is tried")
             with catalogue_kept(plugin):
                 outcome["tasks"][kind] = [dataclasses.asdict(f) for f in examine_task(TASKS[kind])]
+        outcome["suites"] = dict.fromkeys(sorted(added.suites), ())
     except UsageError as error:
         outcome["error"] = str(error)
     except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: it comes from the plugin
         outcome["error"] = f"plugin {plugin.path}: it raises {type(error).__name__}"
     return outcome
+
+
+def _with_suites(outcome: dict[str, Any]) -> dict[str, Any]:
+    suites = {name: [dataclasses.asdict(f) for f in examine_suite(name)] for name in outcome["suites"]}
+    return {**outcome, "suites": suites}
+
+
+def examine_suite(name: str) -> list[PromiseResult]:
+    """What becomes of the promises of a suite, with what installed packages bring for it."""
+    from tpobench.algorithms.catalog import require_algorithm  # noqa: PLC0415 - imports torch
+    from tpobench.algorithms.promises import Breach, PromiseResult  # noqa: PLC0415 - imports torch
+
+    def valid() -> None:
+        for plugin in installed(TASKS_OF, needs_of(name).kinds):
+            load_plugin(plugin)
+        load_suite(name)
+
+    def served() -> None:
+        algorithms = needs_of(name).algorithms
+        for plugin in installed(ALGORITHMS_OF, algorithms):
+            load_plugin(plugin)
+        for algorithm in algorithms:
+            require_algorithm(algorithm, f"suite '{name}'")
+
+    results: list[PromiseResult] = []
+    for promise, keep in (("it is valid at every scale, and as its smoke version", valid),
+                          ("its algorithms are here", served)):  # fmt: skip
+        reached = all(result.state == "kept" for result in results)
+        breaches: tuple[Breach, ...] = ()
+        try:
+            if reached:
+                keep()
+        except UsageError as error:
+            what, _, remedy = str(error).partition("; ")
+            breaches = (Breach("suite", what, remedy),)
+        results.append(PromiseResult(promise, breaches, reached))
+    return results

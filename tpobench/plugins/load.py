@@ -1,4 +1,4 @@
-"""A user's own algorithms and tasks: Python files named with --plugin, run before planning and in every worker.
+"""A user's own algorithms, tasks and suites: files named with --plugin, run before planning and in every worker.
 
 The text travels with each job, and that of the files beside it that it imports, so every process runs the files as
 they were when the command started, on any machine.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,9 @@ from tpobench.errors import TpobenchError, UsageError
 from tpobench.identity import canonical
 from tpobench.plugins import beside
 from tpobench.plugins.undisturbed import undisturbed
+from tpobench.suites import load as suites
+from tpobench.suites.load import SUITES, read_suite
+from tpobench.suites.reading import check_id
 from tpobench.tasks import catalog as tasks
 from tpobench.tasks.catalog import TASKS
 from tpobench.tasks.settings import TaskSettings
@@ -29,13 +32,14 @@ if TYPE_CHECKING:
 
 
 class Added(NamedTuple):
-    """What a plugin registered: names of algorithms, and kinds of tasks."""
+    """What a plugin registered: names of algorithms, kinds of tasks, and names of suites."""
 
     algorithms: frozenset[str]
     kinds: frozenset[str]
+    suites: frozenset[str]
 
 
-NOTHING = Added(frozenset(), frozenset())
+NOTHING = Added(frozenset(), frozenset(), frozenset())
 VERSIONS: dict[str, str] = {}  # algorithm -> version, for algorithms that came from a plugin
 TASK_VERSIONS: dict[str, str] = {}  # kind -> version, for tasks that came from a plugin
 _loaded: dict[str, tuple[str, Added]] = {}  # path -> version, and what it registered
@@ -48,12 +52,14 @@ class Plugin:
     path: str
     source: str
     beside: Mapping[str, str] = field(default_factory=dict, hash=False)
+    package: str = ""  # name and version of the installed package that it stands for; its path then names no file
 
     @property
     def version(self) -> str:
         """The version of its algorithms and tasks: results of an edited file do not mix with those before."""
         text = canonical([self.source, dict(self.beside)]) if self.beside else self.source
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return f"{self.package} {digest}" if self.package else digest
 
 
 def read_plugin(path: str | Path) -> Plugin:
@@ -64,7 +70,7 @@ def read_plugin(path: str | Path) -> Plugin:
     """
     path = Path(path)
     if not path.is_file():
-        msg = f"no plugin at {path}; give a Python file that calls tpobench.register or register_task"
+        msg = f"no plugin at {path}; give a Python file that calls tpobench.register, register_task or register_suite"
         raise UsageError(msg)
     if path.suffix != ".py":
         msg = f"plugin {path}: not a Python file; its name must end in .py"
@@ -73,25 +79,75 @@ def read_plugin(path: str | Path) -> Plugin:
     return Plugin(str(path.resolve()), source, beside.files_beside(path.resolve(), source))
 
 
-def load_plugins(paths: Iterable[str | Path]) -> tuple[Plugin, ...]:
+def load_plugins(
+    paths: Iterable[str | Path] = (),
+    *,
+    suites: Iterable[str] = (),
+    algorithms: Iterable[str] | None = None,
+    kinds: Iterable[str] = (),
+) -> tuple[Plugin, ...]:
     """Read and run plugin files, each once per process, and hold what they register to its contract.
+
+    Installed packages bring what is asked for by name and registered by no file.  A suite asks for its kind of task,
+    and for its algorithms where none are given.
 
     Raises:
         UsageError: no such file, an error in it, or an algorithm or a task that breaks its contract.
     """
+    from tpobench.plugins.installed import ALGORITHMS_OF, SUITES_OF, TASKS_OF, installed  # noqa: PLC0415 - stands on this
+
+    names = list(suites)
+    plugins = [read_plugin(path) for path in paths]
+    _load_checked(plugins)
+    brought = installed(SUITES_OF, names)
+    _load_checked(brought)
+    asked = [needs_of(name) for name in names]
+    named = {n for needs in asked for n in needs.algorithms} if algorithms is None else algorithms
+    parts = [*installed(TASKS_OF, [*kinds, *(kind for needs in asked for kind in needs.kinds)])]
+    parts += installed(ALGORITHMS_OF, named)
+    _load_checked(parts)
+    return (*plugins, *brought, *parts)
+
+
+def _load_checked(plugins: Sequence[Plugin]) -> None:
     from tpobench.plugins.check import require_contract  # noqa: PLC0415 - it loads plugins in turn
 
-    plugins = tuple(read_plugin(path) for path in paths)
-    require_contract([p for p in plugins if _loaded.get(p.path, ("",))[0] != p.version])
-    if plugins:
+    new = [p for p in plugins if _loaded.get(p.path, ("",))[0] != p.version]
+    require_contract(new)
+    if new:
         with undisturbed():
-            for plugin in plugins:
+            for plugin in new:
                 load_plugin(plugin)
-    return plugins
+
+
+class Needs(NamedTuple):
+    """What a suite is of, as far as its text says it: names of algorithms, and kinds of tasks."""
+
+    algorithms: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+def needs_of(suite: str) -> Needs:
+    """What a suite asks for, which must be here before its text can be checked.
+
+    Raises:
+        UsageError: no such suite, or not TOML.
+    """
+    document = read_suite(suite).document
+    names, task = document.get("algorithms"), document.get("task")
+    kinds = [task.get("kind")] if isinstance(task, dict) else []
+    return Needs(
+        *(tuple(n for n in each if isinstance(n, str)) for each in (names if isinstance(names, list) else [], kinds))
+    )
+
+
+def is_loaded(path: str) -> bool:
+    """Whether a plugin has run in this process."""
+    return path in _loaded
 
 
 def load_plugin(plugin: Plugin) -> Added:
-    """Run a plugin, which calls `tpobench.register(...)` or `tpobench.register_task(...)`; gives what it registered.
+    """Run a plugin, which calls `tpobench.register`, `register_task` or `register_suite`; gives what it registered.
 
     An edited one replaces what it had registered before.  A plugin that fails leaves nothing behind.
 
@@ -104,7 +160,9 @@ def load_plugin(plugin: Plugin) -> Added:
     version, added = _loaded.get(plugin.path, ("", NOTHING))
     if version == plugin.version:
         return added
-    registries: tuple[tuple[dict[str, Any], dict[str, str]], ...] = ((ALGORITHMS, VERSIONS), (TASKS, TASK_VERSIONS))
+    registries: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+        (ALGORITHMS, VERSIONS), (TASKS, TASK_VERSIONS), (SUITES, {}),  # whose text is in every run's settings
+    )  # fmt: skip
     for old, (registry, versions) in zip(added, registries, strict=True):
         for name in old:
             registry.pop(name, None)
@@ -122,12 +180,15 @@ def load_plugin(plugin: Plugin) -> Added:
     added = Added(*(frozenset(registry) - known for (registry, _), known in zip(registries, before, strict=True)))
     if not any(added):
         msg = (
-            f"plugin {plugin.path} registers neither an algorithm nor a task; call tpobench.register(Algorithm(...)) "
-            "or tpobench.register_task(Settings) in it"
+            f"plugin {plugin.path} registers neither an algorithm, nor a task, nor a suite; call "
+            "tpobench.register(Algorithm(...)), tpobench.register_task(Settings) or register_suite(name, toml) in it"
         )
         raise UsageError(msg)
     for new, (_, versions) in zip(added, registries, strict=True):
         versions.update(dict.fromkeys(new, plugin.version))
+    for name in added.suites:
+        if isinstance(file := SUITES[name], Path):
+            SUITES[name] = Path(plugin.path).parent / file
     _loaded[plugin.path] = plugin.version, added
     return added
 
@@ -174,25 +235,25 @@ class _Snapshot:
             for key, value in old.items():
                 if vars(entry).get(key) is not value:
                     setattr(entry, key, value)
-        else:
+        elif old:
             vars(entry).clear()  # with what it has cached of credit and fit
             vars(entry).update(old)
 
 
 @contextmanager
 def catalogue_kept(plugin: Plugin) -> Iterator[None]:
-    """Code of a plugin may add algorithms and tasks, and must leave all others alone; if it fails, they are put back.
+    """Code of a plugin may add to the registries, and must leave what is there alone; if it fails, they are put back.
 
     Raises:
         UsageError: the code raised, changed one that was there before, or added one that no suite could name.
     """
     from tpobench.algorithms import catalog  # noqa: PLC0415 - imports torch
     from tpobench.algorithms.algorithm import Algorithm  # noqa: PLC0415 - imports torch
-    from tpobench.suites.reading import check_id  # noqa: PLC0415 - reads settings of tasks
 
-    algorithms, kinds = (
+    algorithms, kinds, registered_suites = registries = (
         _Snapshot(catalog, "ALGORITHMS", "algorithm", _fields),
         _Snapshot(tasks, "TASKS", "task kind", _class_contents),
+        _Snapshot(suites, "SUITES", "suite", lambda _: {}),
     )
     try:
         yield
@@ -206,10 +267,12 @@ def catalogue_kept(plugin: Plugin) -> Iterator[None]:
                 msg = f"what it puts into TASKS as '{kind}' is no TaskSettings of it; call tpobench.register_task"
                 raise UsageError(msg)
             check_id(kind, "kind", "a task")
+        for name, toml in registered_suites.added.items():
+            suites.require_suite(name, toml)
     except (Exception, SystemExit) as error:
-        algorithms.restore()
-        kinds.restore()
-        msg = f"plugin {plugin.path}{_line_of(error, plugin)}: {_words(error)}"
+        for registry in registries:
+            registry.restore()
+        msg = f"plugin {plugin.path}{_line_of(error, plugin)}: {words_of(error)}"
         raise UsageError(msg) from error
 
 
@@ -224,6 +287,8 @@ def _class_contents(settings: type) -> dict[str, Any]:
 
 def _line_of(error: BaseException, plugin: Plugin) -> str:
     """`, line 3`, or the file beside the plugin and its line, where the error comes from one."""
+    if plugin.package:
+        return ""
     folder = Path(plugin.path).parent
     names = {str(folder / name): name for name in plugin.beside} | {plugin.path: ""}
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
@@ -236,7 +301,8 @@ def _line_of(error: BaseException, plugin: Plugin) -> str:
     return f", line {line}" if not name else f", {name} line {line}"
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """What an error says, on one line: `ValueError: its text`."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - an error may be too broken to say what it is

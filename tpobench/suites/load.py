@@ -1,6 +1,7 @@
 """TOML -> Suite.  Strict: what is not understood is refused, with the file, the key and what would be valid.
 
-Suite files are data: no code, no includes, no environment variables.  docs/suites.md describes every key.
+Suite files are data: no code, no includes, no environment variables.  docs/suites.md describes every key.  A plugin
+names suites of its own with `register_suite`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from tpobench.errors import UsageError, require_text, unknown
 from tpobench.limits import load_toml, read_settings
 from tpobench.printable import brief
 from tpobench.suites.model import ID, GridCell, ReportSettings, Suite, Training, Value
-from tpobench.suites.reading import Document, build_suite, parse_value, set_key
+from tpobench.suites.reading import Document, build_suite, check_id, parse_value, set_key
 
 __all__ = [
     "ID",
     "SCALES",
+    "SUITES",
     "Document",
     "GridCell",
     "ReportSettings",
@@ -28,7 +30,10 @@ __all__ = [
     "Value",
     "build_suite",
     "load_suite",
+    "packaged_suites",
     "parse_value",
+    "read_suite",
+    "register_suite",
     "scale_changes",
     "set_key",
     "suite_names",
@@ -36,6 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 SCALES = ("paper", "quick")
+SUITES: dict[str, str | Path] = {}  # of plugins: name -> its TOML text, or the file that holds it
 
 
 def suites_folder() -> Path:
@@ -44,9 +50,45 @@ def suites_folder() -> Path:
     return packaged if any(packaged.glob("*.toml")) else packaged.parent.parent / "suites"
 
 
-def suite_names() -> list[str]:
+def packaged_suites() -> list[str]:
     """Names of the packaged suites."""
     return sorted(p.stem for p in suites_folder().glob("*.toml"))
+
+
+def suite_names() -> list[str]:
+    """Names of the packaged suites, and of those that plugins have registered."""
+    return sorted({*packaged_suites(), *SUITES})
+
+
+def register_suite(name: str, toml: str | Path) -> None:
+    """Add a suite to SUITES: its TOML text, or a file that ends in .toml, which is read when the suite is asked for.
+
+    A relative path is looked for beside the plugin.
+
+    Raises:
+        UsageError: it is neither, its name is none, or another suite has it.
+    """
+    if isinstance(toml, str) and toml.endswith(".toml"):
+        toml = Path(toml)
+    require_suite(name, toml)
+    if SUITES.setdefault(name, toml) != toml:
+        msg = f"suite '{name}' exists already; give yours another name"
+        raise UsageError(msg)
+
+
+def require_suite(name: object, toml: object) -> None:
+    """What SUITES may hold.
+
+    Raises:
+        UsageError: it is no text and no path, its name is none, or that of a packaged suite at one of its scales.
+    """
+    if not isinstance(name, str) or not isinstance(toml, str | Path):
+        msg = f"register_suite({name!r}, ...): give a name and TOML text, or the path of a file that ends in .toml"
+        raise UsageError(msg)
+    check_id(name, "name", "a suite")
+    if name in {scaled(packaged, scale) for packaged in packaged_suites() for scale in SCALES}:
+        msg = f"suite '{name}' is one of tpobench; give yours another name"
+        raise UsageError(msg)
 
 
 def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool = False, scale: str = "paper") -> Suite:
@@ -61,21 +103,22 @@ def load_suite(name: str | Path, overrides: Iterable[str] = (), *, smoke: bool =
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
-    path = _locate(str(name))
-    paper = _read(path)
-    suite = build_suite(path.stem, paper, str(path))
-    quick = _overridden(paper, suite.quick, f"{path} [quick]")
+    stem, place, paper = read_suite(name)
+    suite = build_suite(stem, paper, place)
+    quick = _overridden(paper, suite.quick, f"{place} [quick]")
     # Every table is checked at every load, so that a broken one is seen at once.
     variants: dict[tuple[str, bool], tuple[Document, Suite]] = {("paper", False): (paper, suite)}
     if suite.quick:
-        variants["quick", False] = quick, build_suite(scaled(path.stem, "quick"), quick, f"{path} [quick]")
+        variants["quick", False] = quick, build_suite(scaled(stem, "quick"), quick, f"{place} [quick]")
     for of, (document, one) in [(of, pair) for (of, _), pair in variants.items()]:
-        where = f"{path} [smoke]" + " on top of [quick]" * (of == "quick")
+        where = f"{place} [smoke]" + " on top of [quick]" * (of == "quick")
         small = _overridden(document, suite.smoke, where)
         variants[of, True] = small, build_suite(one.name, small, where) if suite.smoke else one
     if (scale, smoke) not in variants:
-        have = [n for n in suite_names() if "quick" in _read(suites_folder() / f"{n}.toml")]
-        msg = f"{path} has no quick scale, which a [quick] table would give it; suites that have one: {', '.join(have)}"
+        have = [n for n in packaged_suites() if "quick" in read_suite(n).document]
+        msg = (
+            f"{place} has no quick scale, which a [quick] table would give it; suites that have one: {', '.join(have)}"
+        )
         raise UsageError(msg)
     document, suite = variants[scale, smoke]
     for override in overrides:
@@ -127,7 +170,32 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _locate(name: str) -> Path:
+class SuiteText(NamedTuple):
+    """What a suite's file says, not yet checked: the suite's name, where it stands, and its tables."""
+
+    name: str
+    place: str
+    document: Document
+
+
+def read_suite(name: str | Path) -> SuiteText:
+    """The tables of a suite, by its name or the path of its file.
+
+    Raises:
+        UsageError: no such suite, or not TOML.
+    """
+    toml = _locate(str(name))
+    place = str(toml) if isinstance(toml, Path) else f"suite '{name}'"
+    try:
+        document = load_toml(toml if isinstance(toml, str) else read_settings(toml))
+    except (OSError, ValueError) as error:
+        msg = f"{place}: not readable as TOML: {error}"
+        raise UsageError(msg) from error
+    return SuiteText(str(name) if str(name) in SUITES else Path(place).stem, place, document)
+
+
+def _locate(name: str) -> str | Path:
+    """The file that holds a suite, or its text."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
         path = Path(name)
         if not path.is_file():
@@ -140,12 +208,4 @@ def _locate(name: str) -> Path:
         return path
     if name not in suite_names():
         raise unknown("suite", name, suite_names())
-    return suites_folder() / f"{name}.toml"
-
-
-def _read(path: Path) -> Document:
-    try:
-        return load_toml(read_settings(path))
-    except (OSError, ValueError) as error:
-        msg = f"{path}: not readable as TOML: {error}"
-        raise UsageError(msg) from error
+    return SUITES.get(name, suites_folder() / f"{name}.toml")
