@@ -16,6 +16,7 @@ reproduce    `reproduce`
 league       `league`
 data         `data fetch` and `data list`
 validate     `validate`
+new_algo     `new-algo`
 verify       `verify`
 machine      `doctor`
 """
@@ -40,6 +41,7 @@ from tpobench.cli import (
     inspect,
     league,
     machine,
+    new_algo,
     reproduce,
     runs,
     stored,
@@ -60,6 +62,7 @@ __all__ = [
     "league",
     "machine",
     "main",
+    "new_algo",
     "reproduce",
     "runs",
     "stored",

@@ -180,7 +180,7 @@ def load_plugin(plugin: Plugin) -> Added:
     added = Added(*(frozenset(registry) - known for (registry, _), known in zip(registries, before, strict=True)))
     if not any(added):
         msg = (
-            f"plugin {plugin.path} registers neither an algorithm, nor a task, nor a suite; call "
+            f"plugin {plugin.path} registers neither an algorithm nor a task nor a suite; call "
             "tpobench.register(Algorithm(...)), tpobench.register_task(Settings) or register_suite(name, toml) in it"
         )
         raise UsageError(msg)
