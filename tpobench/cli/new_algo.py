@@ -89,14 +89,14 @@ def _require_new(name: str) -> None:
     Raises:
         UsageError: it is none.
     """
-    from tpobench.algorithms.families import NAMES
+    from tpobench.algorithms.catalog import BUILT_IN
     from tpobench.plugins.installed import ALGORITHMS_OF, installed_names
     from tpobench.suites.load import ID
 
     if not _is_module(name) or ID.fullmatch(name) is None:
         msg = f"'{name}' is no name of an algorithm here; use a-z, 0-9 and _, beginning with a letter, such as my_algo"
         raise UsageError(msg)
-    if name in {*NAMES, *installed_names(ALGORITHMS_OF)}:
+    if name in {*BUILT_IN, *installed_names(ALGORITHMS_OF)}:
         msg = (
             f"algorithm '{name}' exists already; `tpobench list algorithms` shows all of them, give yours another name"
         )

@@ -20,7 +20,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tpobench.algorithms.families import NAMES, base
+from tpobench.algorithms.catalog import BUILT_IN, base
 from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.plugins.beside import package_files
@@ -70,7 +70,7 @@ def _register_task(name: str, subject: Any) -> None:
 
 ALGORITHMS_OF, TASKS_OF, SUITES_OF = "tpobench.algorithms", "tpobench.tasks", "tpobench.suites"
 GROUPS = {
-    ALGORITHMS_OF: _Group("algorithm", lambda: NAMES, _algorithms, _register_algorithm),
+    ALGORITHMS_OF: _Group("algorithm", lambda: BUILT_IN, _algorithms, _register_algorithm),
     TASKS_OF: _Group("task kind", lambda: PACKAGED_KINDS, lambda: TASKS, _register_task),
     SUITES_OF: _Group("suite", packaged_suites, lambda: SUITES, register_suite),
 }
