@@ -12,6 +12,7 @@ ratios         fits of the field: what the ratio of new to old policy multiplies
 regressions    fits of the field: log-ratios drawn to a target
 trust_region   the step of TRPO
 modifiers      what stands before or beside any of them: `tpo+icepop`
+parts          credits and fits put together by name: `loo-clipped`
 lazy           torch, which waits until something is computed
 ranges         the ranges of hyperparameters
 measure        what credits and fits are written with: averages, ratios to the snapshot

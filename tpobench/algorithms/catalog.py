@@ -59,6 +59,7 @@ from tpobench.algorithms.fit import (
 )
 from tpobench.algorithms.groups import has_reward_variance
 from tpobench.algorithms.modifiers import LARGEST_COVARIANCE, MODIFIERS
+from tpobench.algorithms.parts import parts_of, put_together
 from tpobench.algorithms.ratios import (
     capped_weight,
     clipped_geometric_ratio,
@@ -96,17 +97,20 @@ OnPolicy = partial(Centered, fit=policy_gradient, max_epochs=1)  # no ratio: a b
 
 
 class Catalog(dict[str, Algorithm]):
-    """Algorithms by name; `tpo+icepop` is made when it is asked for, and is not among the names."""
+    """Algorithms by name; `tpo+icepop` and `loo-clipped` are made when asked for, and are not among the names."""
 
     def __missing__(self, name: str) -> Algorithm:
         plain, *modifiers = name.split("+")
-        if not modifiers or plain not in self or not MODIFIERS.keys() >= set(modifiers):
+        if not modifiers:
+            return put_together(name)
+        if plain not in self or not MODIFIERS.keys() >= set(modifiers):
             raise KeyError(name)
         return self[plain].modified(*(MODIFIERS[m] for m in modifiers))
 
     def __contains__(self, name: object) -> bool:
         plain, *modifiers = str(name).split("+")
-        return super().__contains__(plain) and MODIFIERS.keys() >= set(modifiers)
+        known = super().__contains__(plain) or bool(parts_of(plain))
+        return known and MODIFIERS.keys() >= set(modifiers)
 
 
 FAMILIES: dict[str, tuple[Algorithm, ...]] = {
@@ -553,6 +557,11 @@ def base(name: str) -> str:
     return name.partition("+")[0]
 
 
+def packaged(name: str) -> bool:
+    """Whether an algorithm is made of this package alone, modified or put together from parts too."""
+    return base(name) in FAMILY_OF or bool(parts_of(name))
+
+
 def family_of(name: str) -> str:
     """The family of an algorithm, also of a modified one; `own` of a user's."""
     return FAMILY_OF.get(base(name), "own")
@@ -581,6 +590,9 @@ def register(algorithm: Algorithm) -> Algorithm:
     """
     if "+" in algorithm.name and base(algorithm.name) in ALGORITHMS:
         msg = f"algorithm '{algorithm.name}': a + puts modifiers on an algorithm; give yours a name without it"
+        raise UsageError(msg)
+    if parts_of(algorithm.name):
+        msg = f"algorithm '{algorithm.name}' is the name of a credit and a fit put together; give yours another"
         raise UsageError(msg)
     if ALGORITHMS.get(algorithm.name, algorithm) is not algorithm:
         msg = f"algorithm '{algorithm.name}' exists already; give yours another name"

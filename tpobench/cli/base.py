@@ -149,6 +149,19 @@ def split(values: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))
 
 
+def algorithms_of(values: Sequence[str] | None) -> list[str]:
+    """The names in `--algos`: `tpo,grpo` two, `z,loo x clipped,ce` the four of the grid.
+
+    Raises:
+        UsageError: a grid that is not one of parts.
+    """
+    from tpobench.algorithms.modifiers import MODIFIERS  # noqa: PLC0415 - `--help` must not wait for algorithms
+    from tpobench.algorithms.parts import TIMES, expanded  # noqa: PLC0415 - as above
+
+    names = [n for v in values or [] for n in (expanded(v, MODIFIERS) if TIMES in v else split([v]))]
+    return list(dict.fromkeys(names))
+
+
 def require_one_job(jobs: int | None) -> None:
     """The inline executor takes one job at a time.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import ForceOption, JsonOption, PluginOption, app, say, show, split, spread
+from tpobench.cli.base import ForceOption, JsonOption, PluginOption, algorithms_of, app, say, show, split, spread
 from tpobench.cli.data import located
 from tpobench.cli.kernel import settled
 from tpobench.cli.runs import require_results, run_all
@@ -56,7 +56,7 @@ def league(
         load_plugins(plugin)
     played, root = load_league(file or PACKAGED), out / FOLDER
     if not no_run:
-        _train(played, split(algos), root, training, plugin or [])
+        _train(played, algorithms_of(algos), root, training, plugin or [])
     table = _standings(played, root)
     written = _written(table, root, formats, endings, force=force)
     show(league_document(table), "json" if as_json else "terminal")

@@ -18,6 +18,7 @@ from tpobench.cli.base import (
     ScaleOption,
     SetOption,
     SmokeOption,
+    algorithms_of,
     app,
     cell_text,
     failure,
@@ -56,7 +57,9 @@ class Wanted:
     """Which runs."""
 
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name or .toml file; repeat or use commas.")]
-    algos: Annotated[list[str] | None, typer.Option("--algos", "-a", help="Algorithms; repeat or use commas.")] = None
+    algos: Annotated[
+        list[str] | None, typer.Option("--algos", "-a", help="Algorithms, or a grid of parts: 'z,loo x clipped,ce'.")
+    ] = None
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", help="A count (20), a range (0-9), a list (1,3) or a plan (adaptive:5x4)."),
@@ -125,7 +128,7 @@ def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Pat
     if name is not None and ID.fullmatch(name) is None:
         msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
         raise UsageError(msg)
-    algos = split(wanted.algos) or None
+    algos = algorithms_of(wanted.algos) or None
     load_plugins(wanted.plugin or [], suites=names, algorithms=algos)  # a suite may be of a task of theirs
     suites = [
         load_suite(n, [*(wanted.set_ or []), *data_override(n, training.data)], smoke=wanted.smoke, scale=wanted.scale)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tpobench.algorithms.catalog import BUILT_IN, base
+from tpobench.algorithms.catalog import packaged
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.due import Options, due, require_affordable
 from tpobench.execution.estimate import key_of
@@ -219,7 +219,7 @@ def _require_reachable(plan: Plan, executor: Executor, plugins: Sequence[Plugin]
             raise UsageError(msg)
         return
     algorithms = sorted(
-        {s.algorithm for s in plan.specs if s.algorithm_version not in read and base(s.algorithm) not in BUILT_IN}
+        {s.algorithm for s in plan.specs if s.algorithm_version not in read and not packaged(s.algorithm)}
     )
     kinds = sorted({str(s.task["kind"]) for s in plan.specs if s.task_version not in read} - PACKAGED_KINDS)
     for what in (*(f"algorithm '{name}'" for name in algorithms), *(f"task kind '{kind}'" for kind in kinds)):

@@ -3,6 +3,7 @@
 rows             one cell under one metric
 tables           the tables of one suite
 overall          the suite as a whole
+effects          main effects of the parts of algorithms
 details          the long tables
 breaking_point   a search: breaking points, and every pair
 paper            the paper's conventions
@@ -25,6 +26,7 @@ from tpobench.identity import canonical
 from tpobench.report.breaking_point import search_of, search_tables
 from tpobench.report.details import detail_table
 from tpobench.report.document import document_of
+from tpobench.report.effects import effect_tables
 from tpobench.report.files import write_files
 from tpobench.report.model import Report, Section
 from tpobench.report.notes import noted
@@ -172,6 +174,8 @@ def _tables(
     if options.paper_compat:
         tables += [paper_table(cells, t, algorithms, suite) for t in cells[0].reporting.thresholds]
     tables += suite_tables(suite, cells, algorithms, options)
+    final = next(m for m in rows if m.kind == "final")
+    tables += effect_tables(cells, final, signatures[final])
     tables += [detail_table(cells, m, signatures[m], options) for m in rows if m.kind in DETAILED]
     if len(algorithms) > 1:
         tables += [pairwise_table(metric_rows, m, signatures[m]) for m, metric_rows in rows.items()]

@@ -5,6 +5,7 @@ cells        the arms of a cell: the runs of an algorithm, and their curves
 scalars      one number per seed, by name
 pairing      two arms: whether their seeds are paired, and one test; families of pairs under Holm
 suite_level  scores over all cells, and every pair tested
+effects      main effects of the parts of algorithms
 estimates    numbers of an arm with their interval
 sides        result sets and algorithms of a comparison, and whether they may be compared
 options      how intervals are made and diverged runs are scored
