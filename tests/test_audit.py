@@ -11,9 +11,6 @@ import typer
 from typer.testing import CliRunner
 
 from tpobench.audit import Choices, audit, audit_document
-from tpobench.audit.checks import cells_by_task
-from tpobench.audit.runs import records_of
-from tpobench.audit.tables import compare_task
 from tpobench.cli import inspect
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.scores.cells import read_cells
@@ -216,7 +213,7 @@ def test_rows_of_a_step_column_are_evaluations_of_one_run(table):
     rows = [(a, "copy", s, t, 100 - t + s) for t in reversed(range(20)) for a in ("tpo", "dg") for s in range(4)]
     header = "algorithm,task,seed,step,value"
     found = table(rows, header=header)
-    assert {r.window for r in found.runs.runs} == {2}
+    assert {r.record.reporting["window"] for r in found.runs.runs} == {2}
     assert [r[1] for r in entries(found, "task-copy")] == ["4", "4"]
     assert data(found, "task-copy")[0][2]["estimate"]["value"] == 81.5 + 1.5  # mean of 81 and 82, seeds 0 to 3
     assert data(table(rows, header=header, window=1), "task-copy")[0][2]["estimate"]["value"] == 81 + 1.5
@@ -241,7 +238,7 @@ def test_the_window_of_a_run_is_a_tenth_of_its_own_rows(table, lengths):
     found = table(curve_rows(lengths, value), header=STEPPED, higher=True)
     means = [row[2]["estimate"]["value"] for row in data(found, "task-copy")]
     assert means == [1.0, 18.5 + 1.0]  # tpo, dg; seeds 0 to 2
-    assert {r.window for r in found.runs.runs if r.task == "copy"} == {2}
+    assert {r.record.reporting["window"] for r in found.runs.runs if r.task == "copy"} == {2}
     assert "L061" not in codes(found)
     assert "last10%" in found.tables[0].signature
 
@@ -250,9 +247,10 @@ def test_two_runs_of_one_task_have_windows_of_their_own(table):
     """300 rows make a window of 30, 10 rows one of 1, which is not as long as its curve; a given one holds for both."""
     rows = [("tpo", "copy", s, t, t) for s, n in ((0, 300), (1, 10)) for t in range(n)]
     found = table(rows, header=STEPPED)
-    assert [(r.window, r.value) for r in found.runs.runs] == [(30, 284.5), (1, 9.0)]
+    assert [(r.record.reporting["window"], r.value) for r in found.runs.runs] == [(30, 284.5), (1, 9.0)]
     assert "L061" not in codes(found)
-    assert [(r.window, r.value) for r in table(rows, header=STEPPED, window=2).runs.runs] == [(2, 298.5), (2, 8.5)]
+    found = table(rows, header=STEPPED, window=2)
+    assert [(r.record.reporting["window"], r.value) for r in found.runs.runs] == [(2, 298.5), (2, 8.5)]
     long = table(rows, header=STEPPED, window=10)
     assert whats(long, "L061") == [(("task=copy",), "window 10, curves of 10 evaluations")]
 
@@ -292,7 +290,7 @@ def test_a_run_has_diverged_where_it_is_not_finite_at_its_end(table, values, div
         with pytest.raises(UsageError, match=r"tpo, task copy, seed 0 diverged \((nan|inf)\); leaving such runs out"):
             table(rows, header=STEPPED)
     found = table(rows, header=STEPPED, worst=("9",))
-    assert {(r.diverged, r.value) for r in found.runs.runs} == {(diverged, 9.0 if diverged else 2.0)}
+    assert {(r.record.status == "diverged", r.value) for r in found.runs.runs} == {(diverged, 9.0 if diverged else 2.0)}
 
 
 def test_unequal_budgets_and_schedules_are_found_in_the_steps(table):
@@ -394,7 +392,7 @@ def test_a_good_table_has_no_findings(table):
 def test_tables_come_in_many_dialects(table, text):
     """Byte order marks, line ends, separators, decimal commas, quotes, other column names and orders."""
     found = table(text)
-    assert [(r.algorithm, r.task, r.seed, r.value) for r in found.runs.runs] == [
+    assert [(r.algorithm, r.task, r.record.spec["seed"], r.value) for r in found.runs.runs] == [
         ("tpo", "copy", 0, 0.5), ("dg", "copy", 0, 0.25),
     ]  # fmt: skip
 
@@ -525,7 +523,7 @@ def test_two_spellings_of_a_seed_are_one_seed(table, other):
     assert other.strip() == "1" or f"(written '1' and '{other}')" in str(caught.value)
     found = table([("tpo", "copy", 0, 1), ("tpo", "copy", 1, 2), ("dg", "copy", "0.0", 1), ("dg", "copy", other, 3)])
     assert "L001" not in codes(found)
-    assert [r.seed for r in found.runs.runs] == [0, 1, 0, 1]
+    assert [r.record.spec["seed"] for r in found.runs.runs] == [0, 1, 0, 1]
 
 
 def test_a_task_that_a_table_turned_into_a_decimal_is_one_task(table):
@@ -584,14 +582,13 @@ def test_counts_that_reject_are_not_called_powerless(table):
 
 def report_of(found):
     """p and adjusted p of each pair in the report of the same runs, by task."""
-    records = [replace(r, curve={"step": [0], **{k: v for k, v in r.curve.items() if k != "step"}})
-               for r in records_of(found.runs, "x")]  # fmt: skip
-    cells, _ = read_cells(records)
+    records = [replace(r.record, curve={**r.record.curve, "step": [0]}) for r in found.runs.runs]
+    (cells,) = read_cells(records)[0].values()
     return {
         cell.axes["task"]: {
             pair: (c.p, c.adjusted) for pair, c in compare_family(cell.arms, scalars_of(cell.reporting, 1)[0]).items()
         }
-        for cell in cells["x"]
+        for cell in cells
     }
 
 
@@ -602,8 +599,7 @@ def test_an_audit_has_the_p_values_of_the_report_of_the_same_runs(table, order):
     rows = [(a, t, s, round(rng.normal(0.4 - 0.05 * i, 0.1), 4))
             for t in ("hop", "walk") for i, a in enumerate(order) for s in range(12)]  # fmt: skip
     found = table(rows, best=("0",), worst=("1",))
-    cells = cells_by_task(found.runs, "x")
-    here = {t: {p: (c.p, c.adjusted) for p, c in compare_task(cells[t].arms).items()} for t in ("hop", "walk")}
+    here = {t: {p: (c.p, c.adjusted) for p, c in found.runs.cells[t].tests.items()} for t in ("hop", "walk")}
     assert here == report_of(found)
 
 

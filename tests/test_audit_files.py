@@ -36,7 +36,7 @@ def files(tmp_path):
 
 
 def values(found):
-    return [(r.algorithm, r.task, r.seed, r.value) for r in found.runs.runs]
+    return [(r.algorithm, r.task, r.record.spec["seed"], r.value) for r in found.runs.runs]
 
 
 def refusal(files, *arguments, error=UsageError, **choices):
@@ -164,7 +164,8 @@ def test_json_null_is_missing_and_nan_is_diverged(files):
     """As an empty cell and as nan in a table; numbers keep their spelling, so 0 and 0.0 are one seed."""
     rows = [*RECORDS[:2], {**RECORDS[0], "seed": 2, "return": None}, {**RECORDS[0], "seed": 3, "return": float("nan")}]
     found = files({"x.json": rows}, worst=("0",))
-    assert [(r.value, r.diverged) for r in found.runs.runs] == [(1.5, False), (2.5, False), (None, False), (0.0, True)]
+    runs = [(1.5, "ok"), (2.5, "ok"), (None, "failed"), (0.0, "diverged")]
+    assert [(r.value, r.record.status) for r in found.runs.runs] == runs
     assert "(written '0' and '0.0')" in refusal(files, {"x.json": [RECORDS[0], {**RECORDS[0], "seed": 0.0}]})
 
 

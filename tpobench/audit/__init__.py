@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tpobench.audit.checks import cells_by_task, check
+from tpobench.audit.checks import check
 from tpobench.audit.choices import Choices, columns_of, scale_of
 from tpobench.audit.reading import read_sheet
 from tpobench.audit.runs import runs_of
-from tpobench.audit.tables import compare_task, losses_of, lost, overall, pairs_table, signature_of, task_table
+from tpobench.audit.tables import losses_of, lost, overall, pairs_table, signature_of, task_table
 from tpobench.audit.words import Audit, audit_document, verdict
 from tpobench.errors import NothingToDo
 
@@ -40,27 +40,20 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
     """
     sheet = read_sheet(paths, columns_of(choices), choices.metric)
     tasks = tuple(dict.fromkeys(row.task for row in sheet.rows))
-    runs = runs_of(sheet, scale_of(choices, sheet.columns["value"], tasks), choices.window)
+    runs = runs_of(sheet, scale_of(choices, sheet.columns["value"], tasks), choices.window, paired=choices.paired)
     if all(r.value is None for r in runs.runs):
         msg = f"no row of {sheet.path} has a value: nothing to audit"
         raise NothingToDo(msg)
-    cells = cells_by_task(runs, sheet.name, paired=choices.paired)
-    arms = {task: {n: cell.arms[n] for n in runs.algorithms if n in cell.arms} for task, cell in cells.items()}
-    tests = {task: compare_task(each) for task, each in arms.items()}
-    tables = [
-        task_table(runs, task, arms[task], tests[task], signature_of(sheet.name, runs, {task: tests[task]}))
-        for task in runs.tasks
-    ]
+    tables = [task_table(runs, task, signature_of(sheet.name, runs, [task])) for task in runs.tasks]
     if len(runs.algorithms) > 1:
-        tables.append(pairs_table(runs, tests, signature_of(sheet.name, runs, tests)))
-    suite = signature_of(sheet.name, runs, tests, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
+        tables.append(pairs_table(runs, signature_of(sheet.name, runs, runs.tasks)))
+    suite = signature_of(sheet.name, runs, runs.tasks, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
     scores, why, level = overall(runs, suite)
-    verdicts = [verdict(task, losses_of(each), tests[task], lost(each)) for task, each in arms.items()]
+    verdicts = [verdict(t, losses_of(runs.arms(t)), runs.cells[t].tests, lost(runs.arms(t))) for t in runs.tasks]
     if level is not None:
         ranked = {n: -e.value for n, e in level.means.items() if e.value is not None}
         losses = {pair: test.of_losses for pair, test in level.tests.items()}
         verdicts.append(verdict(f"over {len(runs.tasks)} tasks", ranked, losses))
     elif why:
         verdicts.append(why)
-    checks = check(runs, sheet, cells, tests)
-    return Audit(sheet, runs, checks, (*scores, *tables), tuple(verdicts))
+    return Audit(sheet, runs, check(runs, sheet), (*scores, *tables), tuple(verdicts))

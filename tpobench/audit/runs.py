@@ -1,23 +1,23 @@
-"""Rows -> one scalar per (algorithm, task, seed), and the records that lint reads."""
+"""Rows -> one record per (algorithm, task, seed), and the cells that lint reads."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from tpobench.audit.choices import Scale
 from tpobench.audit.names import seed_key
 from tpobench.audit.reading import Sheet, SheetRow
 from tpobench.errors import UsageError
+from tpobench.lint import CellRuns, ResultSet, cells_of
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import Arm, final_value
 from tpobench.scores.reporting import Reporting
-from tpobench.stats.guard import Floats
 
 SHARE = 0.1  # of the measured rows of a run: its last window, where none is given
 MOST = 10**18  # larger seeds are names
@@ -25,17 +25,26 @@ MOST = 10**18  # larger seeds are names
 
 @dataclass(frozen=True)
 class Run:
-    """One trained run; `value` in the file's own direction, None where it is missing, worst where it diverged."""
+    """One trained run as a record, and what else the file says of it."""
 
-    algorithm: str
-    task: str
-    seed: int
+    record: RunRecord
     name: str  # of the seed, in the file
-    value: float | None
-    diverged: bool
-    curve: tuple[tuple[float, float | None], ...]  # (step, value); None where it was not measured yet
-    window: int  # how many of the last ones make the value
     more: Mapping[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """Its name in the file."""
+        return str(self.record.spec["algorithm"])
+
+    @property
+    def task(self) -> str:
+        """Its name in the file."""
+        return str(self.record.spec["cell"]["task"])
+
+    @cached_property
+    def value(self) -> float | None:
+        """In the file's own direction, None where it is missing, worst where it diverged."""
+        return final_value(self.record)
 
 
 @dataclass(frozen=True)
@@ -58,26 +67,20 @@ class Runs:
         """In the order of the file."""
         return tuple(dict.fromkeys(r.algorithm for r in self.runs))
 
-    def of(self, task: str, algorithm: str) -> list[Run]:
-        """Runs with a value, by seed."""
-        runs = (r for r in self.runs if r.task == task and r.algorithm == algorithm and r.value is not None)
-        return sorted(runs, key=lambda r: r.seed)
+    @cached_property
+    def cells(self) -> dict[str, CellRuns]:
+        """By task."""
+        cells = cells_of(ResultSet("", tuple(r.record for r in self.runs)))
+        by_task = {str(next(iter(cell.runs.values()))[0].spec["cell"]["task"]): cell for cell in cells}
+        return {task: by_task[task] for task in self.tasks}
 
-    def reporting(self, task: str) -> Reporting:
-        """How the values of a task are scored."""
-        scale = self.scale
-        return Reporting(
-            scale.metric, 1, (), 1, -scale.sign * math.inf, scale.worst.get(task, scale.sign * math.inf),
-            better="lower" if scale.lower else "higher", best=scale.best.get(task, -scale.sign * math.inf),
-        )  # fmt: skip
-
-    def values(self, task: str, algorithm: str) -> Floats:
-        """(n,) in the file's own direction."""
-        return np.array([r.value for r in self.of(task, algorithm)], dtype=np.float64)
+    def arms(self, task: str) -> dict[str, Arm]:
+        """Of one task, in the order of the file."""
+        return {n: self.cells[task].arms[n] for n in self.algorithms if n in self.cells[task].arms}
 
 
-def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
-    """One run per (algorithm, task, seed).
+def runs_of(sheet: Sheet, scale: Scale, window: int | None, *, paired: bool) -> Runs:
+    """One run per (algorithm, task, seed); `paired` where equal seeds share random numbers.
 
     Raises:
         UsageError: two rows of one run, or a run that diverged and no worst value to score it.
@@ -92,7 +95,11 @@ def runs_of(sheet: Sheet, scale: Scale, window: int | None) -> Runs:
         raise UsageError(msg)
     for rows in groups.values():
         _refuse_doubles(rows, stepped=stepped)
-    runs = [_run(rows, seeds[seed], scale, window) for (_, _, seed), rows in groups.items()]
+    origin = {"seed_scheme": "as given"} if paired else {}
+    runs = [
+        Run(_record(sheet.name, rows, seeds[seed], scale, window, origin), rows[0].seed, rows[0].more)
+        for (_, _, seed), rows in groups.items()
+    ]
     return Runs(tuple(runs), scale, stepped, window, numbered)
 
 
@@ -130,7 +137,9 @@ def _places(a: str, b: str) -> str:
     return f"{file} {unit}s {first} and {second}" if file == other else f"{a} and {b}"
 
 
-def _run(rows: Sequence[SheetRow], seed: int, scale: Scale, window: int | None) -> Run:
+def _record(
+    suite: str, rows: Sequence[SheetRow], seed: int, scale: Scale, window: int | None, origin: Mapping[str, str]
+) -> RunRecord:
     """A run that is not finite where it was measured last has diverged; before and between, it was not measured."""
     algorithm, task, name = rows[0].algorithm, rows[0].task, rows[0].seed
     ordered = sorted(rows, key=lambda r: r.step or 0.0)
@@ -138,39 +147,25 @@ def _run(rows: Sequence[SheetRow], seed: int, scale: Scale, window: int | None) 
     measured = [r for r in known if r.value is not None and math.isfinite(r.value)]
     lost = next(iter(known[known.index(measured[-1]) + 1 :] if measured else known), None)
     waiting = ordered[: ordered.index(measured[0])] if measured else []
-    curve = [*((r, None) for r in waiting), *((r, r.value) for r in measured), *([(lost, lost.value)] if lost else [])]
-    length = window or max(1, round(SHARE * len(measured)))
-    value = None
-    if lost is not None:
-        if task not in scale.worst:
-            msg = (
-                f"{lost.place}: {algorithm}, task {task}, seed {name} diverged ({lost.value}); leaving such runs out "
-                "hides them, so give the worst value of the metric with --worst"
-                + (" (a value that was only not measured is an empty cell)" if measured else "")
-            )
-            raise UsageError(msg)
-        value = scale.worst[task]
-    elif measured:
-        value = float(np.mean([r.value for r in measured[-length:]]))
-    points = tuple((r.step or 0.0, v) for r, v in curve)
-    return Run(algorithm, task, seed, name, value, lost is not None, points, length, rows[0].more)
-
-
-def records_of(runs: Runs, suite: str, *, paired: bool = False) -> tuple[RunRecord, ...]:
-    """The runs as records; `paired` where equal seeds share random numbers."""
-    origin = {"seed_scheme": "as given"} if paired else {}
-    return tuple(replace(_record(r, runs, suite), provenance=origin) for r in runs.runs)
-
-
-def _record(run: Run, runs: Runs, suite: str) -> RunRecord:
-    scale = runs.scale
-    values = [v if v is not None and math.isfinite(v) else None for _, v in run.curve]
-    status = "diverged" if run.diverged else "ok" if run.value is not None else "failed"
+    if lost is not None and task not in scale.worst:
+        msg = (
+            f"{lost.place}: {algorithm}, task {task}, seed {name} diverged ({lost.value}); leaving such runs out "
+            "hides them, so give the worst value of the metric with --worst"
+            + (" (a value that was only not measured is an empty cell)" if measured else "")
+        )
+        raise UsageError(msg)
+    status = "diverged" if lost is not None else "ok" if measured else "failed"
     spec = {
-        "suite": suite, "suite_version": 1, "cell": {"task": run.task}, "matching": "any", "task": {"kind": run.task},
-        "training": {}, "algorithm": run.algorithm, "seed": run.seed,
+        "suite": suite, "suite_version": 1, "cell": {"task": task}, "matching": "any", "task": {"kind": task},
+        "training": {}, "algorithm": algorithm, "seed": seed,
     }  # fmt: skip
-    reporting = {**asdict(runs.reporting(run.task)), "window": run.window}
-    curve: dict[str, list[Any]] = {"step": [t for t, _ in run.curve], scale.metric: values}
-    name = f"{run.algorithm}/{run.task}/{run.name}"
-    return RunRecord(name, spec, status, curve=curve if values else {}, reporting=reporting)
+    values = [*[None] * len(waiting), *(r.value for r in measured), *([None] if lost else [])]
+    steps = [r.step or 0.0 for r in (*waiting, *measured, *([lost] if lost else []))]
+    reporting = Reporting(
+        scale.metric, window or max(1, round(SHARE * len(measured))), (), 1, -scale.sign * math.inf,
+        scale.worst.get(task, scale.sign * math.inf), better="lower" if scale.lower else "higher",
+        best=scale.best.get(task, -scale.sign * math.inf),
+    )  # fmt: skip
+    curve: dict[str, list[Any]] = {"step": steps, scale.metric: values} if values else {}
+    name = f"{algorithm}/{task}/{name}"
+    return RunRecord(name, spec, status, curve=curve, reporting=asdict(reporting), provenance=origin)

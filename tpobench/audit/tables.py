@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-import numpy as np
-
 from tpobench import __version__
 from tpobench.audit.runs import SHARE, Runs
+from tpobench.lint import CellRuns
 from tpobench.report.overall import score_cells, score_pair
 from tpobench.report.tables import comparison_cells
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED, iqm_of, mean_of, median_of, tail_of
 from tpobench.scores.options import ReportOptions
-from tpobench.scores.pairing import Pair, compare_family
-from tpobench.scores.scalars import Scalar
+from tpobench.scores.pairing import Pair
 from tpobench.scores.suite_level import SuiteLevel, suite_level
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate
@@ -31,19 +29,9 @@ OVERALL = ("Algorithm", "Score ↑, mean [95% CI]", "Score ↑, IQM [95% CI]")
 OVERALL_PAIRS = ("A", "B", "A − B [95% CI]", "P(A better)", "p", "Holm p", "Tests", "A is")
 
 
-def compare_task(arms: Mapping[str, Arm]) -> dict[Pair, Comparison]:
-    """Every pair of algorithms with results, as a report compares them."""
-    return compare_family(arms, final_of(arms)) if arms else {}
-
-
-def final_of(arms: Mapping[str, Arm]) -> Scalar:
-    """The value of a run, on the scale of its task."""
-    return Scalar("final", next(iter(arms.values())).reporting)
-
-
 def losses_of(arms: Mapping[str, Arm]) -> dict[str, float]:
     """Mean of each algorithm, lower better."""
-    return {n: float(final_of(arms).losses(a).mean()) for n, a in arms.items()}
+    return {n: float(a.reporting.loss(a.final).mean()) for n, a in arms.items()}
 
 
 def lost(arms: Mapping[str, Arm]) -> list[str]:
@@ -51,12 +39,11 @@ def lost(arms: Mapping[str, Arm]) -> list[str]:
     return [n for n, a in arms.items() if all(a.diverged)]
 
 
-def task_table(
-    runs: Runs, task: str, arms: Mapping[str, Arm], tests: Mapping[Pair, Comparison], signature: str
-) -> Table:
+def task_table(runs: Runs, task: str, signature: str) -> Table:
     """One task: algorithms down, statistics across; bold is the best and all that cannot be told from it."""
+    arms = runs.arms(task)
     scores = {n: (loss,) for n, loss in losses_of(arms).items()}
-    leader, tied = tie_group(scores, tests, failed=lost(arms)) if len(arms) > 1 else ("", ())
+    leader, tied = tie_group(scores, runs.cells[task].tests, failed=lost(arms)) if len(arms) > 1 else ("", ())
     body = [_row(n, arms.get(n), best=n in tied, leader=n == leader) for n in runs.algorithms]
     arrow = "↓" if runs.scale.lower else "↑"
     notes = list(dict.fromkeys(note for n in runs.algorithms if n in arms for note in _notes(n, arms[n])))
@@ -81,31 +68,31 @@ def _text(estimate: Estimate) -> str:
 
 
 def _notes(name: str, arm: Arm) -> Iterator[str]:
-    lasted = arm.final[~np.array(arm.diverged)]
-    if 0 < len(lasted) < len(arm.seeds):
-        without = mean_text(mean_of(lasted, ReportOptions(), arm.reporting))
-        yield f"{name}: without the {len(arm.seeds) - len(lasted)} diverged {without}"
+    if 0 < sum(arm.diverged) < len(arm.seeds):
+        without = mean_text(mean_of(arm.lasted, ReportOptions(), arm.reporting))
+        yield f"{name}: without the {sum(arm.diverged)} diverged {without}"
     if len(arm.seeds) == 1:
         yield "1 seed: no uncertainty"
     elif note := interval_note(arm.reporting.loss(arm.final)):
         yield f"{name}: {note.removesuffix('; try --ci studentized')}"
 
 
-def pairs_table(runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], signature: str) -> Table:
+def pairs_table(runs: Runs, signature: str) -> Table:
     """A against B in every task, in the file's own direction."""
-    body = [_pair(runs, task, pair, c) for task, each in tests.items() for pair, c in each.items()]
+    body = [_pair(task, cell, pair, c) for task, cell in runs.cells.items() for pair, c in cell.tests.items()]
     return Table("tests", "Pairwise tests", PAIRS, tuple(body), signature)
 
 
-def _pair(runs: Runs, task: str, pair: Pair, c: Comparison) -> tuple[TableCell, ...]:
-    n, m = (len(runs.of(task, name)) for name in pair)
+def _pair(task: str, cell: CellRuns, pair: Pair, c: Comparison) -> tuple[TableCell, ...]:
+    n, m = (len(cell.arms[name].seeds) for name in pair)
     seeds = seeds_text((n, m), common=c.runs[0] if c.test == "sign-flip" else None)
-    return comparison_cells((task, *pair, seeds), runs.reporting(task).comparison(c), c.verdict())
+    return comparison_cells((task, *pair, seeds), cell.reporting.comparison(c), c.verdict())
 
 
 def overall(runs: Runs, signature: str) -> tuple[list[Table], str, SuiteLevel | None]:
     """Scores over the tasks that all algorithms have, against fixed references; or why there are none."""
-    values = {n: {t: runs.values(t, n) for t in runs.tasks if runs.of(t, n)} for n in runs.algorithms}
+    cells = runs.cells
+    values = {n: {t: c.arms[n].final for t, c in cells.items() if n in c.arms} for n in runs.algorithms}
     shared, left = shared_tasks(values)
     ends = {t: runs.scale.reference(t) for t in shared}
     references = {t: r for t, r in ends.items() if r is not None}
@@ -139,14 +126,15 @@ def _why_no_score(runs: Runs, shared: Sequence[str], references: Mapping[str, Re
     )
 
 
-def signature_of(name: str, runs: Runs, tests: Mapping[str, Mapping[Pair, Comparison]], what: str = "") -> str:
-    """How the numbers of the tasks in `tests` came about: `tpobench 0.1.0|audit:x.csv|metric:return|...`."""
-    comparisons = [c for each in tests.values() for c in each.values()]
+def signature_of(name: str, runs: Runs, tasks: Sequence[str], what: str = "") -> str:
+    """How the numbers of some tasks came about: `tpobench 0.1.0|audit:x.csv|metric:return|...`."""
+    cells = [runs.cells[t] for t in tasks]
+    comparisons = [c for cell in cells for c in cell.tests.values()]
     families = sorted({c.family for c in comparisons if c.p is not None}) or [0]
     used = sorted({c.test for c in comparisons if c.test}) or ["none"]
-    arms = [len(runs.of(t, n)) for t in tests for n in runs.algorithms if runs.of(t, n)]
-    least, most = min(arms, default=0), max(arms, default=0)
-    interval = sorted({"t95" if n < 10 else "bca-exp95" for n in arms if n > 2}) or ["none"]
+    counts = [len(arm.seeds) for cell in cells for arm in cell.arms.values()]
+    least, most = min(counts, default=0), max(counts, default=0)
+    interval = sorted({"t95" if n < 10 else "bca-exp95" for n in counts if n > 2}) or ["none"]
     value = "as given" if not runs.stepped else f"last{runs.window}" if runs.window else f"last{SHARE:.0%}"
     return "|".join([
         f"tpobench {__version__}", f"audit:{name}", f"metric:{runs.scale.metric}", f"value:{value}",

@@ -18,6 +18,7 @@ from tpobench.tables.exports import table_data
 from tpobench.tables.model import Block, Document, Heading, Legend, Lines, Table
 
 SCHEMA = 1
+STATUSES = {"failed": "missing"}  # a run of a table has no value, and nobody knows why
 LEGEND = Legend(
     "the best and every algorithm not distinguishable from it (Holm over all pairs of the task, 5%)",
     "the best mean",
@@ -120,8 +121,8 @@ def _data(audit: Audit) -> dict[str, Any]:
         "tables": [table_data(t) for t in audit.tables],
         "runs": [
             {"algorithm": r.algorithm, "task": r.task, "seed": r.name, "value": r.value,
-             "window": r.window if runs.stepped else None,
-             "status": "diverged" if r.diverged else "missing" if r.value is None else "ok"}
+             "window": r.record.reporting["window"] if runs.stepped else None,
+             "status": STATUSES.get(r.record.status, r.record.status)}
             for r in runs.runs
         ],
     }  # fmt: skip

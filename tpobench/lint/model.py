@@ -12,7 +12,10 @@ from tpobench.identity import canonical
 from tpobench.lint.codes import CODES, SEVERITIES, Code
 from tpobench.records.store import FINISHED, RunRecord
 from tpobench.scores.cells import Arm, final_arm, places
+from tpobench.scores.pairing import Pair, compare_family
 from tpobench.scores.reporting import Reporting
+from tpobench.scores.scalars import Scalar
+from tpobench.stats.compare import Comparison
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,16 @@ class CellRuns:
     def losses(self) -> dict[str, dict[int, float]]:
         """How much worse than the best value they are."""
         return {n: arm.by_seed(self.reporting.loss(arm.final)) for n, arm in self.arms.items()}
+
+    @cached_property
+    def tests(self) -> dict[Pair, Comparison]:
+        """Every pair of algorithms by their final values, as a report compares them."""
+        return compare_family(self.arms, Scalar("final", self.reporting))
+
+    @property
+    def apart(self) -> list[Pair]:
+        """The pairs that the tests tell apart."""
+        return [pair for pair, c in self.tests.items() if c.adjusted is not None and c.adjusted < 0.05]
 
     @cached_property
     def reporting(self) -> Reporting:

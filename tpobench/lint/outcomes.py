@@ -9,9 +9,7 @@ import numpy as np
 from tpobench.lint.model import CellRuns, Finding
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import padded
-from tpobench.scores.pairing import compare_family
 from tpobench.scores.reporting import Reporting
-from tpobench.scores.scalars import Scalar
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.guard import Floats
 
@@ -80,11 +78,10 @@ def worst(cell: CellRuns) -> Iterator[Finding]:
     r = cell.reporting
     limit = float(r.loss(r.worst))
     for name, arm in cell.arms.items():
-        lasted = arm.final[~np.array(arm.diverged)]
-        losses = r.loss(lasted)
+        losses = r.loss(arm.lasted)
         if len(losses) and losses.max() > limit + 1e-9 * abs(limit):
             beyond = "> worst" if r.sign > 0 else "< worst"
-            yield cell.finding("L065", f"{name}: final {lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
+            yield cell.finding("L065", f"{name}: final {arm.lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
 
 
 def best(cell: CellRuns) -> Iterator[Finding]:
@@ -128,9 +125,7 @@ def saturated(cell: CellRuns) -> Iterator[Finding]:
     every = np.concatenate([arm.final for arm in arms.values()])
     easy = bool(r.passed(every, r.solved).all())
     hard = all(_unlearnt(run, cell) for runs in cell.finished.values() for run in runs)
-    if (easy or hard) and not any(
-        c.adjusted is not None and c.adjusted < 0.05 for c in compare_family(arms, Scalar("final", r)).values()
-    ):
+    if (easy or hard) and not cell.apart:
         what = f"all {len(every)} runs are {'solved' if easy else 'where they began'}, no pair of algorithms differs"
         yield cell.finding("L081" if easy else "L082", what, arms)
 

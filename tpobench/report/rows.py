@@ -103,7 +103,7 @@ def _notes_of(cell: Cell, name: str, metric: Scalar, options: ReportOptions) -> 
         scored = mean_text(mean_of(np.append(values, np.full(dropped, r.worst)), options, r), r.scale)
         return [f"{where}: with the {_runs(dropped)} scored {r.worst * r.scale:.1f} {scored}"]
     if 0 < k < len(values):
-        converged = mean_text(mean_of(values[~np.array(arm.diverged)], options, r), r.scale)
+        converged = mean_text(mean_of(arm.lasted, options, r), r.scale)
         return [f"{where}: without the {_runs(k)} {converged}"]
     return []
 

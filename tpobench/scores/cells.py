@@ -103,6 +103,11 @@ class Arm:
         window, worst = self.reporting.window, self.reporting.worst
         return self.each(lambda x, _: final_window(x, window, worst), worst)
 
+    @property
+    def lasted(self) -> Floats:
+        """`final` of the runs that did not diverge: what diverged was scored, not measured."""
+        return np.asarray(self.final[~np.array(self.diverged)])
+
     def times(self, threshold: float) -> Floats:
         """Updates until the threshold is passed and held (n,); inf where it never is."""
         r = self.reporting
