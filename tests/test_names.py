@@ -86,7 +86,7 @@ def results(name):
 @lru_cache
 def written(name):
     """The six texts of a report on hostile names; its figures have a test of their own."""
-    document = document_of(make_report(results(name), {}))
+    document = document_of(make_report(results(name)))
     return {format_: writer(document) for format_, writer in WRITERS.items()}
 
 

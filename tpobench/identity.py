@@ -38,6 +38,14 @@ def canonical(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings within settings by dotted names: `{"task": {"length": 8}}` is `{"task.length": 8}`."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def spec_id(spec: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON, 16 hex digits."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]

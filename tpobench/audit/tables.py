@@ -8,8 +8,8 @@ from dataclasses import asdict
 from tpobench import __version__
 from tpobench.audit.runs import SHARE, Runs
 from tpobench.lint import CellRuns
-from tpobench.report.overall import score_cells, score_pair
-from tpobench.report.tables import comparison_cells
+from tpobench.report.overall import PAIRS, score_cells, score_pair
+from tpobench.report.tables import TESTS, comparison_cells
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED, iqm_of, mean_of, median_of, tail_of
 from tpobench.scores.options import ReportOptions
@@ -22,11 +22,7 @@ from tpobench.stats.texts import interval_note, mean_text, seeds_text
 from tpobench.tables.model import Table, TableCell
 
 HEADER = ("Algorithm", "n", "Mean [95% CI]", "Median [95% CI]", "IQM [95% CI]", "CVaR25 [95% CI]")
-PAIRS = (
-    "Task", "A", "B", "Seeds", "A − B [95% CI]", "P(A better) [95% CI]", "p", "Holm p", "Least p", "Tests", "A is",
-)  # fmt: skip
 OVERALL = ("Algorithm", "Score ↑, mean [95% CI]", "Score ↑, IQM [95% CI]")
-OVERALL_PAIRS = ("A", "B", "A − B [95% CI]", "P(A better)", "p", "Holm p", "Tests", "A is")
 
 
 def losses_of(arms: Mapping[str, Arm]) -> dict[str, float]:
@@ -80,7 +76,7 @@ def _notes(name: str, arm: Arm) -> Iterator[str]:
 def pairs_table(runs: Runs, signature: str) -> Table:
     """A against B in every task, in the file's own direction."""
     body = [_pair(task, cell, pair, c) for task, cell in runs.cells.items() for pair, c in cell.tests.items()]
-    return Table("tests", "Pairwise tests", PAIRS, tuple(body), signature)
+    return Table("tests", "Pairwise tests", ("Task", *TESTS[1:]), tuple(body), signature)
 
 
 def _pair(task: str, cell: CellRuns, pair: Pair, c: Comparison) -> tuple[TableCell, ...]:
@@ -107,7 +103,7 @@ def overall(runs: Runs, signature: str) -> tuple[list[Table], str, SuiteLevel | 
     if level.tests:
         rows = tuple(score_pair(pair, test) for pair, test in level.tests.items())
         title = f"Pairwise tests over {len(shared)} tasks"
-        tables.append(Table("tests-overall", title, OVERALL_PAIRS, rows, signature))
+        tables.append(Table("tests-overall", title, PAIRS, rows, signature))
     return tables, "", level
 
 

@@ -166,8 +166,8 @@ def _tasks(
     side: Side, keys: Sequence[Key], measure: Scalar, target: Target | None, seeds: int | None
 ) -> Iterator[_Task]:
     family = max(1, math.comb(len(keys), 2))
-    last = side.entries[keys[-1]].cell
-    label = last.axes_label if all(k.matching == "any" for k in keys) else side.entries[_matched(keys)].cell.label
+    matched = next((side.entries[k].cell for k in keys if k.matching != "any"), None)
+    label = side.entries[keys[-1]].cell.axes_label if matched is None else matched.label
     for key in keys:
         arm = side.entries[key].arm
         mean, losses = float(measure.values(arm).mean()), measure.losses(arm)
@@ -186,10 +186,6 @@ def _tasks(
         runs = seeds or min(len(u), len(v))
         names = (x.arm.algorithm, y.arm.algorithm)
         yield _Task((a.suite, label, names, paired, observed), pilot, other, runs, wanted, abs(observed), family)
-
-
-def _matched(keys: Sequence[Key]) -> Key:
-    return next(k for k in keys if k.matching != "any")
 
 
 def _chosen(arm: Arm, values: Floats, common: Sequence[int] | None) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -249,17 +250,14 @@ def _sampled(term: Term, evidence: Evidence) -> Sample:
         budget = None if side.budget is None else side.budget * term.times
         return Sample({s: v * term.times for s, v in side.values.items()}, budget, side.diverged)
     other = sample(_entry(term, term.minus, evidence), term.scalar)
-    x, y = ({s: _censored(v, one.budget) for s, v in one.values.items()} for one in (side, other))
+    x, y = ({s: min(v, math.inf if one.budget is None else one.budget) for s, v in one.values.items()}
+            for one in (side, other))  # fmt: skip
     never, never_other = (
         frozenset(s for s, v in one.values.items() if one.budget is not None and v > one.budget)
         for one in (side, other)
     )
     values = {s: (x[s] - y[s]) * term.times for s in x if s in y}
     return Sample(values, at_least=never, at_most=never_other)
-
-
-def _censored(value: float, budget: float | None) -> float:
-    return value if budget is None else min(value, budget)
 
 
 def _paired(low: Term, high: Term, evidence: Evidence, x: Sample, y: Sample) -> bool:

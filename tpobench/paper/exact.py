@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -71,17 +72,8 @@ def score(name: str, action: str) -> float:
     return float(u[0, 0, 0 if action == "right" else 1])
 
 
-def success(name: str, who: str) -> float:
-    """The standardised score where the right class was drawn."""
-    return _drawn_score(name, 0, who)
-
-
-def failure(name: str, who: str) -> float:
-    """The standardised score where a wrong class was drawn."""
-    return _drawn_score(name, 1, who)
-
-
-def _drawn_score(name: str, drawn: int, who: str) -> float:
+def drawn_score(name: str, who: str, *, drawn: int) -> float:
+    """The standardised score where class `drawn` was drawn, of it or of another; class 0 is right."""
     del name
     log_pi = _uneven()
     label, action = (torch.full((1, 1), k) for k in (0, drawn))
@@ -108,7 +100,7 @@ EXACT: Mapping[str, Callable[..., float]] = {
     "coefficient": coefficient,
     "odds": odds,
     "score": score,
-    "success": success,
-    "failure": failure,
+    "success": partial(drawn_score, drawn=0),
+    "failure": partial(drawn_score, drawn=1),
     "expected": expected,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tpobench.identity import canonical
 from tpobench.paper.claim import RELATIVE, Pick
@@ -106,9 +105,3 @@ def cost_of(plans: Iterable[Plan]) -> Cost:
 
     costs = [forecast(Fixed(plan).replay({}), {}, Options()) for plan in plans]
     return Cost(sum(c.most_runs for c in costs), total([c.most_cpu_s for c in costs]))
-
-
-def lookup(spec: RunSpec, path: str) -> Any:
-    """`task.candidates`, `hyper.eta`, `training.epochs` of a spec, None where it has no such key."""
-    section, _, name = path.partition(".")
-    return getattr(spec, section).get(name)

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import UsageError
+from tpobench.identity import flat
 from tpobench.paper.claim import Measure
 from tpobench.paper.evidence import Evidence, NotRun
 from tpobench.paper.exact import exact
-from tpobench.paper.item_plans import lookup
 from tpobench.paper.printed import NOTES, Number, contradictions, parse_printed
 from tpobench.paper.sample import measured, sample
 from tpobench.planning.plan import plan_runs
@@ -84,11 +84,8 @@ def _compared(number: Number, evidence: Mapping[str, Evidence]) -> MeasuredNumbe
 def _exact(number: Number) -> MeasuredNumber:
     value = exact(number.algorithm, number.arguments)
     agrees = abs(value - number.printed.value) <= number.printed.rounding + ROUNDING
-    return MeasuredNumber(number, "agrees" if agrees else "differs", _point(value))
-
-
-def _point(value: float) -> Prediction:
-    return Prediction(value, None, None, None, None, 0, "exact", "computed from the algorithm")
+    ours = Prediction(value, None, None, None, None, 0, "exact", "computed from the algorithm")
+    return MeasuredNumber(number, "agrees" if agrees else "differs", ours)
 
 
 def _setting(number: Number) -> MeasuredNumber:
@@ -112,7 +109,7 @@ def _suite_value(number: Number, path: str) -> Any:
     if not specs:
         msg = f"{number.suite} has no runs of {number.algorithm}"
         raise NotRun(msg)
-    return lookup(min(specs, key=lambda s: s.matching == "interactions"), path)
+    return flat(min(specs, key=lambda s: s.matching == "interactions").as_dict()).get(path)
 
 
 def _property(name: str, path: str) -> str:

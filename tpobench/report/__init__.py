@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tpobench.errors import NothingToDo
 from tpobench.identity import canonical
+from tpobench.records.results import Results
 from tpobench.report.breaking_point import search_of, search_tables
 from tpobench.report.details import detail_table
 from tpobench.report.document import document_of
@@ -34,8 +35,8 @@ from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
 from tpobench.report.rows import MetricRow, make_row
 from tpobench.report.tables import algorithms_table, metric_table, pairwise_table, signature_of
-from tpobench.scores.cells import Cell, Problem, RecordSet, algorithm_order, read_cells
-from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, check
+from tpobench.scores.cells import Cell, Problem, algorithm_order, read_cells
+from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, require_valid
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
@@ -45,14 +46,14 @@ from tpobench.tables.writers import ENDINGS, WRITERS
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture
 
-__all__ = ["FIGURE_FORMATS", "ReportOptions", "check", "make_report", "render_markdown", "write_report"]
+__all__ = ["FIGURE_FORMATS", "ReportOptions", "make_report", "render_markdown", "write_report"]
 
 Suites = Mapping[str, list[Cell]]
 DETAILED = ("final", "steps")  # numbers with a long table of their own
 
 
 def write_report(
-    results: RecordSet,
+    results: Results,
     out: Path,
     formats: Sequence[str] = ("md", "latex", "csv", "json", "html"),
     *,
@@ -82,10 +83,8 @@ def write_report(
         UsageError: an unknown format or option, or files that no report wrote.
         StorageFull: the folder cannot be written.
     """
-    for name in formats:
-        check(name, ENDINGS, "report format")
-    for name in figure_formats:
-        check(name, FIGURE_FORMATS, "figure format")
+    require_valid(formats, ENDINGS, "report format")
+    require_valid(figure_formats, FIGURE_FORMATS, "figure format")
     options = ReportOptions(ci, paper_compat, diverged)
     suites, problems = _read(results, options)
     pictures = _pictures(suites, options) if figure_formats or "html" in formats else {}
@@ -96,31 +95,29 @@ def write_report(
     return write_files(out, files, _about(results, options), force=force)
 
 
-def _about(results: RecordSet, options: ReportOptions) -> str:
+def _about(results: Results, options: ReportOptions) -> str:
     """A hash of what a report is made of: the runs (equal ids have equal results), their scoring, and the options."""
     runs = sorted(f"{r.id} {r.status} {canonical(r.reporting)}" for r in results.records)
     return hashlib.sha256("\n".join([repr(options), str(results.quarantined), *runs]).encode()).hexdigest()
 
 
-def render_markdown(results: RecordSet, options: ReportOptions | None = None) -> str:
+def render_markdown(results: Results, options: ReportOptions | None = None) -> str:
     """The tables as Markdown, without figures."""
-    return WRITERS["md"](document_of(make_report(results, options=options)))
+    return WRITERS["md"](document_of(make_report(results, options)))
 
 
-def make_report(
-    results: RecordSet, figures: Mapping[str, Sequence[Figure]] | None = None, options: ReportOptions | None = None
-) -> Report:
-    """All tables of all suites.
+def make_report(results: Results, options: ReportOptions | None = None) -> Report:
+    """All tables of all suites, without figures.
 
     Raises:
         NothingToDo: no finished run.
     """
     options = options or ReportOptions()
     suites, problems = _read(results, options)
-    return _report(results, suites, problems, figures or {}, options)
+    return _report(results, suites, problems, {}, options)
 
 
-def _read(results: RecordSet, options: ReportOptions) -> tuple[Suites, list[Problem]]:
+def _read(results: Results, options: ReportOptions) -> tuple[Suites, list[Problem]]:
     suites, problems = read_cells(results.records, options)
     if not any(cell.arms or cell.dropped for cells in suites.values() for cell in cells):
         reasons = sorted({p.reason for p in problems if p.reason})
@@ -131,7 +128,7 @@ def _read(results: RecordSet, options: ReportOptions) -> tuple[Suites, list[Prob
 
 
 def _report(
-    results: RecordSet,
+    results: Results,
     suites: Suites,
     problems: Sequence[Problem],
     figures: Mapping[str, Sequence[Figure]],

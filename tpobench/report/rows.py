@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tpobench.scores.cells import Arm, Cell
-from tpobench.scores.estimates import mean_of, rate_of, steps_of
+from tpobench.scores.estimates import mean_of, rate_of
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.scalars import Scalar
-from tpobench.stats.censored import steps_text
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import Estimate, dominated
 from tpobench.stats.texts import mean_text
@@ -66,7 +65,11 @@ def _entry(cell: Cell, name: str, metric: Scalar, options: ReportOptions, *, bes
     if arm is None:
         nothing = Estimate(None, None, None, 0, "none", "missing", "missing")
         return TableCell(mean_text(nothing, diverged=dropped, lost=dropped), data={"dropped": dropped})
-    text, data = _steps_entry(arm, metric) if metric.test == "times" else _mean_entry(cell, arm, metric, options)
+    if metric.test == "times":
+        text, steps = metric.shown(arm)
+        data: dict[str, Any] = {"steps": steps}
+    else:
+        text, data = _mean_entry(cell, arm, metric, options)
     most = max(len(a.seeds) for a in cell.arms.values())
     if dropped:
         data["dropped"] = dropped
@@ -85,11 +88,6 @@ def _mean_entry(cell: Cell, arm: Arm, metric: Scalar, options: ReportOptions) ->
     k = int(r.passed(values, r.solved).sum())
     data["solved"] = {"count": k, **numbers_of(rate_of(k, n))}
     return text if scored == n else f"{text}; {k}/{n} solved", data
-
-
-def _steps_entry(arm: Arm, metric: Scalar) -> tuple[str, dict[str, Any]]:
-    estimate = steps_of(metric.values(arm), arm.budget)
-    return steps_text(estimate), {"steps": asdict(estimate)}
 
 
 def _notes_of(cell: Cell, name: str, metric: Scalar, options: ReportOptions) -> list[str]:

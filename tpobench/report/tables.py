@@ -17,7 +17,7 @@ from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import p_text, seeds_text
 from tpobench.tables.model import Table, TableCell, numbers_of
 
-HEADER = (
+TESTS = (
     "Cell", "A", "B", "Seeds", "A − B [95% CI]", "P(A better) [95% CI]", "p", "Holm p", "Least p", "Tests", "A is",
 )  # fmt: skip
 
@@ -64,7 +64,7 @@ def pairwise_table(rows: Sequence[MetricRow], metric: Scalar, signature: str) ->
     used = {c.test for row in rows for c in row.comparisons.values()}
     if "boschloo" in used:
         note += ("An algorithm without a run that lasted is compared by its count of diverged runs (Boschloo)",)
-    return Table(f"tests-{metric.name}", title, HEADER, tuple(body), signature, note, folded=True)
+    return Table(f"tests-{metric.name}", title, TESTS, tuple(body), signature, note, folded=True)
 
 
 def _pair(cell: Cell, pair: tuple[str, str], c: Comparison, metric: Scalar) -> tuple[TableCell, ...]:

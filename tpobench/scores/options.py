@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -26,8 +26,8 @@ class ReportOptions:
     diverged: Diverged = "worst"  # scored the worst value; dropped and counted; or refused
 
     def __post_init__(self) -> None:
-        check(self.ci, get_args(Intervals), "interval")
-        check(self.diverged, get_args(Diverged), "policy for diverged runs")
+        require_valid([self.ci], get_args(Intervals), "interval")
+        require_valid([self.diverged], get_args(Diverged), "policy for diverged runs")
 
     @property
     def paper_intervals(self) -> bool:
@@ -40,12 +40,12 @@ class ReportOptions:
         return self.paper_intervals or self.ci == "se"
 
 
-def check(name: str, valid: Iterable[str], kind: str) -> None:
-    """One of the valid names.
+def require_valid(names: Iterable[str], valid: Collection[str], kind: str) -> None:
+    """Names that are all valid.
 
     Raises:
-        UsageError: any other, with the nearest one.
+        UsageError: the first that is not, with the nearest one.
     """
-    options = list(valid)
-    if name not in options:
-        raise unknown(kind, name, options)
+    for name in names:
+        if name not in valid:
+            raise unknown(kind, name, valid)

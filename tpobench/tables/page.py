@@ -64,15 +64,11 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["drawing"] = drawing
+    # a data address: the drawing travels with the page, and its ids meet no other's
+    environment.filters["drawing"] = lambda f: f"data:image/svg+xml;base64,{base64.b64encode(f.svg).decode('ascii')}"
     return environment
 
 
 def anchor(*names: str) -> str:
     """An id that is also readable in a link: `sparse-steps0.1m3`."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(names)).strip("-")
-
-
-def drawing(figure: Figure) -> str:
-    """A data address: the drawing travels with the page, and its ids meet no other's."""
-    return "data:image/svg+xml;base64," + base64.b64encode(figure.svg).decode("ascii")

@@ -17,19 +17,19 @@ from tpobench.paper.figures.captions import caption_of
 from tpobench.paper.figures.runs import runs_by_scale
 from tpobench.paper.figures.selections import SELECTIONS
 from tpobench.paper.items import ALIASES, ITEMS
+from tpobench.records.results import Results
 from tpobench.report.figures.grid import grid_figure
 from tpobench.report.figures.layout import Picture, save
 from tpobench.report.figures.panel import with_runs
 from tpobench.report.figures.style import RC
 from tpobench.report.files import write_files
-from tpobench.scores.cells import RecordSet
-from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, check
+from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, require_valid
 from tpobench.suites.load import scaled
 
 __all__ = ["SELECTIONS", "paper_pictures", "write_paper_figures"]
 
 
-def paper_pictures(item: str, results: RecordSet, options: ReportOptions | None = None) -> list[Picture]:
+def paper_pictures(item: str, results: Results, options: ReportOptions | None = None) -> list[Picture]:
     """The figure of an item of the paper: one for each scale its suites were run at, none where nothing was run.
 
     A panel without runs stays, empty, and says so.  The figure of the smaller scale is named `<item>-quick`.
@@ -43,7 +43,8 @@ def paper_pictures(item: str, results: RecordSet, options: ReportOptions | None 
         UsageError: an item that has no figure here.
     """
     options, pictures = options or ReportOptions(), []
-    check(item, [*SELECTIONS, *(name for name in ALIASES if ALIASES[name] in SELECTIONS)], "figure of the paper")
+    aliases = [name for name in ALIASES if ALIASES[name] in SELECTIONS]
+    require_valid([item], [*SELECTIONS, *aliases], "figure of the paper")
     shown = ALIASES.get(item, item)
     for runs in runs_by_scale(results, ITEMS[shown], options):
         grid = SELECTIONS[shown](runs)
@@ -55,7 +56,7 @@ def paper_pictures(item: str, results: RecordSet, options: ReportOptions | None 
 
 
 def write_paper_figures(
-    item: str, results: RecordSet, out: Path, formats: Sequence[str] = ("png",), *, force: bool = False
+    item: str, results: Results, out: Path, formats: Sequence[str] = ("png",), *, force: bool = False
 ) -> dict[Path, str]:
     """Write `<item>.png` and what else is asked for into `out`, and give the files with their captions.
 
@@ -67,8 +68,7 @@ def write_paper_figures(
             let go.
         StorageFull: the folder cannot be written.
     """
-    for ending in formats:
-        check(ending, FIGURE_FORMATS, "figure format")
+    require_valid(formats, FIGURE_FORMATS, "figure format")
     pictures = {f"{p.name}.{e}": (p, e) for p in paper_pictures(item, results) for e in dict.fromkeys(formats)}
     if pictures:
         write_files(out, {name: save(*picture) for name, picture in pictures.items()}, force=force)

@@ -8,9 +8,10 @@ from typing import Any
 
 from tpobench.errors import UsageError
 from tpobench.paper.items import Item
+from tpobench.records.results import Results
 from tpobench.report.figures.panel import Line
 from tpobench.report.figures.style import Style, style_of
-from tpobench.scores.cells import Cell, RecordSet, algorithm_order, read_cells
+from tpobench.scores.cells import Cell, algorithm_order, read_cells
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.unverified import unverified
 from tpobench.suites.load import SCALES, Suite, load_suite, scaled
@@ -73,7 +74,7 @@ def _is_at(cell: Cell, axes: Axes, matching: str) -> bool:
     return where and (not matching or cell.matching in {matching, "any"})
 
 
-def runs_by_scale(results: RecordSet, item: Item, options: ReportOptions) -> list[Runs]:
+def runs_by_scale(results: Results, item: Item, options: ReportOptions) -> list[Runs]:
     """Those of the scales that have a record of one of the item's suites, the paper's scale first."""
     suites = list(dict.fromkeys(part.suite for part in item.parts))
     names = {scale: {scaled(s, scale): s for s in suites} for scale in SCALES}

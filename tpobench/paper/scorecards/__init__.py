@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tpobench.errors import unknown
 from tpobench.paper.scorecard import Scorecard
-from tpobench.paper.scorecards.documents import document_of, file_stem, summary_document, summary_stem
+from tpobench.paper.scorecards.documents import document_of, summary_document
 from tpobench.report.files import write_files
+from tpobench.scores.options import require_valid
+from tpobench.suites.load import scaled
 from tpobench.tables.writers import ENDINGS, WRITERS
 
-__all__ = ["require_formats", "write_scorecards"]
+__all__ = ["write_scorecards"]
 
 
 def write_scorecards(
@@ -41,25 +42,15 @@ def write_scorecards(
         UsageError: an unknown format, or files that no report wrote.
         StorageFull: the folder cannot be written.
     """
-    require_formats(formats)
+    require_valid(formats, ENDINGS, "scorecard format")
     documents = {}
     for card in cards:
         shown = (figures or {}).get(card.item.name, {})
-        documents[file_stem(card)] = document_of(card, {path.relative_to(out): text for path, text in shown.items()})
+        stem = scaled(card.item.name, card.scale)
+        documents[stem] = document_of(card, {path.relative_to(out): text for path, text in shown.items()})
     if len(cards) > 1:
-        documents[summary_stem(cards)] = summary_document(cards)
+        documents[scaled("scorecard", cards[0].scale)] = summary_document(cards)
     files = {
         f"{stem}.{ENDINGS[n]}": WRITERS[n](d).encode() for n in dict.fromkeys(formats) for stem, d in documents.items()
     }
     return write_files(out, files, force=force)
-
-
-def require_formats(formats: Sequence[str]) -> None:
-    """Formats there are.
-
-    Raises:
-        UsageError: any other.
-    """
-    for name in formats:
-        if name not in ENDINGS:
-            raise unknown("scorecard format", name, ENDINGS)

@@ -11,21 +11,11 @@ from tpobench import __version__
 from tpobench.paper.claim_verdicts import CLAIM_VERDICTS
 from tpobench.paper.number_verdicts import NUMBER_VERDICTS
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard
-from tpobench.paper.scorecards.exports import COLUMNS, data_of, rows_of, summary_data
+from tpobench.paper.scorecards.exports import COLUMNS, SCHEMA, data_of, rows_of
 from tpobench.paper.scorecards.tables import HOW_CLAIMS, HOW_NUMBERS, heading, notes_of, tables_of
 from tpobench.paper.scorecards.texts import counted
 from tpobench.suites.load import scaled
 from tpobench.tables.model import PAGES, Block, Document, Figure, Lines, Links, Table, table_of
-
-
-def file_stem(card: Scorecard) -> str:
-    """`table3`, `table3-quick`."""
-    return scaled(card.item.name, card.scale)
-
-
-def summary_stem(cards: Sequence[Scorecard]) -> str:
-    """`scorecard`, `scorecard-quick`."""
-    return scaled("scorecard", cards[0].scale)
 
 
 def document_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> Document:
@@ -86,7 +76,9 @@ def summary_document(cards: Sequence[Scorecard]) -> Document:
     blocks: list[Block] = [
         Lines(tuple(lines), "strong", without=("terminal",)), replace(table, without=("terminal",)),
         replace(table, notes=(), without=PAGES), Lines((*lines, *table.notes), without=PAGES),
-        Links({c.item.name: file_stem(c) for c in cards}), Lines((signature(cards),), "code"),
+        Links({c.item.name: scaled(c.item.name, c.scale) for c in cards}), Lines((signature(cards),), "code"),
     ]  # fmt: skip
     rows = tuple(row for card in cards for row in rows_of(card))
-    return Document("Reproduction scorecard", tuple(blocks), summary_data(cards), rows, COLUMNS)
+    items = [data_of(card) for card in cards]
+    data = {"schema": SCHEMA, "tpobench": __version__, "scale": cards[0].scale, "items": items}
+    return Document("Reproduction scorecard", tuple(blocks), data, rows, COLUMNS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,11 +53,6 @@ def _claim_data(judged: JudgedClaim) -> dict[str, Any]:
             for a in judged.answers
         ],
     }  # fmt: skip
-
-
-def summary_data(cards: Sequence[Scorecard]) -> dict[str, Any]:
-    """All items."""
-    return {"schema": SCHEMA, "tpobench": __version__, "scale": cards[0].scale, "items": [data_of(c) for c in cards]}
 
 
 def rows_of(card: Scorecard) -> list[dict[str, Any]]:

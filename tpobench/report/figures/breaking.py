@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tpobench.report.breaking_point import Searched, searched
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, numbered
+from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, name_rows, numbered
 from tpobench.report.figures.scales import P0
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Cell
@@ -121,11 +121,7 @@ def _intervals(group: Searched) -> Figure:
     _log_axis(ax, *_around(group))
     for row, (name, point) in enumerate(group.points.items()):
         _interval(ax, group, point, row, name)
-    ax.set_ylim(len(group.points) - 0.4, -0.6)
-    ax.set_yticks(range(len(group.points)), list(group.points))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(visible=True, axis="x")
-    ax.grid(visible=False, axis="y")
+    name_rows(ax, list(group.points))
     ax.set_xlabel("Breaking point p0*")
     return figure
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import COLUMN, Picture, algorithms_of, numbered
+from tpobench.report.figures.layout import COLUMN, Picture, algorithms_of, name_rows, numbered, paged
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
@@ -30,14 +30,9 @@ def improvement_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
     pairs = list(itertools.combinations(algorithms, 2))
     if not shared or not pairs:
         return []
-    parts = [pairs[i : i + PAIRS] for i in range(0, len(pairs), PAIRS)]
+    parts, caption = paged(pairs, PAIRS), _caption(shared, len(cells))
     return [
-        Picture(
-            numbered(name, len(parts), i),
-            _caption(shared, len(cells)),
-            _figure(shared, part),
-            "probability of improvement",
-        )
+        Picture(numbered(name, len(parts), i), caption, _figure(shared, part), "probability of improvement")
         for i, part in enumerate(parts)
     ]
 
@@ -63,12 +58,8 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
     ax.axvline(0.5, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    ax.set_ylim(len(pairs) - 0.4, -0.6)
-    ax.set_yticks(range(len(pairs)), [a for a, _ in pairs])
-    ax.tick_params(axis="y", length=0)
+    name_rows(ax, [a for a, _ in pairs])
     ax.spines["left"].set_visible(False)
-    ax.grid(visible=True, axis="x")
-    ax.grid(visible=False, axis="y")
     ax.set_xlabel(f"P(left ends {cells[0].reporting.better} than right)")
     return figure
 

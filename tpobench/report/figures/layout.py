@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -29,6 +30,9 @@ METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 DESCRIBED = {"png": "Description", "pdf": "Subject", "svg": "Description"}
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -203,9 +207,18 @@ def legend_columns(names: Sequence[str], width: float) -> int:
     return 1
 
 
-def paged(cells: Sequence[Cell], size: int = PANELS) -> list[Sequence[Cell]]:
-    """Cells in groups that fit on one figure."""
-    return [cells[i : i + size] for i in range(0, len(cells), size)]
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """A panel with a row for each name, the first on top, and lines that lead down to the x axis."""
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=True, axis="x")
+    ax.grid(visible=False, axis="y")
+
+
+def paged(items: Sequence[T], size: int = PANELS) -> list[Sequence[T]]:
+    """Cells, panels or pairs in groups that fit on one figure."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def numbered(name: str, count: int, index: int) -> str:

@@ -9,13 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.grid import facet_figure
-from tpobench.report.figures.layout import (
-    PANELS,
-    Picture,
-    algorithms_of,
-    numbered,
-    spelled,
-)
+from tpobench.report.figures.layout import Picture, algorithms_of, numbered, paged, spelled
 from tpobench.report.figures.panel import line_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import P0, final_name
@@ -35,7 +29,7 @@ def profile_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) 
             ", ".join(filter(None, [reward, *others, c.condition and f"{c.condition} matched"])), []
         ).append(c)
     panels = {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
-    parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
+    parts = list(map(dict, paged(list(panels.items()))))
     pictures = []
     for i, part in enumerate(parts):
         chosen = [c for v in part.values() for c in v]

@@ -8,7 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.figures.layout import Picture, algorithms_of, columns_of, facets, numbered, paged, title_panels
+from tpobench.report.figures.layout import (
+    Picture,
+    algorithms_of,
+    columns_of,
+    facets,
+    name_rows,
+    numbered,
+    paged,
+    title_panels,
+)
 from tpobench.report.figures.points import final_caption
 from tpobench.report.figures.scales import decades, ends_of, final_name, log_ticks
 from tpobench.report.figures.style import style_of
@@ -54,11 +63,7 @@ def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
                 _draw(ax, cell.arms[name], row, scale, reporting, options)
             else:
                 ax.annotate("missing", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
-        ax.grid(visible=True, axis="x")
-        ax.grid(visible=False, axis="y")
-        ax.tick_params(axis="y", length=0)
-    axes[0].set_ylim(len(algorithms) - 0.4, -0.6)
-    axes[0].set_yticks(range(len(algorithms)), algorithms)
+        name_rows(ax, algorithms)
     if _logarithmic(cells, options):
         axes[0].set_xscale("log")
         log_ticks(axes[0].xaxis)

@@ -9,13 +9,7 @@ from matplotlib.figure import Figure
 
 from tpobench.report.figures.bars import BARS, Bars, in_bars
 from tpobench.report.figures.grid import facet_figure
-from tpobench.report.figures.layout import (
-    PANELS,
-    Picture,
-    algorithms_of,
-    numbered,
-    spelled,
-)
+from tpobench.report.figures.layout import Picture, algorithms_of, numbered, paged, spelled
 from tpobench.report.figures.panel import line_of, lines_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import final_name
@@ -33,7 +27,7 @@ def sweep_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) ->
         run = [c for c in cells if c.arms and axis in c.axes]
         numeric = all(_is_number(c.axes[axis]) for c in run)
         panels = {k: v for k, v in _panels(run, axis).items() if len(v) >= LEAST[numeric]}
-        parts = [dict(list(panels.items())[i : i + PANELS]) for i in range(0, len(panels), PANELS)]
+        parts = list(map(dict, paged(list(panels.items()))))
         for i, part in enumerate(parts):
             shown = [c for v in part.values() for c in v]
             kind = " (log2 axis)" if numeric and _positive(shown, axis) else ""
