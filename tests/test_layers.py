@@ -36,7 +36,7 @@ ROOMS = {
     "plugins": "printable children identity units algorithms tasks suites",
     "records": "printable identity limits tasks suites",
     "scores": "printable identity stats data algorithms tasks records",
-    "planning": "printable identity stats data algorithms tasks suites plugins records scores",
+    "planning": "printable children identity stats data algorithms tasks suites plugins records scores",
     "training": "policies algorithms tasks planning",
     "execution": "printable children identity limits units data policies algorithms tasks suites plugins records "
     "planning training",

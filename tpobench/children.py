@@ -7,9 +7,10 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PR_SET_PDEATHSIG = 1
@@ -23,6 +24,42 @@ def boot(module: str) -> str:
 def child_command(script: str) -> list[str]:
     """The words that start a child: it imports what its parent would, whatever the working directory holds."""
     return [sys.executable, "-P", "-X", "utf8", "-c", script, json.dumps([str(Path(p).absolute()) for p in sys.path])]
+
+
+def output_of(command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """What a child that is given its words says until it ends.
+
+    Raises:
+        subprocess.TimeoutExpired: it does not end in time.
+    """
+    return subprocess.run(  # noqa: S603 - this interpreter and fixed words
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
+    )
+
+
+def last_line(text: str, otherwise: str) -> str:
+    """The last line of what a child said."""
+    return (text.strip().splitlines() or [otherwise])[-1]
+
+
+def resident_bytes(process: subprocess.Popen[Any] | None) -> int:
+    """Memory that a child holds; none where it is gone."""
+    import psutil  # noqa: PLC0415 - `--help` does not need it
+
+    try:
+        return 0 if process is None else int(psutil.Process(process.pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a child that leads a session of its own, and everything it started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: the pid is the group
+        else:
+            process.kill()
+    process.wait()
 
 
 def signal_name(number: int) -> str:

@@ -73,6 +73,20 @@ class Stopped(TpobenchError):
     exit_code = 130
 
 
+def words_of(error: BaseException) -> str:
+    """What an error says; nothing where it is too broken to say it."""
+    try:
+        return str(error).strip()
+    except Exception:  # noqa: BLE001 - code of users raises it
+        return ""
+
+
+def in_one_line(error: BaseException) -> str:
+    """`ValueError: the first line of what it says`."""
+    lines = words_of(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def require_text(text: str, what: str) -> str:
     """The text, where a file can hold it.
 

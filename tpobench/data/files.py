@@ -198,6 +198,11 @@ def read(name: str) -> tuple[bytes, Path]:
         raise DataUnavailable(msg) from error
 
 
+def datasets() -> list[str]:
+    """The data sets of the catalogue."""
+    return list(dict.fromkeys(data.dataset for data in CATALOG.values()))
+
+
 def files_of(dataset: str) -> list[DataFile]:
     """The files of a data set, in the order of the catalogue."""
     return [data for data in CATALOG.values() if data.dataset == dataset]

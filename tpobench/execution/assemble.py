@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpobench.limits import LARGEST
 from tpobench.planning.plan import Job, RunSpec
+from tpobench.records.shapes import AXES
 from tpobench.records.store import RunRecord
 from tpobench.tasks.catalog import task_settings
 from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
 
 DIGITS = 7  # significant digits kept of every measured number
-AXES = ("step", "interactions", "gradient_steps")
 
 
 def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str, Any]) -> list[RunRecord]:

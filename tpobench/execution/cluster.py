@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tpobench.errors import TpobenchError, UsageError, WorkersBroken
+from tpobench.errors import TpobenchError, UsageError, WorkersBroken, in_one_line
 from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.remote import describe, retire, train_remotely, versions
 from tpobench.execution.stop import Stop
@@ -173,7 +173,7 @@ class Dask:
         if isinstance(answer, CANCELLED):
             raise self._lost() from answer
         if isinstance(answer, BaseException):
-            msg = f"the Dask cluster at {self._scheduler} cannot train: {_in_one_line(answer)}"
+            msg = f"the Dask cluster at {self._scheduler} cannot train: {in_one_line(answer)}"
             raise WorkersBroken(msg) from answer
         raw = json.loads(answer)
         if "refused" in raw:
@@ -182,7 +182,7 @@ class Dask:
         try:
             return answered(lines, job) if lines else []
         except DamagedRecord as error:
-            reason = f"the Dask worker gave what is no answer: {_in_one_line(error)}"
+            reason = f"the Dask worker gave what is no answer: {in_one_line(error)}"
             return without_result(job, "crashed", reason, flight.message.reporting)
 
     def _await_workers(self) -> int:
@@ -273,7 +273,7 @@ def _connect(scheduler: str) -> Any:
         distributed.comm.get_address_host_port(address)  # what it refuses, the client would chew on for long
         return distributed.Client(address, timeout=CONNECT_S, set_as_default=False, name="tpobench")
     except Exception as error:
-        msg = f"no Dask scheduler at {scheduler} ({_in_one_line(error)}); an address is like tcp://10.0.0.1:8786"
+        msg = f"no Dask scheduler at {scheduler} ({in_one_line(error)}); an address is like tcp://10.0.0.1:8786"
         raise UsageError(msg) from error
 
 
@@ -281,7 +281,7 @@ def _address_in(file: str) -> str:
     try:
         return str(json.loads(Path(file).read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        msg = f"no scheduler file at {file} ({_in_one_line(error)}); `dask scheduler --scheduler-file FILE` writes one"
+        msg = f"no scheduler file at {file} ({in_one_line(error)}); `dask scheduler --scheduler-file FILE` writes one"
         raise UsageError(msg) from error
 
 
@@ -297,11 +297,6 @@ def _ask(client: Any, patience_s: float, function: Callable[..., object], *args:
     with suppress(queue.Empty):
         return answers.get(timeout=patience_s)
     return None
-
-
-def _in_one_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _hush() -> dict[str, int]:

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpobench.children import child_command
+from tpobench.children import child_command, last_line, output_of
 from tpobench.data import files as data
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def examine(out: Path = Path("results"), data_dir: Path | None = None) -> list[S
         guarded("disk", lambda: disk_section(out)),
         guarded("terminal", terminal_section),
     ]
-    return sections + [guarded(name, partial(data_section, name, data_dir)) for name in datasets()]
+    return sections + [guarded(name, partial(data_section, name, data_dir)) for name in data.datasets()]
 
 
 def guarded(topic: str, check: Callable[[], Section]) -> Section:
@@ -113,18 +113,11 @@ def torch_section() -> Section:
     """Import torch in a child, and let it differentiate the sum of a matrix product: 16 everywhere for ones(8, 8)."""
     remedy = "install it anew: pip install --force-reinstall torch"
     try:
-        done = subprocess.run(  # noqa: S603 - this interpreter and fixed words
-            [sys.executable, "-c", TORCH_CHECK],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=CHILD_S,
-            check=False,
-        )
+        done = output_of([sys.executable, "-c", TORCH_CHECK], CHILD_S)
     except subprocess.TimeoutExpired:
         return _no_torch(f"does not answer within {CHILD_S:.0f} s", remedy)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode} and no message"])[-1]
+        last = last_line(done.stderr, f"it ended with code {done.returncode} and no message")
         remedy = "pip install torch" if "No module named 'torch'" in last else remedy
         return _no_torch(f"does not work: {last}", remedy)
     values = json.loads(done.stdout.splitlines()[-1])
@@ -170,15 +163,8 @@ def gpu_section() -> Section:
 
 def kernel_section() -> Section:
     """Whether `--kernel native` can be had: compiled, and held to the plain path, in a child."""
-    done = subprocess.run(  # noqa: S603 - this interpreter and fixed words
-        child_command("import json, sys; sys.path[:] = json.loads(sys.argv[1])" + KERNEL_CHECK),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=CHILD_S,
-        check=False,
-    )
-    verdict = (done.stdout.strip().splitlines() or [f"the check ended with code {done.returncode} and no message"])[-1]
+    done = output_of(child_command("import json, sys; sys.path[:] = json.loads(sys.argv[1])" + KERNEL_CHECK), CHILD_S)
+    verdict = last_line(done.stdout, f"the check ended with code {done.returncode} and no message")
     works = verdict.startswith("compiled by ")
     remedy = "install a C compiler, or leave --kernel at plain"
     problems = () if works else (Problem(OPTIONAL, f"no native kernel: {verdict}", remedy),)
@@ -316,14 +302,9 @@ def _package_problem(requirement: Requirement, version: str | None, absent: str,
     return None
 
 
-def datasets() -> list[str]:
-    """Names of the data sets of the catalogue."""
-    return list(dict.fromkeys(file.dataset for file in data.CATALOG.values()))
-
-
 def data_section(name: str, data_dir: Path | None) -> Section:
     """Which files of a data set are here, and whether they are the published ones."""
-    files = [data.find(file, data_dir) for file, entry in data.CATALOG.items() if entry.dataset == name]
+    files = [data.find(file.name, data_dir) for file in data.files_of(name)]
     copies = [f for f in files if isinstance(f, data.Found)]
     missing = [f for f in files if isinstance(f, data.Missing)]
     values = {f.data.file: _status(f) for f in files}

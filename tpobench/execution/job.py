@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tpobench.data import files as data
+from tpobench.errors import in_one_line, words_of
 from tpobench.execution.assemble import assemble
 from tpobench.execution.provenance import provenance
 from tpobench.identity import canonical
@@ -20,9 +21,6 @@ from tpobench.planning.plan import Job, RunSpec
 from tpobench.plugins.load import Plugin, load_plugin
 from tpobench.plugins.undisturbed import undisturbed
 from tpobench.records.store import DamagedRecord, RunRecord, parse_record
-
-if TYPE_CHECKING:
-    from tpobench.training.loop import Measurement
 
 TRACEBACK_LINES = 12
 LINE_LENGTH = 500
@@ -93,7 +91,9 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
                 load_plugin(plugin)
         with undisturbed():
             data.prefer(message.data)
-            records = assemble(job, collect(job, begin), message.reporting)
+            from tpobench.training.loop import train  # noqa: PLC0415 - imports torch, and threads are pinned first
+
+            records = assemble(job, train(job, begin), message.reporting)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
         records = _broken(job, error, message.reporting, reached)
     cost = {
@@ -103,13 +103,6 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
     }
     origin = provenance(job.specs[0], started)
     return [dataclasses.replace(r, cost=cost, provenance={**r.provenance, **origin}) for r in records]
-
-
-def collect(job: Job, begin: Callable[[int], None]) -> Iterable[Measurement]:
-    """The measurements of a job."""
-    from tpobench.training.loop import train  # noqa: PLC0415 - imports torch, and threads are pinned first
-
-    return train(job, begin)
 
 
 def without_result(job: Job, status: str, reason: str, reporting: dict[str, Any], **origin: Any) -> list[RunRecord]:
@@ -135,17 +128,11 @@ def answered(lines: object, job: Job) -> list[RunRecord]:
 
 
 def _broken(job: Job, error: BaseException, reporting: dict[str, Any], step: int) -> list[RunRecord]:
-    name = type(error).__name__
-    try:
-        text = str(error).strip()
-    except Exception:  # noqa: BLE001 - an error may be too broken to say what it is
-        text = ""
-    short = name in OUT_OF_MEMORY or ALLOCATION in text
-    reason = _plain(f"{name}: {text.splitlines()[0]}" if text else name)
+    short = type(error).__name__ in OUT_OF_MEMORY or ALLOCATION in words_of(error)
     # the traceback names files of this machine, so it belongs to the origin and not to the payload
     lines = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
     status, frames = "oom" if short else "failed", list(map(_plain, lines))
-    return without_result(job, status, reason, reporting, traceback=frames, step=step)
+    return without_result(job, status, _plain(in_one_line(error)), reporting, traceback=frames, step=step)
 
 
 def _plain(line: str) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Self
 
-from tpobench.children import THREAD_VARIABLES, boot, child_command, signal_name
+from tpobench.children import THREAD_VARIABLES, boot, child_command, end_group, resident_bytes, signal_name
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
 from tpobench.execution.job import Message, answered, without_result
 from tpobench.execution.machine import memory_bytes
@@ -170,7 +170,7 @@ class Slot:
         answer = self._await(message.job, time.monotonic() + timeout_s, timeout_s)
         if isinstance(answer, list):
             records = answer
-            heavy = any(r.status == "oom" for r in records) or self._resident() > self.memory_limit / 2
+            heavy = any(r.status == "oom" for r in records) or resident_bytes(self.process) > self.memory_limit / 2
             if heavy or self._spent:
                 self.kill()  # the next job starts in a fresh process, or it would pay for this one's leftovers
         else:
@@ -229,12 +229,7 @@ class Slot:
         if process is None or process is self._ended:
             return
         self._ended = process
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)  # its own session: the pid is the group
-            else:
-                process.kill()
-        process.wait()
+        end_group(process)
         if process.stdin is not None:
             with suppress(OSError):
                 process.stdin.close()
@@ -307,20 +302,12 @@ class Slot:
                 return "crashed", _death(process)
             if time.monotonic() > deadline:
                 return "timeout", f"no result after {duration(timeout_s)}"
-            resident = self._resident()
+            resident = resident_bytes(process)
             if resident > self.memory_limit:
                 return "oom", f"{size(resident)} of memory, the limit of a job here is {size(self.memory_limit)}"
             if os.fstat(self._log.fileno()).st_size > LOG_BYTES:
                 os.ftruncate(self._log.fileno(), 0)
                 self._log_start = 0
-
-    def _resident(self) -> int:
-        import psutil  # noqa: PLC0415 - `--help` does not need it
-
-        try:
-            return int(psutil.Process(self.process.pid).memory_info().rss) if self.process is not None else 0
-        except psutil.Error:
-            return 0
 
     def _tail(self) -> list[str]:
         """The last lines that the job wrote to its standard output and error."""

@@ -7,8 +7,7 @@ paths that were found, and hash what they read again: equal specs train on equal
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,8 @@ def _resolved(plan: Plan, copies: Mapping[Need, Copy]) -> Plan:
     needs = {need for spec in plan.specs if (need := need_of(spec.task)) is not None}
     if not needs:
         return plan
-    plan = plan if plan.at is None else dataclasses.replace(plan, at=functools.partial(_at, plan.at, copies))
+    if (at := plan.at) is not None:  # the runs of other levels read what those of the first do
+        plan = dataclasses.replace(plan, at=lambda levels: _resolved(at(levels), copies))
     paths = {name: path for need in needs for name, path in copies[need].paths.items()}
     marks = {need: copies[need].sha256 for need in needs if copies[need].sha256 != need[1]}
     if not marks:
@@ -139,11 +139,6 @@ def _resolved(plan: Plan, copies: Mapping[Need, Copy]) -> Plan:
         skipped=tuple(skip._replace(spec=_marked(skip.spec, marks)) for skip in plan.skipped),
         data=paths,
     )
-
-
-def _at(planned: Callable[[Collection[int]], Plan], copies: Mapping[Need, Copy], levels: Collection[int]) -> Plan:
-    """The plan of other levels, whose runs read what those of the first do."""
-    return _resolved(planned(levels), copies)
 
 
 def _marked(spec: RunSpec, marks: Mapping[Need, str]) -> RunSpec:

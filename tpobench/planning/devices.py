@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from tpobench.children import last_line, output_of
 from tpobench.errors import UsageError
 
 PROBE = """
@@ -40,17 +41,10 @@ class Devices:
 def probe() -> Devices:
     """Ask torch, in a process of its own."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words
-            [sys.executable, "-c", PROBE],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PROBE_S,
-            check=True,
-        )
+        done = output_of([sys.executable, "-c", PROBE], PROBE_S)
+        if done.returncode:
+            return Devices((), f"torch does not work: {last_line(done.stderr, 'no message')}")
         answer = json.loads(done.stdout.splitlines()[-1])
-    except subprocess.CalledProcessError as error:
-        return Devices((), f"torch does not work: {(error.stderr.strip().splitlines() or ['no message'])[-1]}")
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         return Devices((), f"torch does not answer: {error}")
     return Devices(tuple(answer["devices"]), str(answer["reason"]))

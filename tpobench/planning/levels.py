@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -306,7 +307,8 @@ class _Bounds:
         return self._cache[key]
 
     def _further(self, outcomes: Mapping[int, Outcome], now: Walk, here: float) -> tuple[float, float]:
-        further = [self.of({**outcomes, **guess}) for guess in _guesses(now.wanted)]
+        guesses = itertools.product((Outcome(0, 1), Outcome(1, 1)), repeat=len(now.wanted))
+        further = [self.of({**outcomes, **dict(zip(now.wanted, guess, strict=True))}) for guess in guesses]
         return here + min(least for least, _ in further), here + max(most for _, most in further)
 
     def _looks(self, low: int, high: int, outcomes: Mapping[int, Outcome]) -> tuple[Any, ...]:
@@ -320,11 +322,3 @@ class _Bounds:
         visited = tuple(i for i, _ in near(outcomes))
         special = tuple((i, self._special[v]) for i, v in near(self._special.keys() - outcomes.keys()))
         return high - low, visited, special, min(low, beside), min(last - high, beside)
-
-
-def _guesses(levels: Sequence[int]) -> list[dict[int, Outcome]]:
-    """Every way in which levels may turn out."""
-    guesses: list[dict[int, Outcome]] = [{}]
-    for level in levels:
-        guesses = [{**guess, level: Outcome(learned, 1)} for guess in guesses for learned in (0, 1)]
-    return guesses

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 import re
@@ -212,19 +211,11 @@ def plan_runs(
         for spec in resolved:
             run = dataclasses.replace(spec, seed=seed)
             specs.setdefault(run.run_id, run)
-    at = functools.partial(_at_levels, suite, algorithms, seeds, device, kernel)
+
+    def at(other: Collection[int]) -> Plan:
+        return plan_runs(suite, algorithms, seeds, device, levels=other, kernel=kernel)
+
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
-
-
-def _at_levels(
-    suite: Suite,
-    algorithms: Sequence[str] | None,
-    seeds: Sequence[int] | None,
-    device: str,
-    kernel: str,
-    levels: Collection[int],
-) -> Plan:
-    return plan_runs(suite, algorithms, seeds, device, levels=levels, kernel=kernel)
 
 
 def _require_recorded(metric: str, spec: RunSpec) -> None:

@@ -21,7 +21,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from tpobench.children import THREAD_VARIABLES, boot, child_command, die_with, pin_threads, private_pipes, signal_name
+from tpobench.children import (
+    THREAD_VARIABLES,
+    boot,
+    child_command,
+    die_with,
+    end_group,
+    pin_threads,
+    private_pipes,
+    resident_bytes,
+    signal_name,
+)  # fmt: skip
 from tpobench.errors import UsageError, WorkersBroken
 from tpobench.identity import canonical
 from tpobench.plugins.installed import ALGORITHMS_OF, GROUPS, TASKS_OF, installed, installed_names
@@ -196,21 +206,17 @@ class _Child:
 
     def kill(self) -> None:
         """End it and what it has started."""
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
-        self._process.wait()
+        end_group(self._process)
         self._reader.join(timeout=1)  # what it has started in another group may hold the pipe
 
     def _require_alive(self, dead: bool, deadline: float) -> None:  # noqa: FBT001 - a fact
         wrong = ""
         if dead:
-            wrong = f"it ends the process ({_end(self._process.returncode)})"
+            code = self._process.returncode
+            wrong = f"it ends the process ({f'exit code {code}' if code >= 0 else signal_name(-code)})"
         elif time.monotonic() > deadline:
             wrong = f"it takes more than {duration(CHECK_S)}"
-        elif self._doing and self._resident() > MEMORY_BYTES:
+        elif self._doing and resident_bytes(self._process) > MEMORY_BYTES:
             wrong = f"it takes more than {size(MEMORY_BYTES)} of memory"
         if not wrong:
             return
@@ -237,23 +243,11 @@ class _Child:
                 return dict(json.loads(text))
         return None
 
-    def _resident(self) -> int:
-        import psutil  # noqa: PLC0415 - `--help` does not need it
-
-        try:
-            return int(psutil.Process(self._process.pid).memory_info().rss)
-        except psutil.Error:
-            return 0
-
     def _last_words(self) -> str:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 4000))
         lines = self._log.read().decode("utf-8", "replace").split("\n")
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
-
-
-def _end(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal_name(-code)
 
 
 def main() -> None:

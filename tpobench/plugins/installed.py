@@ -24,7 +24,7 @@ from tpobench.algorithms.catalog import BUILT_IN, base
 from tpobench.errors import UsageError
 from tpobench.identity import canonical
 from tpobench.plugins.beside import package_files
-from tpobench.plugins.load import Plugin, is_loaded, words_of
+from tpobench.plugins.load import Plugin, is_loaded, text_of
 from tpobench.printable import brief
 from tpobench.suites.load import SUITES, packaged_suites, register_suite
 from tpobench.tasks.catalog import PACKAGED_KINDS, TASKS, register_task
@@ -184,7 +184,7 @@ def bring(group: str, name: str, value: str, digest: str) -> None:
         imported: Any = importlib.import_module(module)
         subject = functools.reduce(getattr, filter(None, attributes.split(".")), imported)
     except (Exception, SystemExit) as error:
-        msg = f"{_line_of(error, module)}{words_of(error)}"
+        msg = f"{_line_of(error, module)}{text_of(error)}"
         raise UsageError(msg) from error
     added = {(each, other) for each, of in GROUPS.items() for other in of.registry().keys() - before[each]}
     if more := added - {(group, name)}:

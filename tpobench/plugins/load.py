@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tpobench.errors import TpobenchError, UsageError
+from tpobench.errors import TpobenchError, UsageError, words_of
 from tpobench.identity import canonical
 from tpobench.plugins import beside
 from tpobench.plugins.undisturbed import undisturbed
@@ -272,7 +272,7 @@ def catalogue_kept(plugin: Plugin) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         for registry in registries:
             registry.restore()
-        msg = f"plugin {plugin.path}{_line_of(error, plugin)}: {words_of(error)}"
+        msg = f"plugin {plugin.path}{_line_of(error, plugin)}: {text_of(error)}"
         raise UsageError(msg) from error
 
 
@@ -301,12 +301,9 @@ def _line_of(error: BaseException, plugin: Plugin) -> str:
     return f", line {line}" if not name else f", {name} line {line}"
 
 
-def words_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """What an error says, on one line: `ValueError: its text`."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - an error may be too broken to say what it is
-        text = ""
+    text = " ".join(words_of(error).split())
     if isinstance(error, TpobenchError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
