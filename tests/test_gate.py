@@ -15,7 +15,6 @@ from tpobench.stats.gate import (
     Margin,
     confirm_cells,
     decide,
-    margin_of,
     margin_value,
     outcome_of,
     refusal,
@@ -149,14 +148,10 @@ def test_higher_is_better_turns_the_sign():
 
 
 def test_margins_of_the_kinds():
-    """Error one point and 10%, rates 20 points, steps 25% of their logarithm, reward 2%; floors at the resolution."""
+    """Error one point and 10%, rates 20 points, steps 25% of their logarithm, reward 2%."""
     assert margin_value(cell(BASE, margin=MARGINS["error"])) == pytest.approx(0.1 * np.mean([*BASE, *RESERVE]))
     assert margin_value(cell(BASE, baseline=[0.01] * 10, reserve=[0.01] * 10, margin=MARGINS["error"])) == 0.01
     assert margin_value(cell(BASE, margin=MARGINS["steps"])) == pytest.approx(np.log(1.25))
-    assert margin_of("error", resolution=1 / 20).floor == 0.05
-    assert margin_of("error", resolution=1 / 1000).floor == 0.01
-    with pytest.raises(ValueError, match="no margin for 'speed'; valid: error, rate, steps, reward"):
-        margin_of("speed")
 
 
 def test_steps_are_compared_on_a_logarithmic_scale():

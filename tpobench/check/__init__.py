@@ -23,15 +23,6 @@ from tpobench.check.judgement import GateRow, Judgement
 from tpobench.check.waivers import Waiver, read_waivers
 
 __all__ = [
-    "ArmKey",
-    "Baseline",
-    "Candidate",
-    "GateCell",
-    "GateRow",
-    "Judgement",
-    "Waiver",
-    "candidate_of",
-    "gate_cells",
-    "read_baseline",
-    "read_waivers",
-]
+    "ArmKey", "Baseline", "Candidate", "GateCell", "GateRow", "Judgement", "Waiver", "candidate_of", "gate_cells",
+    "read_baseline", "read_waivers",
+]  # fmt: skip

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tpobench.identity import canonical
+from tpobench.identity import canonical, flat
 from tpobench.printable import brief
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import natural
@@ -64,14 +64,8 @@ def by_arm(records: Iterable[RunRecord]) -> dict[ArmKey, list[RunRecord]]:
 def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> dict[str, str]:
     """Everything that two comparable runs of an arm share, flat, as canonical text."""
     parts = {k: v for k, v in spec.items() if k not in FREE}
-    return _flat(parts) | _flat({"report": {k: reporting[k] for k in SCORED if k in reporting}})
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": canonical(value)}
-    return flat
+    parts["report"] = {k: reporting[k] for k in SCORED if k in reporting}
+    return {k: canonical(v) for k, v in flat(parts).items()}
 
 
 def settings_differ(old: Mapping[str, str], new: Mapping[str, str]) -> str:

@@ -14,7 +14,6 @@ document   findings to read
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.lint import budgets, origins, outcomes, plans, seeds
 from tpobench.lint.codes import CODES, SEVERITIES, Code, Severity
 from tpobench.lint.model import CellRuns, Checks, Finding, ResultSet, cells_of, merged
-from tpobench.records.store import damaged_in, read_source, sources
+from tpobench.records.store import damaged_in, read_plan, read_source, sources
 
 __all__ = [
-    "CODES", "SEVERITIES", "CellRuns", "Checks", "Code", "Finding", "ResultSet", "Severity", "by_code", "cell_findings",
+    "CODES", "SEVERITIES", "CellRuns", "Checks", "Code", "Finding", "ResultSet", "Severity", "cell_findings",
     "cells_of", "lint", "lint_sets", "merged", "read_sets",
 ]  # fmt: skip
 
@@ -66,8 +65,6 @@ def read_sets(path: Path) -> list[ResultSet]:
 
 def _plan(source: Path) -> dict[str, Any] | None:
     """The seed plan that was recorded before the first run, None without one; a damaged one is a finding."""
-    from tpobench.records.store import read_plan  # noqa: PLC0415 - one-way imports at the top
-
     try:
         return read_plan(source)
     except CorruptResults as error:
@@ -98,11 +95,3 @@ def cell_findings(cell: CellRuns, only: Iterable[str] | None = None) -> Iterator
     """The findings of one cell, of all checks or of those named by their first code."""
     for code in CELL_CHECKS if only is None else only:
         yield from CELL_CHECKS[code](cell)
-
-
-def by_code(checks: Checks) -> dict[Code, list[Finding]]:
-    """Findings grouped by code, in the order of their severity."""
-    groups: dict[Code, list[Finding]] = defaultdict(list)
-    for f in checks.findings:
-        groups[f.code].append(f)
-    return dict(groups)

@@ -11,6 +11,7 @@ from tpobench.identity import canonical
 from tpobench.lint.codes import CODES
 from tpobench.lint.model import CellRuns, Finding, ResultSet
 from tpobench.records.store import RunRecord
+from tpobench.scores.cells import trained
 from tpobench.scores.sides import SCORED
 from tpobench.scores.text import seed_ranges
 from tpobench.tasks.catalog import declared, streams
@@ -96,20 +97,13 @@ def _text(value: Any) -> str:
 def mixed(cell: CellRuns) -> Iterator[Finding]:
     """L024: several settings of one algorithm; L027: one setting, and a seed more than once."""
     for name, runs in cell.runs.items():
-        ways = _ways(runs, setting_of)
+        ways = _ways(runs, trained)
         if len(ways) > 1:
             yield cell.finding("L024", f"{name} has {len(ways)} settings: {_difference(ways)}", [name])
             continue
         twice = sorted(s for s, n in Counter(r.spec["seed"] for r in runs).items() if n > 1)
         if twice:
             yield cell.finding("L027", f"{name}: seeds {seed_ranges(twice)} have several runs", [name])
-
-
-def setting_of(record: RunRecord) -> dict[str, Any]:
-    """Everything that was chosen for a run except its seed and where it ran."""
-    spec = record.spec
-    flat = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in spec.get(part, {}).items()}
-    return {**flat, **{k: spec.get(k) for k in ("algorithm_version", "task_version", "dtype")}}
 
 
 def _difference(ways: Sequence[Mapping[str, Any]]) -> str:
@@ -123,7 +117,7 @@ def tuning(sets: Sequence[ResultSet]) -> Iterator[Finding]:
     """L025: over all result sets, one algorithm was tried under more settings than another."""
     tried: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
     for r in (r for one in sets for r in one.records):
-        tuned = {k: v for k, v in setting_of(r).items() if not k.startswith("task.") and k not in _SCHEDULE}
+        tuned = {k: v for k, v in trained(r).items() if not k.startswith("task.") and k not in _SCHEDULE}
         task = canonical([r.spec["task"], r.spec["matching"]])
         tried[r.spec["suite"]][r.spec["algorithm"]][task].add(canonical(tuned))
     for suite, algorithms in tried.items():

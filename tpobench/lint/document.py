@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
-from tpobench.lint import SEVERITIES, Checks, Finding, by_code
+from tpobench.lint import SEVERITIES, Checks, Finding
 from tpobench.printable import first_of
 from tpobench.tables.exports import flat
 from tpobench.tables.model import Advice, Document, Lines
@@ -24,7 +25,7 @@ def advices(checks: Checks, place: Callable[[Finding], str]) -> list[Advice]:
             code.why,
             code.remedy,
         )
-        for code, findings in by_code(checks).items()
+        for code, findings in groupby(checks.findings, lambda finding: finding.code)  # which are sorted by it
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding, seeds_of
-from tpobench.records.results import AXES
+from tpobench.records.shapes import AXES
 from tpobench.records.store import BROKEN, RunRecord
 from tpobench.scores.cells import Arm, padded
 from tpobench.scores.pairing import PAIRED, pairing

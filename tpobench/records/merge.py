@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
-from tpobench.identity import canonical
+from tpobench.identity import canonical, flat
 from tpobench.records.difference import difference, other_origin, same
 from tpobench.records.store import (
     FINISHED,
@@ -295,11 +295,7 @@ def _require_one_definition(chosen: Iterable[Located]) -> None:
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
-    flat = {k: canonical(v) for k, v in record.spec.items() if k != "seed" and not isinstance(v, dict)}
-    for name, part in record.spec.items():
-        if isinstance(part, dict):
-            flat |= {f"{name}.{k}": canonical(v) for k, v in part.items()}
-    return flat
+    return {k: canonical(v) for k, v in flat(record.spec).items() if k != "seed"}
 
 
 def _unlike(first: Path | str, second: Path | str, what: str, old: str, new: str) -> UsageError:

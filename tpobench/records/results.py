@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tpobench.errors import NothingToDo
+from tpobench.records.shapes import AXES
 from tpobench.records.store import RunRecord, merge_copies, read_source, sources
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AXES = ("step", "interactions", "gradient_steps")
 
 
 class _Planned(Protocol):

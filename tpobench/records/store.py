@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import CorruptResults, StorageFull, UsageError
-from tpobench.identity import canonical, chosen, spec_id
+from tpobench.identity import canonical, chosen, flat, spec_id
 from tpobench.limits import load_json, parse_json
 from tpobench.printable import brief, first_of
 from tpobench.records.shapes import SEED_PLAN, fault_of
@@ -365,18 +365,11 @@ def _identity(suite: Mapping[str, Any]) -> dict[str, Any]:
         fixed["task"] = chosen_task(task)
     if isinstance(training := fixed["training"], dict):
         fixed["training"] = chosen(training, Training)
-    return {**_flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
+    return {**flat(fixed), "grid": sorted(grid.keys() - {"matching"})}
 
 
-def _flat(suite: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in suite.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    return brief(canonical(flat[key])) if key in flat else "its default"
+def _show(identity: Mapping[str, Any], key: str) -> str:
+    return brief(canonical(identity[key])) if key in identity else "its default"
 
 
 @uncollected()

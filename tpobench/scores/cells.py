@@ -8,17 +8,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tpobench.algorithms.catalog import BUILT_IN, base
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
-from tpobench.identity import canonical
+from tpobench.identity import canonical, flat
 from tpobench.printable import first_of
-from tpobench.records.results import AXES, by_matching
-from tpobench.records.store import FINISHED
+from tpobench.records.results import by_matching
+from tpobench.records.shapes import AXES
+from tpobench.records.store import FINISHED, RunRecord
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.censored import first_crossing
@@ -27,33 +28,7 @@ from tpobench.stats.guard import Floats
 from tpobench.tasks.catalog import streams
 from tpobench.tasks.settings import INITIAL_SUCCESS
 
-
-class Record(Protocol):
-    """What the report reads of a `RunRecord`."""
-
-    @property
-    def spec(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def status(self) -> str: ...  # noqa: D102
-    @property
-    def reason(self) -> str: ...  # noqa: D102
-    @property
-    def facts(self) -> Mapping[str, float | None]: ...  # noqa: D102
-    @property
-    def curve(self) -> Mapping[str, list[Any]]: ...  # noqa: D102
-    @property
-    def reporting(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-
-class RecordSet(Protocol):
-    """What the report reads of `results.Results`."""
-
-    @property
-    def records(self) -> Sequence[Any]: ...  # noqa: D102
-    @property
-    def quarantined(self) -> int: ...  # noqa: D102
+TRAINED = ("task", "training", "hyper", "algorithm_version", "task_version", "dtype")  # of a spec
 
 
 @dataclass(frozen=True)
@@ -127,24 +102,21 @@ class Arm:
         return {seed: float(value) for seed, value in zip(self.seeds, values, strict=True)}
 
 
-R = TypeVar("R", bound=Record)
-
-
 @dataclass(frozen=True)
-class Place(Generic[R]):
+class Place:
     """One point of a suite's grid under one matching, with its records, whatever became of them."""
 
     suite: str
     axes: Mapping[str, Any]
     matching: str
     condition: str  # the matching, where the suite's records hold several
-    records: tuple[R, ...]
+    records: tuple[RunRecord, ...]
     algorithms: tuple[str, ...]  # of the suite
 
     @cached_property
-    def runs(self) -> dict[str, tuple[R, ...]]:
+    def runs(self) -> dict[str, tuple[RunRecord, ...]]:
         """By algorithm in the order of tables, each by seed."""
-        runs: dict[str, list[R]] = defaultdict(list)
+        runs: dict[str, list[RunRecord]] = defaultdict(list)
         for r in sorted(self.records, key=lambda r: int(r.spec["seed"])):
             runs[str(r.spec["algorithm"])].append(r)
         return {name: tuple(runs[name]) for name in sorted(runs, key=algorithm_order)}
@@ -174,7 +146,7 @@ class Cell:
     success: float | None  # p0: geometric mean over seeds of the untrained policy's success probability
     condition: str = ""  # the matching, where the suite's records hold several
     dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # seeds of diverged runs, where left out
-    runs: Mapping[str, Sequence[Record]] = field(default_factory=dict)  # that the arms were made of
+    runs: Mapping[str, Sequence[RunRecord]] = field(default_factory=dict)  # that the arms were made of
 
     @property
     def label(self) -> str:
@@ -200,7 +172,7 @@ class Problem:
 
 
 def read_cells(
-    records: Iterable[Record], options: ReportOptions | None = None
+    records: Iterable[RunRecord], options: ReportOptions | None = None
 ) -> tuple[dict[str, list[Cell]], list[Problem]]:
     """Cells by suite (and version, where there are several), and the runs that failed or were skipped.
 
@@ -225,11 +197,11 @@ def read_cells(
     return dict(cells), problems
 
 
-def places(records: Iterable[R]) -> list[Place[R]]:
+def places(records: Iterable[RunRecord]) -> list[Place]:
     """The records by suite (and version, where there are several), point of the grid and matching, in reading order."""
     records = list(records)
     names = _suite_names(records)
-    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[R]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[tuple[str, Any], ...], str], list[RunRecord]] = defaultdict(list)
     matchings: dict[str, set[str]] = defaultdict(set)
     algorithms: dict[str, set[str]] = defaultdict(set)
     for r, matching in by_matching(records):
@@ -247,7 +219,7 @@ def places(records: Iterable[R]) -> list[Place[R]]:
     ]  # fmt: skip
 
 
-def _refuse_diverged(records: Sequence[Record]) -> None:
+def _refuse_diverged(records: Sequence[RunRecord]) -> None:
     lost = sorted(
         f"{r.spec['algorithm']} seed {r.spec['seed']} ({_where(r)})" for r in records if r.status == "diverged"
     )
@@ -259,20 +231,20 @@ def _refuse_diverged(records: Sequence[Record]) -> None:
         raise RunsFailed(msg)
 
 
-def _suite_names(records: Iterable[Record]) -> Callable[[Record], str]:
+def _suite_names(records: Iterable[RunRecord]) -> Callable[[RunRecord], str]:
     """Several versions of a suite are several suites."""
     versions: dict[str, set[Any]] = defaultdict(set)
     for r in records:
         versions[r.spec["suite"]].add(r.spec.get("suite_version", 1))
 
-    def name(record: Record) -> str:
+    def name(record: RunRecord) -> str:
         suite = str(record.spec["suite"])
         return f"{suite}@{record.spec['suite_version']}" if len(versions[suite]) > 1 else suite
 
     return name
 
 
-def _where(record: Record) -> str:
+def _where(record: RunRecord) -> str:
     return ", ".join(f"{k}={v}" for k, v in record.spec["cell"].items()) or "-"
 
 
@@ -281,7 +253,7 @@ def natural(axes: Iterable[tuple[str, Any]]) -> list[tuple[Any, ...]]:
     return [(k, 0, float(v), "") if isinstance(v, int | float) else (k, 1, 0.0, str(v)) for k, v in axes]
 
 
-def _cell(place: Place[Record], options: ReportOptions) -> Cell:
+def _cell(place: Place, options: ReportOptions) -> Cell:
     first = place.records[0]
     reporting = Reporting.of(first.reporting)
     if options.paper_compat:
@@ -302,10 +274,10 @@ def _cell(place: Place[Record], options: ReportOptions) -> Cell:
     )  # fmt: skip
 
 
-def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
+def _require_one_setting(suite: str, runs: Sequence[RunRecord]) -> None:
     """Runs of one seed (`runs` of one algorithm are in their order) are one experiment, wherever they were made."""
     for first, second in ((a, b) for a, b in pairwise(runs) if a.spec["seed"] == b.spec["seed"]):
-        old, new = _trained(first), _trained(second)
+        old, new = ({k: canonical(v) for k, v in trained(record).items()} for record in (first, second))
         if old != new:
             key = next(k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
             msg = (
@@ -316,14 +288,12 @@ def _require_one_setting(suite: str, runs: Sequence[Record]) -> None:
             raise CorruptResults(msg)
 
 
-def _trained(record: Record) -> dict[str, str]:
-    """What is trained, not where: threads, device and how many seeds lie side by side are left out."""
-    parts = {f"{part}.{k}": v for part in ("task", "training", "hyper") for k, v in record.spec.get(part, {}).items()}
-    parts |= {k: record.spec[k] for k in ("algorithm_version", "task_version", "dtype") if k in record.spec}
-    return {k: canonical(v) for k, v in parts.items()}
+def trained(record: RunRecord) -> dict[str, Any]:
+    """What is trained, not where: the seed, threads, device and how many seeds lie side by side are left out."""
+    return flat({k: record.spec[k] for k in TRAINED if k in record.spec})
 
 
-def _success(members: Sequence[Record]) -> float | None:
+def _success(members: Sequence[RunRecord]) -> float | None:
     by_seed = {int(r.spec["seed"]): r.facts.get(INITIAL_SUCCESS.name) for r in members}
     values = [float(v) for v in by_seed.values() if v is not None and math.isfinite(v)]
     if not values:
@@ -331,7 +301,7 @@ def _success(members: Sequence[Record]) -> float | None:
     return math.exp(sum(math.log(v) for v in values) / len(values)) if min(values) > 0 else 0.0
 
 
-def arm_of(records: Sequence[Record], reporting: Reporting, *, scored: bool = False) -> Arm:
+def arm_of(records: Sequence[RunRecord], reporting: Reporting, *, scored: bool = False) -> Arm:
     """The finished runs of one algorithm in one cell; with the curves of the metric that is `scored` alone, at once.
 
     Raises:
@@ -366,7 +336,7 @@ def arm_of(records: Sequence[Record], reporting: Reporting, *, scored: bool = Fa
     )
 
 
-def final_value(record: Record) -> float | None:
+def final_value(record: RunRecord) -> float | None:
     """The final value of one run, None where it has none; the worst value where it diverged."""
     reporting = Reporting.of(record.reporting)
     if record.status == "diverged":
@@ -376,7 +346,7 @@ def final_value(record: Record) -> float | None:
     return float(arm_of([record], reporting, scored=True).final[0])
 
 
-def final_arm(records: Sequence[Record], reporting: Reporting) -> Arm | None:
+def final_arm(records: Sequence[RunRecord], reporting: Reporting) -> Arm | None:
     """Runs by their final values alone, which may have been measured at steps of their own; None where none has one."""
     finals = [(r, value) for r in records if (value := final_value(r)) is not None]
     if not finals:
@@ -411,7 +381,7 @@ def scored_curves(arm: Arm, metric: str, worst: float) -> tuple[Bools, Floats]:
     return common, np.ascontiguousarray(np.where(recorded, arm.curves[metric], worst)[:, common])
 
 
-def _stream(records: Sequence[Record]) -> str:
+def _stream(records: Sequence[RunRecord]) -> str:
     """What two arms must share for equal seeds to mean equal random numbers."""
     schemes, spec = {str(r.provenance.get("seed_scheme", "")) for r in records}, records[0].spec
     known = len(schemes) == 1 and "" not in schemes

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from tpobench.records.store import FINISHED
+from tpobench.records.store import FINISHED, RunRecord
 
 SHOWN = 12  # hex digits
-
-
-class _Record(Protocol):
-    @property
-    def spec(self) -> Mapping[str, Any]: ...
-    @property
-    def provenance(self) -> Mapping[str, Any]: ...
-    @property
-    def status(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -51,9 +42,9 @@ class Unverified:
         }  # fmt: skip
 
 
-def unverified(records: Iterable[_Record]) -> tuple[Unverified, ...]:
+def unverified(records: Iterable[RunRecord]) -> tuple[Unverified, ...]:
     """One entry per unverified copy that any results rest on; the same records in any order, the same entries."""
-    groups: dict[tuple[str, str], list[_Record]] = {}
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records:
         task = record.spec.get("task") or {}
         if record.status in FINISHED and (mark := task.get("data_sha256", "")):
@@ -71,7 +62,7 @@ def unverified(records: Iterable[_Record]) -> tuple[Unverified, ...]:
     )
 
 
-def _other_files(record: _Record) -> list[tuple[str, str]]:
+def _other_files(record: RunRecord) -> list[tuple[str, str]]:
     files = record.provenance.get("data")
     if not isinstance(files, Mapping):
         return []

@@ -21,7 +21,6 @@ from tpobench.stats.gate_cells import (
     Margin,
     Outcome,
     Status,
-    margin_of,
     margin_value,
 )
 from tpobench.stats.gate_tests import (
@@ -54,7 +53,6 @@ __all__ = [
     "Status",
     "confirm_cells",
     "decide",
-    "margin_of",
     "margin_value",
     "outcome_of",
     "refusal",

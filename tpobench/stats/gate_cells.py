@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -33,19 +33,6 @@ MARGINS: dict[str, Margin] = {
     "steps": Margin(0.0, 0.25, logarithmic=True),
     "reward": Margin(0.0, 0.02),
 }
-
-
-def margin_of(kind: str, resolution: float = 0.0) -> Margin:
-    """The default margin of a kind of metric, its floor at least the evaluation's resolution 1 / N_eval.
-
-    Raises:
-        ValueError: no such kind.
-    """
-    if kind not in MARGINS:
-        msg = f"no margin for '{kind}'; valid: {', '.join(MARGINS)}"
-        raise ValueError(msg)
-    margin = MARGINS[kind]
-    return margin if margin.logarithmic else replace(margin, floor=max(margin.floor, resolution))
 
 
 @dataclass(frozen=True)

@@ -12,32 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tpobench.errors import UsageError, require_text, unknown
+from tpobench.identity import flat
 from tpobench.limits import load_toml, read_settings
 from tpobench.printable import brief
 from tpobench.suites.model import ID, GridCell, ReportSettings, Suite, Training, Value
 from tpobench.suites.reading import Document, build_suite, check_id, parse_value, set_key
 
 __all__ = [
-    "ID",
-    "SCALES",
-    "SUITES",
-    "Document",
-    "GridCell",
-    "ReportSettings",
-    "ScaleChange",
-    "Suite",
-    "Training",
-    "Value",
-    "build_suite",
-    "load_suite",
-    "packaged_suites",
-    "parse_value",
-    "read_suite",
-    "register_suite",
-    "scale_changes",
-    "set_key",
-    "suite_names",
-    "suites_folder",
+    "ID", "SCALES", "SUITES", "Document", "GridCell", "ReportSettings", "ScaleChange", "Suite", "Training", "Value",
+    "build_suite", "load_suite", "packaged_suites", "parse_value", "read_suite", "register_suite", "scale_changes",
+    "set_key", "suite_names", "suites_folder",
 ]  # fmt: skip
 
 SCALES = ("paper", "quick")
@@ -158,16 +142,9 @@ def scale_changes(name: str | Path) -> tuple[ScaleChange, ...]:
     Raises:
         UsageError: the suite has no quick scale, or is not valid.
     """
-    paper, quick = (_flat(load_suite(name, scale=scale).as_dict()) for scale in SCALES)
+    paper, quick = (flat(load_suite(name, scale=scale).as_dict()) for scale in SCALES)
     keys = [k for k in dict.fromkeys((*paper, *quick)) if k != "name" and paper.get(k) != quick.get(k)]
     return tuple(ScaleChange(k, paper.get(k), quick.get(k)) for k in keys)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 class SuiteText(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import NUMBER, Number, Within, require_within
-from tpobench.suites.search import Search
+from tpobench.suites.search import Search, require
 from tpobench.tasks.catalog import TASKS
 from tpobench.tasks.settings import OPTIMIZERS, TaskSettings
 
@@ -34,15 +34,10 @@ TUNED = ("learning_rate", "epochs")  # settings of the training that one algorit
 Points = Annotated[int, Within(1, MOST_POINTS)]
 
 
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
-    if not condition:
-        raise ValueError(message)
-
-
 def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
     near = difflib.get_close_matches(value, valid, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    _require(value in valid, f"{name} must be one of {', '.join(valid)}, not '{value}'{hint}")
+    require(value in valid, f"{name} must be one of {', '.join(valid)}, not '{value}'{hint}")
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,8 @@ class Training:
 
     def __post_init__(self) -> None:
         require_within(self)
-        _require(self.learning_rate > 0, "learning_rate must be positive")
-        _require(
+        require(self.learning_rate > 0, "learning_rate must be positive")
+        require(
             self.steps // self.record_every < MOST_POINTS,
             f"record_every must leave a curve at most {MOST_POINTS:,} points",
         )
@@ -88,17 +83,17 @@ class ReportSettings:
     def __post_init__(self) -> None:
         _one_of("better", self.better, DIRECTIONS)
         sign = -1 if self.better == "higher" else 1
-        _require(
+        require(
             math.isinf(self.best) or sign * self.best < sign * self.worst,
             f"best must be better than worst, which is {self.worst:g}, where {self.better} is better",
         )
-        _require(
+        require(
             sign > 0 or min(self.solved, *self.thresholds) > self.worst,
             f"worst must be below solved and every threshold where higher is better; it is {self.worst:g}",
         )
-        _require(ID.fullmatch(self.metric) is not None, "metric must be the name of a metric, such as 'error'")
+        require(ID.fullmatch(self.metric) is not None, "metric must be the name of a metric, such as 'error'")
         require_within(self)
-        _require(1 <= len(self.thresholds) <= MOST_THRESHOLDS, f"thresholds must hold 1 to {MOST_THRESHOLDS} numbers")
+        require(1 <= len(self.thresholds) <= MOST_THRESHOLDS, f"thresholds must hold 1 to {MOST_THRESHOLDS} numbers")
 
 
 @dataclass(frozen=True)

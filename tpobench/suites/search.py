@@ -20,7 +20,8 @@ MOST = 10**9
 MOST_RUNGS = 100_000
 
 
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
+def require(condition: bool, message: str) -> None:  # noqa: FBT001 - an assertion with a message for the user
+    """Settings are so, or a ValueError says what they must be."""
     if not condition:
         raise ValueError(message)
 
@@ -38,9 +39,9 @@ class Search:
 
     def __post_init__(self) -> None:
         require_within(self)
-        _require(self.easiest < self.hardest, "easiest must be at least 1 and below hardest: larger is harder")
-        _require(self.learned > 0, "learned must be positive")
-        _require(
+        require(self.easiest < self.hardest, "easiest must be at least 1 and below hardest: larger is harder")
+        require(self.learned > 0, "learned must be positive")
+        require(
             self._rungs() <= MOST_RUNGS, f"the range has more than {MOST_RUNGS:,} levels; set per_doubling, or less"
         )
 
@@ -74,9 +75,9 @@ def require_axis(search: Search, types: Mapping[str, Any], task: Container[str],
         ValueError: it is not.
     """
     whole = sorted(name for name, kind in types.items() if kind is int)
-    _require(search.axis in whole, f"axis must be one of {', '.join(whole)}, not '{search.axis}'")
+    require(search.axis in whole, f"axis must be one of {', '.join(whole)}, not '{search.axis}'")
     for place, names in (("task", task), ("grid", grid)):
-        _require(search.axis not in names, f"axis is {search.axis}, which '{place}.{search.axis}' sets; leave that out")
+        require(search.axis not in names, f"axis is {search.axis}, which '{place}.{search.axis}' sets; leave that out")
 
 
 @dataclass(frozen=True)
