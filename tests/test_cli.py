@@ -274,7 +274,7 @@ def test_results_of_a_newer_version_are_6(tpobench, tmp_path):
 
 def test_an_unexpected_error_is_one_line_and_70(tpobench, monkeypatch):
     """TPOBENCH_DEBUG=1 adds the traceback."""
-    monkeypatch.setattr("tpobench.suites.load.suite_names", lambda: 1 / 0)
+    monkeypatch.setattr("tpobench.cli.browse.suite_names", lambda: 1 / 0)
     code, _, err = tpobench("list", "suites")
     assert (code, err.count("\n")) == (70, 1)
     assert "internal error: ZeroDivisionError" in err

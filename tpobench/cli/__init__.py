@@ -52,23 +52,7 @@ from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError
 from tpobench.printable import printable
 
-__all__ = [
-    "app",
-    "browse",
-    "check",
-    "compare",
-    "data",
-    "inspect",
-    "league",
-    "machine",
-    "main",
-    "new_algo",
-    "reproduce",
-    "runs",
-    "stored",
-    "validate",
-    "verify",
-]
+__all__ = ["app", "main"]
 
 INTERNAL_ERROR = 70
 

@@ -1,7 +1,7 @@
 """What every verb shares: the application, its options, and how it speaks.
 
 Answers go to standard output, progress and everything else to standard error; with --json standard output is one
-object.  Nothing heavy is imported before a verb needs it.
+object.  What waits for torch, numpy or pandas is imported where a verb needs it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from tpobench.errors import StorageFull, UsageError, unknown
+from tpobench.planning.plan import Plan
 from tpobench.printable import printable, printable_lines
-
-if TYPE_CHECKING:
-    from tpobench.planning.plan import Plan
-    from tpobench.records.store import DamagedRecord, RunRecord
-    from tpobench.tables.model import Document
+from tpobench.records.store import STATUSES, DamagedRecord, RunRecord, write_atomically
+from tpobench.tables.exports import finite
+from tpobench.tables.model import Document
 
 app = typer.Typer(
     name="tpobench",
@@ -41,9 +41,6 @@ BROKEN_PIPE = 128 + 13  # as if SIGPIPE had ended it
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-FormatOption = Annotated[
-    str, typer.Option("--format", help="terminal, md, latex, html, csv or json (as --json), on standard output.")
-]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.steps=100; commas sweep (length=3,4).")
 ]
@@ -60,6 +57,41 @@ ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace also what cannot be read or is not ours; the old file stays as *.bak.")
 ]
 PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """In which of FORMATS a verb answers.
+
+    Raises:
+        UsageError: there is no such format, or two were asked for.
+    """
+
+    format_: Annotated[
+        str, typer.Option("--format", help="terminal, md, latex, html, csv or json (as --json), on standard output.")
+    ] = "terminal"
+    as_json: JsonOption = False
+
+    def __post_init__(self) -> None:
+        if self.format_ not in FORMATS:
+            raise unknown("format", self.format_, FORMATS)
+        if self.as_json and self.format_ not in {"terminal", "json"}:
+            msg = f"--json and --format {self.format_} cannot both hold; leave one of them out"
+            raise UsageError(msg)
+
+    @property
+    def name(self) -> str:
+        """The format that was asked for."""
+        return "json" if self.as_json else self.format_
+
+
+def formats_of(values: Sequence[str] | None, default: Sequence[str]) -> list[str]:
+    """The formats of a verb that takes several: `-f md,html -f csv`.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    return [AnswerFormat(name).name for name in split(values) or default]
 
 
 def spread(function: Callable[..., None], **fixed: object) -> Callable[..., None]:
@@ -130,8 +162,6 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         StorageFull: it cannot be written.
     """
-    from tpobench.records.store import write_atomically  # noqa: PLC0415 - `--help` must not wait for records
-
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -162,17 +192,6 @@ def algorithms_of(values: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def require_one_job(jobs: int | None) -> None:
-    """The inline executor takes one job at a time.
-
-    Raises:
-        UsageError: more were asked for.
-    """
-    if jobs is not None and jobs > 1:
-        msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
-        raise UsageError(msg)
-
-
 def cell_text(cell: Mapping[str, object]) -> str:
     """`length=4 reward=terminal`."""
     return " ".join(f"{k}={v}" for k, v in cell.items()) or "-"
@@ -199,25 +218,9 @@ def set_aside(damages: Sequence[DamagedRecord]) -> str:
     return f"{len(damages)} damaged records were left out: {listed}{more}; `tpobench run` makes them again"
 
 
-def format_of(name: str, *, as_json: bool) -> str:
-    """The format that was asked for.
-
-    Raises:
-        UsageError: there is no such format, or two were asked for.
-    """
-    if name not in FORMATS:
-        raise unknown("format", name, FORMATS)
-    if as_json and name not in {"terminal", "json"}:
-        msg = f"--json and --format {name} cannot both hold; leave one of them out"
-        raise UsageError(msg)
-    return "json" if as_json else name
-
-
 def show(document: Document, name: str) -> None:
     """Answer with a document in one of FORMATS; JSON on one line of ASCII."""
     if name == "json":
-        from tpobench.tables.exports import finite  # noqa: PLC0415 - `--help` must not wait for it
-
         answer(json.dumps(finite(document.data), allow_nan=False))
     elif name == "terminal":
         from tpobench.tables.terminal import screen_of, terminal  # noqa: PLC0415 - nor for rich
@@ -238,7 +241,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     """One row per cell and algorithm: runs by status, and the mean final value of the suite's metric."""
-    from tpobench.records.store import STATUSES  # noqa: PLC0415 - `--help` must not wait for records
     from tpobench.scores.cells import final_value  # noqa: PLC0415 - see above
 
     groups: dict[tuple[str, str, str], list[RunRecord]] = {}

@@ -16,11 +16,13 @@ import typer
 
 from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, say_copies, show, split
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
+from tpobench.records.results import load_results
+from tpobench.records.store import PACKED, RunRecord, require_ours, set_aside, write_atomically, write_packed
+from tpobench.tables.model import Document, table_of
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline
     from tpobench.check.history import Drift
-    from tpobench.records.store import RunRecord
 
 baseline_app = typer.Typer(no_args_is_help=True, help="What `check` holds a change against.", rich_markup_mode=None)
 app.add_typer(baseline_app, name="baseline")
@@ -40,7 +42,6 @@ def update(
     """Replace a baseline by results, and log who did it, when and why, and how far every cell moves."""
     from tpobench.check.baseline import log_path, new_baseline
     from tpobench.check.history import drift, log_document
-    from tpobench.records.store import PACKED, set_aside, write_atomically, write_packed
 
     if not require_text(reason, "--reason").strip():
         msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
@@ -75,7 +76,6 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
         CorruptResults: it, or its log, cannot be read, and `force` does not let them go.
     """
     from tpobench.check.baseline import Baseline, log_of, log_path, read_baseline
-    from tpobench.records.store import require_ours
 
     if file.is_file():
         require_ours(file)
@@ -106,8 +106,6 @@ def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
 
 
 def _all_records(paths: Sequence[Path]) -> list[RunRecord]:
-    from tpobench.records.results import load_results
-
     records: list[RunRecord] = []
     for path in paths:
         loaded = load_results(path)
@@ -141,7 +139,6 @@ def _who() -> str:
 
 def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: bool, as_json: bool) -> None:
     from tpobench.scores.text import seed_ranges
-    from tpobench.tables.model import Document, table_of
 
     if as_json:
         rows = [{**dataclasses.asdict(d), "difference": d.difference} for d in changes]

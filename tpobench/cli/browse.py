@@ -11,42 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import (
-    FormatOption,
-    JsonOption,
-    PluginOption,
-    ScaleOption,
-    SetOption,
-    SmokeOption,
-    app,
-    format_of,
-    show,
-)
+from tpobench.cli.base import AnswerFormat, PluginOption, ScaleOption, SetOption, SmokeOption, app, show, spread
 from tpobench.errors import UsageError, unknown
+from tpobench.plugins.load import load_plugins
+from tpobench.suites.load import SUITES, load_suite, scale_changes, suite_names
+from tpobench.tables.exports import flat
+from tpobench.tables.model import PAGES, Block, Document, Heading, Lines, Table, table_of
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
-    from tpobench.tables.model import Block, Table
 
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
 app.add_typer(show_app, name="show")
 
 
 @app.command("list")
+@spread
 def list_(
     *,
     what: Annotated[str, typer.Argument(help="suites, algorithms (or algos), or all.")] = "all",
     plugin: PluginOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """List the suites and the algorithms, also those that installed packages bring."""
     what = "algorithms" if what == "algos" else what
-    chosen = format_of(format_, as_json=as_json)
     from tpobench.plugins.check import load_installed
     from tpobench.plugins.installed import ALGORITHMS_OF, SUITES_OF, TASKS_OF
-    from tpobench.plugins.load import load_plugins
-    from tpobench.tables.model import Document, table_of
 
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
@@ -66,10 +56,11 @@ def list_(
     if broken:
         listing["unusable"] = [{"what": name, "why": why} for name, why in broken.items()]
         tables.append(table_of(["what", "why"], list(broken.items()), "unusable", "what cannot be used"))
-    show(Document(title, tuple(tables), listing), chosen)
+    show(Document(title, tuple(tables), listing), format_.name)
 
 
 @show_app.command("suite")
+@spread
 def show_suite(
     *,
     suite: str,
@@ -77,16 +68,9 @@ def show_suite(
     scale: ScaleOption = "paper",
     smoke: SmokeOption = False,
     plugin: PluginOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """Show a suite with every default but of what is off, and how it differs from what was published."""
-    name = format_of(format_, as_json=as_json)
-    from tpobench.plugins.load import load_plugins
-    from tpobench.suites.load import load_suite, scale_changes
-    from tpobench.tables.exports import flat
-    from tpobench.tables.model import Document
-
     load_plugins(plugin or [], suites=[suite], algorithms=())
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
@@ -94,13 +78,11 @@ def show_suite(
     blocks = [*_settings(settings), *_differences(resolved["deviations"], changes)]
     records = tuple({"setting": k, "value": v} for k, v in flat(settings).items())
     data = {**resolved, "scale": scale, "scale_changes": changes}
-    show(Document(f"Suite {resolved['name']}", tuple(blocks), data, records), name)
+    show(Document(f"Suite {resolved['name']}", tuple(blocks), data, records), format_.name)
 
 
 def _settings(settings: Mapping[str, Any]) -> Iterator[Block]:
     """Lines of TOML at a terminal, tables on a page: what stands alone first."""
-    from tpobench.tables.model import PAGES, Lines, table_of
-
     alone = {k: v for k, v in settings.items() if not isinstance(v, dict)}
     for name, values in {"": alone, **{k: v for k, v in settings.items() if isinstance(v, dict) and v}}.items():
         lines = [f"[{name}]"] * bool(name) + [f"{k} = {_toml(v)}" for k, v in values.items()]
@@ -110,20 +92,15 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _differences(deviations: Sequence[str], changes: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
-    from tpobench.tables.model import PAGES, Heading, Lines
-
+    quick = [f"{c['key']}: {_toml(c['paper'])} -> {_toml(c['quick'])}" for c in changes]
     for title, lines, mark in (
         ("Deviations from the published protocol" + " (of the scale paper)" * bool(changes), deviations, "- "),
-        ("What the quick scale changes (paper -> quick)", [_change(c) for c in changes], ""),
+        ("What the quick scale changes (paper -> quick)", quick, ""),
     ):
         if lines:
             yield Lines((title, *(mark + line for line in lines)), without=PAGES)
             yield Heading(title, title, without=("terminal",))
             yield Lines(tuple(lines), "bullet", without=("terminal",))
-
-
-def _change(change: Mapping[str, Any]) -> str:
-    return f"{change['key']}: {_toml(change['paper'])} -> {_toml(change['quick'])}"
 
 
 def _toml(value: Any) -> str:
@@ -132,8 +109,6 @@ def _toml(value: Any) -> str:
 
 def _list_suites(broken: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Every suite; one of a plugin that is not valid is told among what is broken."""
-    from tpobench.suites.load import SUITES, load_suite, suite_names
-
     for name in suite_names():
         try:
             s = load_suite(name)
@@ -187,8 +162,6 @@ LISTED = ("algorithm", "compares", "needs", "hyperparameters", "default_of", "pa
 
 def _by_family(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """A table for each family; the equations are in --json and in docs/algorithms.md."""
-    from tpobench.tables.model import table_of
-
     families = dict.fromkeys(row["family"] for row in rows)
     members = {family: [row for row in rows if row["family"] == family] for family in families}
     return [

@@ -12,12 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import write_file
 from tpobench.errors import UsageError
+from tpobench.planning.plan import Plan
+from tpobench.records.store import (
+    PACKED,
+    RunRecord,
+    Store,
+    is_run_folder,
+    merge_copies,
+    read_source,
+    run_folders,
+    sources,
+)
 
 if TYPE_CHECKING:
     from tpobench.check import Candidate
     from tpobench.check.code import Code
-    from tpobench.planning.plan import Plan
-    from tpobench.records.store import RunRecord, Store
 
 MARK = "code.json"  # in a folder that `check` filled: the code its results belong to
 
@@ -31,28 +40,20 @@ class Candidates:
 
     def known(self) -> dict[str, RunRecord]:
         """All records that are there."""
-        from tpobench.records.store import merge_copies, read_source, sources
-
         read = [read_source(source) for source in sources(self.root)]
         self.damaged = self.damaged or sum(torn for _, torn in read)
         return merge_copies(record for records, _ in read for record in records.values())
 
     def store(self, plan: Plan) -> Store:
         """The folder that the runs of a plan go to."""
-        from tpobench.records.store import Store
-
         return Store(self._folder(plan.suite.name))
 
     def settings(self, suite: str) -> Mapping[str, Any] | None:
         """Those of the folder that the runs of a suite go to, where it holds some."""
-        from tpobench.records.store import Store
-
         return (Store(self._folder(suite)).meta() or {}).get("suite")
 
     def _folder(self, suite: str) -> Path:
         """Beside the runs of the suite that are there."""
-        from tpobench.records.store import PACKED, Store, is_run_folder, run_folders
-
         if self.root.suffix == PACKED:
             return self.root.with_suffix("")
         if is_run_folder(self.root):
@@ -63,7 +64,6 @@ class Candidates:
 
 def require_apart(baseline: Path, root: Path) -> None:
     """A baseline compared with itself is always unchanged."""
-    from tpobench.records.store import Store, sources
 
     def files(path: Path) -> set[Path]:
         return {p.resolve() for s in sources(path) for p in ([s, Store(s).packed] if s.is_dir() else [s])}

@@ -16,13 +16,11 @@ import typer
 
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
 from tpobench.cli.base import (
+    AnswerFormat,
     DataDirOption,
-    FormatOption,
-    JsonOption,
     PluginOption,
     SetOption,
     app,
-    format_of,
     say,
     show,
     split,
@@ -32,7 +30,11 @@ from tpobench.cli.base import (
 from tpobench.cli.candidates import MARK, Candidates, forget, require_apart, require_same_code, uncommitted
 from tpobench.cli.training import JobsOption, require_not_stopped, workers_for
 from tpobench.errors import StorageFull, TpobenchError, UsageError
+from tpobench.planning.datasets import with_data
+from tpobench.planning.plan import Plan
+from tpobench.plugins.load import load_plugins
 from tpobench.printable import first_of
+from tpobench.suites.load import load_suite
 
 if TYPE_CHECKING:
     from tpobench.check import Baseline, Candidate, Judgement
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from tpobench.check.code import Code
     from tpobench.check.gate import Gate, GateState
     from tpobench.cli.training import Workers
-    from tpobench.planning.plan import Plan
     from tpobench.stats.gate import GatePlan, Margin
 
 CACHE = Path("results") / "check"
@@ -115,15 +116,13 @@ class _Request:
 def check(
     *,
     asked: Asked,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
     junit: JunitOption = None,
     summary: SummaryOption = None,
 ) -> None:
     """Say whether any algorithm in any cell learns worse than the baseline; run what is missing first."""
     from tpobench.check import outputs
 
-    chosen = format_of(format_, as_json=as_json)
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     page = summary or (Path(step) if step else None)
     try:
@@ -139,7 +138,7 @@ def check(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in outputs.github_commands(judgement):
             say(line)
-    show(outputs.document_of(judgement), chosen)
+    show(outputs.document_of(judgement), format_.name)
     if judgement.exit_code:
         raise typer.Exit(judgement.exit_code)
 
@@ -152,7 +151,6 @@ def _request(asked: Asked) -> _Request:
     from tpobench.check.code import code_under_test
     from tpobench.check.evidence import parse_margins
     from tpobench.check.plans import algorithms_here
-    from tpobench.plugins.load import load_plugins
     from tpobench.stats.gate import GatePlan
 
     workers = workers_for(asked.executor, asked.jobs, executors=EXECUTORS)
@@ -233,7 +231,6 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
     """The state once nothing is missing that may be run, and how many runs were made for it."""
     from tpobench.execution.due import Options
     from tpobench.execution.rounds import take_rounds
-    from tpobench.planning.datasets import with_data
 
     before = gate.replay(place.known()).candidate
     if request.runs:
@@ -253,7 +250,6 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
 def _against_suites(request: _Request) -> tuple[dict[ArmKey, str], list[str]]:
     """With --suite: which cells it defines otherwise now.  Without: which defaults the check does not see."""
     from tpobench.check.plans import changed_defaults, compare_with_suites
-    from tpobench.suites.load import load_suite
 
     if not request.suites:
         return {}, [

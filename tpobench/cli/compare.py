@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tpobench.cli.base import FormatOption, JsonOption, PathArgument, app, format_of, show, split
+from tpobench.cli.base import AnswerFormat, PathArgument, app, show, split, spread
 from tpobench.errors import NothingToDo, UsageError
-
-if TYPE_CHECKING:
-    from tpobench.records.results import Results
+from tpobench.records.results import Results, load_results
+from tpobench.records.store import Store, read_plan, sources
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps, rate; a wrong name lists all.")]
 AlgorithmsOption = Annotated[
@@ -22,6 +21,7 @@ AlgorithmsOption = Annotated[
 
 
 @app.command()
+@spread
 def compare(
     *,
     a: Annotated[str, typer.Argument(metavar="A", help="A result set (folder or packed file), or an algorithm.")],
@@ -32,14 +32,11 @@ def compare(
         float | None, typer.Option("--threshold", help="Of steps and rate; default: the suite's last one.")
     ] = None,
     algos: AlgorithmsOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """Compare two result sets, or two algorithms of one: differences, tests, Holm over all of them."""
-    name = format_of(format_, as_json=as_json)
     from tpobench.comparison import compare_algorithms, compare_sets
     from tpobench.comparison.document import comparison_document
-    from tpobench.records.results import load_results
 
     algorithms = split(algos)
     if within is not None:
@@ -52,13 +49,10 @@ def compare(
             _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=algorithms
         )
     comparison = comparison.under(_plans([Path(a), Path(b)] if within is None else [within]))
-    show(comparison_document(comparison), name)
+    show(comparison_document(comparison), format_.name)
 
 
 def _loaded(path: str, other: str) -> Results:
-    from tpobench.records.results import load_results
-    from tpobench.records.store import Store
-
     if not Path(path).exists() and not Store(Path(path)).packed.is_file():
         command = f"tpobench compare {path} {other} --in PATH"
         msg = f"no results at {path}; to compare two algorithms of one result set: {command}"
@@ -70,13 +64,12 @@ def _loaded(path: str, other: str) -> Results:
 
 def _plans(paths: Sequence[Path]) -> list[str]:
     """`adaptive:5x4` of every result set whose seeds were planned so."""
-    from tpobench.records.store import read_plan, sources
-
     plans = [read_plan(source) for path in paths for source in sources(path)]
     return list(dict.fromkeys(str(plan["seeds"]) for plan in plans if plan is not None))
 
 
 @app.command()
+@spread
 def power(
     *,
     path: PathArgument = Path("results"),
@@ -89,15 +82,12 @@ def power(
     ] = None,
     metric: Annotated[str, typer.Option("--metric", "-m", help="final, area; a wrong name lists all.")] = "final",
     algos: AlgorithmsOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """Say what differences the seeds at hand can detect, and how many seeds a given difference needs."""
-    name = format_of(format_, as_json=as_json)
     from tpobench.comparison.detection import detect, parse_target
     from tpobench.comparison.document import detections_document
-    from tpobench.records.results import load_results
 
     goal = None if target is None else parse_target(target)
     detections = detect(load_results(path), target=goal, seeds=seeds, metric=metric, algorithms=split(algos))
-    show(detections_document(detections), name)
+    show(detections_document(detections), format_.name)

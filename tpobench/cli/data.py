@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import DataDirOption, FormatOption, JsonOption, answer, app, format_of, say, show, split
+from tpobench.cli.base import AnswerFormat, DataDirOption, JsonOption, answer, app, say, show, split, spread
+from tpobench.data.files import CATALOG, VARIABLE, Found, Missing, cache, datasets, files_of, find
 from tpobench.errors import DataUnavailable, UsageError, unknown
+from tpobench.planning.datasets import need_of, reads_data, with_data
+from tpobench.planning.plan import Plan
+from tpobench.records.store import Store
+from tpobench.suites.load import Suite, load_suite
+from tpobench.tables.exports import flat
+from tpobench.tables.model import Document, table_of
 
 if TYPE_CHECKING:
-    from tpobench.data.files import Found, Missing
     from tpobench.execution.due import Options
-    from tpobench.planning.plan import Plan
-    from tpobench.suites.load import Suite
 
 data_app = typer.Typer(no_args_is_help=True, help="Data files: what is here, and fetching it.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
@@ -44,11 +48,10 @@ def fetch_(
 ) -> None:
     """Fetch data sets and verify every byte; what is here already is not fetched again."""
     from tpobench.data.download import fetch
-    from tpobench.data.files import cache, files_of
 
     chosen = split(names)
     for name in chosen:
-        if name not in (known := [*_fetchable(), BUNDLED]):
+        if name not in (known := [*datasets(), BUNDLED]):
             raise unknown("data set", name, known)
     if BUNDLED in chosen:
         say(f"{BUNDLED} comes with scikit-learn, so there is nothing to fetch")
@@ -68,16 +71,8 @@ def fetch_(
         raise DataUnavailable(msg)
 
 
-def _fetchable() -> list[str]:
-    from tpobench.data.files import CATALOG
-
-    return list(dict.fromkeys(file.dataset for file in CATALOG.values()))
-
-
 def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
     """A copy in a folder that is searched earlier is read instead."""
-    from tpobench.data.files import VARIABLE, Found, find
-
     for name in names:
         copy = find(name, data_dir)
         if isinstance(copy, Found) and not copy.verified:
@@ -85,26 +80,20 @@ def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
 
 
 @data_app.command("list")
-def list_(*, data_dir: DataDirOption = None, format_: FormatOption = "terminal", as_json: JsonOption = False) -> None:
+@spread
+def list_(*, data_dir: DataDirOption = None, format_: AnswerFormat) -> None:
     """Say which data files are here, where, and whether they are the published ones."""
-    chosen = format_of(format_, as_json=as_json)
-    from tpobench.data.files import CATALOG, find
-    from tpobench.tables.exports import flat
-    from tpobench.tables.model import Document, table_of
-
     copies = [find(name, data_dir) for name in CATALOG]
     rows = [*map(_row, copies), _bundled()]
     entries = [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]
     table = table_of(["file", "status", "bytes", "where"], entries, "files")
-    show(Document("Data files", (table,), {"files": rows}, tuple(map(flat, rows))), chosen)
+    show(Document("Data files", (table,), {"files": rows}, tuple(map(flat, rows))), format_.name)
     for row in rows:
-        if row["problem"] and chosen != "json":
+        if row["problem"] and format_.name != "json":
             say(f"{row['file']}: {row['problem']}")
 
 
 def _row(copy: Found | Missing) -> dict[str, Any]:
-    from tpobench.data.files import Missing
-
     row = {"file": copy.data.name, "bytes": copy.data.size, "sha256": copy.data.sha256, "path": "-", "problem": ""}
     if isinstance(copy, Missing):
         return {**row, "status": "missing", "searched": [str(p) for p in copy.searched]}
@@ -126,9 +115,6 @@ def _bundled() -> dict[str, Any]:
 
 def data_override(suite: str, data: str | None) -> list[str]:
     """`--data digits` as the override `task.data=digits`, for the suites that read data; nothing for the others."""
-    from tpobench.planning.datasets import need_of
-    from tpobench.suites.load import load_suite
-
     return [f"task.data={data}"] if data is not None and need_of(load_suite(suite).task) else []
 
 
@@ -138,8 +124,6 @@ def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
     Raises:
         UsageError: none of the suites reads data.
     """
-    from tpobench.planning.datasets import need_of
-
     if data is not None and not any(need_of(suite.task) for suite in suites):
         names = ", ".join(suite.name for suite in suites)
         msg = f"--data {data}: no task of {names} reads data; leave it out, or name a suite such as mnist"
@@ -160,8 +144,6 @@ def located(
         DataUnavailable: it is not here, or not the published; `only_warn` says so and goes on.
     """
     from tpobench.execution.due import due
-    from tpobench.planning.datasets import reads_data, with_data
-    from tpobench.records.store import Store
 
     needy = [reads_data(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
     readers = [p for (_, p), n in zip(plans, needy, strict=True) if n]

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpobench.cli.base import cell_text, say, table
+from tpobench.planning.design import FixedState, Known, State
+from tpobench.records.store import PLAN_FILE, read_plan
 from tpobench.units import duration
 
 if TYPE_CHECKING:
     from tpobench.execution.due import Forecast
-    from tpobench.planning.design import Known, State
     from tpobench.planning.levels import LevelsState
     from tpobench.planning.looks import LooksState
 
@@ -55,8 +56,6 @@ class LooksView(View):
 
     def before(self, forecast: Forecast) -> tuple[dict[str, Any], list[str]]:
         """The plan, whether the folder follows it, and how far it is."""
-        from tpobench.records.store import read_plan
-
         design, looks, recorded = self.state.design, self.state.look, read_plan(self.folder) is not None
         facts = {"plan": design.text, "recorded": recorded, "looks_taken": looks, "wide": design.cut_stacks}
         lines = [f"{design.text} ({f'{looks} looks taken' if recorded else 'not yet recorded'})"]
@@ -64,8 +63,6 @@ class LooksView(View):
 
     def after(self, known: Known) -> dict[str, Any]:
         """The decisions."""
-        from tpobench.records.store import PLAN_FILE
-
         del known
         state, rows = self.state, self.state.rows()
         matchings = len({r["matching"] for r in rows}) > 1
@@ -136,8 +133,6 @@ def still_to_do(forecast: Forecast) -> str:
 
 def view_of(folder: Path, state: State) -> View:
     """How the runs of a design are told of."""
-    from tpobench.planning.design import FixedState
-
     if isinstance(state, FixedState):
         return View(folder, state)
     from tpobench.planning.levels import LevelsState

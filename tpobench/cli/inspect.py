@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import (
-    ForceOption,
-    FormatOption,
-    JsonOption,
-    PathArgument,
-    app,
-    format_of,
-    one_per_line,
-    say,
-    show,
-    split,
-)
+from tpobench.cli.base import AnswerFormat, ForceOption, PathArgument, app, formats_of, one_per_line, say, show, spread
 from tpobench.errors import UsageError
+from tpobench.tables.exports import json_text
 
 if TYPE_CHECKING:
     from tpobench.lint import Checks
@@ -31,20 +21,19 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with 
 
 
 @app.command("lint")
+@spread
 def lint_(
     *,
     path: PathArgument = Path("results"),
     strict: StrictOption = False,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """Find what makes results mislead: unequal seeds or budgets, dropped runs, too few seeds, ...  Writes nothing."""
-    chosen = format_of(format_, as_json=as_json)
     from tpobench.lint import lint
     from tpobench.lint.document import lint_document
 
     checks = lint(path)
-    show(lint_document(checks), chosen)
+    show(lint_document(checks), format_.name)
     _conclude(checks, strict=strict)
 
 
@@ -101,7 +90,7 @@ def audit_(
     strict: StrictOption = False,
 ) -> None:
     """Give any project's table of results the treatment of a report: intervals, tests, tie groups, and its mistakes."""
-    chosen = [format_of(each, as_json=False) for each in split(formats) or ["md"]]
+    chosen = formats_of(formats, ["md"])
     if len(chosen) > 1 and out is None:
         msg = "two formats need a folder: --out DIR"
         raise UsageError(msg)
@@ -122,7 +111,6 @@ def audit_(
     if out is None:
         show(document, chosen[0])
     else:
-        from tpobench.tables.exports import json_text
         from tpobench.tables.writers import ENDINGS, WRITERS
 
         written = {f"audit.{ENDINGS[name]}": WRITERS[name](document).encode() for name in chosen}

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tpobench.cli.base import say
 from tpobench.errors import UsageError, unknown
-
-if TYPE_CHECKING:
-    from tpobench.suites.load import Suite
+from tpobench.planning.plan import NATIVE_KERNEL, PLAIN_KERNEL, why_not_native
+from tpobench.suites.load import Suite
 
 KERNELS = ("auto", "plain", "native")
 KernelOption = Annotated[
@@ -28,7 +27,6 @@ def settled(kernel: str, suites: Iterable[Suite], device: str) -> str:
         UsageError: no such kernel, or native where it cannot be had.
     """
     from tpobench.planning.devices import parse_device
-    from tpobench.planning.plan import NATIVE_KERNEL, PLAIN_KERNEL, why_not_native
     from tpobench.policies.native.build import NoKernel
 
     if kernel not in KERNELS:

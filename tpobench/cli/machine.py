@@ -9,23 +9,22 @@ from typing import Annotated
 
 import typer
 
-from tpobench.cli.base import DataDirOption, FormatOption, JsonOption, app, format_of, show
+from tpobench.cli.base import AnswerFormat, DataDirOption, app, show, spread
+from tpobench.tables.model import Document, table_of
 
 CANNOT_RUN = 2
 
 
 @app.command()
+@spread
 def doctor(
     *,
     out: Annotated[Path, typer.Option("--out", "--results", help="Folder of all results.")] = Path("results"),
     data_dir: DataDirOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
 ) -> None:
     """Say what this machine offers, what would not work on it, and what to do about that."""
-    name = format_of(format_, as_json=as_json)
     from tpobench.execution.doctor import FATAL, examine
-    from tpobench.tables.model import Document, table_of
 
     sections = examine(out, data_dir)
     troubles = [(s.topic, p) for s in sections for p in s.problems]
@@ -35,6 +34,7 @@ def doctor(
     table = table_of(("", ""), [(s.topic, s.text) for s in sections], "machine", notes=tuple(notes))
     records = [{"topic": s.topic, "kind": "fact", "text": s.text} for s in sections]
     records += [{"topic": topic, "kind": p.severity, "text": p.text, "remedy": p.remedy} for topic, p in troubles]
-    show(Document("What this machine offers", (table,), {"facts": facts, "problems": problems}, tuple(records)), name)
+    data = {"facts": facts, "problems": problems}
+    show(Document("What this machine offers", (table,), data, tuple(records)), format_.name)
     if any(p.severity == FATAL for _, p in troubles):
         raise typer.Exit(CANNOT_RUN)

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import (
-    ForceOption,
-    JsonOption,
-    ScaleOption,
-    app,
-    format_of,
-    say,
-    show,
-    split,
-    spread,
-)
+from tpobench.cli.base import AnswerFormat, ForceOption, JsonOption, ScaleOption, app, say, show, split, spread
 from tpobench.cli.data import data_override, located
 from tpobench.cli.kernel import settled
 from tpobench.cli.runs import (
@@ -29,6 +19,13 @@ from tpobench.cli.runs import (
 )
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
+from tpobench.planning.datasets import need_of
+from tpobench.planning.design import Fixed, require_no_plan
+from tpobench.planning.plan import Plan
+from tpobench.records.results import Results
+from tpobench.records.store import Store
+from tpobench.suites.load import SCALES, load_suite
+from tpobench.tables.model import Document, Lines, table_of
 from tpobench.units import duration
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from tpobench.paper.evidence import Evidence
     from tpobench.paper.items import Item
     from tpobench.paper.scorecard import Scorecard
-    from tpobench.planning.plan import Plan
 
 FOLDER = "reproduction"
 FORGIVEN = (NothingToDo, UsageError, CorruptResults)  # cost the items of one suite, not the others
@@ -103,24 +99,23 @@ def reproduce(
 ) -> None:
     """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
     from tpobench.paper.items import chosen
-    from tpobench.paper.scorecards import require_formats
-    from tpobench.scores.options import FIGURE_FORMATS, check
+    from tpobench.scores.options import FIGURE_FORMATS, require_valid
+    from tpobench.tables.writers import ENDINGS
 
     if list_:
         name, *others = split(format_) or ["terminal"]
         if others:
             msg = f"--list answers in one format; leave out {', '.join(others)}"
             raise UsageError(msg)
-        _list(chosen(split(items)), format_of(name, as_json=as_json))
+        _list(chosen(split(items)), AnswerFormat(name, as_json).name)
         return
     if not split(items):
         msg = "name an item, such as fig2 or table3, or all; `tpobench reproduce --list` shows them and what they cost"
         raise UsageError(msg)
     wanted = chosen(split(items))
     formats, endings = split(format_) or ["md", "json"], [] if figures == "none" else split([figures])
-    require_formats(formats)
-    for ending in endings:
-        check(ending, FIGURE_FORMATS, "figure format")
+    require_valid(formats, ENDINGS, "scorecard format")
+    require_valid(endings, FIGURE_FORMATS, "figure format")
     options, workers = training.options(), training.workers()
     work = _work(wanted, scale, seeds, training, out)
     answers: list[dict[str, Any]] = []
@@ -149,9 +144,6 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, training: Traini
     """
     from tpobench.paper.item_plans import plan_items
     from tpobench.planning.choice import parse_choice
-    from tpobench.planning.datasets import need_of
-    from tpobench.planning.design import require_no_plan
-    from tpobench.suites.load import load_suite
 
     choice, data = parse_choice(seeds), training.data
     if choice.looks:
@@ -183,8 +175,6 @@ def _locate(work: _Work, options: Options, training: Training) -> None:
 
 def _run(work: _Work, by: Machinery) -> list[dict[str, Any]]:
     """What is missing of all suites, in one budget of time and cost."""
-    from tpobench.planning.design import Fixed
-
     folders = {work.folder(name): name for name in work.plans if name not in work.unavailable}
     answers, refused = run_all([(f, Fixed(work.plans[name])) for f, name in folders.items()], by, forgiven=FORGIVEN)
     for folder, error in refused.items():
@@ -198,8 +188,6 @@ def _require_something(work: _Work, items: Sequence[Item]) -> None:
     Raises:
         TpobenchError: why none of the suites has any: without data, settings that clash, or never run.
     """
-    from tpobench.records.store import Store
-
     if any(not item.parts for item in items) or any(Store(work.folder(n)).known()[0] for n in work.plans):
         return
     if work.errors:
@@ -217,7 +205,6 @@ def _scored(work: _Work, items: Sequence[Item], scale: str) -> list[Scorecard]:
 
 def _evidence(work: _Work, name: str) -> Evidence:
     from tpobench.paper.evidence import gather
-    from tpobench.records.store import Store
 
     try:
         known, _ = Store(work.folder(name)).known()
@@ -244,7 +231,6 @@ def _written(
 def _drawn(card: Scorecard, out: Path, endings: Sequence[str], *, force: bool) -> dict[Path, str]:
     """Files and captions."""
     from tpobench.paper.figures import SELECTIONS, write_paper_figures
-    from tpobench.records.results import Results
 
     if card.item.name not in SELECTIONS:
         return {}
@@ -272,8 +258,6 @@ def _tell(
 def _list(items: Sequence[Item], name: str) -> None:
     """Items with what is behind them, at both scales."""
     from tpobench.paper.item_plans import cost_of, plan_items
-    from tpobench.suites.load import SCALES, load_suite
-    from tpobench.tables.model import Document, Lines, table_of
 
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
     suites = {scale: {name: load_suite(name, scale=scale) for name in names} for scale in SCALES}

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import (
-    FormatOption,
-    JsonOption,
+    AnswerFormat,
     PluginOption,
     ScaleOption,
     SetOption,
@@ -22,7 +21,6 @@ from tpobench.cli.base import (
     app,
     cell_text,
     failure,
-    format_of,
     say,
     show,
     split,
@@ -35,6 +33,13 @@ from tpobench.cli.designs import view_of
 from tpobench.cli.kernel import settled
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import NothingToDo, RunsFailed, TpobenchError, UsageError
+from tpobench.planning.design import Design, finished
+from tpobench.planning.plan import Plan
+from tpobench.plugins.load import load_plugins
+from tpobench.records.store import BROKEN, Store, other_settings
+from tpobench.suites.load import ID, load_suite
+from tpobench.tables.exports import flat
+from tpobench.tables.model import Document, Table, table_of
 from tpobench.units import duration
 
 if TYPE_CHECKING:
@@ -42,9 +47,6 @@ if TYPE_CHECKING:
     from tpobench.execution.rounds import Machinery
     from tpobench.execution.stop import Stop
     from tpobench.planning.choice import Choice
-    from tpobench.planning.design import Design
-    from tpobench.planning.plan import Plan
-    from tpobench.tables.model import Document, Table
 
     Folders = Sequence[tuple[Path, Design]]
 
@@ -77,14 +79,11 @@ def run(
     wanted: Wanted,
     training: Training,
     shard: ShardOption = None,
-    format_: FormatOption = "terminal",
-    as_json: JsonOption = False,
+    format_: AnswerFormat,
     dry_run: DryRunOption = False,
 ) -> None:
     """Run what is missing of one or more suites; finished runs are kept and never repeated."""
     from tpobench.planning.choice import parse_choice
-
-    shown = format_of(format_, as_json=as_json)
 
     options = training.options(shard)
     choice = parse_choice(wanted.seeds)
@@ -95,7 +94,7 @@ def run(
     )
     designs = [(folder, choice.design(plan)) for folder, plan in plans]
     if dry_run:
-        _show(designs, workers.processes, options, shown)
+        _show(designs, workers.processes, options, format_.name)
         return
     warn_of_threads((plan for _, plan in plans), workers.processes)
     with workers.begin(options, wanted.plugin or []) as by:
@@ -104,8 +103,8 @@ def run(
         raise next(iter(refused.values()))
     for refusal in refused.values():
         say(f"tpobench: {refusal}")
-    if shown != "terminal":
-        show(_summaries(answers), shown)
+    if format_.name != "terminal":
+        show(_summaries(answers), format_.name)
     _conclude(answers, by.stop)
 
 
@@ -115,9 +114,6 @@ app.command("plan", help="Show what `run` would do and what it would cost.")(spr
 
 def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Path, Plan]]:
     """Every suite's folder and plan; all made before the first run, so mistakes cost nothing."""
-    from tpobench.plugins.load import load_plugins
-    from tpobench.suites.load import ID, load_suite
-
     names, name = split(wanted.suite), wanted.name
     if not names:
         msg = "--suite names no suite; `tpobench list` shows them"
@@ -149,7 +145,6 @@ def run_all(
     error is the second part of the answer.
     """
     from tpobench.execution.due import require_affordable
-    from tpobench.records.store import Store
 
     refused: dict[Path, TpobenchError] = {}
     for folder, design in designs:
@@ -181,8 +176,6 @@ def _require_possible(folder: Path, design: Design, options: Options) -> None:
         UsageError: they do not.
         CorruptResults: the folder of a search or an adaptive plan cannot be read.
     """
-    from tpobench.records.store import Store, other_settings
-
     store = Store(folder)
     design.require(store, sharded=options.shard is not None)
     meta, suite = store.meta(), design.plan.suite.as_dict()
@@ -194,8 +187,6 @@ def _run_one(folder: Path, design: Design, by: Machinery) -> dict[str, Any]:
     """Round after round of one suite; what came of it."""
     from tpobench.execution.due import due, runs_of
     from tpobench.execution.rounds import Folder, take_rounds
-    from tpobench.planning.design import finished
-    from tpobench.records.store import BROKEN, Store
 
     if note := design.begin(Store(folder)):
         say(f"{folder.name}: {note}")
@@ -273,8 +264,6 @@ def require_results(answers: Sequence[dict[str, Any]]) -> None:
 
 def plan_of_folder(plan: Plan, folder: Path, rows: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Table:
     """A row for each cell and algorithm; reasons where there are any."""
-    from tpobench.tables.model import table_of
-
     reasons = any(row["reason"] for row in rows)
     columns = [k for k in rows[0] if k not in {"cpu_s", *([] if reasons else ["reason"])}]
     entries = [[*(row[k] for k in columns), "?" if row["cpu_s"] is None else duration(row["cpu_s"])] for row in rows]
@@ -284,8 +273,6 @@ def plan_of_folder(plan: Plan, folder: Path, rows: Sequence[Mapping[str, Any]], 
 
 def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
     """What came of the runs, a table per suite; on a terminal progress has told it already."""
-    from tpobench.tables.model import Document, table_of
-
     tables = [
         table_of(list(rows[0]), [list(row.values()) for row in rows], a["suite"], a["folder"])
         for a in answers if (rows := a["summary"])
@@ -295,9 +282,6 @@ def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
 
 def _show(designs: Folders, processes: int, options: Options, name: str) -> None:
     """What `run` would do, and what it would cost."""
-    from tpobench.tables.exports import flat
-    from tpobench.tables.model import Document
-
     outlooks = [_outlook(folder, design, processes, options) for folder, design in designs]
     answers = [facts for facts, _ in outlooks]
     records = tuple({"suite": a["suite"], "folder": a["folder"], **flat(row)} for a in answers for row in a["rows"])
@@ -312,7 +296,6 @@ def _outlook(folder: Path, design: Design, processes: int, options: Options) -> 
     """For scripts, and for people."""
     from tpobench.execution.due import due, forecast
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
-    from tpobench.records.store import Store
 
     _require_possible(folder, design, options)
     known, _ = Store(folder).known()

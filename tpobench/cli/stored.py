@@ -13,28 +13,43 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tpobench.cli.base import (
+    AnswerFormat,
     ForceOption,
-    FormatOption,
     JsonOption,
     PathArgument,
     answer,
     app,
     failure,
-    format_of,
+    formats_of,
     one_per_line,
     say,
     say_copies,
     set_aside,
     show,
     split,
+    spread,
     table,
 )
 from tpobench.errors import NothingToDo, StorageFull, UsageError
 from tpobench.printable import first_of
+from tpobench.records.results import load_results
+from tpobench.records.store import (
+    BROKEN,
+    PACKED,
+    STATUSES,
+    RunRecord,
+    Store,
+    damaged_in,
+    pack,
+    read_source,
+    require_ours,
+    sources,
+    uncollected,
+)
+from tpobench.tables.model import Document, table_of
 
 if TYPE_CHECKING:
     from tpobench.records.merge import Merged
-    from tpobench.records.store import RunRecord
     from tpobench.scores.options import ReportOptions
 
 ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
@@ -42,14 +57,9 @@ MOST_PLACES = 5
 
 
 @app.command()
-def status(
-    *, path: PathArgument = Path("results"), format_: FormatOption = "terminal", as_json: JsonOption = False
-) -> None:
+@spread
+def status(*, path: PathArgument = Path("results"), format_: AnswerFormat) -> None:
     """Count the runs by their status, and say why some have no result.  Writes nothing."""
-    name = format_of(format_, as_json=as_json)
-    from tpobench.records.store import BROKEN, damaged_in, read_source
-    from tpobench.tables.model import Document, table_of
-
     rows: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
@@ -72,12 +82,10 @@ def status(
     table = table_of(columns, [[r[k] for k in columns] for r in rows], "runs", notes=tuple(notes))
     named = [{"where": d.where, "fault": d.fault} for d in damages]
     data = {"folders": rows, "failed": broken, "skipped": skipped, "damaged": named}
-    show(Document(f"Runs in {path}", (table,), data, tuple(rows)), name)
+    show(Document(f"Runs in {path}", (table,), data, tuple(rows)), format_.name)
 
 
 def _sources(path: Path) -> list[Path]:
-    from tpobench.records.store import sources
-
     folders = sources(path)
     if not folders:
         msg = f"no runs in {path}; make some with: tpobench run --suite bandit --smoke"
@@ -86,8 +94,6 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[str, Any]:
-    from tpobench.records.store import STATUSES
-
     counts = Counter(r.status for r in records)
     moved = sum(1 for _ in (source / "quarantine").glob("*")) if source.is_dir() else 0
     return {"folder": str(source), **{s: counts[s] for s in STATUSES}, "damaged": damaged, "quarantined": moved}
@@ -135,22 +141,20 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures from finished runs."""
-    chosen = [format_of(each, as_json=False) for each in split(formats) or ["md"]]
+    chosen = formats_of(formats, ["md"])
     on_screen = chosen == ["terminal"] and not as_json
     if "terminal" in chosen and not on_screen:
         msg = "--format terminal writes no files: give it alone, without --json"
         raise UsageError(msg)
-    from tpobench.records.results import load_results
-    from tpobench.records.store import PACKED, damaged_in, uncollected
-    from tpobench.report import FIGURE_FORMATS, ReportOptions, check, write_report
+    from tpobench.report import write_report
     from tpobench.report.files import require_folder
+    from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, require_valid
 
     options = ReportOptions(
         cast("Any", ci), paper_compat, cast("Any", diverged)
     )  # checked there, with the nearest valid name
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
-    for each in pictures:
-        check(each, FIGURE_FORMATS, "figure format")
+    require_valid(pictures, FIGURE_FORMATS, "figure format")
     if on_screen:
         _show_report(path, options)
         return
@@ -183,8 +187,6 @@ def report(
 
 def _show_report(path: Path, options: ReportOptions) -> None:
     """The tables on standard output, and no files."""
-    from tpobench.records.results import load_results
-    from tpobench.records.store import damaged_in
     from tpobench.report import make_report
     from tpobench.report.document import document_of
 
@@ -196,8 +198,6 @@ def _show_report(path: Path, options: ReportOptions) -> None:
 
 def _require_outside(out: Path, path: Path) -> None:
     """A report is no part of what it reports on."""
-    from tpobench.records.store import sources
-
     for source in sources(path):
         if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
             msg = f"--out {out} lies inside the results {source}; name another folder"
@@ -207,8 +207,6 @@ def _require_outside(out: Path, path: Path) -> None:
 @app.command("pack")
 def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, as_json: JsonOption = False) -> None:
     """Write results/<name>.jsonl, one sorted line per run: small enough for git, and all that `report` needs."""
-    from tpobench.records.store import PACKED, Store, pack
-
     packed = []
     for source in _packable(path):
         if source.is_file() and source.suffix != PACKED:
@@ -233,8 +231,6 @@ def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, a
 
 def _packable(path: Path) -> list[Path]:
     """The results that `path` names or holds; files of others beside them are left alone, and said."""
-    from tpobench.records.store import require_ours
-
     packable = []
     for source in _sources(path):
         try:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import NOTICE, DataDirOption, require_one_job, say
+from tpobench.cli.base import NOTICE, DataDirOption, say
 from tpobench.cli.data import AllowUnverifiedOption, DataOption
 from tpobench.cli.kernel import KernelOption
 from tpobench.errors import Stopped, UsageError, unknown
+from tpobench.planning.plan import Plan
 from tpobench.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from tpobench.execution.engine import Executor
     from tpobench.execution.rounds import Machinery
     from tpobench.execution.stop import Stop
-    from tpobench.planning.plan import Plan
 
 EXECUTORS = ("local", "inline", "dask")
 
@@ -151,7 +151,9 @@ def workers_for(
     if name == "inline":
         from tpobench.execution.inline import Inline
 
-        require_one_job(jobs)
+        if jobs is not None and jobs > 1:
+            msg = f"--executor inline trains in this process, so --jobs {jobs} cannot hold; leave it out"
+            raise UsageError(msg)
         return Workers(Inline, 1)
     from tpobench.execution.local import Local
 

@@ -12,6 +12,8 @@ import typer
 
 from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
 from tpobench.errors import UsageError, unknown
+from tpobench.plugins.load import read_plugin
+from tpobench.suites.load import suite_names
 
 if TYPE_CHECKING:
     from tpobench.algorithms.promises import PromiseResult
@@ -34,8 +36,6 @@ def validate_(
     from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
     from tpobench.plugins.check import examine_plugins, examine_suite
     from tpobench.plugins.installed import GROUPS, installed
-    from tpobench.plugins.load import read_plugin
-    from tpobench.suites.load import suite_names
     from tpobench.tasks import contract as of_tasks
     from tpobench.tasks.catalog import TASKS
 

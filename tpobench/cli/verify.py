@@ -12,7 +12,10 @@ import typer
 
 from tpobench.cli.base import DataDirOption, JsonOption, PathArgument, PluginOption, answer, app, cell_text, say
 from tpobench.errors import CorruptResults, NothingToDo
+from tpobench.planning.datasets import paths_of
+from tpobench.plugins.load import load_plugins
 from tpobench.printable import printable
+from tpobench.records.results import load_results
 
 if TYPE_CHECKING:
     from tpobench.execution.verify import Verification
@@ -33,10 +36,7 @@ def verify_(
     from tpobench.execution.job import Message, plugins_for
     from tpobench.execution.slots import SlotPool
     from tpobench.execution.verify import IMPOSSIBLE, choose, verify
-    from tpobench.planning.datasets import paths_of
     from tpobench.planning.devices import probe
-    from tpobench.plugins.load import load_plugins
-    from tpobench.records.results import load_results
 
     chosen = choose(load_results(path).records, runs, seed)
     if not chosen:
