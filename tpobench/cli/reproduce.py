@@ -13,10 +13,7 @@ import typer
 from tpobench.cli.base import AnswerFormat, ForceOption, JsonOption, ScaleOption, app, say, show, split, spread
 from tpobench.cli.data import data_override, located
 from tpobench.cli.kernel import settled
-from tpobench.cli.runs import (
-    require_results,
-    run_all,
-)
+from tpobench.cli.runs import require_results, run_all
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
 from tpobench.planning.datasets import need_of

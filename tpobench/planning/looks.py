@@ -20,14 +20,7 @@ from tpobench.planning.design import Cost, Known, Round, all_tried
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import brief
 from tpobench.records.results import by_matching
-from tpobench.records.store import (
-    FINISHED,
-    PLAN_FILE,
-    PLAN_SCHEMA,
-    RunRecord,
-    Store,
-    read_plan,
-)
+from tpobench.records.store import FINISHED, PLAN_FILE, PLAN_SCHEMA, RunRecord, Store, read_plan
 from tpobench.scores.cells import final_value
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text

@@ -12,13 +12,7 @@ from tpobench.errors import CorruptResults
 from tpobench.scores.cells import Cell, algorithm_order
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import seed_ranges
-from tpobench.stats.breaking_point import (
-    BreakingPoint,
-    PointComparison,
-    Reversal,
-    breaking_point,
-    compare_all_points,
-)
+from tpobench.stats.breaking_point import BreakingPoint, PointComparison, Reversal, breaking_point, compare_all_points
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.success_curve import Level
 from tpobench.stats.texts import p_text
