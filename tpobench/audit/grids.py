@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import re
 import stat
@@ -118,19 +119,14 @@ def _bytes(path: Path) -> bytes:
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
     """The text in a gzip file of one or several members, at most one byte more than is read."""
-    text = b""
-    while raw.startswith(GZIP) and len(text) <= LARGEST_FILE:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            text += member.decompress(raw, LARGEST_FILE + 1 - len(text))
-        except zlib.error as error:
-            msg = f"cannot read {path}: a damaged gzip file ({error})"
-            raise UsageError(msg) from error
-        if not member.eof and len(text) <= LARGEST_FILE:
-            msg = f"cannot read {path}: a gzip file that breaks off"
-            raise UsageError(msg)
-        raw = member.unused_data
-    return text
+    try:
+        return gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST_FILE + 1)
+    except EOFError as error:
+        msg = f"cannot read {path}: a gzip file that breaks off"
+        raise UsageError(msg) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        msg = f"cannot read {path}: a damaged gzip file ({error})"
+        raise UsageError(msg) from error
 
 
 def _separated(path: Path, text: str) -> Grid:

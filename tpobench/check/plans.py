@@ -12,8 +12,8 @@ from tpobench.check.arms import ArmKey, arm_of, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.check.evidence import Candidate
 from tpobench.errors import UsageError
-from tpobench.identity import canonical, neutral_defaults
-from tpobench.planning.plan import PACKAGED, Plan, RunSpec, plan_runs, task_version_of
+from tpobench.identity import canonical
+from tpobench.planning.plan import OTHER_VERSION, PACKAGED, Plan, RunSpec, other_fields, plan_runs, task_version_of
 from tpobench.plugins.load import VERSIONS
 from tpobench.records.store import RunRecord
 from tpobench.suites.load import ReportSettings, Suite, Training, build_suite
@@ -32,14 +32,12 @@ def cannot_run(baseline: Baseline, algorithms: Mapping[str, str]) -> tuple[dict[
     missing, different = {}, {}
     for arm, records in baseline.arms.items():
         spec = next(iter(records.values())).spec
-        odd = ({f.name for f in dataclasses.fields(RunSpec)} ^ spec.keys()) - neutral_defaults(RunSpec).keys()
         if base(arm.algorithm) not in algorithms:
             missing[arm] = f"no algorithm '{arm.algorithm}' here; name its file with --plugin"
         elif declared(spec["task"]) is None:
             missing[arm] = f"no task kind '{spec['task']['kind']}' here; name its file with --plugin"
-        elif odd:
-            fields = ", ".join(sorted(odd))
-            different[arm] = f"made by another version of tpobench, whose runs are described differently ({fields})"
+        elif odd := other_fields(spec):
+            different[arm] = f"{OTHER_VERSION} ({', '.join(odd)})"
     return missing, different
 
 

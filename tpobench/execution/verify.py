@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.identity import neutral_defaults
-from tpobench.planning.plan import PACKAGED, Job, RunSpec, aligned_block, task_version_of, version_of
+from tpobench.planning.plan import (
+    OTHER_VERSION,
+    PACKAGED,
+    Job,
+    RunSpec,
+    aligned_block,
+    other_fields,
+    task_version_of,
+    version_of,
+)
 from tpobench.records.difference import BITS, Difference, difference, other_origin
 from tpobench.records.store import FINISHED, RunRecord
 from tpobench.tasks.catalog import TASKS
@@ -71,12 +78,9 @@ def verify(records: Iterable[RunRecord], train: Trainer, has_device: Callable[[s
 
 def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec | None, str]:
     """The run's spec, or why it cannot be trained here."""
-    try:
-        spec = RunSpec(**record.spec)
-    except TypeError:
-        names = {f.name for f in dataclasses.fields(RunSpec)}
-        odd = ", ".join(sorted((names ^ record.spec.keys()) - neutral_defaults(RunSpec).keys()))
-        return None, f"made by another version of tpobench, whose runs are described differently ({odd})"
+    if odd := other_fields(record.spec):
+        return None, f"{OTHER_VERSION} ({', '.join(odd)})"
+    spec = RunSpec(**record.spec)
     algorithm, kind = spec.algorithm, str(spec.task["kind"])
     if algorithm not in ALGORITHMS or kind not in TASKS:
         absent = f"algorithm '{algorithm}'" if algorithm not in ALGORITHMS else f"task kind '{kind}'"

@@ -232,8 +232,18 @@ class LooksState:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per cell and pair."""
-        return decision_rows(self.cells)
+        """One row per cell and pair: what the first algorithm is to the second, since which look, by how many seeds."""
+        rows = []
+        for state in self.cells:
+            decisions = {} if state.result is None else state.result.decisions
+            for pair in state.cell.plan.pairs:
+                d = decisions.get(pair)
+                rows.append({
+                    "cell": dict(state.cell.axes), "matching": state.cell.matching, "a": pair[0], "b": pair[1],
+                    "status": d.status if d else "open", "look": d.look if d else 0, "seeds": d.runs if d else 0,
+                    "difference": 0.0 + state.cell.reporting.sign * d.difference if d else None,
+                })  # fmt: skip
+        return rows
 
     def _only(self, wanted: Iterable[Iterable[RunSpec]]) -> Plan:
         """These runs, seed-major like every plan."""
@@ -303,18 +313,3 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord]) -> CellState:
         result = look_at(cell.plan, values, worst=float(cell.reporting.loss(cell.reporting.worst)))
         state = CellState(cell, state.look + 1, result)
     return state
-
-
-def decision_rows(now: Iterable[CellState]) -> list[dict[str, Any]]:
-    """One row per cell and pair: what the first algorithm is to the second, since which look, by how many seeds."""
-    rows = []
-    for state in now:
-        decisions = {} if state.result is None else state.result.decisions
-        for pair in state.cell.plan.pairs:
-            d = decisions.get(pair)
-            rows.append({
-                "cell": dict(state.cell.axes), "matching": state.cell.matching, "a": pair[0], "b": pair[1],
-                "status": d.status if d else "open", "look": d.look if d else 0, "seeds": d.runs if d else 0,
-                "difference": 0.0 + state.cell.reporting.sign * d.difference if d else None,
-            })  # fmt: skip
-    return rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
 from tpobench.errors import UsageError
-from tpobench.identity import NEUTRAL, canonical, chosen, spec_id
+from tpobench.identity import NEUTRAL, canonical, chosen, neutral_defaults, spec_id
 from tpobench.printable import brief
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import GridCell, Suite, Value
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SPEC_KEYS = ("matching", "seed_batch", "threads", "dtype")  # of [training]: fields of the spec itself
 ANY_MATCHING = "any"
 PACKAGED = "1"  # the version of every algorithm of the catalogue
+OTHER_VERSION = "made by another version of tpobench, whose runs are described differently"
 PLAIN_KERNEL, NATIVE_KERNEL = "plain", "native"
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
@@ -324,6 +325,11 @@ def why_not_native(cell: GridCell, device: str) -> str:
 def widest_stack(suite: Suite, task: Mapping[str, Any], memory_bytes: int) -> int:
     """Seeds that fit side by side into a device's memory, at most all of the suite's."""
     return max(1, min(suite.seeds, int(STACK_SHARE * memory_bytes) // task_settings(task).bytes_per_seed))
+
+
+def other_fields(spec: Mapping[str, Any]) -> list[str]:
+    """The fields of a recorded spec that this version does not have, and of those it has the ones that are missing."""
+    return sorted((RunSpec.__dataclass_fields__.keys() ^ spec.keys()) - neutral_defaults(RunSpec).keys())
 
 
 def version_of(algorithm: str) -> str:
