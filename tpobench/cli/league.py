@@ -44,14 +44,12 @@ def league(
     from tpobench.league.documents import league_document
     from tpobench.league.model import PACKAGED, load_league
     from tpobench.plugins.load import load_plugins
-    from tpobench.scores.options import FIGURE_FORMATS, check
+    from tpobench.scores.options import FIGURE_FORMATS, require_valid
     from tpobench.tables.writers import ENDINGS
 
     formats, endings = split(format_) or ["md", "json"], [] if figures == "none" else split([figures])
-    for name in formats:
-        check(name, ENDINGS, "format")
-    for ending in endings:
-        check(ending, FIGURE_FORMATS, "figure format")
+    require_valid(formats, ENDINGS, "format")
+    require_valid(endings, FIGURE_FORMATS, "figure format")
     if plugin:
         load_plugins(plugin)
     played, root = load_league(file or PACKAGED), out / FOLDER
