@@ -169,7 +169,7 @@ def test_a_broken_entry_point_costs_its_own_users_one_line(install: Install, cas
 
 
 @pytest.mark.usefixtures("_untried")
-def test_two_packages_of_one_name_are_told_apart_by_nobody(install: Install) -> None:
+def test_two_packages_of_one_name_are_refused(install: Install) -> None:
     """Both are named; damaged metadata of a third is nobody's matter."""
     install(**POINTS)
     install("apex", "2.0", {}, algorithms=["acme_pg = apex:acme_pg"])

@@ -33,9 +33,10 @@ def cannot_run(baseline: Baseline, algorithms: Mapping[str, str]) -> tuple[dict[
     for arm, records in baseline.arms.items():
         spec = next(iter(records.values())).spec
         if base(arm.algorithm) not in algorithms:
-            missing[arm] = f"no algorithm '{arm.algorithm}' here; name its file with --plugin"
+            missing[arm] = f"no algorithm '{arm.algorithm}' here; name its file with --plugin, or install its package"
         elif declared(spec["task"]) is None:
-            missing[arm] = f"no task kind '{spec['task']['kind']}' here; name its file with --plugin"
+            kind = spec["task"]["kind"]
+            missing[arm] = f"no task kind '{kind}' here; name its file with --plugin, or install its package"
         elif odd := other_fields(spec):
             different[arm] = f"{OTHER_VERSION} ({', '.join(odd)})"
     return missing, different

@@ -84,7 +84,7 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
     algorithm, kind = spec.algorithm, str(spec.task["kind"])
     if algorithm not in ALGORITHMS or kind not in TASKS:
         absent = f"algorithm '{algorithm}'" if algorithm not in ALGORITHMS else f"task kind '{kind}'"
-        return None, f"no {absent} here; name its file with --plugin"
+        return None, f"no {absent} here; name its file with --plugin, or install its package"
     origins = {
         algorithm: (spec.algorithm_version, version_of(algorithm)),
         kind: (spec.task_version, task_version_of(kind)),

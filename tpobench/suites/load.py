@@ -184,5 +184,6 @@ def _locate(name: str) -> str | Path:
             raise UsageError(msg)
         return path
     if name not in suite_names():
-        raise unknown("suite", name, suite_names())
+        msg = f"{unknown('suite', name, suite_names())}; one of your own is a .toml file, or comes with --plugin FILE"
+        raise UsageError(msg)
     return SUITES.get(name, suites_folder() / f"{name}.toml")
