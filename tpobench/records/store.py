@@ -147,7 +147,7 @@ def uncollected() -> Iterator[None]:
 def read_record(path: Path) -> RunRecord:
     """The record in one file, whose name must be its run id."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DamagedRecord(str(path), str(error)) from error
     return parse_record(text, str(path), path.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -95,6 +95,11 @@ class Arm:
     @cached_property
     def _times(self) -> dict[float, Floats]:
         """Those that were asked for: every table and test of a threshold asks again."""
+        return {}
+
+    @cached_property
+    def numbers(self) -> dict[Hashable, Floats]:
+        """Scalars (n,) that were asked for: every pair, row and note of a report asks again."""
         return {}
 
     def by_seed(self, values: Floats) -> dict[int, float]:

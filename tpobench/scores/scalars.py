@@ -100,7 +100,10 @@ class Scalar:
 
     def values(self, arm: Arm) -> Floats:
         """(n,) numbers, diverged runs at the worst value; times are inf where the threshold was never held."""
-        return SCALARS[self.kind].values(self, arm)
+        if self not in arm.numbers:
+            numbers = arm.numbers[self] = SCALARS[self.kind].values(self, arm)
+            numbers.flags.writeable = False
+        return arm.numbers[self]
 
     def capped(self, arm: Arm) -> Floats:
         """(n,) numbers, times beyond the budget at the budget."""

@@ -166,10 +166,10 @@ def tail_p(null: Floats, observed: float, *, exact: bool, alternative: Alternati
     """The upper tail, or twice the smaller one; a random draw counts the observed arrangement once more."""
     slack = 1e-12 * max(abs(observed), 1e-300) if math.isfinite(observed) else 0.0
     extra = 0 if exact else 1
-    above = (int((null >= observed - slack).sum()) + extra) / (len(null) + extra)
+    above = (np.count_nonzero(null >= observed - slack) + extra) / (len(null) + extra)
     if alternative == "greater":
         return above
-    below = (int((null <= observed + slack).sum()) + extra) / (len(null) + extra)
+    below = (np.count_nonzero(null <= observed + slack) + extra) / (len(null) + extra)
     return min(1.0, 2 * min(above, below))
 
 

@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from tpobench import __version__
 from tpobench.printable import printable
 from tpobench.tables.model import Block, Document, Figure, Heading, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Section = tuple[Heading | None, list[tuple[str, Block]]]  # blocks with their anchors, empty where nothing links to them
 
@@ -54,6 +56,8 @@ def _unique(name: str, used: Counter[str]) -> str:
 
 @lru_cache(1)
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - of pages alone
+
     environment = Environment(
         loader=PackageLoader("tpobench.tables", "templates"),
         autoescape=True,
