@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tpobench.stats.permutation import studentized_permutation
-from tpobench.stats.power import detection, inflation, power_text, seeds_for_margin
+from tpobench.stats.power import _rate, detection, inflation, power_text, seeds_for_margin
 
 PUBLISHED = np.load(Path(__file__).parent / "extracts" / "published_curves.npz")
 FINAL = {name: (PUBLISHED[name] / PUBLISHED["of"])[:, -50:].mean(axis=1) for name in ("tpo", "grpo")}
@@ -126,3 +126,16 @@ def test_a_margin_without_size_has_no_seeds():
     assert seeds_for_margin(1.0, 0.0) is None
     assert seeds_for_margin(1.0, 0.001) is None
     assert seeds_for_margin(0.0, 0.1) == 2
+
+
+@pytest.mark.parametrize("level", [0.1, 0.2])
+def test_ties_are_ties_in_half_the_digits(level):
+    """Tenths, whose sums tie time and again, are counted as whole numbers are: rounding decides nothing."""
+    source = np.random.default_rng(3)
+    whole, signs = source.integers(-2, 5, size=(200, 9)), source.choice([-1, 1], size=(9, 999))
+    null, observed = whole @ signs, whole.sum(axis=1, keepdims=True)
+    tail = np.minimum((null >= observed).sum(axis=1), (null <= observed).sum(axis=1))
+    expected = (2 * (tail + 1) / 1000 <= level).mean()
+    assert 0.1 < expected < 0.9  # some of each
+    tenths = whole * 0.1
+    assert _rate(tenths.sum(axis=1), tenths, signs, level) == expected
