@@ -110,7 +110,7 @@ def test_several_processes_find_the_same(monkeypatch):
     """Each detection is a function of its own numbers."""
     held = results(*(runs(rule, values[:10]) for rule, values in NOISE.items()))
     serial = detect(held)
-    monkeypatch.setattr(detection, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(detection, "WORTH_A_PROCESS", 1)
     monkeypatch.setattr(detection, "cores", lambda: 2)
     assert detect(held) == serial
 

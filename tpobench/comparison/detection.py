@@ -26,7 +26,7 @@ from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
 
 SCHEMA = 1
 ALPHA, POWER = 0.05, 0.8
-WORTH_PROCESSES = 12  # detections from which starting processes costs less than it saves
+WORTH_A_PROCESS = 50  # detections, some seconds: a process takes half of one to start
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _cells(side: Side) -> Iterator[list[Key]]:
 
 @dataclass(frozen=True)
 class _Task:
-    """A detection before its power is known: plain numbers, so that another process can compute it."""
+    """A detection before its power is known: plain numbers."""
 
     row: tuple[str, str, tuple[str, ...], bool, float]  # the first fields of Detection
     pilot: Floats
@@ -195,22 +195,28 @@ def _chosen(arm: Arm, values: Floats, common: Sequence[int] | None) -> Floats:
 
 def _all(tasks: Sequence[_Task]) -> list[Detection]:
     """The detections in order, in several processes where there are many: each is a function of its own numbers."""
-    if len(tasks) < WORTH_PROCESSES or cores() == 1:
-        powers = [_power(task) for task in tasks]
+    questions = [_question(task) for task in tasks]
+    processes = min(cores(), len(tasks) // WORTH_A_PROCESS)
+    if processes < 2:
+        powers = [detection(**question) for question in questions]
     else:
         from joblib import Parallel, delayed  # type: ignore[import-untyped]  # noqa: PLC0415 - only here
 
-        powers = Parallel(n_jobs=cores(), batch_size=4)(delayed(_power)(task) for task in tasks)
-    return [Detection(*task.row, *power) for task, power in zip(tasks, powers, strict=True)]
+        powers = Parallel(n_jobs=processes, batch_size=4)(delayed(detection)(**question) for question in questions)
+    return [Detection(*task.row, *_answer(task, power)) for task, power in zip(tasks, powers, strict=True)]
 
 
-def _power(task: _Task) -> tuple[Power, Power | None]:
-    """At the target; of a pair without one, at the observed difference too."""
+def _question(task: _Task) -> dict[str, Any]:
+    """What `detection`, which imports little where a process starts for it, is asked: of a pair, the observed too."""
     goal = task.observed if task.target is None else task.target
-    power = detection(
-        task.pilot, rng=np.random.default_rng(SEED), runs=task.runs, target=goal or None, alpha=ALPHA, power=POWER,
-        family=task.family, paired_with=task.other,
-    )  # fmt: skip
+    return {
+        "pilot": task.pilot, "rng": np.random.default_rng(SEED), "runs": task.runs, "target": goal or None,
+        "alpha": ALPHA, "power": POWER, "family": task.family, "paired_with": task.other,
+    }  # fmt: skip
+
+
+def _answer(task: _Task, power: Power) -> tuple[Power, Power | None]:
+    """At the target; of a pair without one, at the observed difference too."""
     if task.target is not None or not task.observed:
         return power, None
     return replace(power, target=None, needed=None), power
