@@ -130,9 +130,13 @@ class TransformerPolicy:
         for i in range(LAYERS):
             skip = first if i == LAYERS - 1 else 0  # the last layer answers at predicting positions only
             q, k, v = self._qkv(i, x)
-            x = self._attended(i, x[:, :, skip:], q[:, :, skip:], k, v, rows.attend[:, :, skip:])
+            x = self._attended(i, x[:, :, skip:], self._attention(rows, q, k, v, skip))
             x = self._feed_forward(i, x)
         return self._predict(x).view(S, R, P - first, self.vocabulary)
+
+    def _attention(self, rows: PackedRows, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
+        """softmax(Q K^T / sqrt(32)) V at the positions from `first` on: (S * R, heads, P - first, d_head)."""
+        return F.scaled_dot_product_attention(q[:, :, first:], k, v, attn_mask=rows.attend[:, :, first:])
 
     def _embed(self, one_hot: Tensor) -> Tensor:
         """E[token] + P[position], as one product with a one-hot matrix (its backward is a product too)."""
@@ -140,9 +144,13 @@ class TransformerPolicy:
 
     def _embed_tokens(self, token: Tensor, position: Tensor) -> Tensor:
         """The same from indices (S, M, L)."""
-        one_hot = [F.one_hot(token, self.vocabulary), F.one_hot(position, 2 * self.length)]
-        x = self._embed(torch.cat(one_hot, dim=-1).to(self.theta.dtype).flatten(1, -2))
-        return x.view(*token.shape, MODEL)
+        return self._embed(self._one_hot(token, position).flatten(1, -2)).view(*token.shape, MODEL)
+
+    def _one_hot(self, token: Tensor, position: Tensor) -> Tensor:
+        """Which token and which position each is: indices (S, ...) -> (S, ..., V + positions)."""
+        sizes = ((token, self.vocabulary), (position, 2 * self.length))
+        one_hot = [x.unsqueeze(-1) == torch.arange(size, device=x.device) for x, size in sizes]
+        return torch.cat(one_hot, dim=-1).to(self.theta.dtype)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """x W + b per seed: (S, ..., in) -> (S, ..., out)."""
@@ -166,10 +174,9 @@ class TransformerPolicy:
         projected = self._normed_linear(2 * i, x, self.at[f"qkv{i}"], self.at[f"qkv_bias{i}"].flatten(1))
         return projected.view(S * R, P, 3, HEADS, HEAD).permute(2, 0, 3, 1, 4)
 
-    def _attended(self, i: int, x: Tensor, q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None = None) -> Tensor:
-        """X + out(softmax(Q K^T / sqrt(32)) V), x (S, R, P, d_model) at the positions of the queries."""
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend).transpose(1, 2).reshape(x.shape)
-        return x + self._linear(y, self.at[f"out{i}"], self.at[f"out_bias{i}"])
+    def _attended(self, i: int, x: Tensor, y: Tensor) -> Tensor:
+        """X + out(y), x (S, R, P, d_model) and attention y (S * R, heads, P, d_head) at the queries' positions."""
+        return x + self._linear(y.transpose(1, 2).reshape(x.shape), self.at[f"out{i}"], self.at[f"out_bias{i}"])
 
     def _feed_forward(self, i: int, x: Tensor) -> Tensor:
         """X + W_down gelu(W_up norm(x))."""
@@ -213,7 +220,10 @@ class TransformerPolicy:
             parent = key // self.vocabulary
             nodes = _Slots.of(parent // log_pi.shape[1], S)
             here = nodes.slot[inverse]
-            log_pi = self._extend(nodes.pad(key % self.vocabulary), nodes.pad(parent).flatten(), self.length + t, cache)
+            above = nodes.pad(parent).flatten()
+            same = torch.arange(len(cache[0][0]), device=above.device)
+            branches = None if torch.equal(above, same) else above  # where nothing branches, nothing is copied
+            log_pi = self._extend(nodes.pad(key % self.vocabulary), branches, self.length + t, cache)
         return torch.stack(tokens, -1), torch.stack(tables, -2)
 
     def _prefill(self, token: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -226,20 +236,25 @@ class TransformerPolicy:
             q, k, v = self._qkv(i, x)
             cache.append((k, v))
             skip = H - 1 if i == LAYERS - 1 else 0
-            x = self._attended(i, x[:, :, skip:], q[:, :, skip:], k, v, causal[skip:])
+            y = F.scaled_dot_product_attention(q[:, :, skip:], k, v, attn_mask=causal[skip:])
+            x = self._attended(i, x[:, :, skip:], y)
             x = self._feed_forward(i, x)
         return self._predict(x)[:, :, 0]
 
-    def _extend(self, token: Tensor, parent: Tensor, position: int, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above."""
+    def _extend(
+        self, token: Tensor, parent: Tensor | None, position: int, cache: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """log pi (S, M, V) after one more token (S, M) below the nodes `parent` (S * M,) of the level above.
+
+        parent: None where each node has the one in its own place.
+        """
         x = self._embed_tokens(token, torch.full_like(token, position)).unsqueeze(2)  # rows of one token each
-        same = torch.arange(len(cache[0][0]), device=parent.device)
-        above = slice(None) if torch.equal(parent, same) else parent  # where nothing branches, nothing is copied
+        above = slice(None) if parent is None else parent
         for i in range(LAYERS):
             q, k, v = self._qkv(i, x)
             keys, values = (torch.cat([old[above], new], dim=2) for old, new in zip(cache[i], (k, v), strict=True))
             cache[i] = (keys, values)
-            x = self._feed_forward(i, self._attended(i, x, q, keys, values))
+            x = self._feed_forward(i, self._attended(i, x, F.scaled_dot_product_attention(q, keys, values)))
         return self._predict(x).squeeze(2)
 
 
