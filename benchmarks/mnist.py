@@ -24,7 +24,8 @@ from tpobench.policies.noise import Noise
 from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.mnist import Inputs, MnistTask
 from tpobench.tasks.task import Step
-from tpobench.training.loop import finite_seeds, loss_gradient, make_optimizer
+from tpobench.training.loop import loss_gradient, make_optimizer
+from tpobench.training.watch import finite_seeds
 
 NAMES = ("tpo", "dg", "reinforce", "grpo_batch", "group_pg", "ce")
 PARTS = ("images", "forward", "draw", "credit", "backward", "optimizer")

@@ -9,7 +9,8 @@ turns step by step, on the same prompts and uniforms, so that what else the mach
 Useful work counts the N distinct prefixes of a batch only, at 2 floating-point operations per multiply-add of the
 linear layers, once for the rollout and three times per epoch; padding, attention and the optimiser count as waste.
 "start" is the untrained policy, "late" one taught by cross-entropy until 90 % of its rollouts are right.  Token rules
-(d) have one rollout per prompt, with K = 8 next tokens in each state.
+(d) have one rollout per prompt, with K = 8 next tokens in each state.  The kernel `static` computes equal prefixes as
+often as they were drawn and leaves no context out: what it costs on a CPU never to wait for a device.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from clock import Laps, matmul_peak
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.native import forest
 from tpobench.policies.noise import Noise
+from tpobench.policies.prefix_tree import Paths
 from tpobench.policies.transformer import HIDDEN, LAYERS, MODEL
 from tpobench.tasks.catalog import SequenceSettings, TokensSettings
 from tpobench.tasks.rewards import target_tokens
 from tpobench.tasks.sequence import Inputs, SequenceTask
+from tpobench.tasks.settings import STATIC_KERNEL
 from tpobench.tasks.task import Rollout
 from tpobench.tasks.tokens import TokensTask
 from tpobench.training.loop import contributing_rows, make_optimizer
@@ -84,7 +87,8 @@ def train_step(task: SequenceTask, policy, algorithm, step: int) -> tuple[dict[s
         rollout.inputs.trees[None] = policy.pack(rollout.inputs.paths)
     lap("pack")
     for epoch in range(algorithm.max_epochs or 4):
-        keep = contributing_rows(algorithm, rollout.groups, at_snapshot=epoch == 0)
+        static = task.kernel == STATIC_KERNEL  # which leaves nothing out
+        keep = None if static else contributing_rows(algorithm, rollout.groups, at_snapshot=epoch == 0)
         groups, weights = rollout.groups, credit
         if keep is not None:
             groups, weights = groups.rows(keep), credit.index_select(1, keep)
@@ -105,8 +109,7 @@ def train_step(task: SequenceTask, policy, algorithm, step: int) -> tuple[dict[s
 
 def tokens_of(task: SequenceTask, rollout: Rollout, keep: torch.Tensor | None) -> int:
     """Distinct prefixes, prompts included, that the log-probs of the contexts `keep` (b,) take."""
-    paths = rollout.inputs.paths  # of either kernel
-    batch = forest.Sequences(*((paths.prompts, paths.actions) if isinstance(paths, forest.Sequences) else whole(paths)))
+    batch = forest.Sequences(*whole(rollout.inputs.paths))
     rows, reach = None if keep is None else keep.numpy(), None
     if rows is not None and isinstance(task, TokensTask):  # contexts are states: each takes the path that leads to it
         T = task.settings.length
@@ -117,8 +120,9 @@ def tokens_of(task: SequenceTask, rollout: Rollout, keep: torch.Tensor | None) -
 
 
 def whole(paths) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts (S, B, H) and answers of a prefix tree."""
-    return paths.prompts[paths.prompt_of], paths.actions
+    """Prompts (S, B, H) and answers of what the policy of any kernel packs."""
+    prompts = paths.prompts[paths.prompt_of] if isinstance(paths, Paths) else paths.prompts
+    return np.asarray(prompts), np.asarray(paths.actions)
 
 
 def measure(name: str, shape: dict, *, late: bool, steps: int, seed: int, kernels: list[str]) -> dict[str, dict]:

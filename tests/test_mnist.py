@@ -21,7 +21,8 @@ from tpobench.suites.load import load_suite
 from tpobench.tasks.catalog import MnistSettings, streams
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mnist import BLOCK, MnistTask
-from tpobench.training.loop import finite_seeds, loss_gradient, train
+from tpobench.training.loop import loss_gradient, train
+from tpobench.training.watch import finite_seeds
 
 Array = NDArray[np.float64]
 RULES = {

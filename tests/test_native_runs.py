@@ -123,7 +123,7 @@ def test_native_that_cannot_be_had_is_refused(command_line, tiny):
     assert code == 2
     assert "suite 'bandit': --kernel native: there is no native kernel for task 'bandit'" in err
     code, _, err = command_line("plan", "-s", tiny, "--kernel", "fast")
-    assert (code, err) == (2, "tpobench: unknown kernel 'fast'; valid: auto, native, plain\n")
+    assert (code, err) == (2, "tpobench: unknown kernel 'fast'; valid: auto, native, plain, static\n")
 
 
 @pytest.mark.usefixtures("no_compiler")

@@ -42,4 +42,5 @@ def tilted_target(groups: CandidateGroups, *, eta: Temperature = 1.0, anchor: bo
 def label_target(groups: CandidateGroups) -> Tensor:
     """The oracle's target, q = e_y: all mass on the right candidate."""
     assert groups.label is not None  # noqa: S101 - Algorithm.needs has refused tasks without labels
-    return torch.nn.functional.one_hot(groups.label, groups.reward.shape[-1]).to(groups.reward.dtype)
+    candidate = torch.arange(groups.reward.shape[-1], device=groups.label.device)
+    return (groups.label.unsqueeze(-1) == candidate).to(groups.reward.dtype)

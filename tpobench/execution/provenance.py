@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.planning.datasets import need_of
-from tpobench.planning.plan import PLAIN_KERNEL, RunSpec
+from tpobench.planning.plan import NATIVE_KERNEL, RunSpec
 
 
 def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
 
 def _kernel(spec: RunSpec) -> dict[str, Any]:
     """What the native kernel was compiled with."""
-    if spec.kernel == PLAIN_KERNEL:
+    if spec.kernel != NATIVE_KERNEL:
         return {}
     from tpobench.policies.native.build import NoKernel  # noqa: PLC0415 - as below
     from tpobench.policies.native.machine import native_kernel  # noqa: PLC0415 - imports torch

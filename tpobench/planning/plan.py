@@ -54,7 +54,7 @@ class RunSpec:
     dtype: str
     schema: int = SCHEMA
     task_version: str = field(default="", metadata=NEUTRAL)  # the hash of its file for a plugin's kind of task
-    kernel: str = field(default=PLAIN_KERNEL, metadata=NEUTRAL)  # of the transformer: plain | native
+    kernel: str = field(default=PLAIN_KERNEL, metadata=NEUTRAL)  # plain | native | static
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""
@@ -180,7 +180,7 @@ def plan_runs(
     """Every (cell, algorithm, seed) of a suite, seed-major, so that a plan cut short is still balanced.
 
     levels: of a suite that searches, all by default; `Plan.at` makes the plan of others.
-    kernel: what trains the cells that can have it, `native` or `plain`; see `tpobench.kernels`.
+    kernel: what trains the cells that can have it: `plain`, `native` or `static`.
 
     Raises:
         UsageError: unknown algorithm, hyperparameter or device, no such device here, or a metric that is not recorded.
@@ -299,7 +299,7 @@ def resolve(
         device=device,
         dtype=cell.training.dtype,
         task_version=task_version_of(settings.kind),
-        kernel=PLAIN_KERNEL if why_not_native(cell, device) else kernel,
+        kernel=PLAIN_KERNEL if kernel == NATIVE_KERNEL and why_not_native(cell, device) else kernel,
     )
 
 

@@ -5,6 +5,7 @@ mlp           the paper's image policy
 bags          its images as bags of bright pixels
 transformer   the paper's decoder
 prefix_tree   every distinct prefix of a batch computed once
+static        the transformer in shapes that do not depend on what is drawn
 native/       the transformer and its optimizers in C
 initial       starting values of dense layers
 optimizers    Adam, Muon, normalised steps

@@ -31,6 +31,20 @@ class Bags:
         return F.embedding_bag(self.row, table, self.start, mode="sum", per_sample_weights=self.weight)
 
 
+@dataclass(frozen=True)
+class DenseBags:
+    """The same with the weight of every row, so that shapes do not depend on the images; seeds have bags of their own.
+
+    The transposed bags are those of the transposed weights.
+    """
+
+    weight: Tensor  # (S, bags, rows)
+
+    def sum(self, table: Tensor) -> Tensor:
+        """W table of each seed: (S * rows, H) -> (S * bags, H)."""
+        return torch.bmm(self.weight, table.view(len(self.weight), -1, table.shape[-1])).flatten(0, 1)
+
+
 def bright_pixels(images: np.ndarray, highest: int) -> csr_matrix:
     """The pixels of images (N, P) that are not black, with the constant pixel P after the last: (N, P + 1)."""
     columns, intensities = [], []
@@ -80,3 +94,18 @@ class SparseImages:
     def _bags(self, row: np.ndarray, weight: np.ndarray, bounds: np.ndarray) -> Bags:
         row_, weight_, start = (torch.from_numpy(a).to(self.device) for a in (row, weight, bounds[:-1]))
         return Bags(row_, weight_, start)
+
+
+@dataclass(frozen=True)
+class DenseImages:
+    """A set of images on the device, black pixels included: the host never sees which of them are drawn."""
+
+    pixels: Tensor  # (N, P) of bytes
+    highest: int
+    dtype: torch.dtype
+
+    def bags(self, index: Tensor, rows: int) -> tuple[DenseBags, DenseBags]:
+        """The bags of images `index` (S, B) over the `rows` rows of their seed, and the transposed ones."""
+        intensity = (self.pixels[index].float() / self.highest).to(self.dtype)  # as in SparseImages
+        weight = F.pad(F.pad(intensity, (0, 1), value=1.0), (0, rows - intensity.shape[-1] - 1))
+        return DenseBags(weight), DenseBags(weight.mT)

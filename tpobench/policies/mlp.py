@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tpobench.policies.bags import Bags
+from tpobench.policies.bags import Bags, DenseBags
 from tpobench.policies.initial import truncated_lecun
 from tpobench.policies.noise import Noise
+
+Pixels = Bags | DenseBags
 
 
 class Shape(NamedTuple):
@@ -75,7 +77,7 @@ class MLPPolicy:
         """All kernels and biases as one tensor."""
         return (self.theta,)
 
-    def log_probs(self, images: Bags, transposed: Bags) -> Tensor:
+    def log_probs(self, images: Pixels, transposed: Pixels) -> Tensor:
         """Log pi with graph for B images of each seed's own: (S, K, B)."""
         logits: Tensor = _Network.apply(self.theta, self.shape, images, transposed)  # type: ignore[no-untyped-call]
         return logits.log_softmax(1)
@@ -87,7 +89,7 @@ class MLPPolicy:
         return torch.cat([_forward(table.view(1, -1), self.shape, images)[0] for table in tables])
 
 
-def _forward(theta: Tensor, shape: Shape, images: Bags) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(theta: Tensor, shape: Shape, images: Pixels) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (S, K, B) and the activations of both hidden layers (S, B, H)."""
     layers = Layers.of(theta, shape)
     h0 = images.sum(theta.view(-1, shape.hidden)).view(len(theta), -1, shape.hidden).relu_()
@@ -99,7 +101,7 @@ class _Network(torch.autograd.Function):
     """Logits of all seeds as one operation, whose backward puts every gradient in its place in one tensor."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, shape: Shape, images: Bags, transposed: Bags) -> Tensor:
+    def forward(ctx: Any, theta: Tensor, shape: Shape, images: Pixels, transposed: Pixels) -> Tensor:
         """(S, D) -> (S, K, B)."""
         logits, h0, h1 = _forward(theta, shape, images)
         ctx.shape, ctx.transposed = shape, transposed

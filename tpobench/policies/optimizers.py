@@ -51,6 +51,7 @@ class Adam:
         self.count = 0
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
+        self._steps: Tensor | None = None  # the count, where the library's kernel reads and raises it
 
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """One Adam update."""
@@ -75,13 +76,13 @@ class Adam:
 
     def _plain(self, theta: Tensor, gradient: Tensor, mean: Tensor, square: Tensor) -> None:
         """The same without momentum from Nesterov, by the library's kernel: one pass over memory instead of eight."""
-        steps = theta.new_tensor(self.count, dtype=torch.float32)
+        if self._steps is None:
+            self._steps = theta.new_zeros((), dtype=torch.float32)
         adam(
-            [theta], [gradient], [mean], [square], [], [steps], fused=True, lr=self.learning_rate, eps=1e-8,
+            [theta], [gradient], [mean], [square], [], [self._steps], fused=True, lr=self.learning_rate, eps=1e-8,
             beta1=self.b1, beta2=self.b2, amsgrad=False, weight_decay=0.0, maximize=False,
         )  # fmt: skip
         torch.autograd.graph.increment_version(theta)  # the kernel itself does not say that theta has changed
-        self.count += 1
 
 
 @dataclass(frozen=True)

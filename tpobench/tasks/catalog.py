@@ -107,6 +107,7 @@ class SequenceSettings(GroupSettings):
     )
     optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
     counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+    takes_kernel: ClassVar[bool] = True
     unstreamed: ClassVar[frozenset[str]] = frozenset(counted)  # the budget depends on the algorithm, the prompts do not
     tiny: ClassVar[Mapping[str, Any]] = {"length": 2, "prompts": 6, "candidates": 4}
 
@@ -278,6 +279,7 @@ class MnistSettings(DataSettings):
     diagnostics: ClassVar[tuple[Metric, ...]] = tuple(
         Metric(f"{name}{i}") for name in ("count", "gain_sum", "scalar_sum", "surplus_sum") for i in range(4)
     )
+    takes_kernel: ClassVar[bool] = True
     tiny: ClassVar[Mapping[str, Any]] = {"data": "digits", "contexts": 30, "hidden": 8}
 
     contexts: Batch = 100

@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
-import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from tpobench.data.images import Images, load_images
-from tpobench.policies.bags import Bags, SparseImages, bright_pixels
-from tpobench.policies.mlp import MLPPolicy, Shape
+from tpobench.policies.bags import Bags, DenseImages, SparseImages, bright_pixels
+from tpobench.policies.mlp import MLPPolicy, Pixels, Shape
 from tpobench.policies.noise import Noise
 from tpobench.tasks.catalog import MnistSettings
 from tpobench.tasks.classification import classify, one_hot
 from tpobench.tasks.mechanism import mechanism
+from tpobench.tasks.settings import STATIC_KERNEL
 from tpobench.tasks.task import Rollout, Step
 
 BLOCK = 64
@@ -33,8 +34,8 @@ BLOCK = 64
 class Inputs:
     """The images of a rollout, the forward pass that drew from them, and the test log-probs where these were taken."""
 
-    images: Bags
-    transposed: Bags
+    images: Pixels
+    transposed: Pixels
     log_probs: Tensor  # (S, K, B) with graph, which serves one backward pass
     theta: Tensor  # that log_probs was taken from
     version: int  # of theta, when log_probs was taken
@@ -48,7 +49,8 @@ class MnistTask:
 
     settings: MnistSettings
     noise: Noise
-    _blocks: dict[int, tuple[np.ndarray, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    kernel: str = "plain"
+    _blocks: dict[int, tuple[Any, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def make_policy(self) -> MLPPolicy:
         """The untrained network of every seed."""
@@ -66,8 +68,8 @@ class MnistTask:
         inputs = self.look(policy, index)
         return self.score(inputs, label, self.draw(inputs.log_probs, uniform))
 
-    def look(self, policy: MLPPolicy, index: np.ndarray) -> Inputs:
-        """What the policy makes of the training images `index` (S, B)."""
+    def look(self, policy: MLPPolicy, index: Any) -> Inputs:
+        """What the policy makes of the training images `index` (S, B), a tensor where the kernel is static."""
         images, transposed = self._train.bags(index, policy.shape.rows)
         with torch.enable_grad():
             log_probs = policy.log_probs(images, transposed)
@@ -127,12 +129,19 @@ class MnistTask:
         return load_images(self.settings.data, self.settings.data_sha256)
 
     @cached_property
-    def _train(self) -> SparseImages:
+    def _train(self) -> SparseImages | DenseImages:
+        if self.kernel == STATIC_KERNEL:
+            pixels = torch.tensor(self._images.train, device=self.noise.device)
+            return DenseImages(pixels, self._images.highest, self.noise.dtype)
         return self._sparse(_bright(self.settings.data, self.settings.data_sha256))
 
     @cached_property
     def _test(self) -> Bags:
         return self._sparse(bright_pixels(self._images.test, self._images.highest)).all()
+
+    @cached_property
+    def _train_label(self) -> Tensor:
+        return torch.tensor(self._images.train_label, device=self.noise.device)
 
     @cached_property
     def _test_label(self) -> Tensor:
@@ -141,15 +150,15 @@ class MnistTask:
     def _sparse(self, pixels: csr_matrix) -> SparseImages:
         return SparseImages(pixels, self._images.highest, self.noise.dtype, self.noise.device)
 
-    def _drawn(self, step: int) -> tuple[np.ndarray, Tensor, Tensor]:
+    def _drawn(self, step: int) -> tuple[Any, Tensor, Tensor]:
         """Training images, their labels, and the uniforms that draw a class: (S, B) each."""
         block, place = divmod(step, BLOCK)
         if block not in self._blocks:
             shape = (BLOCK, self.settings.contexts)
-            index = self.noise.integers("image", block, len(self._images.train), shape).cpu().numpy()
-            label = torch.from_numpy(self._images.train_label[index]).to(self.noise.device)
+            index = self.noise.integers("image", block, len(self._images.train), shape)
+            label, uniform = self._train_label[index], self.noise.uniform("action", block, shape)
             self._blocks.clear()
-            self._blocks[block] = index, label, self.noise.uniform("action", block, shape)
+            self._blocks[block] = (index if self.kernel == STATIC_KERNEL else index.cpu().numpy()), label, uniform
         index, label, uniform = self._blocks[block]
         return index[:, place], label[:, place], uniform[:, place]
 

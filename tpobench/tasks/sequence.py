@@ -13,14 +13,20 @@ from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
 from tpobench.policies.native.transformer import NativeTransformer
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import Packing
+from tpobench.policies.static import StaticTransformer
 from tpobench.policies.transformer import TransformerPolicy
 from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.rewards import target_tokens, token_rewards
+from tpobench.tasks.settings import STATIC_KERNEL
 from tpobench.tasks.task import Rollout, Step
 
 PROBES = 256
 """Prompts over which the initial success probability is averaged."""
-POLICIES: dict[str, type[TransformerPolicy]] = {"plain": TransformerPolicy, "native": NativeTransformer}
+POLICIES: dict[str, type[TransformerPolicy]] = {
+    "plain": TransformerPolicy,
+    "native": NativeTransformer,
+    STATIC_KERNEL: StaticTransformer,
+}
 
 
 @dataclass

@@ -27,6 +27,7 @@ UNITS: Mapping[str, str] = {"sequence": "whole answers", "token": "next tokens"}
 Arms = Annotated[int, Within(2, 10**7)]
 Batch = Annotated[int, Within(1, 10**8)]  # what fits into memory, `bytes_per_seed` says
 Candidates = Annotated[int, Within(1, 10**6)]
+STATIC_KERNEL = "static"  # shapes that do not depend on what is drawn, in steps that never wait for a device
 NONFINITE_PART = "nonfinite_part"  # what is measured of a seed that is lost: its place in PARTS
 PARTS = ("", "credit", "fit")  # of an algorithm, which gave the first number that is not finite; neither: it overflowed
 OWN_PART = "the rule's own"  # how the reason of such a record begins to say so
@@ -83,6 +84,7 @@ class TaskSettings(ABC):
     counted: ClassVar[tuple[str, ...]] = ()  # settings that a record must name, since they say what a step draws
     unstreamed: ClassVar[frozenset[str]] = frozenset()  # settings that the random numbers do not depend on
     streams_of: ClassVar[str] = ""  # the kind whose random numbers these tasks share
+    takes_kernel: ClassVar[bool] = False  # whether it has a field `kernel`; others compute the same whichever it is
     tiny: ClassVar[Mapping[str, Any]] = {}  # settings of a task that is made and stepped in milliseconds
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Training.
 
 loop         rollout -> credit -> epochs of fit -> measurements
+watch        which seeds are lost, in which update, and to which part of the algorithm
 companions   what goes along with a policy: the untrained one, a critic, what modifiers remember
 """

@@ -14,12 +14,13 @@ from torch import Tensor
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
-from tpobench.policies.noise import Noise
+from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
-from tpobench.tasks.settings import NONFINITE_PART, PARTS
+from tpobench.tasks.settings import NONFINITE_PART, STATIC_KERNEL
 from tpobench.tasks.task import Policy, Rollout, Step, Task
 from tpobench.training.companions import Companions
+from tpobench.training.watch import Forward, Update, Watch, on_host
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Job
@@ -51,26 +52,25 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
     interactions = gradient_steps = 0
-    alive = [True] * len(job.seeds)
-    update: Update | None = None
+    static = spec.kernel == STATIC_KERNEL
+    watch = Watch(algorithm, theta, static=static)
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
-        finite = finite_seeds(theta)
-        for name, value in metrics.items():
-            masked = torch.where(finite, value, torch.nan)
-            yield Measurement(step, interactions, gradient_steps, name, tuple(masked.tolist()))
+        finite = watch.finite()
+        masked = [torch.where(finite, value, torch.nan) for value in metrics.values()]
+        for name, value in zip(metrics, on_host(torch.stack(masked)) if masked else (), strict=True):
+            yield Measurement(step, interactions, gradient_steps, name, tuple(value))
 
     yield from measure(0, task.facts(policy))
     for step in range(steps + 1):
         if job.until is not None and step > job.until:
             return
         begin(step)
-        before, alive = alive, finite_seeds(theta).tolist()
-        if update is not None and alive != before:
-            parts = zip(nonfinite_part(algorithm, update), before, alive, strict=True)
-            value = tuple(float(part) * (was and not now) for part, was, now in parts)
-            yield Measurement(step - 1, interactions, gradient_steps, NONFINITE_PART, value)
-        if job.left and job.stack(step) != stack:
+        record, leaving = step % every == 0 or step == steps, bool(job.left) and job.stack(step) != stack
+        if record or leaving or not static:  # a step that is not recorded asks a device for nothing
+            for lost_in, part in watch.losses():
+                yield Measurement(lost_in, interactions, gradient_steps, NONFINITE_PART, part)
+        if leaving:
             places, stack = [stack.index(seed) for seed in job.stack(step)], job.stack(step)
             task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
             with torch.no_grad():
@@ -78,17 +78,16 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
             optimizer.take(places)
             companions.take(task, places)
         rollout = task.rollout(policy, step)
-        record = step % every == 0 or step == steps
         if record:
             yield from measure(step, task.evaluate(policy, rollout))
-        if step == steps or not any(alive):
+        if step == steps or not any(watch.alive):
             return
         batch = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
         credit = algorithm.credit_for(batch.groups)
         update = Update(batch.groups, credit, [])
         for epoch in range(epochs):
             gradient = loss_gradient(
-                task, policy, algorithm, batch, credit, at_snapshot=epoch == 0, passes=update.passes
+                task, policy, algorithm, batch, credit, at_snapshot=epoch == 0, passes=update.passes, static=static
             )
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
@@ -96,57 +95,10 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             take_step(task, policy, algorithm, batch, credit, flat, optimizer)
         companions.learn(task, rollout, epochs)
+        watch.note(step, update)
         if record:
             yield from measure(step, diagnosis)
         interactions, gradient_steps = interactions + batch.interactions, gradient_steps + epochs
-
-
-def finite_seeds(theta: Tensor) -> Tensor:
-    """Which seeds have finite parameters only: (S,).  A finite sum has finite terms, and a sum is quickly taken."""
-    flat = theta.flatten(1)
-    finite = flat.sum(1).isfinite()
-    return finite if bool(finite.all()) else flat.isfinite().all(1)
-
-
-class Forward(NamedTuple):
-    """One forward pass of an update."""
-
-    logp: Tensor  # (S, b, K, T), without graph
-    rows: Tensor | None  # the contexts (b,), None for all
-
-
-class Update(NamedTuple):
-    """What an update was made from."""
-
-    groups: CandidateGroups
-    credit: Tensor
-    passes: list[Forward]  # one for each epoch that had contexts
-
-
-def nonfinite_part(algorithm: Algorithm, update: Update) -> list[int]:
-    """Which of PARTS gave the first number that is not finite in an update after which parameters are not: (S,).
-
-    Found afterwards, from the log-probs of every epoch: `fit` if loss or d loss / d logp is not finite where logp is.
-    """
-    groups, credit, passes = update
-    part = torch.where(_finite(credit), 0, PARTS.index("credit"))
-    undecided = part == 0
-    for logp, rows in passes:
-        some, its = (groups, credit) if rows is None else (groups.rows(rows), credit.index_select(1, rows))
-        with torch.enable_grad():
-            leaf = logp.clone().requires_grad_()
-            loss = algorithm.loss(leaf, some, its)
-            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        undecided = undecided & _finite(logp)
-        fails = undecided & ~(_finite(loss) & _finite(gradient))
-        part = torch.where(fails, PARTS.index("fit"), part)
-        undecided = undecided & ~fails
-    return [int(p) for p in part.tolist()]
-
-
-def _finite(x: Tensor) -> Tensor:
-    """Which seeds have finite numbers only: (S,)."""
-    return x.isfinite().flatten(1).all(1)
 
 
 def loss_gradient(
@@ -158,14 +110,16 @@ def loss_gradient(
     *,
     at_snapshot: bool,
     passes: list[Forward] | None = None,
+    static: bool = False,
 ) -> tuple[Tensor, ...]:
     """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only.
 
-    The log-probs of the forward pass are added to `passes`.
+    The log-probs of the forward pass are added to `passes`.  static: contexts that cannot contribute have weight 0 in
+    place of being left out, since what depends on how many they are must wait for the device.
     """
     groups: CandidateGroups = rollout.groups
     B = groups.reward.shape[1]
-    rows = contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
+    rows = None if static else contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
     if rows is not None and len(rows) == 0:
         return tuple(torch.zeros_like(p) for p in policy.parameters)
     logp = task.logp(policy, rollout, rows)
@@ -173,7 +127,10 @@ def loss_gradient(
         passes.append(Forward(logp.detach(), rows))
     if rows is not None:
         groups, credit = groups.rows(rows), credit.index_select(1, rows)
-    loss = algorithm.loss(logp, groups, credit).sum() / B  # the normaliser is that of the full batch
+    losses = algorithm.loss(logp, groups, credit)
+    if static and skippable(algorithm, at_snapshot=at_snapshot):
+        losses = torch.where(contributing(groups), losses, 0.0)
+    loss = losses.sum() / B  # the normaliser is that of the full batch
     gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
     return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(policy.parameters, gradient, strict=True))
 
@@ -203,19 +160,27 @@ def take_step(
     )
 
 
-def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
-    """Contexts whose gradient may be non-zero for some seed, or None for all of them.
+def skippable(algorithm: Algorithm, *, at_snapshot: bool) -> bool:
+    """Whether the algorithm declares that a group of equal rewards and scores has exactly zero gradient."""
+    return algorithm.zero_gradient_on_flat in (("always", "at_snapshot") if at_snapshot else ("always",))
 
-    An algorithm declares when a group of equal rewards and scores has exactly zero gradient; then skipping it is exact.
-    """
-    flat = algorithm.zero_gradient_on_flat
-    if not (flat == "always" or (flat == "at_snapshot" and at_snapshot)):
-        return None
+
+def contributing(groups: CandidateGroups) -> Tensor:
+    """Where rewards or scores differ: (S, B)."""
+    return scores_differ(groups) | (has_reward_variance(groups) > 0)
+
+
+def scores_differ(groups: CandidateGroups) -> Tensor:
+    """Where scores do: (S, B)."""
     deviation = groups.score - groups.score.mean(-1, keepdim=True)
-    scores_differ = deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
-    if bool(scores_differ.any(0).all()):
+    return deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
+
+
+def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
+    """Contexts whose gradient may be non-zero for some seed, or None for all of them; skipping the rest is exact."""
+    if not skippable(algorithm, at_snapshot=at_snapshot) or bool(scores_differ(groups).any(0).all()):
         return None
-    useful = (scores_differ | (has_reward_variance(groups) > 0)).any(0)
+    useful = contributing(groups).any(0)
     return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
 
 
@@ -224,9 +189,10 @@ def make_task(
 ) -> Any:
     """The task of a run spec; its noise is keyed by everything but the budget, which depends on the algorithm."""
     cell = json.dumps(streams(task), sort_keys=True)
-    noise = Noise(suite, cell, seeds, dtype=getattr(torch, dtype), device=device)
-    instance: Any = task_settings(task).make(noise)
-    return instance if kernel == "plain" else dataclasses.replace(instance, kernel=kernel)
+    noise_of = NoiseAhead if kernel == STATIC_KERNEL else Noise
+    settings = task_settings(task)
+    instance: Any = settings.make(noise_of(suite, cell, seeds, dtype=getattr(torch, dtype), device=device))
+    return dataclasses.replace(instance, kernel=kernel) if settings.takes_kernel else instance
 
 
 def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
