@@ -31,7 +31,11 @@ class Clock:
 
     def left(self) -> float | None:
         """Seconds, None where there is no limit."""
-        return None if self.budget_s is None else max(0.0, self.budget_s - (time.monotonic() - self._start))
+        return None if self.budget_s is None else max(0.0, self.budget_s - self.spent())
+
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
 
 
 class Place(Protocol):
