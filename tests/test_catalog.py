@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 
+from tpobench.algorithms import fit, lazy
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN, FAMILIES, family_of
 from tpobench.algorithms.contract import CONTRACT, LIMITS, examine
@@ -108,6 +109,12 @@ def test_the_families_name_every_algorithm_once() -> None:
     assert names == list(BUILT_IN) == list(ALGORITHMS)
     assert len(names) == len(set(names))
     assert [family_of(name) for name in ("tpo", "tpo+icepop", "mine")] == ["target", "target", "own"]
+
+
+def test_torch_is_itself_once_something_has_computed() -> None:
+    """What waited for it costs nothing in training."""
+    ask(ALGORITHMS["dg"], sequences(ALGORITHMS["dg"]))
+    assert lazy.torch is fit.torch is torch
 
 
 def test_the_papers_grpo_is_no_librarys_default() -> None:

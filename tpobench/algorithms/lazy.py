@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["Tensor", "torch"]
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
 else:
 
     class _Torch:
+        """Whoever asks it for anything gets torch, and every module that holds it holds torch from then on."""
+
         def __getattr__(self, name: str) -> Any:
-            return getattr(importlib.import_module("torch"), name)
+            module = importlib.import_module("torch")
+            for holder in [m for n, m in sys.modules.items() if n.startswith(__package__)]:
+                if vars(holder).get("torch") is self:
+                    holder.torch = module
+            return getattr(module, name)
 
     torch, Tensor = _Torch(), Any  # in annotations; what is a tensor at run time is a torch.Tensor
