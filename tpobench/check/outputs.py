@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from tpobench.check.baseline import log_path
 from tpobench.check.judgement import GateRow, Judgement
-from tpobench.printable import printable, printable_lines
+from tpobench.printable import printable
 from tpobench.tables.exports import flat
+from tpobench.tables.junit import JunitCase, Kind, junit_text
 from tpobench.tables.markdown import block_text, markdown, md_escape
 from tpobench.tables.model import PAGES, Block, Document, Lines, Mark, Table, TableCell, dense
 
 SCHEMA = 1  # of the JSON
+NAME = "tpobench check"  # of the JUnit suite
 HEADER = ("suite", "cell", "algorithm", "measure", "old", "new", "difference", "interval", "p", "adjusted p", "verdict")
 MOST_ANNOTATIONS = 10  # GitHub shows no more errors of one step
 SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
@@ -139,63 +140,28 @@ def _row_json(row: GateRow) -> dict[str, Any]:
 
 def junit(judgement: Judgement) -> str:
     """One test case per cell: failure = regressed, skipped = inconclusive or waived, error = missing or broken."""
-    results = [(row, *_junit_result(row)) for row in judgement.rows]
-    counts = {kind: sum(k == kind for _, k, _ in results) for kind in ("failure", "error", "skipped")}
-    suite = _suite(len(results), counts)
-    properties = ET.SubElement(suite, "properties")
-    for name, value in (("headline", judgement.headline), ("signature", judgement.signature)):
-        ET.SubElement(properties, "property", name=name, value=printable_lines(value))
-    for row, kind, message in results:
-        arm = row.cell.arm
-        case = _case(suite, f"tpobench.{arm.suite}.{arm.place}", f"{arm.algorithm} {row.cell.measure}")
-        inside = ET.SubElement(case, "properties")
-        for name, value in _properties(row).items():
-            ET.SubElement(inside, "property", name=name, value=printable_lines(value))
-        if kind:
-            element = ET.SubElement(case, kind, message=printable_lines(message))
-            if kind != "skipped":
-                element.set("type", row.verdict.status)
-                element.text = printable_lines(f"{row.cell.name}: {message}")
-    if not results:
-        _broken_case(suite, "nothing compared", judgement.headline)
-    return _document(suite)
+    cases = [_junit_case(row) for row in judgement.rows] or [_broken_case("nothing compared", judgement.headline)]
+    return junit_text(NAME, cases, {"headline": judgement.headline, "signature": judgement.signature})
 
 
 def junit_of_error(message: str, kind: str) -> str:
     """A check that could not be made is one test case with an error, so that no dashboard shows it as absent."""
-    suite = _suite(0, {"failure": 0, "error": 0, "skipped": 0})
-    _broken_case(suite, kind, message)
-    return _document(suite)
+    return junit_text(NAME, [_broken_case(kind, message)])
 
 
-def _suite(tests: int, counts: dict[str, int]) -> ET.Element:
-    return ET.Element(
-        "testsuite",
-        name="tpobench check",
-        tests=str(max(tests, 1)),
-        failures=str(counts["failure"]),
-        errors=str(counts["error"] if tests else 1),
-        skipped=str(counts["skipped"]),
-    )
+def _broken_case(kind: str, message: str) -> JunitCase:
+    return JunitCase("tpobench", "check", "error", message, kind, message)
 
 
-def _broken_case(suite: ET.Element, kind: str, message: str) -> None:
-    element = ET.SubElement(_case(suite, "tpobench", "check"), "error", message=printable_lines(message), type=kind)
-    element.text = printable_lines(message)
+def _junit_case(row: GateRow) -> JunitCase:
+    arm = row.cell.arm
+    kind, message = _junit_result(row)
+    told = ("", "") if kind in {"", "skipped"} else (row.verdict.status, f"{row.cell.name}: {message}")
+    place, name = f"tpobench.{arm.suite}.{arm.place}", f"{arm.algorithm} {row.cell.measure}"
+    return JunitCase(place, name, kind, message, *told, _properties(row))
 
 
-def _case(suite: ET.Element, place: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=printable_lines(place), name=printable_lines(name), time="0")
-
-
-def _document(suite: ET.Element) -> str:
-    root = ET.Element("testsuites")
-    root.append(suite)
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
-
-
-def _junit_result(row: GateRow) -> tuple[str, str]:
+def _junit_result(row: GateRow) -> tuple[Kind, str]:
     status = row.verdict.status
     if status == "regressed":
         return ("skipped", f"{row.label}: {row.reason}") if row.waived else ("failure", row.reason)

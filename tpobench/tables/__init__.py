@@ -8,4 +8,5 @@ latex        LaTeX
 page         HTML
 templates/   that page
 exports      CSV and JSON
+junit        JUnit XML of any verdict
 """
