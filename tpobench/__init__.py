@@ -10,6 +10,7 @@ check        the regression gate
 children     child processes: their start, their beginning, and what ended them
 cli          the command line
 comparison   two algorithms or result sets
+conformance  somebody else's loss against ours
 data         data sets
 errors       errors a user can meet, with exit codes
 execution    plan -> records

@@ -18,6 +18,7 @@ data         `data fetch` and `data list`
 validate     `validate`
 new_algo     `new-algo`
 verify       `verify`
+conformance  `conformance`
 machine      `doctor`
 """
 
@@ -37,6 +38,7 @@ from tpobench.cli import (
     browse,
     check,
     compare,
+    conformance,
     data,
     inspect,
     league,
