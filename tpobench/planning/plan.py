@@ -200,7 +200,7 @@ def plan_runs(
     resolved: list[RunSpec] = []  # the run of the first seed in every cell, by every algorithm that the cell can serve
     skipped: dict[str, Skipped] = {}
     for cell, algorithm in itertools.product(part.cells if wanted else (), entries):
-        reason = cell.task.why_not(algorithm, diagnostics=cell.training.diagnostics)
+        reason = why_not(cell, algorithm)
         spec = resolve(suite, cell, algorithm, 0 if reason else first, kind, memory, kernel)
         if reason:
             skipped.setdefault(spec.run_id, Skipped(cell.axes, algorithm.name, reason, spec))
@@ -217,6 +217,15 @@ def plan_runs(
         return plan_runs(suite, algorithms, seeds, device, levels=other, kernel=kernel)
 
     return Plan(suite, tuple(specs.values()), tuple(skipped.values()), at=at)
+
+
+def why_not(cell: GridCell, algorithm: Algorithm) -> str:
+    """Why an algorithm cannot be trained in a cell, empty where it can."""
+    if cell.training.offline and "greedy_reward" in algorithm.needs:
+        return "needs greedy_reward, of answers that offline training does not draw"
+    stale = {"rollout_logp"} if cell.training.lag else set()  # which a lag gives on any task
+    asked = dataclasses.replace(algorithm, needs=algorithm.needs - stale)
+    return cell.task.why_not(asked, diagnostics=cell.training.diagnostics)
 
 
 def _require_recorded(metric: str, spec: RunSpec) -> None:
@@ -354,7 +363,8 @@ def _like_defaults(algorithm: Algorithm) -> dict[str, Value]:
 
 def interactions_of(spec: RunSpec) -> int:
     """Rollouts that a run draws: updates times what one update draws."""
-    return int(spec.training["steps"]) * task_settings(spec.task).interactions_per_step
+    draws = 1 if spec.training.get("offline") else int(spec.training["steps"])
+    return draws * task_settings(spec.task).interactions_per_step
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -25,6 +25,7 @@ ID = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])$)[a-z0-9][a-z0-9_-]{0
 HYPER = "hyper."  # how the axes of hyperparameters begin
 MATCHINGS = ("prompts", "interactions")
 DTYPES = ("float32", "float64")
+OLD_LOGP = ("policy", "sampler")  # whose log-probs pi_old has
 DIRECTIONS = ("lower", "higher")  # which values of a metric are better
 MOST_POINTS = 10**6  # of a curve
 MOST_THRESHOLDS = 100
@@ -54,6 +55,9 @@ class Training:
     threads: Annotated[int, Within(1, 1024)] = 1
     dtype: str = "float32"
     diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record why an algorithm learns, beside how well
+    lag: Annotated[int, Within(0, 1000)] = field(default=0, metadata=NEUTRAL)  # updates that what draws is behind
+    old_logp: str = field(default="policy", metadata=NEUTRAL)  # pi_old: the policy an update begins with, or what drew
+    offline: bool = field(default=False, metadata=NEUTRAL)  # the untrained policy draws once, for every update
 
     def __post_init__(self) -> None:
         require_within(self)
@@ -65,6 +69,8 @@ class Training:
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("matching", self.matching, MATCHINGS)
         _one_of("dtype", self.dtype, DTYPES)
+        _one_of("old_logp", self.old_logp, OLD_LOGP)
+        _require(not (self.offline and self.lag), "lag must be 0 where offline is true: nothing is drawn but once")
 
 
 @dataclass(frozen=True)

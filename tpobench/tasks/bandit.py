@@ -124,9 +124,9 @@ class BanditTask(_TableTask):
         )
         return Rollout(groups, None, interactions=N)
 
-    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
+    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:
         """Misalignment with the exact policy gradient p_y (e_y - pi)."""
-        pi = step.rollout.groups.old_logp.squeeze(-1).exp()
+        pi = policy.snapshot().squeeze(-1).exp()
         oracle = pi[..., :1] * (self._reward - pi)
         return {"misalignment": misalignment(-step.gradient[0].mT, oracle)}
 
@@ -164,9 +164,9 @@ class ContextsTask(_TableTask):
         )
         return Rollout(groups, None, interactions=self.settings.contexts)
 
-    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:  # noqa: ARG002 - Task protocol
+    def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:
         """Misalignment with the cross-entropy direction e_y - pi, all contexts taken as one vector."""
-        oracle = self._reward - step.rollout.groups.old_logp.squeeze(-1).exp()
+        oracle = self._reward - policy.snapshot().squeeze(-1).exp()
         return {"misalignment": misalignment(-step.gradient[0].mT * self.settings.contexts, oracle)}
 
     @cached_property

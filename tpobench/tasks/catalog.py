@@ -229,7 +229,8 @@ class SampledSettings(GroupSettings):
 
     Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
     likely the right one is from context to context; handicap makes the right arm alone unlikely in all of them.
-    Draws come from pi^(1 / sampler_temperature), normalised: what corrections of the sampler are for.
+    Draws come from pi^(1 / sampler_temperature), normalised, with N(0, sampler_noise^2) on every logit, fresh at each
+    step: what corrections of the sampler are for.
     """
 
     kind: ClassVar[str] = "sampled"
@@ -248,11 +249,17 @@ class SampledSettings(GroupSettings):
     skew: Annotated[float, Within(0, 10)] = 1.0
     handicap: Annotated[float, Within(0, 20)] = 0.0
     sampler_temperature: Annotated[float, Within(0.1, 10)] = field(default=1.0, metadata=NEUTRAL)
+    sampler_noise: Annotated[float, Within(0, 10)] = field(default=0.0, metadata=NEUTRAL)
+
+    @property
+    def mismatched(self) -> bool:
+        """Whether draws come from another policy than the one that is trained."""
+        return self.sampler_temperature != 1 or self.sampler_noise > 0
 
     @property
     def offered(self) -> frozenset[str]:
-        """Where draws come from another policy than the one that is trained, its log-probs too."""
-        return super().offered | ({"rollout_logp"} if self.sampler_temperature != 1 else frozenset())
+        """Where draws come from another policy, its log-probs too."""
+        return super().offered | ({"rollout_logp"} if self.mismatched else frozenset())
 
     @property
     def interactions_per_step(self) -> int:

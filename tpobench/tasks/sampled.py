@@ -40,10 +40,17 @@ class SampledTask(OverTables):
 
     def rollout(self, policy: TablePolicy, step: int) -> Rollout:
         """Draw K arms in every context by inverting its distribution function at shared uniforms."""
-        every, temperature = policy.snapshot(), self.settings.sampler_temperature
-        uniform = self.noise.uniform("action", step, (self.settings.contexts, self.settings.candidates))
-        sampler = every if temperature == 1 else (every / temperature).log_softmax(2)
+        every, s = policy.snapshot(), self.settings
+        uniform = self.noise.uniform("action", step, (s.contexts, s.candidates))
+        sampler = self._sampler(every, step) if s.mismatched else every
         return self.score(every, draw(sampler.squeeze(-1).exp(), uniform), None if sampler is every else sampler)
+
+    def _sampler(self, every: Tensor, step: int) -> Tensor:
+        """Log-probs of what draws in the place of a policy with log-probs `every`: (S, B, A, 1)."""
+        s, logits = self.settings, every / self.settings.sampler_temperature
+        if s.sampler_noise:
+            logits = logits + s.sampler_noise * self.noise.normal("sampler", step, (s.contexts, s.arms)).unsqueeze(-1)
+        return logits.log_softmax(2)
 
     def score(self, every: Tensor, actions: Tensor, sampler: Tensor | None = None) -> Rollout:
         """The rollout of given draws `actions` (S, B, K) from a policy with log-probs `every` (S, B, A, 1) of all arms.

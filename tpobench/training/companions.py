@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy
 from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.policies.optimizers import Optimizer
 from tpobench.tasks.task import Policy, Rollout, Task
+from tpobench.training.sampler import Sampler
 
 
 @dataclass
@@ -49,23 +51,30 @@ class Critic:
 
 @dataclass
 class Companions:
-    """Those that an algorithm asks for in its needs and by its modifiers."""
+    """Those that an algorithm asks for in its needs and by its modifiers, and what draws for it."""
 
     reference: Policy | None = None
     critic: Critic | None = None
     memory: Memory = field(default_factory=dict)
+    sampler: Sampler = field(default_factory=Sampler)
 
     @classmethod
-    def of(cls, task: Task, algorithm: Algorithm, optimizer: Callable[[Any], Optimizer]) -> Companions:
-        """`optimizer` makes the one that a network is trained by."""
+    def of(
+        cls,
+        task: Task,
+        algorithm: Algorithm,
+        optimizer: Callable[[Any], Optimizer],
+        training: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Companions:
+        """`optimizer` makes the one that a network is trained by; `training` has the settings of a run."""
         reference = task.make_policy() if "ref_logp" in algorithm.needs else None
-        if "value" not in algorithm.needs:
-            return cls(reference)
-        network = task.make_critic()
-        return cls(reference, Critic(network, optimizer(network)))
+        network = task.make_critic() if "value" in algorithm.needs else None
+        critic = None if network is None else Critic(network, optimizer(network))
+        return cls(reference, critic, sampler=Sampler.of(task, training))
 
     def take(self, task: Task, places: list[int]) -> None:
         """Give every seed what the seed at the place named for it has; the task is that of the seeds after that."""
+        self.sampler.take(task, places)
         self.memory = {name: value[places] for name, value in self.memory.items()}
         if self.reference is not None:
             self.reference = task.make_policy()

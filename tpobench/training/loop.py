@@ -48,7 +48,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
     policy = task.make_policy()
     theta = policy.theta
     make = partial(make_optimizer, str(spec.training["optimizer"]), float(spec.training["learning_rate"]))
-    optimizer, companions = make(policy), Companions.of(task, algorithm, make)
+    optimizer, companions = make(policy), Companions.of(task, algorithm, make, spec.training)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
     interactions = gradient_steps = 0
@@ -77,9 +77,9 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
                 theta.copy_(theta[places])
             optimizer.take(places)
             companions.take(task, places)
-        rollout = task.rollout(policy, step)
+        rollout = companions.sampler.rollout(task, policy, step)
         if record:
-            yield from measure(step, task.evaluate(policy, rollout))
+            yield from measure(step, task.evaluate(policy, companions.sampler.present(task, policy, rollout, step)))
         if step == steps or not any(watch.alive):
             return
         batch = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
@@ -87,8 +87,9 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
         update = Update(batch.groups, credit, [])
         for epoch in range(epochs):
             gradient = loss_gradient(
-                task, policy, algorithm, batch, credit, at_snapshot=epoch == 0, passes=update.passes, static=static
-            )
+                task, policy, algorithm, batch, credit,
+                at_snapshot=epoch == 0 and companions.sampler.at_snapshot, passes=update.passes, static=static,
+            )  # fmt: skip
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
                 diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
