@@ -15,6 +15,7 @@ from tpobench.algorithms.fit import policy_gradient
 from tpobench.errors import UsageError
 from tpobench.planning.plan import interactions_of, plan_runs
 from tpobench.suites.load import build_suite
+from tpobench.tasks.catalog import task_settings
 from tpobench.training.loop import make_task, train
 from tpobench.training.sampler import Sampler
 
@@ -142,3 +143,58 @@ def test_what_a_lag_gives_and_offline_withholds_is_known_to_the_plan():
         plan(lag=1, offline=True)
     with pytest.raises(UsageError, match="old_logp must be one of policy, sampler"):
         plan(old_logp="reference")
+
+
+def sampled(**task):
+    """A task of many contexts, and its first rollout."""
+    made = make_task("test", SAMPLED | task, (0, 1), dtype="float64", device="cpu")
+    policy = made.make_policy()
+    return made, policy, made.rollout(policy, 0)
+
+
+def test_two_rewards_are_paid_for_being_right_and_for_the_format():
+    """Of 5 arms the first pays (1, 3), the second (0, 3), the others nothing; the reward is their mean."""
+    made, policy, rollout = sampled(formatted=2, format_reward=3.0)
+    paid = torch.tensor([[1, 3], [0, 3], [0, 0], [0, 0], [0, 0]], dtype=torch.float64)[rollout.inputs.mT]
+    assert torch.equal(rollout.groups.rewards, paid)
+    assert torch.equal(rollout.groups.reward, paid.mean(-1))
+    best = policy.logits.argmax(-1)
+    assert torch.equal(made.greedy_reward(policy, rollout), 2.0 * (best == 0) + 1.5 * (best == 1))
+    assert {"rewards"} == made.settings.offered - sampled()[0].settings.offered
+
+
+def test_noise_is_on_the_reward_and_not_on_the_error():
+    """N(0, .5^2) on each draw, and none on what is measured."""
+    (made, policy, noisy), (_, _, clean) = sampled(reward_noise=0.5), sampled()
+    noise = 0.5 * made.noise.normal("reward", 0, (6, 4))
+    right = (noisy.inputs.mT == 0).double()
+    assert torch.allclose(noisy.groups.reward, right + noise, rtol=0, atol=1e-12)
+    assert torch.equal(noisy.groups.score, noisy.groups.reward)
+    error = 1 - policy.snapshot()[:, :, 0, 0].exp().mean(1)
+    assert torch.allclose(made.evaluate(policy, noisy)["error"], error, rtol=0, atol=1e-12)
+    assert clean.groups.rewards is None
+
+
+def test_tasks_differ_in_handicap_and_the_worst_is_measured():
+    """Contexts are of tasks 0, 1, 2, 0, 1, 2, whose right arms start 0, 2 and 4 lower."""
+    made, policy, rollout = sampled(tasks=3, handicap=4.0)
+    plain = make_task("test", SAMPLED | {"tasks": 3, "handicap": 4.0}, (0, 1), dtype="float64", device="cpu")
+    logits = plain.noise.normal("logits", 0, (6, 5))
+    lowered = logits[..., 0] - policy.logits[..., 0]
+    assert torch.allclose(lowered, torch.tensor([0.0, 2, 4, 0, 2, 4], dtype=torch.float64).expand(2, -1))
+    assert rollout.groups.task_index.tolist() == [[0, 1, 2, 0, 1, 2]] * 2
+    metrics = made.evaluate(policy, rollout)
+    by_task = 1 - policy.snapshot()[:, :, 0, 0].exp().view(2, 2, 3).mean(1)
+    assert torch.allclose(metrics["worst_error"], by_task.amax(1), rtol=0, atol=1e-12)
+    assert "worst_error" not in sampled()[0].evaluate(policy, rollout)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [({"formatted": 6}, "formatted must be at most arms"), ({"tasks": 1}, "tasks must be 0, or 2"),
+     ({"tasks": 7}, "as many as contexts")],
+)  # fmt: skip
+def test_settings_that_no_task_can_have_are_refused(task, words):
+    """With what would be valid."""
+    with pytest.raises(UsageError, match=words):
+        task_settings(SAMPLED | task)

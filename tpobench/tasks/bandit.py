@@ -24,8 +24,7 @@ from tpobench.tasks.task import Rollout, Step
 class OverTables:
     """What every policy that is a table of logits with arm 0 right answers alike."""
 
-    @staticmethod
-    def greedy_reward(policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG004 - Task protocol
+    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
         """1 in contexts whose most probable arm, the first of equal ones, is the right one: (S, B)."""
         log_pi = policy.snapshot().squeeze(-1)
         return (log_pi.argmax(-1) == 0).to(log_pi.dtype)

@@ -21,6 +21,7 @@ from tpobench.tasks.settings import (
     OPTIMIZERS,
     POSITIVE,
     SHARE,
+    WORST_ERROR,
     Arms,
     Batch,
     Candidates,
@@ -230,7 +231,9 @@ class SampledSettings(GroupSettings):
     Logits start from N(0, skew^2), and the right arm's `handicap` lower: skew makes arms unequal, and with it how
     likely the right one is from context to context; handicap makes the right arm alone unlikely in all of them.
     Draws come from pi^(1 / sampler_temperature), normalised, with N(0, sampler_noise^2) on every logit, fresh at each
-    step: what corrections of the sampler are for.
+    step: what corrections of the sampler are for.  Rewards carry N(0, reward_noise^2).  With `formatted`, that many
+    arms, of which the right one is one, pay a second reward of `format_reward`.  With `tasks`, context b is of task
+    b mod tasks, and handicaps rise evenly from 0 in the first task to `handicap` in the last.
     """
 
     kind: ClassVar[str] = "sampled"
@@ -250,6 +253,15 @@ class SampledSettings(GroupSettings):
     handicap: Annotated[float, Within(0, 20)] = 0.0
     sampler_temperature: Annotated[float, Within(0.1, 10)] = field(default=1.0, metadata=NEUTRAL)
     sampler_noise: Annotated[float, Within(0, 10)] = field(default=0.0, metadata=NEUTRAL)
+    reward_noise: Annotated[float, Within(0, 10)] = field(default=0.0, metadata=NEUTRAL)
+    formatted: Annotated[int, Within(0, 10**7)] = field(default=0, metadata=NEUTRAL)
+    format_reward: Annotated[float, Within(0, 100)] = field(default=1.0, metadata=NEUTRAL)
+    tasks: Annotated[int, Within(0, 10**4)] = field(default=0, metadata=NEUTRAL)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.formatted <= self.arms, "formatted must be at most arms, of which it says how many")
+        require(self.tasks != 1 and self.tasks <= self.contexts, "tasks must be 0, or 2 to as many as contexts")
 
     @property
     def mismatched(self) -> bool:
@@ -258,8 +270,14 @@ class SampledSettings(GroupSettings):
 
     @property
     def offered(self) -> frozenset[str]:
-        """Where draws come from another policy, its log-probs too."""
-        return super().offered | ({"rollout_logp"} if self.mismatched else frozenset())
+        """Where draws come from another policy, its log-probs too; both rewards where there are two."""
+        given = {"rollout_logp": self.mismatched, "rewards": self.formatted > 0}
+        return super().offered | {name for name, has in given.items() if has}
+
+    def recorded(self, *, diagnostics: bool = False) -> tuple[Metric, ...]:
+        """With the error of the worst of several tasks."""
+        worst = (WORST_ERROR,) if self.tasks else ()
+        return (*super().recorded(diagnostics=diagnostics), *worst)
 
     @property
     def interactions_per_step(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,10 +29,10 @@ class SampledTask(OverTables):
     noise: Noise
 
     def make_policy(self) -> TablePolicy:
-        """Logits from N(0, skew^2), the right arm's lowered by `handicap`."""
+        """Logits from N(0, skew^2), the right arm's lowered by `handicap`, of several tasks in even steps up to it."""
         s = self.settings
         logits = self.noise.normal("logits", 0, (s.contexts, s.arms)) * s.skew
-        logits[..., 0] -= s.handicap
+        logits[..., 0] -= s.handicap * self._task / (s.tasks - 1) if s.tasks else s.handicap
         return TablePolicy.from_logits(logits)
 
     def facts(self, policy: TablePolicy) -> Mapping[str, Tensor]:
@@ -43,7 +44,20 @@ class SampledTask(OverTables):
         every, s = policy.snapshot(), self.settings
         uniform = self.noise.uniform("action", step, (s.contexts, s.candidates))
         sampler = self._sampler(every, step) if s.mismatched else every
-        return self.score(every, draw(sampler.squeeze(-1).exp(), uniform), None if sampler is every else sampler)
+        actions = draw(sampler.squeeze(-1).exp(), uniform)
+        noise = s.reward_noise * self.noise.normal("reward", step, tuple(uniform.shape[1:])) if s.reward_noise else None
+        return self.score(every, actions, None if sampler is every else sampler, noise)
+
+    @cached_property
+    def _task(self) -> Tensor:
+        """Which task each context belongs to, each to one of its own where there are none: (B,)."""
+        s = self.settings
+        return torch.arange(s.contexts, device=self.noise.device) % (s.tasks or s.contexts)
+
+    def _rewards(self, arms: Tensor) -> Tensor:
+        """What arms pay, for being right and for their format: (...) -> (..., 1 | 2)."""
+        s, right = self.settings, (arms == 0).to(self.noise.dtype)
+        return torch.stack([right, s.format_reward * (arms < s.formatted)] if s.formatted else [right], -1)
 
     def _sampler(self, every: Tensor, step: int) -> Tensor:
         """Log-probs of what draws in the place of a policy with log-probs `every`: (S, B, A, 1)."""
@@ -52,14 +66,26 @@ class SampledTask(OverTables):
             logits = logits + s.sampler_noise * self.noise.normal("sampler", step, (s.contexts, s.arms)).unsqueeze(-1)
         return logits.log_softmax(2)
 
-    def score(self, every: Tensor, actions: Tensor, sampler: Tensor | None = None) -> Rollout:
+    def greedy_reward(self, policy: TablePolicy, rollout: Rollout) -> Tensor:  # noqa: ARG002 - Task protocol
+        """Of the most probable arm, the first of equal ones, without noise: (S, B)."""
+        return self._rewards(policy.snapshot().squeeze(-1).argmax(-1)).mean(-1)
+
+    def score(
+        self, every: Tensor, actions: Tensor, sampler: Tensor | None = None, noise: Tensor | None = None
+    ) -> Rollout:
         """The rollout of given draws `actions` (S, B, K) from a policy with log-probs `every` (S, B, A, 1) of all arms.
 
-        The baseline is the batch mean of the reward; `sampler` has the log-probs of what drew, where that is not it.
+        The baseline is the batch mean of the reward; `sampler` has the log-probs of what drew, where that is not it;
+        `noise` (S, B, K) is added to the reward.
         """
         chosen = actions.mT.contiguous()  # in memory as the policy's logits: mixed orders are slow
         old_logp = every.squeeze(-1).gather(2, actions).mT.contiguous().mT.unsqueeze(-1)
         reward = (chosen == 0).to(old_logp.dtype).mT
+        rewards = self._rewards(actions) if self.settings.formatted else None
+        if rewards is not None:
+            reward = rewards.mean(-1)
+        if noise is not None:
+            reward = reward + noise
         groups = CandidateGroups(
             old_logp=old_logp,
             mask=torch.ones_like(old_logp),
@@ -69,7 +95,8 @@ class SampledTask(OverTables):
             score=reward,
             draws=reward.shape[2],
             rollout_logp=None if sampler is None else sampler.squeeze(-1).gather(2, actions).unsqueeze(-1),
-            task_index=torch.arange(reward.shape[1], device=reward.device).expand(len(reward), -1),
+            rewards=rewards if rewards is None or noise is None else rewards + noise.unsqueeze(-1),
+            task_index=self._task.expand(len(reward), -1),
         )
         return Rollout(groups, chosen, interactions=reward.shape[1] * reward.shape[2])
 
@@ -92,6 +119,10 @@ class SampledTask(OverTables):
         metrics = {"error": 1 - success(policy)}
         if self.settings.candidates > 1:
             metrics["informative"] = has_reward_variance(rollout.groups).mean(1)
+        if self.settings.tasks:
+            right = policy.snapshot()[:, :, 0, 0].exp()
+            by_task = [right[:, self._task == task].mean(1) for task in range(self.settings.tasks)]
+            metrics["worst_error"] = 1 - torch.stack(by_task).amin(0)
         return metrics
 
     def diagnose(self, policy: TablePolicy, step: Step) -> Mapping[str, Tensor]:

@@ -49,6 +49,7 @@ class Metric:
 
 
 ERROR = Metric("error", "lower", SHARE)
+WORST_ERROR = Metric("worst_error", "lower", SHARE)  # the error of the task that has the largest
 MISALIGNMENT = Metric("misalignment", "lower", Within(0, 2))  # 1 - cos of the update and an oracle's
 GRADIENT_NORM = Metric("gradient_norm", within=POSITIVE)  # of the first gradient of a step
 INFORMATIVE = Metric("informative", within=SHARE)  # share of contexts whose candidates differ in reward
