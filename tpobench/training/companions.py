@@ -98,7 +98,7 @@ class Companions:
             fields["entropy"] = task.entropy(policy, rollout)
         if "uniform" in algorithm.needs:
             fields["uniform"] = task.noise.uniform("tokens", step, tuple(rollout.groups.mask.shape[1:]))
-        if "rewards" in algorithm.needs:
+        if "rewards" in algorithm.needs and rollout.groups.rewards is None:  # each position's is one of several
             fields["rewards"] = rollout.groups.token_reward
         if greedy := "greedy_reward" in algorithm.needs:
             fields["greedy_reward"] = task.greedy_reward(policy, rollout)
