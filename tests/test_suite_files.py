@@ -27,6 +27,11 @@ SIZES = {
     "variations": (16, 880),
     "temperature": (5, 100),
     "terminal_small": (1, 120),
+    "reuse": (15, 3000),
+    "stale": (12, 1800),
+    "offline": (4, 1200),
+    "two_rewards": (6, 300),
+    "tasks": (8, 160),
 }
 OF_OUR_OWN = {"ci", "ci_sequence", "sparse"}  # small as they are, and no experiments of the paper
 QUICK = [name for name in suite_names() if name not in OF_OUR_OWN]

@@ -30,6 +30,10 @@ app.add_typer(show_app, name="show")
 def list_(
     *,
     what: Annotated[str, typer.Argument(help="suites, algorithms (or algos), or all.")] = "all",
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Which algorithms are one and the same on this suite, by gradient.")
+    ] = None,
+    set_: SetOption = None,
     plugin: PluginOption = None,
     format_: AnswerFormat,
 ) -> None:
@@ -37,6 +41,16 @@ def list_(
     what = "algorithms" if what == "algos" else what
     from tpobench.plugins.check import load_installed
     from tpobench.plugins.installed import ALGORITHMS_OF, SUITES_OF, TASKS_OF
+
+    if set_ and classes is None:
+        msg = "--set changes a suite; name it: tpobench list algos --classes reuse --set epochs=4"
+        raise UsageError(msg)
+    if classes and what == "suites":
+        msg = "--classes is of algorithms: tpobench list algos --classes SUITE"
+        raise UsageError(msg)
+    if classes and what in {"all", "algorithms"}:
+        show(_classes(classes, set_ or [], plugin or []), format_.name)
+        return
 
     if what not in {"suites", "algorithms", "all"}:
         raise unknown("thing to list", what, ["suites", "algorithms", "all"])
@@ -57,6 +71,43 @@ def list_(
         listing["unusable"] = [{"what": name, "why": why} for name, why in broken.items()]
         tables.append(table_of(["what", "why"], list(broken.items()), "unusable", "what cannot be used"))
     show(Document(title, tuple(tables), listing), format_.name)
+
+
+def _classes(name: str, changes: Sequence[str], plugins: Sequence[str]) -> Document:
+    """All algorithms that the suite can serve, those that are one and the same there on one line."""
+    from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
+    from tpobench.execution.classes import SEEDS, TOLERANCE, UPDATES, classes_of
+
+    load_plugins(plugins, suites=[name], algorithms=())
+    suite = load_suite(name, changes)
+    listed = (*BUILT_IN, *sorted(ALGORITHMS.keys() - set(BUILT_IN)))
+    classes = classes_of(suite, suite.algorithms if suite.swept else dict.fromkeys((*listed, *suite.algorithms)))
+    how = f"{len(SEEDS)} seeds, the first {UPDATES} updates, unit gradients to {TOLERANCE:g}"
+    algorithms = sum(map(len, classes.members))
+    notes = [
+        f"{algorithms} algorithms, {len(classes.members)} classes; members take the same gradient steps ({how})",
+        *([f"Only the suite's own algorithms: its grid sweeps {', '.join(suite.swept)}"] if suite.swept else []),
+    ]
+    members = sorted(classes.members, key=lambda names: -len(names))
+    tables = [table_of(("class", "size", "algorithms"), [(m[0], len(m), ", ".join(m)) for m in members], "classes",
+                       f"Classes on {suite.name}", notes=tuple(notes))]  # fmt: skip
+    cells = [
+        {"cell": " ".join(f"{k}={v}" for k, v in cell) or "-", "algorithms": sum(map(len, of)), "classes": len(of)}
+        for cell, of in classes.by_cell.items()
+    ]
+    if len(cells) > 1:
+        rows = [list(row.values()) for row in cells]
+        tables.append(table_of(list(cells[0]), rows, "classes-by-cell", "Cell by cell"))
+    if classes.skipped:
+        tables.append(table_of(("algorithm", "why it is not served"), list(classes.skipped.items()), "not-served",
+                               "Not served"))  # fmt: skip
+    data = {
+        "suite": suite.name,
+        "classes": [list(m) for m in members],
+        "cells": cells,
+        "skipped": dict(classes.skipped),
+    }
+    return Document(f"Classes on {suite.name}", tuple(tables), data)
 
 
 @show_app.command("suite")

@@ -19,6 +19,7 @@ progress       how far a run is
 provenance     where and with what a run was made
 machine        what this machine lends us
 doctor         what would not work on it
+classes        which algorithms are one and the same on a suite, by gradient
 verify         train finished runs again and compare
 """
 

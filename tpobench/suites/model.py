@@ -70,7 +70,7 @@ class Training:
         _one_of("matching", self.matching, MATCHINGS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("old_logp", self.old_logp, OLD_LOGP)
-        _require(not (self.offline and self.lag), "lag must be 0 where offline is true: nothing is drawn but once")
+        require(not (self.offline and self.lag), "lag must be 0 where offline is true: nothing is drawn but once")
 
 
 @dataclass(frozen=True)

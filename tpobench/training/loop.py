@@ -36,11 +36,14 @@ class Measurement(NamedTuple):
     value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
 
 
-def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[Measurement]:
+def train(
+    job: Job, begin: Callable[[int], None] = lambda _: None, seen: Callable[[Tensor], Tensor] = lambda x: x
+) -> Iterator[Measurement]:
     """Train all seeds of a job side by side and yield their metrics before every recorded update and at the end.
 
     step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
-    begin: called with each step before anything of it is done.
+    begin: called with each step before anything of it is done.  seen: called with the gradient (S, D) of every
+        gradient step, before it is taken.
     """
     spec, stack = job.specs[0], job.stack(0)
     task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
@@ -94,7 +97,7 @@ def train(job: Job, begin: Callable[[int], None] = lambda _: None) -> Iterator[M
                 first = Step(rollout, algorithm, credit, gradient)
                 diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
-            take_step(task, policy, algorithm, batch, credit, flat, optimizer)
+            take_step(task, policy, algorithm, batch, credit, seen(flat), optimizer)
         companions.learn(task, rollout, epochs)
         watch.note(step, update)
         if record:
