@@ -12,14 +12,15 @@ from simulated import grid, record
 
 from tpobench.algorithms.catalog import BUILT_IN
 from tpobench.records.results import Results
-from tpobench.report import ReportOptions
+from tpobench.report import ReportOptions, render_markdown
 from tpobench.report.figures import pictures_of, save
+from tpobench.report.figures.classes import merged
 from tpobench.report.figures.improvement import improvement
 from tpobench.report.figures.layout import legend_columns
 from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
-from tpobench.report.figures.style import RC
+from tpobench.report.figures.style import RC, style_of
 from tpobench.scores.cells import read_cells
 from tpobench.stats.power import two_digits
 
@@ -173,7 +174,7 @@ def test_an_axis_of_words_has_a_figure_of_bars():
 def test_bars_are_never_too_thin_to_be_told_apart():
     """Fifty words by ten rules: 72 bars at most in the width of a page, their values left to the tables."""
     cells = [{"task": f"t{k}"} for k in range(50)]
-    found = results(*(flat(rule, [0.1], cell=cell) for cell in cells for rule in BUILT_IN[:10]))
+    found = results(*(flat(n, [0.01 * (i + 1)], cell=c) for c in cells for i, n in enumerate(BUILT_IN[:10])))
     axes = picture(found, "task").figure.axes
     assert {len(ax.patches) for ax in axes} == {60, 70}
     assert len({ax.get_position().x0 for ax in axes}) == 1
@@ -224,7 +225,11 @@ def test_long_curves_are_averaged_in_reports_too():
 def test_a_sweep_that_holds_a_zero_has_a_linear_axis():
     """Skew 0, 1, 2: the uniform policy is not left out; two rules stand side by side around each value."""
     found = results(
-        *(flat(rule, [0.1 * (s + 1)] * 2, cell={"skew": float(s)}) for s in (0, 1, 2) for rule in ("tpo", "dg"))
+        *(
+            flat(n, [e * (s + 1)] * 2, cell={"skew": float(s)})
+            for s in (0, 1, 2)
+            for n, e in (("tpo", 0.1), ("dg", 0.2))
+        )
     )
     sweep = picture(found, "skew")
     (axes,) = sweep.figure.axes
@@ -338,3 +343,37 @@ def test_colours_follow_the_rule_and_not_its_neighbours():
     for rule, name in itertools.product(("tpo", "dg"), ("curves", "final", "reached-0_1")):
         looks = [lines(picture(f, name).figure.axes[0])[rule] for f in (pair, three)]
         assert len({(line.get_color(), line.get_marker()) for line in looks}) == 1
+
+
+def test_algorithms_whose_runs_are_the_same_are_one_line_that_names_them():
+    """In every figure, with the look of the first, and listed in the caption; the tables keep a row for each."""
+    alike = [[0.5] * 5 + [0.2] * 5, [0.5] * 5 + [0.3] * 5]
+    runs = [record(n, s, errors) for n in ("grpo_trl", "grpo_verl", "tpo") for s, errors in enumerate(alike)]
+    near = [record("dapo", s, [e * 1.0004 for e in errors]) for s, errors in enumerate(alike)]
+    far = [record("gspo", s, [e * 1.01 for e in errors]) for s, errors in enumerate(alike)]
+    drawn = picture(results(runs, far), "curves")
+    assert list(lines(drawn.figure.axes[0])) == ["tpo = grpo_trl = grpo_verl", "gspo"]
+    assert "equal to 0.1%: tpo = grpo_trl = grpo_verl." in drawn.caption
+    assert lines(drawn.figure.axes[0])["tpo = grpo_trl = grpo_verl"].get_color() == style_of("tpo").colour
+    many = picture(results(runs, near, far), "curves")
+    assert list(lines(many.figure.axes[0])) == ["tpo = 3 more", "gspo"]
+    assert "tpo = grpo_trl = grpo_verl = dapo" in many.caption
+    text = render_markdown(results(runs, near, far))
+    assert all(name in text for name in ("grpo_verl", "dapo"))
+
+
+@pytest.mark.parametrize("change", ["cell", "seed", "point", "diverged"])
+def test_who_differs_anywhere_has_a_line_of_its_own(change):
+    """In one cell of two, in one seed, at one point, or in how a run ended."""
+    errors = {(n, a, s): [0.5] * 10 for n in ("tpo", "dg") for a in (1, 2) for s in (0, 1)}
+    if change == "point":
+        errors["dg", 2, 1] = [0.5] * 4 + [0.6] + [0.5] * 5
+    if change == "diverged":
+        errors["dg", 2, 1] = [0.5] * 4 + [None] * 6
+    if change == "seed":
+        del errors["dg", 2, 1]
+    if change == "cell":
+        errors = {k: v for k, v in errors.items() if k[:2] != ("dg", 2)}
+    status = {k: "diverged" if None in v else "ok" for k, v in errors.items()}
+    runs = [record(n, s, v, cell={"arms": a}, status=status[n, a, s]) for (n, a, s), v in errors.items()]
+    assert len(merged(cells_of(results(runs)))[0][0].arms) == 2

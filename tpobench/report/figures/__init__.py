@@ -3,6 +3,7 @@
 style        colours, lines and markers of every algorithm
 scales       axes: their names, log or linear, how many numbers stand beside them
 layout       facets, legends, names at the ends of lines, and the bytes of a picture
+classes      algorithms whose runs are the same, as one
 labels       names as a figure may draw them and a file may bear them
 panel        what every panel is given: lines with runs and looks
 captions     sentences that captions share
@@ -28,6 +29,7 @@ import matplotlib as mpl
 
 from tpobench.report.breaking_point import search_of
 from tpobench.report.figures.breaking import breaking_pictures
+from tpobench.report.figures.classes import merged, told
 from tpobench.report.figures.curves import curve_pictures
 from tpobench.report.figures.improvement import improvement_pictures
 from tpobench.report.figures.labels import drawable_cell, file_stem, undrawn
@@ -64,15 +66,18 @@ def _pictures_of(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> 
             return breaking_pictures(suite, chosen)
         for matching in sorted({c.matching for c in chosen}):
             matched = [c for c in chosen if c.matching == matching]
+            classes, members = merged(matched)
             tail = f"-{matching}" if any(c.condition for c in matched) else ""
-            results += curve_pictures(f"{suite}-curves{tail}", matched, None, options)
-            results += reached_pictures(f"{suite}-reached{tail}", matched)
-            results += strip_pictures(f"{suite}-final{tail}", matched, options)
-            results += improvement_pictures(f"{suite}-improvement{tail}", matched)
+            pictures = curve_pictures(f"{suite}-curves{tail}", classes, None, options)
+            pictures += reached_pictures(f"{suite}-reached{tail}", classes)
+            pictures += strip_pictures(f"{suite}-final{tail}", classes, options)
+            pictures += improvement_pictures(f"{suite}-improvement{tail}", classes)
+            results += told(pictures, members)
             scores = {c.reporting.metric for c in matched}
             others = {m for c in matched for a in c.arms.values() for m in a.curves} - scores
             for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
-                diagnostics += curve_pictures(f"{suite}-{metric}{tail}", matched, metric, options)
-        results += profile_pictures(suite, chosen, options)
-        results += sweep_pictures(suite, chosen, options)
+                classes, members = merged(matched, metric)
+                diagnostics += told(curve_pictures(f"{suite}-{metric}{tail}", classes, metric, options), members)
+        classes, members = merged(chosen)
+        results += told([*profile_pictures(suite, classes, options), *sweep_pictures(suite, classes, options)], members)
     return results + diagnostics

@@ -115,7 +115,8 @@ def spelled(axis: str) -> str:
 
 def algorithms_of(cells: Iterable[Cell]) -> list[str]:
     """Every algorithm that has a result in one of the cells, in the order of the catalogue."""
-    return sorted({name for c in cells for name in c.arms}, key=algorithm_order)
+    names = {name: arm.algorithm for c in cells for name, arm in c.arms.items()}
+    return sorted(names, key=lambda name: algorithm_order(names[name]))
 
 
 def named_lines(ax: Axes) -> list[Line2D]:

@@ -57,7 +57,8 @@ class Panel(Protocol):
 
 def line_of(cell: Cell, algorithm: str, metric: str | None = None) -> Line:
     """An algorithm in a cell, under its name and in its fixed style."""
-    return Line(algorithm, cell, algorithm, style_of(algorithm), metric, suite=cell.suite)
+    arm = cell.arms.get(algorithm)  # of a class that is drawn as one, the first member's
+    return Line(algorithm, cell, algorithm, style_of(arm.algorithm if arm else algorithm), metric, suite=cell.suite)
 
 
 def lines_of(cell: Cell, algorithms: Iterable[str], metric: str | None = None) -> list[Line]:
