@@ -162,7 +162,9 @@ def test_few_rules_are_labelled_at_their_lines_and_many_in_a_legend():
     assert [t.get_text() for t in many.legends[0].get_texts()] == list(BUILT_IN[:7])
 
 
-@pytest.mark.parametrize("errors", [[0.0, 0.001, 0.002], [0.5, 0.501, 0.502, 0.1], [0.0, 0.04, 0.3], [0.9, 0.89, 0.88, 0.1]])
+@pytest.mark.parametrize(
+    "errors", [[0.0, 0.001, 0.002], [0.5, 0.501, 0.502, 0.1], [0.0, 0.04, 0.3], [0.9, 0.89, 0.88, 0.1]]
+)
 def test_names_that_find_no_room_at_their_lines_stand_in_a_legend(errors):
     """Three lines of one end, or two at the foot of the panel: a name would stand elsewhere."""
     figure = ending_at(errors)
