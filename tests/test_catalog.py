@@ -106,7 +106,7 @@ def test_everything_is_finite_at_the_ends_of_every_range(rule: Algorithm) -> Non
 def test_the_families_name_every_algorithm_once() -> None:
     """An entry's family is where it stands; a modified algorithm is of the family that it modifies."""
     names = [rule.name for members in FAMILIES.values() for rule in members]
-    assert names == list(BUILT_IN) == list(ALGORITHMS)
+    assert names == list(BUILT_IN) == list(ALGORITHMS)[: len(BUILT_IN)]
     assert len(names) == len(set(names))
     assert [family_of(name) for name in ("tpo", "tpo+icepop", "mine")] == ["target", "target", "own"]
 
