@@ -151,7 +151,7 @@ def test_several_columns_make_one_name(files):
         {str(i): r for i, r in enumerate(RECORDS)},
         {"columns": list(RECORDS[0]), "index": [0, 1, 2, 3], "data": [list(r.values()) for r in RECORDS]},
         {"schema": {"fields": []}, "data": RECORDS},
-        gzip.compress(json.dumps(RECORDS).encode()),
+        gzip.compress(json.dumps(RECORDS).encode(), mtime=0),
     ],
     ids=["records", "within an object", "lines", "columns", "pandas", "index", "split", "table", "gzip"],
 )
@@ -252,7 +252,7 @@ def test_excels_separator_line_and_trailing_separators_are_no_data(files):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (gzip.compress(LONG.encode() * 99)[:60], "a gzip file that breaks off"),
+        (gzip.compress(LONG.encode() * 99, mtime=0)[:60], "a gzip file that breaks off"),
         (b"\x1f\x8bnonsense", "a damaged gzip file"),
     ],
 )
