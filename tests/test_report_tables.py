@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import record_helpers
 from simulated import grid, record
 
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
@@ -287,3 +288,20 @@ def test_a_metric_that_no_run_recorded_is_named():
     said = r"^suite 'simulated': report.metric=nope is not recorded in runs of tpo .* record error, misalignment; run "
     with pytest.raises(UsageError, match=said):
         make_report(results(runs))
+
+
+def test_online_adaptations_of_preference_losses_lead_nothing():
+    """However well they end: their losses were made for pairs that somebody else drew, and there they are ranked."""
+    best = {"dpo_online": [0.0, 0.01, 0.02], "tpo": [0.1, 0.2, 0.15], "grpo": [0.5, 0.6, 0.55]}
+    for offline, leader in ((False, "tpo"), (True, "dpo_online")):
+        training = {**record_helpers.spec()["training"], **({"offline": True} if offline else {})}
+        runs = [
+            record_helpers.record(seed, error=error, changes={"algorithm": name, "training": training})
+            for name, errors in best.items()
+            for seed, error in enumerate(errors)
+        ]
+        (section,) = make_report(Results(tuple(runs))).sections
+        (table,) = (t for t in section.tables if not t.folded and t.header[0] == "Algorithm")
+        leaders = [row[0].text for row in table.rows if any(cell.leader for cell in row[1:2])]
+        assert leaders == [leader]
+        assert any("outside the ranking: dpo_online" in note for note in table.notes) is not offline

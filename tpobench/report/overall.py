@@ -44,7 +44,9 @@ def _tables(
         return []
     references = {c.label: c.reporting.reference for c in cells}
     aggregates = suite_level(
-        {name: {task: tasks[task] for task in shared} for name, tasks in scores.items()}, references
+        {name: {task: tasks[task] for task in shared} for name, tasks in scores.items()},
+        references,
+        {name for c in cells for name in c.arms.keys() - set(c.ranked)},
     )
     signature = _signature(suite, cells, len(shared), aggregates, options)
     shown = [c for c in cells if c.label in shared]

@@ -45,14 +45,15 @@ def _best(cell: Cell, metric: Scalar, comparisons: Mapping[tuple[str, str], Comp
 
     An algorithm of which no run got there, or none lasted, is not marked, however few seeds the others have.
     """
-    if len(cell.arms) < 2:
+    arms = {name: cell.arms[name] for name in cell.ranked}
+    if len(arms) < 2:
         return "", ()
     if metric.test != "times":
-        lost = [name for name, arm in cell.arms.items() if all(arm.diverged)]
-        losses = {name: (float(metric.losses(arm).mean()),) for name, arm in cell.arms.items()}
+        lost = [name for name, arm in arms.items() if all(arm.diverged)]
+        losses = {name: (float(metric.losses(arm).mean()),) for name, arm in arms.items()}
         return tie_group(losses, comparisons, failed=lost)
-    raw = {name: metric.values(arm) for name, arm in cell.arms.items()}
-    budget = min(arm.budget for arm in cell.arms.values())
+    raw = {name: metric.values(arm) for name, arm in arms.items()}
+    budget = min(arm.budget for arm in arms.values())
     scores = {name: (float(np.median(v)), float(np.minimum(v, budget).mean())) for name, v in raw.items()}
     never = [name for name, times in raw.items() if not np.isfinite(times).any()]
     return tie_group(scores, comparisons, failed=never)
@@ -137,4 +138,6 @@ def _notes(cell: Cell, metric: Scalar, leader: str, comparisons: Mapping[tuple[s
         )
     if any(len(arm.seeds) == 1 for arm in cell.arms.values()):
         notes.append("1 seed: no uncertainty")
+    if adapted := sorted(cell.arms.keys() - set(cell.ranked)):
+        notes.append(f"Online adaptations of preference losses stand outside the ranking: {', '.join(adapted)}")
     return notes

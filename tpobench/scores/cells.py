@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.algorithms.catalog import BUILT_IN, base
+from tpobench.algorithms.catalog import BUILT_IN, base, family_of
 from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.identity import canonical, flat
 from tpobench.printable import first_of
@@ -157,6 +157,12 @@ class Cell:
     def label(self) -> str:
         """`length=8, reward=terminal, matching=prompts`; the matching where the suite has several."""
         return _label(self.axes, self.task.get("kind", self.suite), self.condition)
+
+    @property
+    def ranked(self) -> list[str]:
+        """The algorithms that may lead: all but online adaptations of preference losses, which offline are at home."""
+        offline = {n for n, runs in self.runs.items() if runs and runs[0].spec["training"].get("offline")}
+        return [n for n in self.arms if family_of(n) != "preference" or n in offline]
 
     @property
     def axes_label(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -88,13 +88,13 @@ class SuiteLevel:
     tied: tuple[str, ...]
 
 
-def suite_level(arms: Mapping[str, Values], references: References) -> SuiteLevel:
-    """Of arms that have the same tasks."""
+def suite_level(arms: Mapping[str, Values], references: References, outside: Collection[str] = ()) -> SuiteLevel:
+    """Of arms that have the same tasks; those `outside` the ranking are estimated and tested, and never lead."""
     pairs = itertools.combinations(sorted(arms, key=algorithm_order), 2)
     tests = compare_suites({(a, b): (arms[a], arms[b], references) for a, b in pairs})
     means = {n: _estimate(values, references, "mean") for n, values in arms.items()}
     iqms = {n: _estimate(values, references, "iqm") for n, values in arms.items()}
-    ranked = {n: (-e.value,) for n, e in means.items() if e.value is not None}
+    ranked = {n: (-e.value,) for n, e in means.items() if e.value is not None and n not in outside}
     losses = {pair: test.of_losses for pair, test in tests.items()}
     leader, tied = tie_group(ranked, losses) if len(ranked) > 1 else ("", ())
     return SuiteLevel(means, iqms, tests, leader, tied)

@@ -52,7 +52,7 @@ class Points:
             return
         if not self.from_zero:
             ax.axhline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-        side = self.aside or ((max(at) / min(at)) ** (1 / 60) if self.base else (max(at) - min(at)) / 60)
+        side = self._side(at)
         for k, one in enumerate(self.series):
             place = k - (len(self.series) - 1) / 2
             if one.points:
@@ -64,6 +64,14 @@ class Points:
             ax.invert_xaxis()
         ax.set_xticks([position for position, _ in self.ticks], [text for _, text in self.ticks])
         ax.minorticks_off()
+
+    def _side(self, at: Sequence[float]) -> float:
+        """From line to line at one position; all lines of one together take at most half the way to the next."""
+        scale = np.unique(np.log(at) if self.base else at)
+        side = np.log(self.aside) if self.base and self.aside else self.aside or (scale[-1] - scale[0]) / 60
+        if len(scale) > 1:
+            side = min(side, np.diff(scale).min() / 2 / max(1, len(self.series) - 1))
+        return float(np.exp(side) if self.base else side)
 
 
 def final_series(lines: Sequence[Line], positions: Sequence[float], options: ReportOptions) -> Series:
