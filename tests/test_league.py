@@ -81,6 +81,15 @@ def test_who_lacks_runs_or_cannot_play_is_not_ranked_and_says_why(league):
     assert table.tracks[0].ranked == ("tpo",)
 
 
+def test_a_suite_that_nobody_has_played_is_left_out_and_named(tmp_path):
+    """The ranking is that of the others, and says so."""
+    path = tmp_path / "two.toml"
+    path.write_text(TOML + '[[event]]\nsuite = "skewed"\nlearning_rates = [0.1]\n', encoding="utf-8")
+    table = standings(load_league(path), {"bandit": runs("tpo", CAREFUL) + runs("grpo", STEADY)})
+    assert (table.unplayed, table.tasks) == (("skewed",), ("bandit",))
+    assert "Not played yet, for want of runs: skewed." in WRITERS["md"](league_document(table))
+
+
 def test_what_plays_another_game_is_scored_outside_the_ranking(league):
     """Online adaptations of preference losses lead no ranking, however well they score."""
     best = {rate: [0.0] * 5 for rate in STEADY}
@@ -110,7 +119,7 @@ def test_every_format_says_the_same(league):
         (("title", "3"), "'title' must be a text"),
         (("learning_rates", "[0.2, 0.05]"), "learning_rates must hold 0.1, the suite's own"),
         (("learning_rates", "[0.1, -1]"), "positive numbers"),
-        (("suite", '"breaking_point"'), "searches"),
+        (("suite", '"breaking_point"'), "searches for its levels"),
         (("colour", "1"), "unknown key 'colour'"),
     ],
 )

@@ -143,7 +143,9 @@ def _about(table: Standings) -> tuple[str, ...]:
     budget = f"Tuning budget, the same for everybody: the learning rate, {runs} runs per task ({'; '.join(events)})"
     published = "As published: the suite's own learning rate, the published hyperparameters"
     shows = "It does not show how algorithms do on long runs, large models, or tasks unlike these"
+    left = (f"Not played yet, for want of runs: {', '.join(table.unplayed)}.",) if table.unplayed else ()
     return (
+        *left,
         f"{budget}, chosen by the mean score of seeds {choosing}, one rate per suite; scored on seeds {scored}.",
         f"{published}.  Nothing else is tuned: not epochs, clips, temperatures or regularisers.",
         f"{shows}; those tied with the leader share the first place, and order within an interval says nothing.",

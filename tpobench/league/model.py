@@ -88,8 +88,8 @@ def _event(raw: Any, where: str) -> Event:
         raise UsageError(msg)
     rates = sorted(map(float, rates))
     base = load_suite(raw["suite"], raw["set"], scale=raw["scale"])
-    if base.search is not None or AXIS in base.grid:
-        msg = f"{where}: suite '{base.name}' searches, or sweeps the learning rate itself; take another"
+    if base.search is not None:
+        msg = f"{where}: suite '{base.name}' searches for its levels; take one with a grid"
         raise UsageError(msg)
     published = base.training.learning_rate
     if published not in rates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import numpy as np
@@ -80,13 +80,17 @@ class Standings:
     tracks: tuple[Track, ...]
     entrants: Mapping[str, Entrant]
     unranked: Mapping[str, str]
+    unplayed: tuple[str, ...]  # suites of the league of which there is no run yet
 
 
 def standings(league: League, records: Mapping[str, Sequence[RunRecord]]) -> Standings:
     """The league as far as its records go; `records` by suite.
 
-    An algorithm is ranked where it has every scored and choosing seed at every rate of every task.
+    An algorithm is ranked where it has every scored and choosing seed at every rate of every task; a suite of which
+    nobody has a run is left out for all.
     """
+    unplayed = tuple(e.suite.name for e in league.events if not records.get(e.suite.name))
+    league = replace(league, events=tuple(e for e in league.events if e.suite.name not in unplayed))
     events = {event.suite.name: event for event in league.events}
     played = {name: _cells(event, league, records.get(name, ())) for name, event in events.items()}
     skipped = _skipped(records)
@@ -98,7 +102,7 @@ def standings(league: League, records: Mapping[str, Sequence[RunRecord]]) -> Sta
         task: cells[0].reporting.reference for groups in played.values() for task, cells in _by_task(groups).items()
     }
     tracks = tuple(_track(track, entrants, references) for track in TRACKS) if entrants else ()
-    return Standings(league, tuple(references), tracks, entrants, unranked)
+    return Standings(league, tuple(references), tracks, entrants, unranked, unplayed)
 
 
 def _skipped(records: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
