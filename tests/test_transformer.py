@@ -1,5 +1,6 @@
 """The transformer, its losses, gradients and Muon steps reproduce the reference's recorded float64 replay."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import torch
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import build_paths, pack
-from tpobench.policies.transformer import HEAD, HEADS, LAYERS, MODEL, TransformerPolicy, layout
+from tpobench.policies.transformer import TransformerPolicy, layout
 from tpobench.tasks.catalog import SequenceSettings
 from tpobench.tasks.sequence import Inputs, SequenceTask
 from tpobench.tasks.task import Rollout
 from tpobench.training.loop import loss_gradient, make_optimizer
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from flax_arrays import flax_arrays
 
 REPLAY = np.load(Path(__file__).parent / "extracts" / "transformer_replay.npz")
 SAMPLES = 64
@@ -22,25 +27,6 @@ SINGLE = ("reinforce", "dg", "ppo")
 # The reference sums over K for these; the catalogue averages, so losses and gradients differ by the factor K.
 SUMS_OVER_K = ("grpo", "grpo_no_kl", "group_pg")
 CASES = [("V2H5", a) for a in (*SINGLE, "tpo", "tpo_no_anchor", "grpo", "grpo_no_kl", "group_pg")]
-
-
-def flax_arrays(at):
-    """Our stacked arrays under the names and in the shapes of the Flax tree (seed 0)."""
-    x = {k: v.detach()[0] for k, v in at.items()}
-    out = {"Embed_0.embedding": x["token"], "pos_emb": x["position"], "Dense_4.kernel": x["head"].T}
-    out["Dense_4.bias"] = x["head_bias"]
-    for i in range(LAYERS):
-        out[f"Dense_{2 * i}.kernel"], out[f"Dense_{2 * i}.bias"] = x[f"up{i}"], x[f"up_bias{i}"]
-        out[f"Dense_{2 * i + 1}.kernel"], out[f"Dense_{2 * i + 1}.bias"] = x[f"down{i}"].T, x[f"down_bias{i}"]
-        qkv = x[f"qkv{i}"].view(MODEL, 3, HEADS, HEAD)
-        for j, n in enumerate(("query", "key", "value")):
-            out[f"SelfAttention_{i}.{n}.kernel"] = qkv[:, j]
-            out[f"SelfAttention_{i}.{n}.bias"] = x[f"qkv_bias{i}"][j]
-        out[f"SelfAttention_{i}.out.kernel"] = x[f"out{i}"].view(HEADS, HEAD, MODEL)
-        out[f"SelfAttention_{i}.out.bias"] = x[f"out_bias{i}"]
-    for n in range(2 * LAYERS + 1):
-        out[f"LayerNorm_{n}.scale"], out[f"LayerNorm_{n}.bias"] = x[f"norm_scale{n}"], x[f"norm_bias{n}"]
-    return out
 
 
 def replayed_policy(model):
