@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
-from tpobench.planning.plan import plan_runs
+from tpobench.planning.plan import PLAIN_KERNEL, plan_runs
 from tpobench.suites.load import build_suite, load_suite
 
 
@@ -69,8 +69,9 @@ def recorded_and_planned(path):
         copy = [f"task.data_sha256={sha}" for sha in copies if sha]
         scale = "quick" if name.endswith("-quick") else "paper"
         suite = load_suite(name.removesuffix("-quick"), copy, scale=scale)
-        plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds))
-        planned |= {s.run_id for s in plan.specs}
+        for kernel in {s.get("kernel", PLAIN_KERNEL) for s in specs}:
+            plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds), kernel=kernel)
+            planned |= {s.run_id for s in plan.specs}
     return recorded, planned
 
 

@@ -23,7 +23,7 @@ SHIPPED = {
     "temperature": (("tpo", "tpo_token"), {"eta": (0.25, 0.5, 1.0, 2.0, 4.0)}),
     "terminal_reward": (("tpo", "grpo", "grpo_no_kl", "ppo", "dg", "tpo_no_anchor", "group_pg"),
                         {"length": (7, 8, 9, 10)}),
-    "terminal_small": (("tpo", "grpo", "grpo_no_kl", "ppo", "dg", "dg_multi_epoch"), {}),
+    "dg_epochs": (("dg", "dg_multi_epoch"), {}),
     "group_size": (("tpo", "grpo"), {"candidates": (4, 8, 16, 32, 64)}),
     "epochs": (("tpo", "grpo"), {"epochs": (1, 2, 4, 8, 16)}),
     "why": (SEQUENCE, {}),

@@ -218,7 +218,7 @@ def test_a_row_in_which_nothing_was_run_is_named_in_the_caption_in_place_of_empt
     other = only("table3", results(r for r in runs("terminal_reward", evaluations=5) if r not in found))
     assert [ax.get_title() for ax in other.figure.axes] == ["H = 7", "H = 8", "H = 9", "H = 10"]
     assert other.caption.endswith("Without runs: prompts matched.")
-    curves = only("fig17", results(runs("terminal_small", evaluations=5)))
+    curves = only("fig17", results(runs("dg_epochs", evaluations=5)))
     assert len(curves.figure.axes) == 1
     assert "Without runs: (b) Final error, bag of tokens; (c) Final error, sequential." in curves.caption
 

@@ -32,6 +32,7 @@ SIZES = {
     "offline": (4, 1200),
     "two_rewards": (6, 300),
     "tasks": (8, 160),
+    "dg_epochs": (1, 40),
 }
 OF_OUR_OWN = {"ci", "ci_sequence", "sparse"}  # small as they are, and no experiments of the paper
 QUICK = [name for name in suite_names() if name not in OF_OUR_OWN]

@@ -121,7 +121,7 @@ def _worse(reward: str) -> Quantity:
 
 FIG17 = (
     claim("With 4 epochs DG ends worse than with 1 under terminal reward", "E",
-          below("terminal_small", "dg", "dg_multi_epoch")),
+          below("dg_epochs", "dg", "dg_multi_epoch")),
     claim("With 4 epochs DG ends worse in all but one variant of dense and sequential reward", "E",
           below("variations", "dg", "dg_multi_epoch", FINAL, PROMPTS), spare=1,
           covers=("fig17bc|DG 4 ep vs 1 ep|worse in",), note="the bars of one of the 7 variants are equal"),

@@ -85,7 +85,7 @@ ITEMS: Mapping[str, Item] = {
         Item("fig15", "Number of epochs", "4.3", (Part("epochs"),), sparse.FIG15),
         Item("table5", "Temperature (table 5, figure 16)", "D", (Part("temperature"),), dense.TABLE5),
         Item("fig17", "DG with several epochs", "E",
-             (Part("terminal_small", ("dg", "dg_multi_epoch")), Part("variations", ("dg", "dg_multi_epoch"), PROMPTS)),
+             (Part("dg_epochs"), Part("variations", ("dg", "dg_multi_epoch"), PROMPTS)),
              sparse.FIG17),
         Item("settings", "What the paper trains with, and how it classifies TPO (table 4)", "2, 3, 5, F"),
     )

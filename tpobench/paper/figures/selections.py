@@ -206,7 +206,7 @@ def _reuse(runs: Runs) -> PanelGrid:
 
 
 def _dg_epochs(runs: Runs) -> PanelGrid:
-    rows: list[list[Panel]] = [[Curves("(a) Terminal reward", ERROR, runs.lines("terminal_small"))]]
+    rows: list[list[Panel]] = [[Curves("(a) Terminal reward", ERROR, runs.lines("dg_epochs"))]]
     bars: list[Panel] = []
     for letter, reward in zip("bcdef", runs.values("variations", "reward"), strict=False):
         groups = [
