@@ -50,7 +50,7 @@ from tpobench.training.loop import loss_gradient, make_optimizer
 EXTRACT = Path(__file__).parent.parent / "tests" / "extracts" / "dg_length_7.npz"
 BEGIN, END = "<!-- dg at length 7: made by benchmarks/dg_length_7.py -->", "<!-- end of dg at length 7 -->"
 LENGTH, PROMPTS, LEARNING_RATE = 7, 100, 1e-3
-RECORDS = ("terminal_reward.jsonl", "dg_length_7.jsonl")
+RECORDS = ("terminal_reward.jsonl", "further/dg_length_7.jsonl")
 STUCK = 0.6  # of the rollouts are wrong, or more
 EVERY = 10  # updates between those that both kernels take
 DIFFERENCES = ("reward", "log-probs", "gradient, of its norm", "step, of its norm")
