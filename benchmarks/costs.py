@@ -2,9 +2,9 @@
 
 python benchmarks/costs.py [--suites terminal_reward,tokens] [--kernel native] [--updates 6]
 
-Per suite, cell and algorithm one seed takes its first updates; their median stands, and hours are those of all runs that
-the suite plans, at that cost.  Later updates have fewer distinct prefixes and cost less, except of algorithms that skip
-groups of equal rewards: these are many at first.
+Per suite, cell and algorithm one seed takes its first updates; their median stands, and hours are those of all runs
+that the suite plans, at that cost.  Later updates have fewer distinct prefixes and cost less, except of algorithms
+that skip groups of equal rewards: these are many at first.
 """
 
 from __future__ import annotations
