@@ -47,10 +47,11 @@ ROOMS = {
     "league": "limits stats algorithms suites records scores planning tables report",
     "conformance": "printable algorithms tables",
     "comparison": "printable stats records scores execution tables",
+    "watch": "suites records scores planning execution",
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
-    "planning execution tables lint report audit league conformance comparison check paper",
+    "planning execution tables lint report audit league conformance comparison watch check paper",
     "__main__": "cli",
 }
 # Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.

@@ -33,6 +33,7 @@ tables       one table, one document, and their writers
 tasks        what is sampled, and how it is scored
 training     rollout -> credit -> epochs of fit
 units        durations and sizes as people write and read them
+watch        a run in progress, from its records alone
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ data         `data fetch` and `data list`
 validate     `validate`
 new_algo     `new-algo`
 verify       `verify`
+watch        `watch`
 conformance  `conformance`
 machine      `doctor`
 """
@@ -49,6 +50,7 @@ from tpobench.cli import (
     stored,
     validate,
     verify,
+    watch,
 )
 from tpobench.cli.base import BROKEN_PIPE, answer, app, say
 from tpobench.errors import DataUnavailable, TpobenchError, UsageError

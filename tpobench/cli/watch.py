@@ -1,0 +1,266 @@
+"""`watch`: a run in progress."""
+# ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tpobench.cli.base import (
+    AnswerFormat,
+    PluginOption,
+    algorithms_of,
+    answer,
+    app,
+    cell_text,
+    failure,
+    show,
+    spread,
+)
+from tpobench.errors import NothingToDo, UsageError
+from tpobench.planning.choice import parse_choice
+from tpobench.plugins.load import load_plugins
+from tpobench.records.store import DamagedRecord, RunRecord, Store, is_run_folder, read_plan, run_folders
+from tpobench.suites.load import build_suite
+from tpobench.tables.model import Document, Lines, Table, TableCell
+from tpobench.units import duration, parse_duration
+
+if TYPE_CHECKING:
+    from tpobench.planning.design import Design
+    from tpobench.watch.state import ArmState, State
+
+BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.-~=+*#"  # from low to high; the second where the first cannot be written
+WIDTH = 8  # characters of a curve
+MOST_REASONS = 5
+INTERRUPTED = 130
+
+
+@app.command()
+@spread
+def watch(
+    *,
+    path: Annotated[Path, typer.Argument(help="The run directory, such as results/sparse.")],
+    algos: Annotated[
+        list[str] | None,
+        typer.Option("--algos", "-a", help="As given to `run`; default: the suite's, and all that ran."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="As given to `run`; default: the suite's, and all that ran.")
+    ] = None,
+    every: Annotated[str, typer.Option("--every", help="How often to look, such as 5s or 1m.")] = "5s",
+    once: Annotated[bool, typer.Option("--once", help="Show one state and end, as in a pipe.")] = False,
+    plugin: PluginOption = None,
+    format_: AnswerFormat,
+) -> None:
+    """Follow a run, here or on another machine: seeds done, curves, time left, failures.  Writes nothing."""
+    from tpobench.watch.reader import Reader
+
+    pause = parse_duration(f"{every}s" if every.isdecimal() else every, "--every")
+    reader, states = Reader(Store(path)), _Watched(path, algos, seeds, plugin or [])
+    reader.refresh()
+    state = states.after(reader.known, reader.ended)
+    if once or format_.name != "terminal" or not sys.stdout.isatty():
+        show(_document(path, state, reader.damaged, time.time()), format_.name)
+        return
+    try:
+        with _screen() as draw:
+            while True:
+                draw(_document(path, state, reader.damaged, time.time()))
+                if state.complete:
+                    return
+                time.sleep(pause)
+                if reader.refresh():
+                    state = states.after(reader.known, reader.ended)
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+
+
+class _Watched:
+    """The folder that is watched, and how its runs are chosen."""
+
+    def __init__(self, path: Path, algos: Sequence[str] | None, seeds: str | None, plugins: Sequence[str]) -> None:
+        meta = _require_run_folder(path)
+        self._algorithms = algorithms_of(algos) or None
+        suite = {k: v for k, v in meta["suite"].items() if k != "name"}
+        name = str(meta["suite"].get("name", path.name))
+        load_plugins(plugins, suites=[name], algorithms=self._algorithms)
+        self._suite = build_suite(name, suite, str(path / "meta.json"))
+        plan = read_plan(path)
+        self._choice = parse_choice(seeds if seeds is not None or plan is None else plan["seeds"])
+        self._ran: set[tuple[Any, Any]] | None = None
+        self._design: Design
+
+    def after(self, known: dict[str, RunRecord], ended: dict[str, float]) -> State:
+        """What these records say."""
+        from tpobench.watch.state import choose, state_of
+
+        ran = {(r.spec["algorithm"], r.spec["seed"]) for r in known.values()}
+        if ran != self._ran:
+            self._ran, self._design = ran, choose(self._choice, self._suite, self._algorithms, known.values())
+        return state_of(self._design, known, ended)
+
+
+def _require_run_folder(path: Path) -> dict[str, Any]:
+    """What meta.json says of a run directory.
+
+    Raises:
+        NothingToDo: there is none.
+        UsageError: it is something else.
+    """
+    if path.is_file():
+        msg = f"{path} is a file; watch needs the run directory that `tpobench run` writes to, such as results/sparse"
+        raise UsageError(msg)
+    if (meta := Store(path).meta()) is not None:
+        return meta
+    if names := [str(p) for p in run_folders(path)]:
+        msg = f"{path} holds several runs; watch one of them: {', '.join(names)}"
+        raise UsageError(msg)
+    if is_run_folder(path):
+        msg = f"{path}/meta.json is missing or damaged, so nobody can tell what is planned; `tpobench run` writes it"
+        raise UsageError(msg)
+    msg = f"no runs in {path} yet; begin some with `tpobench run`, whose first line names their folder, and watch again"
+    raise NothingToDo(msg)
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[Document], None]]:
+    """Draws a document over the last one; on a dumb terminal only a line when the first line changes."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from tpobench.tables.terminal import screen_of, terminal
+
+    console = Console(file=sys.stdout)
+    if console.is_dumb_terminal:
+        said: list[str] = []
+
+        def line(document: Document) -> None:
+            text = terminal(document, screen_of(sys.stdout))
+            if document.data["complete"]:
+                answer(text, styled=True)
+            elif document.data["totals"] not in said[-1:]:
+                said.append(document.data["totals"])
+                answer(said[-1])
+
+        yield line
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        yield lambda document: live.update(
+            Text.from_ansi(terminal(document, screen_of(sys.stdout)), no_wrap=True), refresh=True
+        )
+
+
+def _document(path: Path, state: State, damaged: Sequence[DamagedRecord], now: float) -> Document:
+    """Totals, what failed, and the table: what must be seen comes first, where the screen is too small for all."""
+    left = state.left_s(now)
+    totals = _totals(path, state, left, now)
+    reasons = _reasons(state.broken, damaged)
+    blocks = (Lines((totals,), "strong"), Lines(tuple(reasons)), _table(state))
+    arms = [{**vars(arm), "curve": list(arm.curve)} for arm in state.arms]
+    data = {
+        "folder": str(path), "planned": state.planned, "done": state.done, "diverged": state.diverged,
+        "complete": state.complete, "left_s": left, "metric": state.reporting.metric, "totals": totals, "arms": arms,
+        "failed": [failure(r) for r in state.broken],
+        "damaged": [{"where": d.where, "fault": d.fault} for d in damaged], "others": state.others,
+    }  # fmt: skip
+    rows = tuple(
+        {**row, "cell": cell_text(row["cell"]), "curve": " ".join(f"{v:g}" for v in row["curve"])} for row in arms
+    )
+    return Document(f"Runs in {path}", blocks, data, rows)
+
+
+def _totals(path: Path, state: State, left: float | None, now: float) -> str:
+    """`results/sparse: 58/90 runs done, 1 failed, about 3 min 20 s left, the last ended 4 s ago`."""
+    parts = [f"{path}: {state.done}/{state.planned} runs done"]
+    parts += [f"{n} {what}" for n, what in ((state.diverged, "diverged"), (len(state.broken), "failed")) if n]
+    if state.complete:
+        parts.append("all have ended")
+    else:
+        parts.append("time left unknown" if left is None else f"about {duration(left)} left")
+        parts += [] if state.last is None else [f"the last ended {duration(max(0.0, now - state.last))} ago"]
+    if state.others:
+        parts.append(f"{state.others} records of other runs")
+    return ", ".join(parts)
+
+
+def _reasons(broken: Sequence[RunRecord], damaged: Sequence[DamagedRecord]) -> list[str]:
+    """A line for each status and reason, the most frequent first, however many runs share it."""
+    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in broken:
+        groups[record.status, record.reason].append(record)
+    lines = []
+    for (status, reason), same in sorted(groups.items(), key=lambda item: -len(item[1])):
+        first = failure(same[0])
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        where = " ".join(t for t in (first["algorithm"], first["cell"]) if t != "-")
+        lines.append(f"{status}: {where} seed {first['seed']}{more}: {reason}")
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        lines.append(f"damaged: {damaged[0].where}{more}: {damaged[0].fault}; `tpobench run` makes them again")
+    hidden = len(lines) - MOST_REASONS
+    return lines[:MOST_REASONS] + ([f"and {hidden} more reasons: tpobench status"] if hidden > 0 else [])
+
+
+def _table(state: State) -> Table:
+    """Cells x algorithms, the longer side down; rows with runs to do come first."""
+    several = len({arm.matching for arm in state.arms} - {"any"}) > 1
+    entries: dict[str, dict[str, ArmState]] = defaultdict(dict)
+    r = state.reporting
+    for arm in state.arms:
+        cell = (cell_text(arm.cell) if arm.cell else r.metric + r.unit) + (
+            f" matching={arm.matching}" if several else ""
+        )
+        entries[cell][arm.algorithm] = arm
+    algorithms = list(dict.fromkeys(arm.algorithm for arm in state.arms))
+    texts = {c: _entries(by_algorithm, state) for c, by_algorithm in entries.items()}
+    if len(entries) >= len(algorithms):
+        head, sides = "cell", [(c, [(c, a) for a in algorithms]) for c in entries]
+        columns = algorithms
+    else:
+        head, sides = "algorithm", [(a, [(c, a) for c in entries]) for a in algorithms]
+        columns = list(entries)
+    sides.sort(key=lambda row: all(_ended(entries[c].get(a)) for c, a in row[1]))
+    rows = tuple((TableCell(name), *(texts[c].get(a, TableCell("-")) for c, a in places)) for name, places in sides)
+    title = f"seeds done, {r.metric}{r.unit} {r.arrow} at the end, its mean curve (one scale in each cell)"
+    return Table("runs", title, (head, *columns), rows)
+
+
+def _ended(arm: ArmState | None) -> bool:
+    return arm is None or arm.done + arm.failed == arm.planned
+
+
+def _entries(arms: dict[str, ArmState], state: State) -> dict[str, TableCell]:
+    """Of one cell, whose curves share a scale: `7/10 0.0312 █▆▃▂▁▁▁▁`."""
+    values = [v for arm in arms.values() for v in arm.curve]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return {name: TableCell(_entry(arm, state, low, high), alert=arm.failed > 0) for name, arm in arms.items()}
+
+
+def _entry(arm: ArmState, state: State, low: float, high: float) -> str:
+    value = "" if arm.value is None else f"{state.reporting.scale * arm.value:.3g}"
+    return " ".join(t for t in (f"{arm.done}/{arm.planned}", value, sparkline(arm.curve, low, high)) if t)
+
+
+def sparkline(curve: Sequence[float], low: float, high: float) -> str:
+    """A curve in a few characters, each the mean of its part: from `low`, the lowest block, to `high`, the highest."""
+    blocks = BLOCKS if _writable(BLOCKS) else PLAIN
+    count, top = min(WIDTH, len(curve)), len(blocks) - 1
+    parts = [curve[i * len(curve) // count : (i + 1) * len(curve) // count] for i in range(count)]
+    means = [sum(part) / len(part) for part in parts]
+    return "".join(blocks[round(top * (m - low) / (high - low)) if high > low else 0] for m in means)
+
+
+def _writable(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
