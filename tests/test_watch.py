@@ -103,7 +103,15 @@ def test_what_is_planned_can_be_named_as_for_run():
     assert state(*EVERY, seeds="2", algorithms=["tpo"]).others == 4
     more = RunRecord("0" * 16, {**EVERY[0].spec, "seed": 7, "algorithm": "ppo"}, "failed")
     assert (state(more).planned, state(more).others) == (3 * 4, 0)
-    assert state(seeds="adaptive:5x4").planned == 2 * 5  # the first look
+
+
+def test_looks_and_searches_come_round_by_round():
+    """The first of four looks at five seeds of two algorithms, then at most three more."""
+    first = state(seeds="adaptive:5x4")
+    assert (first.planned, first.more, first.complete) == (2 * 5, 2 * 15, False)
+    search = load_suite("breaking_point", smoke=True)
+    begun = state(suite=replace(search, algorithms=("tpo",)))
+    assert (begun.planned > 0, begun.planned % search.seeds, begun.more > 0) == (True, 0, True)
 
 
 def test_a_run_is_known_on_whatever_device_it_was_trained():
@@ -165,7 +173,7 @@ def test_a_pipe_gets_one_state_and_nothing_is_written(tmp_path, command_line):
     assert any(line.endswith("seed 2 and 1 more: no luck") for line in lines)
     assert any(line.startswith(f"damaged: {torn}: status is 'odd'") for line in lines)
     assert [line.split() for line in lines[-3:]] == [
-        ["algorithm", "error", "(%)"], ["tpo", "2/3", "50", "█▁"], ["grpo", "0/3"],
+        ["algorithm", "error", "(%)"], ["grpo", "0/3"], ["tpo", "2/3", "50", "█▁"],
     ]  # fmt: skip
     facts = json.loads(command_line("watch", path, "--json")[1])
     assert (facts["done"], facts["planned"], len(facts["failed"]), len(facts["damaged"])) == (2, 6, 2, 1)

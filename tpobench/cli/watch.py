@@ -166,8 +166,8 @@ def _document(path: Path, state: State, damaged: Sequence[DamagedRecord], now: f
     blocks = (Lines((totals,), "strong"), Lines(tuple(reasons)), _table(state))
     arms = [{**vars(arm), "curve": list(arm.curve)} for arm in state.arms]
     data = {
-        "folder": str(path), "planned": state.planned, "done": state.done, "diverged": state.diverged,
-        "complete": state.complete, "left_s": left, "metric": state.reporting.metric, "totals": totals, "arms": arms,
+        "folder": str(path), "planned": state.planned, "more": state.more, "done": state.done,
+        "diverged": state.diverged, "complete": state.complete, "left_s": left, "metric": state.reporting.metric, "totals": totals, "arms": arms,
         "failed": [failure(r) for r in state.broken],
         "damaged": [{"where": d.where, "fault": d.fault} for d in damaged], "others": state.others,
     }  # fmt: skip
@@ -186,6 +186,8 @@ def _totals(path: Path, state: State, left: float | None, now: float) -> str:
     else:
         parts.append("time left unknown" if left is None else f"about {duration(left)} left")
         parts += [] if state.last is None else [f"the last ended {duration(max(0.0, now - state.last))} ago"]
+    if state.more:
+        parts.append(f"at most {state.more} more may follow by what comes of these")
     if state.others:
         parts.append(f"{state.others} records of other runs")
     return ", ".join(parts)

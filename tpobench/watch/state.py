@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -14,7 +14,7 @@ from tpobench.errors import CorruptResults, UsageError
 from tpobench.execution.estimate import Costs, Key, expected_seconds, key_of
 from tpobench.planning.choice import Choice
 from tpobench.planning.design import Design
-from tpobench.planning.plan import Plan
+from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.scores.cells import arm_of, final_value, scored_curves
 from tpobench.scores.reporting import Reporting
@@ -56,12 +56,13 @@ class State:
     broken: tuple[RunRecord, ...]  # planned, and without a result
     diverged: int
     others: int  # records of no planned run
+    more: int  # runs that may still be chosen, by what comes of those, at most
     ends: tuple[End, ...]
     work_s: float | None  # seconds that the runs without a record take one process
 
     @property
     def planned(self) -> int:
-        """All runs that have been chosen so far."""
+        """The runs that were made, or come next."""
         return sum(arm.planned for arm in self.arms)
 
     @property
@@ -112,7 +113,7 @@ def choose(choice: Choice, suite: Suite, algorithms: Sequence[str] | None, recor
 
 def state_of(design: Design, records: Mapping[str, RunRecord], ended: Mapping[str, float]) -> State:
     """What the records say of the runs that have been chosen so far."""
-    plan, known = _matched(design, records.values())
+    plan, known, more = _matched(design, records.values())
     reporting = Reporting.of(plan.suite.reporting)
     planned: dict[Key, list[str]] = defaultdict(list)
     for spec in plan.specs:
@@ -131,13 +132,14 @@ def state_of(design: Design, records: Mapping[str, RunRecord], ended: Mapping[st
         tuple(r for r in known.values() if r.status in BROKEN),
         sum(r.status == "diverged" for r in known.values()),
         sum(r.status != "skipped" for r in records.values()) - len(known),
+        more,
         tuple(_end(r, ended[r.id]) for r in known.values() if r.id in ended),
         _work(plan, known),
     )
 
 
-def _matched(design: Design, records: Iterable[RunRecord]) -> tuple[Plan, dict[str, RunRecord]]:
-    """The runs chosen so far, and the records of those by id.
+def _matched(design: Design, records: Iterable[RunRecord]) -> tuple[Plan, dict[str, RunRecord], int]:
+    """The runs that were made or come next, the records of those by id, and how many more may follow.
 
     A run is known by its cell, matching, algorithm and seed: ids also name the device and the kernel, which are those
     of another machine.
@@ -145,12 +147,19 @@ def _matched(design: Design, records: Iterable[RunRecord]) -> tuple[Plan, dict[s
     by_run = {(*key_of(r.spec), int(r.spec["seed"])): r for r in records if r.status != "skipped"}
     known: dict[str, RunRecord] = {}
     while True:  # what is chosen next depends on what is known
-        plan = design.replay(known).runs
-        runs = {s.run_id: by_run.get((*key_of(vars(s)), s.seed)) for s in plan.specs}
+        state = design.replay(known)
+        runs = {s.run_id: by_run.get((*key_of(vars(s)), s.seed)) for s in state.runs.specs}
         matched = {i: r for i, r in runs.items() if r is not None}
         if matched.keys() <= known.keys():
-            return plan, known
+            break
         known = matched
+
+    def missing(specs: Iterable[RunSpec]) -> int:
+        return sum(s.run_id not in known for s in specs)
+
+    wanted = {s.run_id for part in state.waiting for s in part.specs} | known.keys()
+    plan = replace(state.runs, specs=tuple(s for s in state.runs.specs if s.run_id in wanted))
+    return plan, known, int(state.bounds(missing)[1]) - missing(plan.specs)
 
 
 def _current(finished: Sequence[RunRecord], reporting: Reporting) -> tuple[float | None, tuple[float, ...]]:
