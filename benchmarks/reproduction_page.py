@@ -97,7 +97,7 @@ def compared(card: Card | None, page: Path) -> list[str]:
     """How many printed numbers agree at the scale of the paper, and those that could be compared, in a table."""
     tallies = (card or {}).get("counts", {})
     counts, computed = (Counter(tallies.get(kind, {})) for kind in ("numbers", "computed"))
-    if not any((counts + computed)[v] for v in NUMBERS[:3]):
+    if not any((counts + computed)[v] for v in NUMBERS if v != "not run"):
         return []
     sentences = [f"Printed numbers at the scale of the paper: {counted(counts, NUMBERS)}"] if counts else []
     sentences += [f"Computed without runs: {counted(computed, NUMBERS)}"] if computed else []

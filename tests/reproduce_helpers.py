@@ -56,11 +56,11 @@ def run_of(spec, suite, error, *, status="ok", reason="", facts=None, provenance
     )
 
 
-def evidence_of(suite, ends, *, rules=None, **changes):
+def evidence_of(suite, ends, *, rules=None, noise=0.02, **changes):
     """Evidence of a whole suite whose errors end near `ends`: of a rule, or of (rule, value of the first axis)."""
     plan = plan_runs(suite, rules)
     records = [
-        run_of(s, suite, falling(end, s.seed), **changes)
+        run_of(s, suite, falling(end, s.seed, noise=noise), **changes)
         for s in plan.specs
         if (end := ends.get((s.algorithm, *s.cell.values()), ends.get(s.algorithm))) is not None
     ]

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from tpobench.stats.reproduction import (
     Printed,
     agreement,
     first_below,
     first_decayed,
+    most_others,
     predict_mean,
     predict_step,
 )
@@ -84,8 +86,7 @@ def test_a_bound_near_the_sample_is_given_the_benefit_of_the_doubt():
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [([0.2], "1 seed: no uncertainty"), ([0.2] * 5, "all 5 seeds identical: no interval"), ([], "missing"),
-     ([0.1, math.nan], "1 values are NaN")],
+    [([0.2], "1 seed: no uncertainty"), ([], "missing"), ([0.1, math.nan], "1 values are NaN")],
 )  # fmt: skip
 def test_a_sample_without_spread_gives_a_reason_and_no_interval(values, reason):
     """Equal to what is printed it agrees all the same, otherwise nobody can tell."""
@@ -184,12 +185,49 @@ def test_populations_that_are_apart_are_told_apart():
     assert found.high - found.low < 200
 
 
+@pytest.mark.parametrize(
+    ("k", "n", "m", "level", "most"),
+    [
+        (0, 5, 5, 0.025, 3),  # C(5, j) / C(10, j): 10 / 120 = .083 at 3, 5 / 210 = .024 at 4
+        (0, 20, 20, 0.025, 4),  # C(20, j) / C(40, j): .053 at 4, .024 at 5
+        (1, 2, 2, 0.025, 2),  # 1 - C(3, 2) / C(4, 2) = .5: both others may
+        (2, 20, 20, 0.025, 8),  # of 40 with 10: (184756 + 20 * 167960 + 190 * 125970) / 847660528 = .032
+    ],
+)
+def test_how_many_other_seeds_may_have_what_k_of_n_have(k, n, m, level, most):
+    """The largest count whose split between the two samples is not too unlikely, by hand."""
+    assert most_others(k, n, m, level) == most
+
+
+def test_the_bound_on_other_seeds_holds_at_every_rate():
+    """P(more of 20 others than the bound) by the binomial itself: never above the 2.5 % asked for, and not idle."""
+    counts, n = np.arange(21), 20
+    bounds = np.array([most_others(k, n, n, 0.025) for k in counts])
+    misses = [float(binom.pmf(counts, n, rate) @ binom.sf(bounds, n, rate)) for rate in np.linspace(0.01, 0.99, 50)]
+    assert max(misses) <= 0.025
+    assert max(misses) > 0.01
+
+
+def test_most_seeds_alike_and_a_bounded_metric_give_an_interval_by_counts_and_bounds():
+    """Two of 20 above 0, so up to 8 of 20 others, each at most 1: at most .4, with 7 of 20 at one-sided 95 %."""
+    found = predict_mean([0.0] * 18 + [0.05, 0.07], 20, rng=rng(), lowest=0.0, highest=1.0)
+    assert (found.value, found.low, found.least) == (pytest.approx(0.006), 0.0, 0.0)
+    assert (found.high, found.most, found.method) == (pytest.approx(0.4), pytest.approx(0.35), "counts-and-bounds")
+    assert agreement(found, Printed(0.069, 20)).verdict == "agrees"
+    assert agreement(found, Printed(0.41, 20)).verdict == "differs"
+    assert agreement(found, Printed(0.95, 20, bound="above")).verdict == "differs"
+
+
+def test_seeds_that_are_all_alike_predict_by_the_same_counts():
+    """None of 5 off .2: up to 3 of 5 others, between 0 and 1 each, so .2 - .6 * .2 to .2 + .6 * .8."""
+    found = predict_mean([0.2] * 5, 5, rng=rng(), lowest=0.0, highest=1.0)
+    assert (found.value, found.low, found.high) == (0.2, pytest.approx(0.08), pytest.approx(0.68))
+
+
 def test_an_interval_of_the_whole_range_decides_nothing():
-    """One seed of eleven at the worst value and the rest at the best: whatever is printed would agree."""
-    values = [0.0] * 10 + [1.0]
-    found = predict_mean(values, 20, rng=np.random.default_rng(0), lowest=0.0, highest=1.0)
-    assert (found.low, found.high) == (0.0, 1.0)
+    """Two seeds of which none is like the other: whatever is printed would agree."""
+    found = predict_mean([0.0, 0.3], 20, rng=rng(), lowest=0.0, highest=1.0)
     for printed in (Printed(0.069, 20, 0.0005), Printed(0.95, 20, bound="above")):
         answer = agreement(found, printed)
         assert answer.verdict == "undecided"
-        assert answer.reason == "10 of 11 seeds are alike: any value at all would agree"
+        assert answer.reason == "2 seeds: any value at all would agree"

@@ -161,7 +161,7 @@ def test_the_summary_has_a_row_per_item_with_the_reason_of_what_is_missing():
     """Counts in the order of the header."""
     page = markdown(summary_document([card(), card("fig9")]))
     (line,) = [x for x in page.splitlines() if x.startswith("| fig9 |")]
-    assert line.startswith("| fig9 | Language models | 0 | 0 | 0 | 9 |  | 0 | 0 | 0 | 0 | 3 | language models")
+    assert line.startswith("| fig9 | Language models | 0 | 0 | 0 | 0 | 9 |  | 0 | 0 | 0 | 0 | 3 | language models")
     assert "[table3](table3.md)" in page
 
 

@@ -105,7 +105,7 @@ class Claim:
     section: str
     contrasts: tuple[Contrast, ...] = ()
     spare: int = 0  # comparisons of which the claim says nothing: "in 7 of 8 settings"
-    similar: bool = False  # says that the sides do not differ
+    similar: bool = False  # says that the sides do not differ: by less than the regression gate's margin
     covers: tuple[str, ...] = ()  # `place|method` of a statement that the list of printed numbers has, too
     note: str = ""
     why_not: str = ""  # why there is nothing to compare

@@ -19,6 +19,8 @@ from tpobench.scores.estimates import SEED
 from tpobench.scores.pairing import PAIRED, compare_samples, pairing
 from tpobench.scores.sides import ArmEntry, Key
 from tpobench.stats.compare import RANKS, Comparison, adjust, compare
+from tpobench.stats.equivalence import equivalence
+from tpobench.stats.gate import MARGINS, CellEvidence, margin_value
 from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 
 ALPHA = 0.05
@@ -37,11 +39,22 @@ class ClaimComparison:
     reason: str = ""
     scale: float = 1.0  # 100 where shares are shown in percent
     notes: tuple[str, ...] = ()
+    margin: float | None = None  # of a claim of no difference: p of the comparison is of a difference beyond it
+    within: float | None = None  # and this is p of no difference within it
 
     @property
     def verdict(self) -> ClaimVerdict:
-        """Of the claimed order."""
-        return order(self.comparison) if self.comparison is not None else "not run"
+        """Of the claimed order, or of the claimed equality."""
+        if self.comparison is None:
+            return "not run"
+        return order(self.comparison) if self.margin is None else self._alike(self.comparison, self.margin)
+
+    def _alike(self, comparison: Comparison, margin: float) -> ClaimVerdict:
+        if self.within is not None and self.within < ALPHA:
+            return "holds"
+        if comparison.difference is not None and abs(comparison.difference) <= margin:
+            return "points the same way"
+        return "contradicted" if comparison.adjusted is not None and comparison.adjusted < ALPHA else "undecided"
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,6 @@ class JudgedClaim:
         verdicts = [a.verdict for a in self.answers]
         if not verdicts:
             return "not run"
-        if self.claim.similar:
-            return _similar(self.answers)
         return together(verdicts, self.claim.spare, proven=self.adjusted is not None and self.adjusted < ALPHA)
 
     @property
@@ -104,13 +115,6 @@ def together(verdicts: Sequence[ClaimVerdict], spare: int = 0, *, proven: bool) 
     return "points the same way" if len(verdicts) - agreeing <= spare else "undecided"
 
 
-def _similar(answers: Sequence[ClaimComparison]) -> ClaimVerdict:
-    """Of a claim of no difference, which no test can prove: a difference contradicts it."""
-    if any(a.comparison is None for a in answers):
-        return "not run"
-    return "contradicted" if any(a.verdict in {"holds", "contradicted"} for a in answers) else "undecided"
-
-
 def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[JudgedClaim, ...]:
     """All claims of an item.
 
@@ -121,7 +125,10 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
     asked = [_asked(claim, evidence) for claim in claims]
     family = sum(len(several) for several, _ in asked)
     resamples = resamples_for(family, ALPHA)
-    raw = [[_answer(q, evidence[s], resamples) for s, q in several] for several, _ in asked]
+    raw = [
+        [_answer(q, evidence[s], resamples, similar=claim.similar) for s, q in several]
+        for claim, (several, _) in zip(claims, asked, strict=True)
+    ]
     whole = [_claim_p(claim, answers) for claim, answers in zip(claims, raw, strict=True)]
     keyed = {(str(i), str(j)): a for i, answers in enumerate(raw) for j, a in enumerate(answers)}
     adjusted = adjust({k: a.comparison for k, a in keyed.items() if a.comparison is not None}, ALPHA)
@@ -136,12 +143,18 @@ def judge(claims: Sequence[Claim], evidence: Mapping[str, Evidence]) -> tuple[Ju
 
 
 def _claim_p(claim: Claim, answers: Sequence[ClaimComparison]) -> float | None:
-    """Of the claim as a whole; none where a comparison is missing, or where no test can show what is claimed."""
-    comparisons = [a.comparison for a in answers if a.comparison is not None]
-    if claim.similar or len(comparisons) < len(answers) or len(comparisons) <= claim.spare:
+    """Of the claim as a whole; none where a comparison is missing."""
+    if any(a.comparison is None for a in answers) or len(answers) <= claim.spare:
         return None
-    directed = [1.0 if c.p is None or not _lower(c) else c.p for c in comparisons]
-    return partial_conjunction(directed, len(directed) - claim.spare)
+    return partial_conjunction([_as_claimed(a) for a in answers], len(answers) - claim.spare)
+
+
+def _as_claimed(answer: ClaimComparison) -> float:
+    """p of one comparison in favour of the claim."""
+    if answer.margin is not None:
+        return 1.0 if answer.within is None else answer.within
+    c = answer.comparison
+    return 1.0 if c is None or c.p is None or not _lower(c) else c.p
 
 
 def _asked(claim: Claim, evidence: Mapping[str, Evidence]) -> tuple[list[tuple[str, Question]], str]:
@@ -190,13 +203,35 @@ def _cell_and_matching(term: Term) -> tuple[dict[str, Any], str]:
     return cell, matching
 
 
-def _answer(question: Question, evidence: Evidence, resamples: int) -> ClaimComparison:
-    asked = (question.suite, question.text, question.where)
+def _answer(question: Question, evidence: Evidence, resamples: int, *, similar: bool) -> ClaimComparison:
+    text = question.text.replace(" < ", " = ") if similar else question.text
+    asked = (question.suite, text, question.where)
     try:
         comparison, notes = _compared(question.low, question.high, evidence, resamples), _notes(question, evidence)
+        scale = _scale(question, evidence)
+        answer = ClaimComparison(*asked, comparison, comparison.reason, scale, notes)
+        return _equivalent(answer, question, evidence, resamples) if similar else answer
     except NotRun as reason:
         return ClaimComparison(*asked, reason=str(reason))
-    return ClaimComparison(*asked, comparison, comparison.reason, _scale(question, evidence), notes)
+
+
+def _equivalent(answer: ClaimComparison, question: Question, evidence: Evidence, resamples: int) -> ClaimComparison:
+    """With the tests of a difference within and beyond the gate's margin of errors, relative to the high side.
+
+    Raises:
+        NotRun: of other scalars there is no margin.
+    """
+    if answer.scale == 1.0 or answer.comparison is None:
+        msg = f"no margin says which differences of {question.low.scalar} are small"
+        raise NotRun(msg)
+    a, b = (_sampled(t, evidence) for t in (question.low, question.high))
+    paired = _paired(question.low, question.high, evidence, a, b)
+    seeds = sorted(a.values.keys() & b.values.keys())
+    x, y = ([s.values[k] for k in (seeds if paired else sorted(s.values))] for s in (a, b))
+    margin = margin_value(CellEvidence(question.text, b.values, a.values, MARGINS["error"]))
+    tested = equivalence(x, y, margin, rng=np.random.default_rng(SEED), paired=paired, resamples=resamples)
+    comparison = replace(answer.comparison, p=tested.beyond, test=tested.test)
+    return replace(answer, comparison=comparison, margin=margin, within=tested.within)
 
 
 def _notes(question: Question, evidence: Evidence) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from tpobench.identity import flat
 from tpobench.paper.claim import Measure
 from tpobench.paper.evidence import Evidence, NotRun
 from tpobench.paper.exact import exact
-from tpobench.paper.printed import NOTES, Number, contradictions, parse_printed
+from tpobench.paper.printed import NOTES, SETTINGS, Number, contradictions, parse_printed
 from tpobench.paper.sample import measured, sample
 from tpobench.planning.plan import plan_runs
 from tpobench.records.store import RunRecord
@@ -36,7 +36,7 @@ from tpobench.stats.reproduction import (
 )
 from tpobench.suites.load import load_suite
 
-NumberVerdict = Literal["agrees", "differs", "undecided", "not run", "not compared"]
+NumberVerdict = Literal["agrees", "differs", "undecided", "other settings", "not run", "not compared"]
 NUMBER_VERDICTS: tuple[str, ...] = get_args(NumberVerdict)[:-1]  # of what is compared, in reading order
 ROUNDING = 1e-6  # of numbers that are printed exactly
 OF_ALGORITHM = "rule."  # in printed.csv: a setting that is a property of the algorithm
@@ -131,7 +131,17 @@ def _measured(number: Number, evidence: Evidence) -> MeasuredNumber:
     entry = evidence.entry(number.algorithm, number.cell, number.matching)
     key = evidence.place(number.algorithm, number.cell, number.matching)
     result = _fact(number, evidence.of(key)) if number.kind == "fact" else MEASURES[number.kind](number, entry)
+    if others := _other_settings(number, evidence):
+        result = _noted(replace(result, verdict="other settings"), *others)
     return _noted(result, evidence.shortfall(key))
+
+
+def _other_settings(number: Number, evidence: Evidence) -> list[str]:
+    """Settings behind the printed number that the runs do not have: neither agreement nor difference would say much."""
+    spec = next(s for s in evidence.plan.specs if s.algorithm == number.algorithm)
+    ours = flat(spec.as_dict())
+    theirs = SETTINGS.get(number.note, {})
+    return [f"{key} {ours[key]}, the paper {value}" for key, value in theirs.items() if ours[key] != value]
 
 
 def _agreement(number: Number, prediction: Prediction, printed: Printed | None = None) -> MeasuredNumber:

@@ -38,6 +38,7 @@ NOTES: Mapping[str, str] = {
     "its DG is as fast as ours with 256 prompts",
     "collapse": "in the paper's plot one of ten seeds fails from update 1,750 to 1,910 and recovers before the last",
 }
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"unstated": {"training.steps": 2000}}  # by note, where a suite has others
 FRACTION = re.compile(r"(exp\()?(-?\d+)/(\d+)\)?")
 NUMBER = re.compile(r"([~<>]?)(-?(\d+)(?:\.(\d+))?(?:e(-?\d+))?)")
 

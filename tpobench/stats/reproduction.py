@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -75,7 +75,9 @@ def predict_mean(
     """The mean of `seeds` other seeds, studentized: x̄ + q* s with q* the quantiles of (ȳ* - x̄*) / s*.
 
     x* and y* are independent resamples of the sample, of its own size and of `seeds`.  A plain two-stage bootstrap is
-    too narrow where one seed in twenty holds most of the sum, as in final errors under sparse reward.
+    too narrow where one seed in twenty holds most of the sum, as in final errors under sparse reward.  Where most seeds
+    of a bounded metric are equal, resamples of them alone have s* = 0 and the interval can be the whole range, or there
+    is none: counts and bounds give it then.
     """
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
@@ -92,16 +94,50 @@ def predict_mean(
         s = x.std(ddof=1)
         return float(np.clip(x.mean() + low * s, lowest, highest)), float(np.clip(x.mean() + high * s, lowest, highest))
 
-    interval = guarded_interval(lambda x: ends(x, 0.95), x, name="prediction", infinite=True)
-    one = guarded_interval(lambda x: ends(x, 0.90), x, name="prediction", infinite=True)
-    if value is None or interval.low is None:
-        return Prediction(value, None, None, None, None, n, "none", interval.reason)
-    low, high = interval.low, interval.high
-    whole = low is not None and high is not None and low <= lowest and high >= highest
-    alike = int(np.unique(x, return_counts=True)[1].max())  # resamples of these only have no spread to divide by
-    few = f"{alike} of {n} seeds are alike" if alike > n / 2 else f"{n} seeds"
+    two, one = (
+        guarded_interval(partial(ends, confidence=level), x, name="prediction", infinite=True) for level in (0.95, 0.90)
+    )
+    if value is None or n < 2:
+        return Prediction(value, None, None, None, None, n, "none", two.reason)
+    mode, alike = _mode(x)
+    whole = two.low is not None and two.high is not None and two.low <= lowest and two.high >= highest
+    bounded = math.isfinite(lowest) and math.isfinite(highest)
+    if bounded and 2 * alike > n and (whole or two.low is None):
+        count_ends = partial(_count_ends, x, mode, seeds, lowest, highest)
+        return Prediction(value, *count_ends(0.95), *count_ends(0.90), n, "counts-and-bounds")
+    if two.low is None:
+        return Prediction(value, None, None, None, None, n, "none", two.reason)
+    few = f"{alike} of {n} seeds are alike" if 2 * alike > n else f"{n} seeds"
     reason = f"{few}: any value at all would agree" if whole else ""
-    return Prediction(value, low, high, one.low, one.high, n, "studentized-prediction", reason)
+    return Prediction(value, two.low, two.high, one.low, one.high, n, "studentized-prediction", reason)
+
+
+def _mode(x: Floats) -> tuple[float, int]:
+    """The most frequent value and how often it occurs."""
+    values, times = np.unique(x, return_counts=True)
+    return float(values[times.argmax()]), int(times.max())
+
+
+def _count_ends(
+    x: Floats, mode: float, seeds: int, lowest: float, highest: float, confidence: float
+) -> tuple[float, float]:
+    """Mode - (mode - lowest) j_below / m and mode + (highest - mode) j_above / m, m = `seeds`.
+
+    j bounds how many of m other seeds lie below and above the mode: where they lie there is left open.
+    """
+    level = (1 - confidence) / 2
+    below, above = (most_others(int(k), len(x), seeds, level) / seeds for k in ((x < mode).sum(), (x > mode).sum()))
+    return mode - (mode - lowest) * below, mode + (highest - mode) * above
+
+
+def most_others(k: int, n: int, m: int, level: float) -> int:
+    """How many of m other seeds may have what k of n have: largest j with P(K <= k | k + j of n + m) > level.
+
+    Given k + j in both samples together, K is hypergeometric whatever the rate is.
+    Thatcher 1964, Journal of the Royal Statistical Society B 26(2), 176-192.
+    """
+    j = np.arange(m + 1)
+    return int(j[scipy.stats.hypergeom.cdf(k, n + m, k + j, n) > level].max())
 
 
 def _studentized(centred: Floats, seeds: int, rng: np.random.Generator, draws: int) -> Floats:

@@ -49,7 +49,7 @@ def _claim_data(judged: JudgedClaim) -> dict[str, Any]:
         "comparisons": [
             {"suite": a.suite, "where": a.where, "text": a.text,
              "found": None if a.comparison is None else asdict(a.comparison),
-             "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes)}
+             "verdict": a.verdict, "reason": a.reason, "notes": list(a.notes), "margin": a.margin, "p_within": a.within}
             for a in judged.answers
         ],
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from tpobench.paper.claim_verdicts import CLAIM_VERDICTS, JudgedClaim
 from tpobench.paper.number_verdicts import NUMBER_VERDICTS, MeasuredNumber
 from tpobench.paper.scorecard import ORDERINGS_ONLY, Scorecard, UsedSuite
-from tpobench.paper.scorecards.texts import counted, ours_text, predicted_text, printed_text, tested, what
+from tpobench.paper.scorecards.texts import counted, margin_text, ours_text, predicted_text, printed_text, tested, what
 from tpobench.stats.texts import p_text
 from tpobench.tables.model import Table, table_of
 
@@ -22,8 +22,9 @@ HOW_CLAIMS = (
     "A claim holds where all its comparisons together are significant: its p is the largest of theirs, 5% by Holm over "
     "the claims of the item. It is contradicted where a comparison is significant the other way, 5% by Holm over all "
     "comparisons of the item; it points the same way where all of them do so and their p is too large. Where the paper "
-    "allows exceptions, as many comparisons are spared. A claim of no difference is contradicted by any difference, "
-    "else undecided"
+    "allows exceptions, as many comparisons are spared. A claim of no difference holds where two one-sided tests put "
+    "the difference within the margin of `tpobench check` (of errors 1 point, or 10% where that is more), and is "
+    "contradicted where the difference is significantly beyond it"
 )
 
 
@@ -92,8 +93,11 @@ def _claim_note(judged: JudgedClaim) -> str:
 def _comparisons_table(card: Scorecard) -> Table:
     header = ("Claim", "Cell", "Comparison", "Difference [95%]", "P(lower)", "Test", "p", "Holm p", "Seeds", "Verdict",
               "Note")  # fmt: skip
-    rows = [(str(i), a.where, a.text, *tested(a), a.verdict, "; ".join(filter(None, [a.reason, *a.notes])))
-            for i, j in enumerate(card.claims, 1) for a in j.answers]  # fmt: skip
+    rows = [
+        (str(i), a.where, a.text, *tested(a), a.verdict, "; ".join(filter(None, (a.reason, margin_text(a), *a.notes))))
+        for i, j in enumerate(card.claims, 1)
+        for a in j.answers
+    ]
     return table_of(header, rows, "comparisons", "Comparisons behind the claims", folded=True)
 
 

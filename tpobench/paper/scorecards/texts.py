@@ -97,3 +97,11 @@ def tested(answer: ClaimComparison) -> tuple[str, ...]:
         c.test or "-", p_text(c.p), p_text(c.adjusted),
         f"{n}" if n == m else f"{n} vs {m}",
     )  # fmt: skip
+
+
+def margin_text(answer: ClaimComparison) -> str:
+    """`margin 1.0: p .03 within it, the other p are of a difference beyond it`; blank where an order is claimed."""
+    if answer.margin is None:
+        return ""
+    margin = f"{answer.margin * answer.scale:.1f}"
+    return f"margin {margin}: p {p_text(answer.within)} within it, the other p are of a difference beyond it"
