@@ -14,6 +14,7 @@ questions        claim -> every pair of arms that it is about
 claim_verdicts   claims against the runs: one test per comparison, Holm over the item
 number_verdicts  printed numbers against the runs: prediction intervals
 exact            numbers that follow from the algorithms alone
+forms            formulas and proofs of the paper, against the algorithms
 scorecard        what became of an item
 scorecards/      scorecards as Markdown, JSON, CSV and text
 figures/         what each figure shows, given to the report's panels

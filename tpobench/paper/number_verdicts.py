@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from tpobench.algorithms.catalog import ALGORITHMS
@@ -19,6 +20,8 @@ from tpobench.paper.exact import exact
 from tpobench.paper.printed import NOTES, SETTINGS, Number, contradictions, parse_printed
 from tpobench.paper.sample import measured, sample
 from tpobench.planning.plan import plan_runs
+from tpobench.policies.optimizers import Block, Muon
+from tpobench.policies.transformer import HEADS
 from tpobench.records.store import RunRecord
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import nearest
@@ -40,6 +43,7 @@ NumberVerdict = Literal["agrees", "differs", "undecided", "other settings", "not
 NUMBER_VERDICTS: tuple[str, ...] = get_args(NumberVerdict)[:-1]  # of what is compared, in reading order
 ROUNDING = 1e-6  # of numbers that are printed exactly
 OF_ALGORITHM = "rule."  # in printed.csv: a setting that is a property of the algorithm
+OF_TRANSFORMER = "transformer."  # or of the sequence tasks' policy and of the optimizer of its parameters
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ def _compared(number: Number, evidence: Mapping[str, Evidence]) -> MeasuredNumbe
 
 def _exact(number: Number) -> MeasuredNumber:
     value = exact(number.algorithm, number.arguments)
-    agrees = abs(value - number.printed.value) <= number.printed.rounding + ROUNDING
+    distance, bound = value - number.printed.value, number.printed.bound
+    within = abs(distance) <= number.printed.rounding + ROUNDING
+    agrees = within if not bound else distance > 0 if bound == "above" else distance < 0
     ours = Prediction(value, None, None, None, None, 0, "exact", "computed from the algorithm")
     return MeasuredNumber(number, "agrees" if agrees else "differs", ours)
 
@@ -91,8 +97,12 @@ def _exact(number: Number) -> MeasuredNumber:
 def _setting(number: Number) -> MeasuredNumber:
     """A setting of the suite at the scale of the paper, or a property of the algorithm."""
     (path,) = number.arguments
-    of_algorithm = path.startswith(OF_ALGORITHM)
-    ours = _property(number.algorithm, path) if of_algorithm else _suite_value(number, path)
+    if path.startswith(OF_ALGORITHM):
+        ours = _property(number.algorithm, path)
+    elif path.startswith(OF_TRANSFORMER):
+        ours = _of_transformer()[path.removeprefix(OF_TRANSFORMER)]
+    else:
+        ours = _suite_value(number, path)
     same = ours == number.text if isinstance(ours, str) else ours == parse_printed(number.text)[0]
     return MeasuredNumber(number, "agrees" if same else "differs", ours=str(ours))
 
@@ -121,6 +131,13 @@ def _property(name: str, path: str) -> str:
         "reference": "ref_logp" in algorithm.needs,
     }
     return "yes" if properties[path.removeprefix(OF_ALGORITHM)] else "no"
+
+
+def _of_transformer() -> dict[str, Any]:
+    """Attention heads, and what steps the parameters that Muon does not."""
+    matrices = (Block(0, 1, 1, 1, (1.0,)), Block(1, 1, 1, 1, (1.0,)))
+    adam = Muon(0.0, matrices, torch.zeros(1, 2)).adam
+    return {"heads": HEADS, "others": f"{'Nesterov ' * adam.nesterov}Adam without decay"}
 
 
 def _measured(number: Number, evidence: Evidence) -> MeasuredNumber:

@@ -2,6 +2,7 @@
 
 estimate         means, rates, medians and tails, each with its interval
 compare          two arms or a family of them: one guarded test, Holm, ties with the best
+equivalence      two arms that are claimed not to differ
 guard            the one way to an interval and to a test: a value, or why there is none
 intervals        raw intervals
 permutation      raw permutation and sign-flip tests

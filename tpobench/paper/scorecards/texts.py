@@ -23,6 +23,7 @@ EXACT = {  # what is computed from an algorithm itself, by statistic
     "score:right": "u of the right arm", "score:wrong": "u of a wrong arm",
     "success:drawn": "u of the drawn class, rewarded", "success:other": "u of another class, drawn one rewarded",
     "failure:drawn": "u of the drawn class, not rewarded", "failure:other": "u of another class, drawn one not",
+    "first_success:why": "(1/V)^H of a uniform policy, %", "all_fail:why": "groups without a success at (1/V)^H, %",
 }  # fmt: skip
 CONCENTRATIONS: Mapping[tuple[str, ...], str] = {metrics: text for text, metrics in BINS.items()}
 
