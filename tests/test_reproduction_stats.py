@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from tpobench.stats.equivalence import equivalence
 from tpobench.stats.reproduction import (
     Printed,
     agreement,
@@ -231,3 +232,20 @@ def test_an_interval_of_the_whole_range_decides_nothing():
         answer = agreement(found, printed)
         assert answer.verdict == "undecided"
         assert answer.reason == "2 seeds: any value at all would agree"
+
+
+@pytest.mark.parametrize(
+    ("shift", "within", "beyond"),
+    [(0.004, 1 / 1024, 1.0), (0.03, 1 - 1 / 1024, 2 / 1024), (-0.03, 1 - 1 / 1024, 2 / 1024)],
+)
+def test_ten_pairs_that_all_differ_by_less_than_the_margin_are_alike(shift, within, beyond):
+    """Sign flips of ten differences on one side: 1 of 1,024 one-sided, 2 of them two-sided; margin .01."""
+    y = np.linspace(0.1, 0.2, 10)
+    found = equivalence(y + shift, y, 0.01, rng=rng(), paired=True)
+    assert (found.within, found.beyond) == (pytest.approx(within, abs=1e-4), pytest.approx(beyond, abs=1e-4))
+
+
+def test_equal_arms_without_spread_are_alike_only_where_a_test_can_say_so():
+    """Two constant arms have no sampling variance: no p either way."""
+    found = equivalence([0.2] * 5, [0.2] * 5, 0.01, rng=rng())
+    assert (found.within, found.beyond) == (None, None)
