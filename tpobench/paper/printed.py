@@ -34,11 +34,8 @@ NOTES: Mapping[str, str] = {
     "decay": "the paper does not say when a norm is near zero; here: below a tenth of the peak, both of the mean curve",
     "unit": "the paper says TPO, not whether it compares sequences or tokens: sequences here; for eta = 1 it prints "
     "96 updates here, and 58 and 55 in tables 1 and 2 for TPO_token",
-<<<<<<< HEAD
     "unstated": "the paper does not state length, prompts and candidates; its curve starts at 1 - 2^-5, so H = 5; "
     "its DG is as fast as ours with 256 prompts",
-=======
-    "unstated": "the paper does not state length, prompts and candidates; its curve starts at 1 - 2^-5, so H = 5",
     "heads": "the authors' code, which made the printed numbers, has 2",
     "adam": "the authors' code, which made the printed numbers, has no weight decay and Nesterov momentum there, too",
     "falls": "far below p = 1 / lambda, 0.04 here, TPO's coefficient falls as p does, too: 0.026 at p = 0.001; at p = "
@@ -48,7 +45,6 @@ NOTES: Mapping[str, str] = {
     "draws": "here the rewards of the group stand in for the critic",
     "no_kl": "without the KL to a fixed policy here",
     "snapshot": "here the KL is to the snapshot",
->>>>>>> c5e9775 (The scorecard has the paper's formulas, proposition 1, table 4 and the claims that existing records answer)
     "collapse": "in the paper's plot one of ten seeds fails from update 1,750 to 1,910 and recovers before the last",
 }
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"unstated": {"training.steps": 2000}}  # by note, where a suite has others
