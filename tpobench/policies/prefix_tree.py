@@ -9,7 +9,7 @@ exactly, duplicates included, since candidates gather theirs by index.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class Paths:
     token: Ints  # (N,)
     depth: Ints  # (N,) 1..T-1
     prompt_of: Ints  # (S, B) row of each context
-    path: Ints  # (S, B, K, T - 1) node of depth t reached by each candidate
+    path: Ints  # (S, B, K, T - 1) node of depth t reached by each candidate, -1 after its end
     actions: Ints  # (S, B, K, T)
 
 
@@ -84,8 +84,8 @@ def distinct_prompts(prompts: Ints) -> tuple[Ints, Ints, Ints]:
     return unique[:, 1:], unique[:, 0], inverse.reshape(S, B)
 
 
-def build_paths(prompts: Ints, actions: Ints, vocabulary: int) -> Paths:
-    """The prefix tree of prompts (S, B, H) and actions (S, B, K, T)."""
+def build_paths(prompts: Ints, actions: Ints, vocabulary: int, end: int | None = None) -> Paths:
+    """The prefix tree of prompts (S, B, H) and actions (S, B, K, T); nothing is a node from the token `end` on."""
     rows, seed, prompt_of = distinct_prompts(prompts)
     T = actions.shape[-1]
     here = np.broadcast_to(prompt_of[..., None], actions.shape[:-1])
@@ -95,16 +95,20 @@ def build_paths(prompts: Ints, actions: Ints, vocabulary: int) -> Paths:
     depths: list[Ints] = []
     path: list[Ints] = []
     count = before = 0
+    live: Any = ...
     for t in range(T - 1):  # the last token is never an input
-        key, inverse = np.unique(here * vocabulary + actions[..., t], return_inverse=True)
+        if end is not None:
+            live = (actions[..., : t + 1] != end).all(-1)
+        key, inverse = np.unique((here * vocabulary + actions[..., t])[live], return_inverse=True)
         above = key // vocabulary
         parents.append(above + before if t else np.full(len(key), -1))
         node_rows.append(node_rows[-1][above] if t else above)
         tokens.append(key % vocabulary)
         depths.append(np.full(len(key), t + 1))
-        here = inverse.reshape(actions.shape[:-1])
+        here = np.full(actions.shape[:-1], -1)
+        here[live] = inverse.reshape(here[live].shape)
         before, count = count, count + len(key)
-        path.append(here + before)
+        path.append(np.where(here < 0, -1, here + before))
     empty = np.zeros(0, dtype=np.int64)
     return Paths(
         prompts=rows,
@@ -188,7 +192,7 @@ def pack(
         at = seed * R + slot[mine]
         token, position, attend = _fill(paths, mine, inside, at, column, (S, R, P, H))
         one_hot = np.concatenate(
-            [token[..., None] == np.arange(vocabulary), position[..., None] == np.arange(H + T)], -1
+            [token[..., None] == np.arange(vocabulary), position[..., None] == np.arange(2 * H)], -1
         )
         features = torch.from_numpy(one_hot.reshape(S, R * P, -1)).to(device=device, dtype=dtype)
         hidden = torch.from_numpy(~attend[:, None]).to(device)

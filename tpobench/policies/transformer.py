@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,8 @@ def muon_blocks(vocabulary: int, length: int) -> tuple[Block, ...]:
 class TransformerPolicy:
     """theta (S, D) and, by name, leaf tensors (S, *shape) that share its memory and require grad."""
 
+    end: ClassVar[int | None] = None  # the token after which nothing is computed; None: answers have one length
+
     theta: Tensor
     vocabulary: int
     length: int
@@ -110,7 +112,7 @@ class TransformerPolicy:
 
     def paths(self, prompts: Tensor, tokens: Tensor) -> Any:
         """What a batch of prompts (S, B, H) and tokens (S, B, K, T) is packed from."""
-        return build_paths(prompts.cpu().numpy(), tokens.cpu().numpy(), self.vocabulary)
+        return build_paths(prompts.cpu().numpy(), tokens.cpu().numpy(), self.vocabulary, self.end)
 
     def pack(self, paths: Any, *, keep: Ints | None = None, reach: Ints | None = None) -> Packing:
         """The inputs of all contexts, or of `keep` (b,) as far as `reach` (b,); see `prefix_tree.pack`."""
@@ -194,12 +196,16 @@ class TransformerPolicy:
         tokens, log_pi = self.walk(prompts, uniform)
         return tokens, log_pi.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
+    def choose(self, log_pi: Tensor, uniform: Tensor) -> Tensor:
+        """The token that each uniform stands for: log pi (..., V), uniform (...) -> tokens (...)."""
+        return inverse_cdf(log_pi, uniform)
+
     @torch.no_grad()
     def walk(self, prompts: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """The drawn tokens (S, B, K, T), and log pi (S, B, K, T, V) of every token in the states that they pass.
 
         Level by level with a key/value cache over distinct (prompt, prefix) nodes only; each candidate keeps its own
-        uniforms, so sharing nodes changes no sample.
+        uniforms, so sharing nodes changes no sample.  After `end` come only more of it, and tables that mean nothing.
         """
         S, _, K, T = uniform.shape
         token, seed, row = distinct_prompts(prompts.cpu().numpy())
@@ -209,17 +215,26 @@ class TransformerPolicy:
         cache: list[tuple[Tensor, Tensor]] = []
         log_pi = self._prefill(inputs, cache)
         tokens, tables = [], []
+        live: Any = ...
         for t in range(T):
             table = log_pi.flatten(0, 1)[here]  # (S, B, K, V)
-            action = inverse_cdf(table, uniform[..., t])
+            action = self.choose(table, uniform[..., t])
+            if self.end is not None:
+                action = torch.where(live, action, self.end) if t else action
+                live = action != self.end
             tokens.append(action)
             tables.append(table)
             if t == T - 1:
                 break
-            key, inverse = torch.unique(here * self.vocabulary + action, return_inverse=True)
+            if self.end is not None and not live.any():
+                tokens.extend([action] * (T - 1 - t))
+                tables.extend([table] * (T - 1 - t))
+                break
+            key, inverse = torch.unique((here * self.vocabulary + action)[live], return_inverse=True)
             parent = key // self.vocabulary
             nodes = _Slots.of(parent // log_pi.shape[1], S)
-            here = nodes.slot[inverse]
+            here = torch.zeros_like(here)
+            here[live] = nodes.slot[inverse]
             above = nodes.pad(parent).flatten()
             same = torch.arange(len(cache[0][0]), device=above.device)
             branches = None if torch.equal(above, same) else above  # where nothing branches, nothing is copied

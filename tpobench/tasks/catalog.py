@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from tpobench.errors import UsageError, unknown
 from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import Number, Within
+from tpobench.tasks.graders import GRADERS
 from tpobench.tasks.settings import (
     ERROR,
     GRADIENT_NORM,
@@ -291,6 +292,67 @@ class SampledSettings(GroupSettings):
 
 
 @dataclass(frozen=True)
+class TinyMathSettings(GroupSettings):
+    """A small language model answers arithmetic word problems in GSM8K's format; exact match is rewarded.
+
+    Problems have 1 to `operations` operations.  The start comes from `warm_steps` supervised updates on a corpus with
+    a share `right` of right solutions, which is about the pass rate that it has.  `prompts` B problems a step,
+    `candidates` K completions of each; `held_out` problems are evaluated with a greedy and `samples` sampled
+    completions each.
+    """
+
+    kind: ClassVar[str] = "tiny_math"
+    task: ClassVar[str] = "tpobench.tasks.tiny_math:TinyMathTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "entropy"})
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        ERROR, Metric("greedy_error", "lower", SHARE), Metric("reward", "higher", SHARE), GRADIENT_NORM,
+    )  # fmt: skip
+    diagnostics: ClassVar[tuple[Metric, ...]] = (
+        Metric("largest_p_old", within=SHARE),
+        Metric("effective_size", within=POSITIVE),
+        Metric("entropy", within=POSITIVE),
+        Metric("length", within=POSITIVE),
+        Metric("clipped", within=SHARE),
+    )
+    optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
+    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+    unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader"})
+    tiny: ClassVar[Mapping[str, Any]] = {
+        "operations": 1, "right": 0.5, "warm_steps": 150, "prompts": 6, "candidates": 4, "held_out": 8, "samples": 2,
+    }  # fmt: skip
+
+    operations: Annotated[int, Within(1, 4)] = 2
+    right: Annotated[float, SHARE] = 0.25
+    warm_steps: Annotated[int, Within(1, 10**5)] = 1500
+    prompts: Batch = 16
+    candidates: Candidates = 8
+    held_out: Annotated[int, Within(1, 256)] = 128
+    samples: Annotated[int, Within(1, 1024)] = 4
+    grader: str = "strict"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.grader in GRADERS, f"grader must be one of {', '.join(GRADERS)}")
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K completions of each problem."""
+        return self.prompts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> int:
+        """The sampled completions of held-out problems."""
+        return self.held_out * self.samples
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: as for `sequence`, with its longer answers."""
+        tokens = 11 + 4 * self.operations + (6 * self.operations + 3) * self.candidates
+        evaluated = 4000 * self.held_out * (1 + self.samples) * (14 + 10 * self.operations)
+        return 20_000 * self.prompts * tokens + evaluated
+
+
+@dataclass(frozen=True)
 class MnistSettings(DataSettings):
     """A network of two hidden layers names the class of an image; one class is drawn for each (TPO section 3.3).
 
@@ -340,6 +402,7 @@ TASKS: dict[str, type[TaskSettings]] = {
         TokensSettings,
         SampledSettings,
         MnistSettings,
+        TinyMathSettings,
     )
 }
 PACKAGED_KINDS = frozenset(TASKS)

@@ -1,0 +1,169 @@
+"""A small language model answers word problems; an exact match is rewarded (the miniature of RLVR on GSM8K)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.policies.language import END, GREEDY, LanguagePolicy
+from tpobench.policies.noise import Noise
+from tpobench.policies.prefix_tree import Packing
+from tpobench.tasks.catalog import TinyMathSettings
+from tpobench.tasks.graders import is_right
+from tpobench.tasks.task import Rollout, Step
+from tpobench.tasks.warm_start import Recipe, warm_start
+from tpobench.tasks.word_problems import WORDS, answer_length, decode, problem_sets, prompt_length
+
+
+@dataclass
+class Inputs:
+    """The completions' prefix tree, its packings for sets of contexts, and which tokens are real."""
+
+    paths: Any  # of the policy
+    mask: Tensor  # (S, B, K, T)
+    prompts: Tensor  # (S, B, H)
+    answers: Sequence[Sequence[str]]  # (S, B)
+    trees: dict[bytes | None, Packing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TinyMathTask:
+    """B problems a step, K sampled completions each, which end where the model ends them, after T tokens at most."""
+
+    settings: TinyMathSettings
+    noise: Noise
+
+    def make_policy(self) -> LanguagePolicy:
+        """The warm start, the same for every seed."""
+        s, noise = self.settings, self.noise
+        theta = warm_start(Recipe(s.operations, s.right, s.warm_steps)).to(noise.device, noise.dtype)
+        return LanguagePolicy(theta.repeat(len(noise.seeds), 1), len(WORDS), prompt_length(s.operations))
+
+    def facts(self, policy: LanguagePolicy) -> Mapping[str, Tensor]:
+        """initial_success: chance that a sampled completion of a held-out problem is right before training."""
+        return {"initial_success": self._held_out(policy)[..., 1:].mean((1, 2))}
+
+    def rollout(self, policy: LanguagePolicy, step: int) -> Rollout:
+        """Sample K completions of each of B problems, and grade them."""
+        s = self.settings
+        trained, _ = problem_sets(s.operations)
+        chosen = self.noise.integers("prompt", step, len(trained.problems), (s.prompts,))
+        prompts = torch.from_numpy(trained.prompts).to(chosen.device)[chosen]
+        answers = [[trained.answers[i] for i in row] for row in chosen.tolist()]
+        shape = (s.prompts, s.candidates, answer_length(s.operations))
+        tokens, logp = policy.sample(prompts, self.noise.uniform("action", step, shape))
+        mask = real_tokens(tokens).to(logp.dtype)
+        inputs = Inputs(policy.paths(prompts, tokens), mask, prompts, answers)
+        return Rollout(self._groups(tokens, logp, inputs), inputs, interactions=s.prompts * s.candidates)
+
+    def _groups(self, tokens: Tensor, logp: Tensor, inputs: Inputs) -> CandidateGroups:
+        """Groups of completions; the baseline is the mean of the batch."""
+        reward = self.reward(tokens, inputs.answers).to(logp.dtype)
+        return CandidateGroups(
+            old_logp=logp * inputs.mask,
+            mask=inputs.mask,
+            reward=reward,
+            baseline=reward.mean((1, 2), keepdim=True),
+            weight=torch.full_like(reward, 1 / reward.shape[-1]),
+            score=reward,
+            draws=reward.shape[-1],
+        )
+
+    def reward(self, tokens: Tensor, answers: Sequence[Sequence[str]]) -> Tensor:
+        """1 where a completion ends and the grader takes it as right, else 0: tokens (S, B, K, T) -> (S, B, K)."""
+        graded = [
+            [[END in row and is_right(decode(row), gold, self.settings.grader) for row in group]
+             for group, gold in zip(groups, golds, strict=True)]
+            for groups, golds in zip(tokens.tolist(), answers, strict=True)
+        ]  # fmt: skip
+        return torch.tensor(graded, dtype=self.noise.dtype, device=tokens.device)
+
+    def logp(self, policy: LanguagePolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:
+        """Log-probs of the completions' tokens, 0 after their ends, from one forward over packed prefix trees."""
+        inputs: Inputs = rollout.inputs
+        keep = None if rows is None else rows.cpu().numpy()
+        key = None if keep is None else keep.tobytes()
+        if key not in inputs.trees:
+            inputs.trees[key] = policy.pack(inputs.paths, keep=keep)
+        tree = inputs.trees[key]
+        mask = inputs.mask if rows is None else inputs.mask.index_select(1, rows)
+        return policy.log_prob_table(tree).gather(1, tree.index).view(tree.shape) * mask
+
+    def greedy_reward(self, policy: LanguagePolicy, rollout: Rollout) -> Tensor:
+        """Reward of the completions made of the most probable tokens: (S, B)."""
+        inputs: Inputs = rollout.inputs
+        shape = (*inputs.prompts.shape[:2], 1, inputs.mask.shape[-1])
+        tokens, _ = policy.walk(inputs.prompts, torch.full(shape, GREEDY, dtype=self.noise.dtype))
+        return self.reward(tokens, inputs.answers).squeeze(-1)
+
+    def entropy(self, policy: LanguagePolicy, rollout: Rollout) -> Tensor:
+        """Of the next token's distribution, 0 after the end: (S, B, K, T)."""
+        inputs: Inputs = rollout.inputs
+        tree, V = policy.pack(inputs.paths), len(WORDS)
+        with torch.no_grad():
+            table = policy.log_prob_table(tree)
+            by_state = -(table.exp() * table).view(len(table), -1, V).sum(-1)
+            return by_state.gather(1, tree.index // V).view(tree.shape) * inputs.mask
+
+    def evaluate(self, policy: LanguagePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
+        """error, greedy_error: 1 - held-out accuracy, sampled and greedy; reward: mean of the batch; informative."""
+        right, g = self._held_out(policy), rollout.groups
+        metrics = {
+            "error": 1 - right[..., 1:].mean((1, 2)),
+            "greedy_error": 1 - right[..., 0].mean(1),
+            "reward": g.reward.mean((1, 2)),
+        }
+        if self.settings.candidates > 1:
+            metrics["informative"] = has_reward_variance(g).mean(1)
+        return metrics
+
+    def _held_out(self, policy: LanguagePolicy) -> Tensor:
+        """Rewards on held-out problems, of the greedy completion and then of sampled ones: (S, N, 1 + samples).
+
+        The uniforms are the same at every step, so curves change by the policy alone.
+        """
+        s, S = self.settings, len(self.noise.seeds)
+        _, evaluated = problem_sets(s.operations)
+        prompts = torch.from_numpy(evaluated.prompts[: s.held_out]).to(self.noise.device).expand(S, -1, -1)
+        uniform = self.noise.uniform("held_out", 0, (prompts.shape[1], s.samples, answer_length(s.operations)))
+        tokens, _ = policy.walk(prompts, torch.cat([torch.full_like(uniform[:, :, :1], GREEDY), uniform], dim=2))
+        return self.reward(tokens, [evaluated.answers[: s.held_out]] * S)
+
+    def diagnose(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
+        """gradient_norm of the step's first gradient."""
+        del policy
+        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
+
+    def examine(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
+        """What tells why an algorithm learns on completions: groups, lengths, and how peaked p_old is in a group.
+
+        largest_p_old = mean_b max_k p_old(k), p_old = softmax_k log pi_old(completion k); effective_size = mean_b 1 /
+        sum_k p_old(k)^2, of K; entropy of the next token, mean over tokens; length = tokens of a completion, with its
+        end; clipped = share of completions without one.
+        """
+        g = step.rollout.groups
+        p_old = g.old_sequence_logp.softmax(-1)
+        tokens = g.mask.sum((1, 2, 3))
+        return {
+            "largest_p_old": p_old.amax(-1).mean(1),
+            "effective_size": (1 / p_old.square().sum(-1)).mean(1),
+            "entropy": self.entropy(policy, step.rollout).sum((1, 2, 3)) / tokens,
+            "length": tokens / (g.reward.shape[1] * g.reward.shape[2]),
+            "clipped": self._clipped(step.rollout.inputs),
+        }
+
+    def _clipped(self, inputs: Inputs) -> Tensor:
+        """Share of completions that were cut at T tokens: (S,)."""
+        cut = torch.from_numpy((inputs.paths.actions != END).all(-1)).to(inputs.mask)
+        return cut.mean((1, 2))
+
+
+def real_tokens(tokens: Tensor) -> Tensor:
+    """The tokens up to the first end, with it: (..., T)."""
+    ended = (tokens == END).cumsum(-1)
+    return ended - (tokens == END).to(ended.dtype) == 0
