@@ -318,15 +318,15 @@ class TinyMathSettings(GroupSettings):
     counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
     unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader"})
     tiny: ClassVar[Mapping[str, Any]] = {
-        "operations": 1, "right": 0.5, "warm_steps": 150, "prompts": 6, "candidates": 4, "held_out": 8, "samples": 2,
+        "right": 0.5, "warm_steps": 150, "prompts": 6, "candidates": 4, "held_out": 8, "samples": 2,
     }  # fmt: skip
 
-    operations: Annotated[int, Within(1, 4)] = 2
+    operations: Annotated[int, Within(2, 4)] = 2
     right: Annotated[float, SHARE] = 0.25
-    warm_steps: Annotated[int, Within(1, 10**5)] = 1500
+    warm_steps: Annotated[int, Within(1, 10**5)] = 600
     prompts: Batch = 16
     candidates: Candidates = 8
-    held_out: Annotated[int, Within(1, 256)] = 128
+    held_out: Annotated[int, Within(1, 128)] = 128
     samples: Annotated[int, Within(1, 1024)] = 4
     grader: str = "strict"
 

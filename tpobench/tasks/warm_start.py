@@ -36,7 +36,7 @@ from tpobench.tasks.word_problems import (
 )
 
 VERSION = 1
-BATCH = 48
+BATCH = 32
 LEARNING_RATE = 3e-3
 RAMP = 50
 """Updates over which the learning rate rises; from there it falls linearly to 0."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tpobench.tasks.graders import MARK
 
 Ints = npt.NDArray[np.int64]
-LARGEST = 20
+LARGEST = 10
 NAMES = ("Tom", "Anna", "Ben", "Mia", "Sam", "Lily")
 THINGS = ("apples", "cups", "books", "coins", "pens", "shells")
 VERBS = {"+": ("gets", "buys", "finds"), "-": ("loses", "sells", "gives")}
@@ -32,8 +32,8 @@ WORDS = (
     *NAMES, *THINGS, *VERBS["+"], *VERBS["-"], *map(str, range(LARGEST + 1)),
 )  # fmt: skip
 TOKEN = {word: token for token, word in enumerate(WORDS)}
-HELD_OUT = 256
-TRAINED = 4096
+HELD_OUT = 128
+TRAINED = 2048
 
 
 class Problem(NamedTuple):
@@ -63,12 +63,13 @@ class Problems:
 
 @functools.cache
 def problem_sets(operations: int) -> tuple[Problems, Problems]:
-    """Problems of 1 to `operations` operations to train on, and to evaluate on."""
+    """Problems of 1 to `operations` operations to train on, and of at least two to evaluate on."""
     stream = np.random.Generator(np.random.Philox(key=operations))
     problems = [_drawn(stream, operations) for _ in range(8 * TRAINED)]
     distinct = list(dict.fromkeys(problems))
-    held_out = min(HELD_OUT, len(distinct) // 4)
-    sets = distinct[held_out:][:TRAINED], distinct[:held_out]
+    longer = [p for p in distinct if len(p.changes) > 1]  # a held-out problem of one operation would be a fact unseen
+    evaluated_on = dict.fromkeys(longer[:HELD_OUT])
+    sets = [p for p in distinct if p not in evaluated_on][:TRAINED], list(evaluated_on)
     trained, evaluated = (Problems(tuple(p), np.stack([_prompt(x, stream, operations) for x in p])) for p in sets)
     return trained, evaluated
 
@@ -84,10 +85,10 @@ def answer_length(operations: int) -> int:
 
 
 def _drawn(stream: np.random.Generator, operations: int) -> Problem:
-    value = start = int(stream.integers(2, 13))
+    value = start = int(stream.integers(1, 10))
     changes: list[int] = []
     for _ in range(int(stream.integers(1, operations + 1))):
-        choices = [c for c in (*range(-9, -1), *range(2, 10)) if 0 <= value + c <= LARGEST]
+        choices = [c for c in (*range(-5, 0), *range(1, 6)) if 0 <= value + c <= LARGEST]
         changes.append(int(stream.choice(choices)))
         value += changes[-1]
     return Problem(start, tuple(changes))
