@@ -1,6 +1,6 @@
 r"""Which completions of a GSM8K-style problem are right: graders by name, the text alone decides.
 
-strict            the number after the last `####`, read as a number: $, thousands commas, signs, 42. and 42.00, **bold**
+strict            the number after the last `####`, read as a number: $, thousands commas, signs, 42. and 42.00, **42**
 flexible          strict where there is a mark; else the last \boxed{...}, else the first number after the last "answer
                   is", else the last number
 verl-strict       verl 0.9 `gsm8k.compute_score`: last `#### number` of the last 300 characters, equal as text

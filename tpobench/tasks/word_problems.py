@@ -65,7 +65,7 @@ class Problems:
 def problem_sets(operations: int) -> tuple[Problems, Problems]:
     """Problems of 1 to `operations` operations to train on, and of at least two to evaluate on."""
     stream = np.random.Generator(np.random.Philox(key=operations))
-    problems = [_drawn(stream, operations) for _ in range(8 * TRAINED)]
+    problems = [_drawn(stream, operations) for _ in range(4 * TRAINED)]
     distinct = list(dict.fromkeys(problems))
     longer = [p for p in distinct if len(p.changes) > 1]  # a held-out problem of one operation would be a fact unseen
     evaluated_on = dict.fromkeys(longer[:HELD_OUT])
@@ -89,7 +89,7 @@ def _drawn(stream: np.random.Generator, operations: int) -> Problem:
     changes: list[int] = []
     for _ in range(int(stream.integers(1, operations + 1))):
         choices = [c for c in (*range(-5, 0), *range(1, 6)) if 0 <= value + c <= LARGEST]
-        changes.append(int(stream.choice(choices)))
+        changes.append(choices[stream.integers(len(choices))])
         value += changes[-1]
     return Problem(start, tuple(changes))
 
