@@ -54,7 +54,7 @@ ROOMS = {
     "planning execution tables lint report audit league conformance comparison watch check paper",
     "__main__": "cli",
 }
-# Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler.
+# Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler, a cache.
 WRITERS = (
     "cli",
     "records",
@@ -64,6 +64,7 @@ WRITERS = (
     "data/download.py",
     "children.py",
     "policies/native/build.py",
+    "tasks/warm_start.py",
 )
 
 

@@ -4,6 +4,7 @@ tables        a table of logits
 mlp           the paper's image policy
 bags          its images as bags of bright pixels
 transformer   the paper's decoder
+language      the decoder as a language model: answers that end
 prefix_tree   every distinct prefix of a batch computed once
 static        the transformer in shapes that do not depend on what is drawn
 native/       the transformer and its optimizers in C

@@ -16,7 +16,7 @@ GREEDY = -1.0
 
 
 class LanguagePolicy(TransformerPolicy):
-    """`TransformerPolicy` with QK-norm (RMS, no gain; arXiv 2302.05442), without which updates by reward undo it."""
+    """`TransformerPolicy` with QK-norm (RMS, no gain; arXiv 2302.05442), against peaked attention."""
 
     end: ClassVar[int | None] = END
 

@@ -8,5 +8,8 @@ task             what the training loop asks of a task
 classification   groups where one class is named for each image
 mechanism        where an update beats a push of the right class
 rewards          targets and rewards of token tasks
+word_problems    arithmetic word problems and their solutions
+graders          which completions are right
+warm_start       the language model that training by reward starts from
 contract         what every kind promises
 """

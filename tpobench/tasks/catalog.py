@@ -318,7 +318,7 @@ class TinyMathSettings(GroupSettings):
     counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
     unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader"})
     tiny: ClassVar[Mapping[str, Any]] = {
-        "right": 0.5, "warm_steps": 150, "prompts": 6, "candidates": 4, "held_out": 8, "samples": 2,
+        "right": 0.5, "warm_steps": 100, "prompts": 4, "candidates": 4, "held_out": 6, "samples": 2,
     }  # fmt: skip
 
     operations: Annotated[int, Within(2, 4)] = 2
