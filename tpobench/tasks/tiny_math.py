@@ -97,8 +97,7 @@ class TinyMathTask:
     def greedy_reward(self, policy: LanguagePolicy, rollout: Rollout) -> Tensor:
         """Reward of the completions made of the most probable tokens: (S, B)."""
         inputs: Inputs = rollout.inputs
-        shape = (*inputs.prompts.shape[:2], 1, inputs.mask.shape[-1])
-        tokens, _ = policy.walk(inputs.prompts, torch.full(shape, GREEDY, dtype=self.noise.dtype))
+        tokens, _ = policy.walk(inputs.prompts, torch.full_like(inputs.mask[:, :, :1], GREEDY))
         return self.reward(tokens, inputs.answers).squeeze(-1)
 
     def entropy(self, policy: LanguagePolicy, rollout: Rollout) -> Tensor:
