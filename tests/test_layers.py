@@ -54,7 +54,7 @@ ROOMS = {
     "planning execution tables lint report audit league conformance comparison watch check paper",
     "__main__": "cli",
 }
-# Only these write files or print: the command line, records, reports, runs, downloads, children (to pipes), a compiler, a cache.
+# Only these write files or print: commands, records, reports, runs, downloads, children (to pipes), compiler and cache.
 WRITERS = (
     "cli",
     "records",
