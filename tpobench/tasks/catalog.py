@@ -296,9 +296,8 @@ class TinyMathSettings(GroupSettings):
     """A small language model answers arithmetic word problems in GSM8K's format; exact match is rewarded.
 
     Problems have 1 to `operations` operations.  The start comes from `warm_steps` supervised updates on a corpus with
-    a share `right` of right solutions, which is about the pass rate that it has.  `prompts` B problems a step,
-    `candidates` K completions of each; `held_out` problems are evaluated with a greedy and `samples` sampled
-    completions each.
+    a share `right` of right solutions, with which its pass rate rises.  `prompts` B problems a step, `candidates` K
+    completions of each; `held_out` problems are evaluated with a greedy and `samples` sampled completions each.
     """
 
     kind: ClassVar[str] = "tiny_math"
