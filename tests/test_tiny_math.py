@@ -23,6 +23,7 @@ from tpobench.tasks.word_problems import (
     prompt_length,
     solution,
 )
+from tpobench.training.loop import make_task
 
 SHORT = {"warm_steps": 3, "prompts": 4, "candidates": 5, "held_out": 6, "samples": 2}
 TWO = Problem(8, (2, -3))
@@ -136,3 +137,14 @@ def test_the_warm_start_is_the_same_for_every_seed_and_kept(tmp_path):
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     assert _read(path) is None
     assert _read(tmp_path / "none") is None
+
+
+def test_its_random_streams_are_pinned():
+    """Which problems are asked and what is sampled depends on the roles and the settings but the budget and grader."""
+    task = {"kind": "tiny_math", **SHORT, "operations": 2, "right": 0.2, "grader": "strict"}
+    for changes in ({}, {"candidates": 9, "prompts": 7, "grader": "flexible"}):
+        noise = make_task("streams", task | changes, (3,), dtype="float32", device="cpu").noise
+        first = {role: noise.generator(role, 3, 0).random() for role in ("prompt", "action", "held_out")}
+        assert first == {
+            "prompt": 0.030391794036389363, "action": 0.7900371096294163, "held_out": 0.6968188406319202,
+        }  # fmt: skip
