@@ -166,10 +166,9 @@ def _document(path: Path, state: State, damaged: Sequence[DamagedRecord], now: f
     blocks = (Lines((totals,), "strong"), Lines(tuple(reasons)), _table(state))
     arms = [{**vars(arm), "curve": list(arm.curve)} for arm in state.arms]
     data = {
-        "folder": str(path), "planned": state.planned, "more": state.more, "done": state.done,
-        "diverged": state.diverged, "complete": state.complete, "left_s": left, "metric": state.reporting.metric,
-        "totals": totals, "arms": arms,
-        "failed": [failure(r) for r in state.broken],
+        "folder": str(path), "totals": totals, "complete": state.complete, "left_s": left,
+        "planned": state.planned, "more": state.more, "done": state.done, "diverged": state.diverged,
+        "metric": state.reporting.metric, "arms": arms, "failed": [failure(r) for r in state.broken],
         "damaged": [{"where": d.where, "fault": d.fault} for d in damaged], "others": state.others,
     }  # fmt: skip
     rows = tuple(

@@ -164,16 +164,15 @@ def _matched(design: Design, records: Iterable[RunRecord]) -> tuple[Plan, dict[s
 
 def _current(finished: Sequence[RunRecord], reporting: Reporting) -> tuple[float | None, tuple[float, ...]]:
     """Mean final value and mean curve; no curve where the runs were measured at steps of their own."""
-    finals = [v for r in finished if (v := final_value(r)) is not None]
-    value = float(np.mean(finals)) if finals else None
+    if not finished:
+        return None, ()
     try:
-        arm = arm_of(finished, reporting, scored=True) if finals else None
+        arm = arm_of(finished, reporting, scored=True)
     except (CorruptResults, UsageError):
-        arm = None
-    if arm is None:
-        return value, ()
+        finals = [v for r in finished if (v := final_value(r)) is not None]
+        return float(np.mean(finals)) if finals else None, ()
     _, curves = scored_curves(arm, reporting.metric, reporting.worst)
-    return value, tuple(curves.mean(axis=0).tolist())
+    return float(arm.final.mean()), tuple(curves.mean(axis=0).tolist())
 
 
 def _end(record: RunRecord, at: float) -> End:
