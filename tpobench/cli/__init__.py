@@ -1,5 +1,6 @@
 """The command line: parse, call one library function, print, exit code.
 
+help         how help reads: its groups, its order, its examples
 base         what every verb shares: the application, its options, and how it speaks
 training     the options of every verb that trains
 kernel       `--kernel`
@@ -71,7 +72,10 @@ def _version(*, value: bool) -> None:
 def _options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _version(value=value), is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=lambda value: _version(value=value), is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     del version

@@ -20,6 +20,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from tpobench.cli.help import Application
 from tpobench.errors import StorageFull, UsageError, unknown
 from tpobench.planning.plan import Plan
 from tpobench.printable import printable, printable_lines
@@ -27,12 +28,15 @@ from tpobench.records.store import STATUSES, DamagedRecord, RunRecord, write_ato
 from tpobench.tables.exports import finite
 from tpobench.tables.model import Document
 
-app = typer.Typer(
+app = Application(
     name="tpobench",
-    help="The place where a policy-update algorithm proves itself: suites x algorithms x sparsity x seeds.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    help="""The place where a policy-update algorithm proves itself: suites x algorithms x sparsity x seeds.
+    `tpobench COMMAND --help` has the options of a command, and an example.
+
+    $ tpobench list
+    $ tpobench run --suite bandit --smoke
+    $ tpobench report results/bandit-smoke
+    """,
 )
 
 FORMATS = ("terminal", "md", "latex", "html", "csv", "json")
@@ -56,7 +60,9 @@ DataDirOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace also what cannot be read or is not ours; the old file stays as *.bak.")
 ]
-PathArgument = Annotated[Path, typer.Argument(help="A run directory, a folder of several, or a packed .jsonl.")]
+PathArgument = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A run directory, a folder of several, or a packed .jsonl.")
+]
 
 
 @dataclass(frozen=True)

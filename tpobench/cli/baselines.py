@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tpobench.cli.base import ForceOption, JsonOption, answer, app, say, say_copies, show, split
+from tpobench.cli.help import Application
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
 from tpobench.records.results import load_results
 from tpobench.records.store import PACKED, RunRecord, require_ours, set_aside, write_atomically, write_packed
@@ -24,22 +25,32 @@ if TYPE_CHECKING:
     from tpobench.check import Baseline
     from tpobench.check.history import Drift
 
-baseline_app = typer.Typer(no_args_is_help=True, help="What `check` holds a change against.", rich_markup_mode=None)
+baseline_app = Application(
+    help="""Replace what `check` holds a change against.
+
+    $ tpobench baseline update ci.jsonl results/ci --reason "the clip is .2 now"
+    """
+)
 app.add_typer(baseline_app, name="baseline")
 
 
 @baseline_app.command("update")
 def update(
     *,
-    file: Annotated[Path, typer.Argument(help="The baseline: a .jsonl file.")],
-    results: Annotated[list[Path], typer.Argument(help="Results to make it of: run directories or packed files.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The baseline: a .jsonl file.")],
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS", help="Results to make it of: run directories or packed files.")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why it changes; kept in its log.")],
     suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Take these suites only.")] = None,
     screen: Annotated[int | None, typer.Option("--screen", min=1, help="Seeds of the screen; default: half.")] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace a baseline by results, and log who did it, when and why, and how far every cell moves."""
+    """Replace a baseline by results, and log who did it, when and why.  How far every cell moves is logged too.
+
+    $ tpobench baseline update ci.jsonl results/ci --reason "the clip is .2 now"
+    """
     from tpobench.check.baseline import log_path, new_baseline
     from tpobench.check.history import drift, log_document
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import AnswerFormat, PluginOption, ScaleOption, SetOption, SmokeOption, app, show, spread
+from tpobench.cli.help import Application
 from tpobench.errors import UsageError, unknown
 from tpobench.plugins.load import load_plugins
 from tpobench.suites.load import SUITES, load_suite, scale_changes, suite_names
@@ -21,7 +22,12 @@ from tpobench.tables.model import PAGES, Block, Document, Heading, Lines, Table,
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
 
-show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.", rich_markup_mode=None)
+show_app = Application(
+    help="""Show one suite, algorithm or stored run in full.
+
+    $ tpobench show suite sparse
+    """
+)
 app.add_typer(show_app, name="show")
 
 
@@ -29,7 +35,7 @@ app.add_typer(show_app, name="show")
 @spread
 def list_(
     *,
-    what: Annotated[str, typer.Argument(help="suites, algorithms (or algos), or all.")] = "all",
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="suites, algorithms (or algos), or all.")] = "all",
     classes: Annotated[
         str | None, typer.Option("--classes", help="Which algorithms are one and the same on this suite, by gradient.")
     ] = None,
@@ -37,7 +43,11 @@ def list_(
     plugin: PluginOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """List the suites and the algorithms, also those that installed packages bring."""
+    """List the suites and the algorithms.  Those that installed packages bring are among them.
+
+    $ tpobench list
+    $ tpobench list algos --classes reuse
+    """
     what = "algorithms" if what == "algos" else what
     from tpobench.plugins.check import load_installed
     from tpobench.plugins.installed import ALGORITHMS_OF, SUITES_OF, TASKS_OF
@@ -114,14 +124,17 @@ def _classes(name: str, changes: Sequence[str], plugins: Sequence[str]) -> Docum
 @spread
 def show_suite(
     *,
-    suite: str,
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="Its name, or a .toml file.")],
     set_: SetOption = None,
     scale: ScaleOption = "paper",
     smoke: SmokeOption = False,
     plugin: PluginOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Show a suite with every default but of what is off, and how it differs from what was published."""
+    """Show a suite's settings, and how it differs from what was published.  What is off is left out.
+
+    $ tpobench show suite sparse
+    """
     load_plugins(plugin or [], suites=[suite], algorithms=())
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []

@@ -61,7 +61,10 @@ class Asked:
     ]
     results: Annotated[
         Path | None,
-        typer.Argument(help="Results of the code under test; default: results/check, a folder per state of the code."),
+        typer.Argument(
+            metavar="RESULTS",
+            help="Results of the code under test; default: results/check, a folder per state of the code.",
+        ),
     ] = None
     suite: Annotated[
         list[str] | None,
@@ -120,7 +123,10 @@ def check(
     junit: JunitOption = None,
     summary: SummaryOption = None,
 ) -> None:
-    """Say whether any algorithm in any cell learns worse than the baseline; run what is missing first."""
+    """Say whether any algorithm learns worse than the baseline.  What is missing is run first; every cell is judged.
+
+    $ tpobench check --baseline results/baselines/ci.jsonl
+    """
     from tpobench.check import outputs
 
     step = os.environ.get("GITHUB_STEP_SUMMARY")

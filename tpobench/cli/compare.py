@@ -34,7 +34,11 @@ def compare(
     algos: AlgorithmsOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Compare two result sets, or two algorithms of one: differences, tests, Holm over all of them."""
+    """Compare two result sets, or two algorithms of one.  Differences, intervals and tests, with Holm over all of them.
+
+    $ tpobench compare tpo grpo --in results/sparse
+    $ tpobench compare before/ after/
+    """
     from tpobench.comparison import compare_algorithms, compare_sets
     from tpobench.comparison.document import comparison_document
 
@@ -84,7 +88,10 @@ def power(
     algos: AlgorithmsOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Say what differences the seeds at hand can detect, and how many seeds a given difference needs."""
+    """Say what differences the seeds at hand can detect.  With --target: how many seeds a given difference needs.
+
+    $ tpobench power results/sparse --target 0.1
+    """
     from tpobench.comparison.detection import detect, parse_target
     from tpobench.comparison.document import detections_document
 

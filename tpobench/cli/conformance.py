@@ -43,7 +43,10 @@ def conformance_(
     junit: JunitOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Hold a loss against an algorithm, or say which one it is, and try what every loss should keep."""
+    """Hold a loss against an algorithm, or say which one it is.  What every loss should keep is tried too.
+
+    $ tpobench conformance mytrainer.py:loss --as grpo_trl
+    """
     from tpobench.conformance import document
 
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import AnswerFormat, DataDirOption, JsonOption, answer, app, say, show, split, spread
+from tpobench.cli.help import Application
 from tpobench.data.files import CATALOG, VARIABLE, Found, Missing, cache, datasets, files_of, find
 from tpobench.errors import DataUnavailable, UsageError, unknown
 from tpobench.planning.datasets import need_of, reads_data, with_data
@@ -23,13 +24,18 @@ from tpobench.tables.model import Document, table_of
 if TYPE_CHECKING:
     from tpobench.execution.due import Options
 
-data_app = typer.Typer(no_args_is_help=True, help="Data files: what is here, and fetching it.", rich_markup_mode=None)
+data_app = Application(
+    help="""Fetch data files, and say which are here.
+
+    $ tpobench data list
+    """
+)
 app.add_typer(data_app, name="data")
 
 BUNDLED = "digits"
 
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="Data set of the suites that read one (mnist, digits): --set task.data=.")
+    str | None, typer.Option("--data", help="Data set of the suites that read one: mnist or digits.")
 ]
 AllowUnverifiedOption = Annotated[
     bool, typer.Option("--allow-unverified-data", help="Run on a copy that is not the published data; reports say so.")
@@ -39,14 +45,17 @@ AllowUnverifiedOption = Annotated[
 @data_app.command("fetch")
 def fetch_(
     *,
-    names: Annotated[list[str], typer.Argument(metavar="NAME ...", help="mnist, gsm8k.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="mnist, gsm8k.")],
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Folder to put them into; default: the user's cache.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are not the published ones.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch data sets and verify every byte; what is here already is not fetched again."""
+    """Fetch data sets and verify every byte.  What is here already is not fetched again.
+
+    $ tpobench data fetch mnist
+    """
     from tpobench.data.download import fetch
 
     chosen = split(names)
@@ -82,7 +91,10 @@ def _warn_of_others(names: Iterable[str], data_dir: Path | None) -> None:
 @data_app.command("list")
 @spread
 def list_(*, data_dir: DataDirOption = None, format_: AnswerFormat) -> None:
-    """Say which data files are here, where, and whether they are the published ones."""
+    """Say which data files are here, where, and whether they are the published ones.
+
+    $ tpobench data list
+    """
     copies = [find(name, data_dir) for name in CATALOG]
     rows = [*map(_row, copies), _bundled()]
     entries = [[r["file"], r["status"], r["bytes"], r["path"]] for r in rows]

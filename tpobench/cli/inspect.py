@@ -28,7 +28,12 @@ def lint_(
     strict: StrictOption = False,
     format_: AnswerFormat,
 ) -> None:
-    """Find what makes results mislead: unequal seeds or budgets, dropped runs, too few seeds, ...  Writes nothing."""
+    """Find what makes results mislead.
+
+    Unequal seeds or budgets, dropped runs, too few seeds and more.  Writes nothing.
+
+    $ tpobench lint results/sparse
+    """
     from tpobench.lint import lint
     from tpobench.lint.document import lint_document
 
@@ -89,7 +94,10 @@ def audit_(
     force: ForceOption = False,
     strict: StrictOption = False,
 ) -> None:
-    """Give any project's table of results the treatment of a report: intervals, tests, tie groups, and its mistakes."""
+    """Give any project's table of results the treatment of a report.  Intervals, tests, tie groups, and its mistakes.
+
+    $ tpobench audit scores.csv --higher
+    """
     chosen = formats_of(formats, ["md"])
     if len(chosen) > 1 and out is None:
         msg = "two formats need a folder: --out DIR"

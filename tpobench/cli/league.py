@@ -40,7 +40,12 @@ def league(
     as_json: JsonOption = False,
     force: ForceOption = False,
 ) -> None:
-    """Rank all algorithms on the same tasks, as published and with the learning rate tuned; run what is missing."""
+    """Rank all algorithms on the same tasks.
+
+    Each as published and with its learning rate tuned; what is missing is run first.
+
+    $ tpobench league --algos tpo,grpo,ppo
+    """
     from tpobench.league.documents import league_document
     from tpobench.league.model import PACKAGED, load_league
     from tpobench.plugins.load import load_plugins

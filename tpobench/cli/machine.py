@@ -23,7 +23,10 @@ def doctor(
     data_dir: DataDirOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Say what this machine offers, what would not work on it, and what to do about that."""
+    """Say what this machine offers, and what would not work on it.  What to do about it stands beside it.
+
+    $ tpobench doctor
+    """
     from tpobench.execution.doctor import FATAL, examine
 
     sections = examine(out, data_dir)

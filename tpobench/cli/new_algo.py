@@ -58,10 +58,13 @@ def test_it_keeps_its_contract(promise):
 @app.command("new-algo")
 def new_algo(
     *,
-    name: Annotated[str, typer.Argument(help="What it is called, such as my_algo.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called, such as my_algo.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file; default: NAME.py here.")] = None,
 ) -> None:
-    """Write a plug-in of one algorithm to begin with, and the test of its contract beside it."""
+    """Write a plug-in of one algorithm, and the test of its contract.  It works as it is and is there to be edited.
+
+    $ tpobench new-algo my_algo
+    """
     path = out or Path(f"{name}.py")
     _require_new(name)
     test = path.with_name(f"test_{path.stem}.py")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FOLDER = "reproduction"
 FORGIVEN = (NothingToDo, UsageError, CorruptResults)  # cost the items of one suite, not the others
 
-ItemsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ITEM]...", help="fig2, table3, ..., or all.")]
+ItemsArgument = Annotated[list[str] | None, typer.Argument(metavar="ITEM", help="fig2, table3, ..., or all.")]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="A count (20), a range (0-9) or a list (1,3).")]
 ListOption = Annotated[bool, typer.Option("--list", help="The items, with their suites, runs and cost; runs nothing.")]
 NoRunOption = Annotated[bool, typer.Option("--no-run", help="Score the runs that are there; train nothing.")]
@@ -94,7 +94,13 @@ def reproduce(
     as_json: JsonOption = False,
     force: ForceOption = False,
 ) -> None:
-    """Reproduce figures and tables of the TPO paper: run what is missing, then score every number and claim."""
+    """Reproduce figures and tables of the TPO paper.
+
+    What is missing is run, then every printed number and claim is scored.
+
+    $ tpobench reproduce --list
+    $ tpobench reproduce table3 --scale quick
+    """
     from tpobench.paper.items import chosen
     from tpobench.scores.options import FIGURE_FORMATS, require_valid
     from tpobench.tables.writers import ENDINGS

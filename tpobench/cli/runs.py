@@ -66,9 +66,9 @@ class Wanted:
         str | None,
         typer.Option("--seeds", help="A count (20), a range (0-9), a list (1,3) or a plan (adaptive:5x4)."),
     ] = None
-    set_: SetOption = None
-    scale: ScaleOption = "paper"
     smoke: SmokeOption = False
+    scale: ScaleOption = "paper"
+    set_: SetOption = None
     plugin: PluginOption = None
     out: OutOption = Path("results")
     name: Annotated[str | None, typer.Option("--name", help="Folder of these runs; default: the suite's name.")] = None
@@ -78,11 +78,15 @@ def run(
     *,
     wanted: Wanted,
     training: Training,
-    shard: ShardOption = None,
-    format_: AnswerFormat,
     dry_run: DryRunOption = False,
+    format_: AnswerFormat,
+    shard: ShardOption = None,
 ) -> None:
-    """Run what is missing of one or more suites; finished runs are kept and never repeated."""
+    """Run what is missing of one or more suites.  Finished runs are kept and never repeated.
+
+    $ tpobench run --suite bandit --smoke
+    $ tpobench run --suite sparse --algos tpo,grpo,ppo --seeds 20
+    """
     from tpobench.planning.choice import parse_choice
 
     options = training.options(shard)
@@ -108,8 +112,12 @@ def run(
     _conclude(answers, by.stop)
 
 
+PLAN = """Show what `run` would do and what it would cost.
+
+$ tpobench plan --suite sparse --seeds 20
+"""
 app.command("run")(spread(run))
-app.command("plan", help="Show what `run` would do and what it would cost.")(spread(run, dry_run=True))
+app.command("plan", help=PLAN)(spread(run, dry_run=True))
 
 
 def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Path, Plan]]:

@@ -59,7 +59,10 @@ MOST_PLACES = 5
 @app.command()
 @spread
 def status(*, path: PathArgument = Path("results"), format_: AnswerFormat) -> None:
-    """Count the runs by their status, and say why some have no result.  Writes nothing."""
+    """Count runs by their status, and say why some have no result.  Writes nothing.
+
+    $ tpobench status results/
+    """
     rows: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
@@ -140,7 +143,11 @@ def report(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write tables and figures from finished runs."""
+    """Write tables and figures from finished runs.
+
+    $ tpobench report results/sparse
+    $ tpobench report results/sparse --format md,html
+    """
     chosen = formats_of(formats, ["md"])
     on_screen = chosen == ["terminal"] and not as_json
     if "terminal" in chosen and not on_screen:
@@ -206,7 +213,10 @@ def _require_outside(out: Path, path: Path) -> None:
 
 @app.command("pack")
 def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, as_json: JsonOption = False) -> None:
-    """Write results/<name>.jsonl, one sorted line per run: small enough for git, and all that `report` needs."""
+    """Write results/<name>.jsonl, one sorted line per run.  Small enough for git, and all that `report` needs.
+
+    $ tpobench pack results/sparse
+    """
     packed = []
     for source in _packable(path):
         if source.is_file() and source.suffix != PACKED:
@@ -250,13 +260,16 @@ def _packable(path: Path) -> list[Path]:
 def merge_(
     *,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="A B ...", help="Run directories, packed files, or folders of several.")
+        list[Path], typer.Argument(metavar="PART", help="Run directories, packed files, or folders of several.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to unite them; what it holds already is kept.")],
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Unite the results of several machines: every run once.  Refuses two different results of one run."""
+    """Unite the results of several machines: every run once.  Two different results of one run are refused.
+
+    $ tpobench merge part1 part2 --out results/sparse
+    """
     from tpobench.records.merge import merge
 
     united = merge(inputs, out, force=force)

@@ -59,11 +59,11 @@ class Training:
         str | None, typer.Option("--memory-limit", help="Limit of one job (4G); default: its share of the machine.")
     ] = None
     max_attempts: Annotated[
-        int, typer.Option("--max-attempts", min=1, help="At a run that breaks, over all commands.")
+        int, typer.Option("--max-attempts", min=1, help="Attempts at a run that breaks, over all commands.")
     ] = 3
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try them again, however often they broke.")] = (
-        False
-    )
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try broken runs again, however often they broke.")
+    ] = False
     data: DataOption = None
     data_dir: DataDirOption = None
     allow_unverified_data: AllowUnverifiedOption = False

@@ -26,12 +26,19 @@ SIGNS = {"kept": "+", "broken": "-", "limited": "~", "not reached": "?"}
 def validate_(
     *,
     names: Annotated[
-        list[str] | None, typer.Argument(help="Algorithms, tasks and suites; default: those of the plugins.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Algorithms, tasks and suites; default: those of the plugins."),
     ] = None,
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try algorithms and tasks on tiny problems, read suites, and print the contract: each promise, kept or broken."""
+    """Say whether algorithms, tasks and suites keep their contract.
+
+    Algorithms and tasks are tried on tiny problems, suites are read; each promise is kept or broken.
+
+    $ tpobench validate tpo
+    $ tpobench validate --plugin my_algo.py
+    """
     from tpobench.algorithms import contract as of_algorithms
     from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
     from tpobench.plugins.check import examine_plugins, examine_suite

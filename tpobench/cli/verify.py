@@ -26,12 +26,15 @@ def verify_(
     *,
     path: PathArgument = Path("results"),
     runs: Annotated[int, typer.Option("--runs", min=1, help="How many finished runs to train again.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draw: other seeds take other runs.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw: others take other runs.")] = 0,
     plugin: PluginOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a few finished runs again, drawn at random, and compare every number."""
+    """Train a few finished runs again, and compare every number.  They are drawn at random.
+
+    $ tpobench verify results/sparse --runs 3
+    """
     from tpobench.execution.isolate import train_isolated
     from tpobench.execution.job import Message, plugins_for
     from tpobench.execution.slots import SlotPool
