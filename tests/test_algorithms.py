@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.catalog import ALGORITHMS, register
+from tpobench.algorithms.catalog import ALGORITHMS, register, require_algorithm
 from tpobench.algorithms.credit import batch_standardized_reward, standardized_reward, standardized_score, tilted_target
 from tpobench.algorithms.fit import (
     clipped_sequence_ratio,
@@ -269,3 +269,20 @@ def test_of_many_valid_names_those_most_alike_are_listed() -> None:
     text = str(unknown("algorithm", "grpoo", [f"name{i}" for i in range(40)] + ["grpo", "grpo_trl"]))
     assert text.startswith("unknown algorithm 'grpoo'; did you mean 'grpo'? valid: grpo, grpo_trl, name")
     assert text.endswith(" and 30 more")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("TPO", "tpo"), ("GRPO-TRL", "grpo_trl"), ("Tpo_Token+icepop", "tpo_token")]
+)
+def test_an_unknown_algorithm_is_compared_without_case_and_tells_of_plugins(name: str, near: str) -> None:
+    """Papers write TPO; and a name may be of a plug-in that was not named."""
+    with pytest.raises(UsageError) as refusal:
+        require_algorithm(name, "suite 'sparse'")
+    text = str(refusal.value)
+    assert f"in suite 'sparse'; did you mean '{near}'? valid: " in text
+    assert text.endswith("; one of your own comes with --plugin FILE.py")
+
+
+def test_of_names_that_differ_in_case_alone_each_is_valid() -> None:
+    """Results may hold both."""
+    assert str(unknown("algorithm", "Ppo", ["PPO", "ppo"])).endswith("valid: PPO, ppo")

@@ -104,13 +104,15 @@ def require_text(text: str, what: str) -> str:
 MOST_VALID = 24  # names that a message lists; of more, those that are most alike
 
 
-def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
-    """`unknown algorithm 'tpoo' in X; did you mean 'tpo'? valid: ...`."""
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "", *, remedy: str = "") -> UsageError:
+    """`unknown algorithm 'TPOO' in X; did you mean 'tpo'? valid: ...; remedy`."""
     name, options = brief(name), sorted(valid)
-    near = difflib.get_close_matches(name, options, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    by_letters = {option.casefold(): option for option in options}
+    near = [by_letters[n] for n in difflib.get_close_matches(name.casefold(), by_letters, n=MOST_VALID // 2, cutoff=0)]
+    alike = difflib.get_close_matches(name.casefold(), by_letters, n=1)
+    hint = f"did you mean '{by_letters[alike[0]]}'? " if alike else ""
     place = f" in {where}" if where else ""
-    listed = sorted(difflib.get_close_matches(name, options, n=MOST_VALID // 2, cutoff=0))
-    more = f" and {len(options) - len(listed)} more"
-    names = ", ".join(options) if len(options) <= MOST_VALID else ", ".join(listed) + more
-    return UsageError(f"unknown {kind} '{name}'{place}; {hint}valid: {names or f'none, there is no {kind}'}")
+    more = f" and {len(options) - len(near)} more"
+    names = ", ".join(options) if len(options) <= MOST_VALID else ", ".join(sorted(near)) + more
+    end = f"; {remedy}" if remedy else ""
+    return UsageError(f"unknown {kind} '{name}'{place}; {hint}valid: {names or f'none, there is no {kind}'}{end}")

@@ -567,7 +567,10 @@ def family_of(name: str) -> str:
     return FAMILY_OF.get(base(name), "own")
 
 
-def require_algorithm(name: str, where: str) -> Algorithm:
+OWN = "one of your own comes with --plugin FILE.py"
+
+
+def require_algorithm(name: str, where: str = "", *, remedy: str = OWN) -> Algorithm:
     """The algorithm of a name, modified or not.
 
     Raises:
@@ -575,7 +578,7 @@ def require_algorithm(name: str, where: str) -> Algorithm:
     """
     plain, *modifiers = name.split("+")
     if plain not in ALGORITHMS:
-        raise unknown("algorithm", plain, ALGORITHMS, where)
+        raise unknown("algorithm", plain, ALGORITHMS, where, remedy=remedy)
     for modifier in modifiers:
         if modifier not in MODIFIERS:
             raise unknown("modifier", modifier, MODIFIERS, where)

@@ -40,7 +40,7 @@ def validate_(
     $ tpobench validate --plugin my_algo.py
     """
     from tpobench.algorithms import contract as of_algorithms
-    from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
+    from tpobench.algorithms.catalog import ALGORITHMS, OWN, base, require_algorithm
     from tpobench.plugins.check import examine_plugins, examine_suite
     from tpobench.plugins.installed import GROUPS, installed
     from tpobench.tasks import contract as of_tasks
@@ -68,7 +68,7 @@ def validate_(
             suites[name] = tuple(examine_suite(name))
         if base(name) not in {*ALGORITHMS, *algorithms} and name not in {*tasks, *suites}:
             known = {*ALGORITHMS, *TASKS, *suite_names(), *algorithms, *tasks, *suites}
-            raise unknown("algorithm, task or suite", name, known)
+            raise unknown("algorithm, task or suite", name, known, remedy=OWN)
         if name not in {*algorithms, *tasks, *suites}:
             algorithms[name] = tuple(of_algorithms.examine(require_algorithm(name, "validate")))
     kinds = (("rule", algorithms), ("task", tasks), ("suite", suites))

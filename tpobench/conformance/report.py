@@ -193,7 +193,7 @@ def _function(function: Callable[..., Any], given: Mapping[str, Any], advantage:
 
 
 def _reference(name: str, hyper: Mapping[str, Value]) -> Algorithm:
-    algorithm = require_algorithm(name, "--as").with_hyper(**hyper)
+    algorithm = require_algorithm(name, "--as", remedy="").with_hyper(**hyper)
     if why := admitted(algorithm):
         msg = f"algorithm '{name}' cannot be compared: {why}"
         raise UsageError(msg)
