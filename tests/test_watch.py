@@ -129,8 +129,9 @@ def test_only_new_records_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("tpobench.watch.reader.read_record", lambda p: read.append(p.stem) or original(p))
     assert (reader.refresh(), read) == (False, [])
     write(path, run("tpo", 2), run("grpo", 2))
-    Store(path).path_of(EVERY[1].id).unlink()
     assert reader.refresh()
+    Store(path).path_of(EVERY[1].id).unlink()
+    assert (reader.refresh(), reader.refresh()) == (True, False)
     assert sorted(read) == sorted([SPECS["tpo", 2].run_id, SPECS["grpo", 2].run_id])
     assert {i: r.status for i, r in reader.known.items()} == {
         EVERY[0].id: "ok", SPECS["tpo", 2].run_id: "ok", SPECS["grpo", 2].run_id: "ok",
@@ -173,7 +174,7 @@ def test_a_pipe_gets_one_state_and_nothing_is_written(tmp_path, command_line):
     assert any(line.endswith("seed 2 and 1 more: no luck") for line in lines)
     assert any(line.startswith(f"damaged: {torn}: status is 'odd'") for line in lines)
     assert [line.split() for line in lines[-3:]] == [
-        ["algorithm", "error", "(%)"], ["grpo", "0/3"], ["tpo", "2/3", "50", "█▁"],
+        ["algorithm", "error", "(%)"], ["grpo", "0/3", "1", "failed"], ["tpo", "2/3", "1", "failed", "50", "█▁"],
     ]  # fmt: skip
     facts = json.loads(command_line("watch", path, "--json")[1])
     assert (facts["done"], facts["planned"], len(facts["failed"]), len(facts["damaged"])) == (2, 6, 2, 1)
@@ -185,13 +186,15 @@ def test_a_terminal_is_drawn_until_all_have_ended(tmp_path, command_line, monkey
     path = folder(tmp_path, *EVERY[:4])
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr(watch.time, "sleep", lambda _: write(path, *EVERY))
+    pauses = iter([(), (), EVERY])
+    monkeypatch.setattr(watch.time, "sleep", lambda _: write(path, *next(pauses)))
     code, out, err = command_line("watch", path)
     assert (code, err) == (0, "")
-    assert "4/6 runs done" in out
+    assert out.count("4/6 runs done") == (3 if term == "xterm" else 1)
     assert "6/6 runs done, all have ended" in out
     assert out.count("its mean curve") >= states
     assert ("\x1b[" in out) == (term == "xterm")
+    assert "█" in out
 
 
 def test_control_c_ends_it_quietly(tmp_path, command_line, monkeypatch):

@@ -125,13 +125,13 @@ def _require_run_folder(path: Path) -> dict[str, Any]:
     if is_run_folder(path):
         msg = f"{path}/meta.json is missing or damaged, so nobody can tell what is planned; `tpobench run` writes it"
         raise UsageError(msg)
-    msg = f"no runs in {path} yet; begin some with `tpobench run`, whose first line names their folder, and watch again"
+    msg = f"no runs in {path} yet; `tpobench run` makes the folder when it begins, results/SUITE without --name"
     raise NothingToDo(msg)
 
 
 @contextmanager
 def _screen() -> Iterator[Callable[[Document], None]]:
-    """Draws a document over the last one; on a dumb terminal only a line when the first line changes."""
+    """Draws a document over the last one; on a dumb terminal a line when runs have ended, the document at the end."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -140,19 +140,25 @@ def _screen() -> Iterator[Callable[[Document], None]]:
 
     console = Console(file=sys.stdout)
     if console.is_dumb_terminal:
-        said: list[str] = []
+        last: list[tuple[int, int]] = []
 
         def line(document: Document) -> None:
-            text = terminal(document, screen_of(sys.stdout))
+            ended = document.data["done"], len(document.data["failed"])
             if document.data["complete"]:
-                answer(text, styled=True)
-            elif document.data["totals"] not in said[-1:]:
-                said.append(document.data["totals"])
-                answer(said[-1])
+                answer(terminal(document, screen_of(sys.stdout)), styled=True)
+            elif ended not in last:
+                last[:] = [ended]
+                answer(document.data["totals"])
 
         yield line
         return
-    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+    with Live(
+        console=console,
+        auto_refresh=False,
+        vertical_overflow="ellipsis",
+        redirect_stdout=False,  # what stands for it says that it is no terminal, and has no encoding
+        redirect_stderr=False,
+    ) as live:
         yield lambda document: live.update(
             Text.from_ansi(terminal(document, screen_of(sys.stdout)), no_wrap=True), refresh=True
         )
@@ -248,7 +254,8 @@ def _entries(arms: dict[str, ArmState], state: State) -> dict[str, TableCell]:
 
 def _entry(arm: ArmState, state: State, low: float, high: float) -> str:
     value = "" if arm.value is None else f"{state.reporting.scale * arm.value:.3g}"
-    return " ".join(t for t in (f"{arm.done}/{arm.planned}", value, sparkline(arm.curve, low, high)) if t)
+    failed = f"{arm.failed} failed" if arm.failed else ""
+    return " ".join(t for t in (f"{arm.done}/{arm.planned}", failed, value, sparkline(arm.curve, low, high)) if t)
 
 
 def sparkline(curve: Sequence[float], low: float, high: float) -> str:
