@@ -6,7 +6,8 @@ training     the options of every verb that trains
 kernel       `--kernel`
 designs      what is told of the ways in which runs are chosen
 runs         `run` and `plan`
-browse       `list` and `show`
+browse       `list` and `show suite`
+details      `show algo` and `show run`
 stored       `status`, `report`, `pack` and `merge`
 compare      `compare` and `power`
 check        `check`
@@ -42,6 +43,7 @@ from tpobench.cli import (
     compare,
     conformance,
     data,
+    details,
     inspect,
     league,
     machine,

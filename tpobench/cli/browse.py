@@ -1,4 +1,4 @@
-"""`list` and `show`: what there is."""
+"""`list` and `show suite`: what there is."""
 # ruff: noqa: PLC0415 - `tpobench --help` must not wait for torch and pandas
 
 from __future__ import annotations
@@ -139,13 +139,13 @@ def show_suite(
     resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
     changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
     settings = {k: v for k, v in resolved.items() if k != "deviations"}
-    blocks = [*_settings(settings), *_differences(resolved["deviations"], changes)]
+    blocks = [*settings_blocks(settings), *_differences(resolved["deviations"], changes)]
     records = tuple({"setting": k, "value": v} for k, v in flat(settings).items())
     data = {**resolved, "scale": scale, "scale_changes": changes}
     show(Document(f"Suite {resolved['name']}", tuple(blocks), data, records), format_.name)
 
 
-def _settings(settings: Mapping[str, Any]) -> Iterator[Block]:
+def settings_blocks(settings: Mapping[str, Any]) -> Iterator[Block]:
     """Lines of TOML at a terminal, tables on a page: what stands alone first."""
     alone = {k: v for k, v in settings.items() if not isinstance(v, dict)}
     for name, values in {"": alone, **{k: v for k, v in settings.items() if isinstance(v, dict) and v}}.items():
@@ -205,8 +205,8 @@ def describe(algorithm: Algorithm) -> dict[str, Any]:
     return {
         "family": family_of(algorithm.name),
         "algorithm": algorithm.name,
-        "credit": _equation(algorithm.credit),
-        "fit": _equation(algorithm.fit),
+        "credit": equation(algorithm.credit),
+        "fit": equation(algorithm.fit),
         "compares": algorithm.compares,
         "needs": " ".join(sorted(algorithm.needs)) or "-",
         "hyperparameters": " ".join(f"{k}={'off' if v is None else v}" for k, v in algorithm.hyperparameters.items())
@@ -216,7 +216,8 @@ def describe(algorithm: Algorithm) -> dict[str, Any]:
     }
 
 
-def _equation(function: Callable[..., Any]) -> str:
+def equation(function: Callable[..., Any]) -> str:
+    """What a function of an algorithm computes: the first line of what it says of itself."""
     lines = (inspect.getdoc(function) or "-").splitlines()
     return lines[0].removesuffix(".")
 

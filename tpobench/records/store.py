@@ -386,10 +386,10 @@ def packed_lines(path: Path) -> Iterator[tuple[str, RunRecord | None]]:
         yield where, parsed if isinstance(parsed, RunRecord) else None
 
 
-def _parsed_lines(path: Path) -> Iterator[tuple[str, RunRecord | DamagedRecord]]:
+def _parsed_lines(path: Path, having: bytes = b"") -> Iterator[tuple[str, RunRecord | DamagedRecord]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path} line {number}"
-        if not line.strip():
+        if not line.strip() or having not in line:
             continue
         try:
             yield where, parse_record(line.decode("utf-8"), where)
@@ -397,6 +397,35 @@ def _parsed_lines(path: Path) -> Iterator[tuple[str, RunRecord | DamagedRecord]]
             yield where, damaged
         except UnicodeDecodeError as error:
             yield where, DamagedRecord(where, str(error))
+
+
+def records_like(path: Path, prefix: str) -> tuple[dict[str, tuple[str, RunRecord]], list[DamagedRecord]]:
+    """The runs at `path` whose ids begin so, each with the place of its best copy, and damaged ones; reads no others.
+
+    Raises:
+        CorruptResults: written by a newer tpobench.
+    """
+    runs: dict[str, tuple[str, RunRecord]] = {}
+    damages = []
+    for where, parsed in itertools.chain.from_iterable(_copies_like(source, prefix) for source in sources(path)):
+        if isinstance(parsed, DamagedRecord):
+            damages.append(parsed)
+        elif parsed.id.startswith(prefix) and (parsed.id not in runs or parsed.status in FINISHED):
+            runs[parsed.id] = (where, parsed)
+    return runs, damages
+
+
+def _copies_like(source: Path, prefix: str) -> Iterator[tuple[str, RunRecord | DamagedRecord]]:
+    packed = source if source.is_file() else Store(source).packed
+    if packed.is_file():
+        yield from _parsed_lines(packed, having=f'"id":"{prefix}'.encode())
+    for file in sorted((source / "runs").glob(f"{prefix[:2]}*/{prefix}*.json")):
+        try:
+            yield str(file), read_record(file)
+        except DamagedRecord as damaged:
+            yield str(file), damaged
+        except FileNotFoundError:
+            continue  # another command put it aside meanwhile
 
 
 def damaged_in(path: Path) -> list[DamagedRecord]:
