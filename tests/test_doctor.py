@@ -242,6 +242,7 @@ def test_a_missing_extra_is_no_fault(monkeypatch):
     """It says which option wants it; one that is too old is a problem."""
     monkeypatch.setattr(doctor, "requirements", lambda: [Requirement('distributed>=2024.8; extra == "dask"')])
     monkeypatch.setattr(doctor, "installed", lambda _: None)
+    monkeypatch.setattr(doctor, "EXTRAS", {"distributed": doctor.EXTRAS["distributed"]})
     ((severity, text, remedy),) = problems(doctor.extras_section())
     assert (severity, remedy) == ("optional", 'pip install "distributed>=2024.8"')
     assert text == "distributed is missing, which `run --executor dask` needs"
@@ -268,7 +269,9 @@ def test_a_pre_release_or_a_local_build_serves_as_its_release_does(version, mini
 def test_requirements_are_read_from_the_project_itself():
     """The list that pip uses is the list that is checked, with its extras told apart."""
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    texts = [*project["dependencies"], 'distributed>=2025.1; extra == "dask"']
+    extras = project["optional-dependencies"]
+    texts = [*project["dependencies"], *(f'{t}; extra == "{extra}"' for extra, some in extras.items() for t in some)]
+    assert 'distributed>=2025.1; extra == "dask"' in texts
     assert doctor.requirements() == [Requirement(text) for text in texts]
     assert set(doctor.packages_section().values["versions"]) == {Requirement(t).name for t in project["dependencies"]}
 

@@ -42,6 +42,7 @@ ROOMS = {
     "planning training",
     "tables": "printable",
     "lint": "printable identity stats tasks records scores planning tables",
+    "exports": "records",
     "report": "printable identity limits stats algorithms tasks suites records scores tables",
     "audit": "printable stats algorithms records scores tables lint report",
     "league": "limits stats algorithms suites records scores planning tables report",
@@ -51,7 +52,7 @@ ROOMS = {
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
-    "planning execution tables lint report audit league conformance comparison watch check paper",
+    "planning execution tables exports lint report audit league conformance comparison watch check paper",
     "__main__": "cli",
 }
 # Only these write files or print: commands, records, reports, runs, downloads, children (to pipes), compiler and cache.

@@ -14,6 +14,7 @@ conformance  somebody else's loss against ours
 data         data sets
 errors       errors a user can meet, with exit codes
 execution    plan -> records
+exports      finished runs in the forms of other tools
 identity     what a run is told apart by
 league       all algorithms on the same tasks, as published and with the learning rate tuned
 limits       what files, options and settings may hold

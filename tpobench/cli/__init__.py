@@ -9,6 +9,7 @@ runs         `run` and `plan`
 browse       `list` and `show suite`
 details      `show algo` and `show run`
 stored       `status`, `report`, `pack` and `merge`
+export       `export`
 compare      `compare` and `power`
 check        `check`
 candidates   whose results `check` judges
@@ -44,6 +45,7 @@ from tpobench.cli import (
     conformance,
     data,
     details,
+    export,
     inspect,
     league,
     machine,

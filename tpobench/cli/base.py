@@ -24,7 +24,7 @@ from tpobench.cli.help import Application
 from tpobench.errors import StorageFull, UsageError, unknown
 from tpobench.planning.plan import Plan
 from tpobench.printable import printable, printable_lines
-from tpobench.records.store import STATUSES, DamagedRecord, RunRecord, write_atomically
+from tpobench.records.store import STATUSES, DamagedRecord, RunRecord, sources, write_atomically
 from tpobench.tables.exports import finite
 from tpobench.tables.model import Document
 
@@ -173,6 +173,18 @@ def write_file(path: Path, text: str) -> None:
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise StorageFull(msg) from error
+
+
+def require_outside(out: Path, path: Path) -> None:
+    """A report, or an export, is no part of the results that it is made of.
+
+    Raises:
+        UsageError: the folder lies inside them.
+    """
+    for source in sources(path):
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+            msg = f"--out {out} lies inside the results {source}; name another folder"
+            raise UsageError(msg)
 
 
 def one_per_line(texts: Iterable[object]) -> str:

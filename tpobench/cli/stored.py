@@ -22,6 +22,7 @@ from tpobench.cli.base import (
     failure,
     formats_of,
     one_per_line,
+    require_outside,
     say,
     say_copies,
     set_aside,
@@ -168,7 +169,7 @@ def report(
     if out is None:
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
     require_folder(out)
-    _require_outside(out, path)
+    require_outside(out, path)
     with uncollected():
         results = load_results(path)
         files: list[Path] = write_report(
@@ -201,14 +202,6 @@ def _show_report(path: Path, options: ReportOptions) -> None:
     show(document_of(make_report(results, options=options)), "terminal")
     if results.quarantined:
         say(set_aside(damaged_in(path)))
-
-
-def _require_outside(out: Path, path: Path) -> None:
-    """A report is no part of what it reports on."""
-    for source in sources(path):
-        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
-            msg = f"--out {out} lies inside the results {source}; name another folder"
-            raise UsageError(msg)
 
 
 @app.command("pack")

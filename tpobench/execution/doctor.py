@@ -51,7 +51,12 @@ def main():
         print(error)
 main()
 """
-EXTRAS = {"distributed": "`run --executor dask`"}  # package -> what needs it
+EXTRAS = {  # package -> what needs it
+    "distributed": "`run --executor dask`",
+    "pyarrow": "`export --to parquet`",
+    "tensorboard": "`export --to tensorboard`",
+    "wandb": "`export --to wandb`",
+}
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,9 @@ class Results:
         import pandas as pd  # noqa: PLC0415 - `tpobench --help` must not wait for pandas
 
         rows = [
-            {**_run_columns(record, matching), **point}
+            {**run_columns(record, matching), **point}
             for record, matching in by_matching(self.records)
-            for point in _points(record)
+            for point in curve_points(record)
         ]
         return pd.DataFrame(rows)
 
@@ -66,7 +66,8 @@ def _suite_of(record: _Planned) -> tuple[str, int]:
     return record.spec["suite"], record.spec.get("suite_version", 1)
 
 
-def _run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
+def run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
+    """What is the same in all rows of a run: its place in the grid, how it ended, and its facts."""
     spec = record.spec
     return {
         "suite": spec["suite"],
@@ -82,7 +83,8 @@ def _run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
     }
 
 
-def _points(record: RunRecord) -> list[dict[str, Any]]:
+def curve_points(record: RunRecord) -> list[dict[str, Any]]:
+    """Each recorded step: the axes and every metric; of a run without a curve one point without a step."""
     if not record.curve:
         return [dict.fromkeys(AXES)]
     return [dict(zip(record.curve, values, strict=True)) for values in zip(*record.curve.values(), strict=True)]
