@@ -13,7 +13,8 @@ from test_layers import ROOMS
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COPIED = ("tpobench", "suites", "tests", "docs", "README.md", "CHANGELOG.md", "pyproject.toml")
-FOLLOWING = ("test_catalog", "test_every_task", "test_docs", "test_help", "test_layers", "test_plots")  # from an entry alone
+# of which tests follow from an entry alone
+FOLLOWING = ("test_catalog", "test_every_task", "test_docs", "test_help", "test_layers", "test_plots")
 SELECTED = "cispo_floor or penny or rank or best or tables_of or families or says_what or styles or order_of_work"
 
 

@@ -25,7 +25,10 @@ def export(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write finished runs as other tools read them: one table, or curves for a tracker."""
+    """Write finished runs as other tools read them: one table, or curves for a tracker.
+
+    $ tpobench export results/sparse --to csv --out tables
+    """
     from tpobench.exports import FORMATS, export_files
     from tpobench.report.files import require_folder, write_files
 

@@ -20,9 +20,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Run (choose what to train, and train it)": (
         "list", "show", "plan", "run", "new-algo", "validate", "league", "reproduce", "data", "doctor",
     ),
-    "Look (at what the runs say)": ("status", "report", "compare", "power"),
+    "Look (at what the runs say)": ("watch", "status", "report", "compare", "power"),
     "Judge (a change, results, a loss)": ("check", "baseline", "lint", "audit", "verify", "conformance"),
-    "Share (results between machines and people)": ("pack", "merge"),
+    "Share (results between machines and people)": ("pack", "merge", "export"),
 }  # fmt: skip
 COMMON, SELDOM = "Options", "Rare options"
 RARE = frozenset({

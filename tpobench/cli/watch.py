@@ -59,7 +59,10 @@ def watch(
     plugin: PluginOption = None,
     format_: AnswerFormat,
 ) -> None:
-    """Follow a run, here or on another machine: seeds done, curves, time left, failures.  Writes nothing."""
+    """Follow a run, here or on another machine: seeds done, curves, time left, failures.  Writes nothing.
+
+    $ tpobench watch results/sparse
+    """
     from tpobench.watch.reader import Reader
 
     pause = parse_duration(f"{every}s" if every.isdecimal() else every, "--every")
