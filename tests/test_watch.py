@@ -114,6 +114,15 @@ def test_looks_and_searches_come_round_by_round():
     assert (begun.planned > 0, begun.planned % search.seeds, begun.more > 0) == (True, 0, True)
 
 
+def test_a_folder_of_any_packaged_suite_can_be_watched(tmp_path, command_line):
+    """What meta.json says of a search, of grids over hyperparameters and of other tasks is understood."""
+    for name in ("breaking_point", "breaking_point_sequence", "sparse", "variations", "stale", "tasks", "ci"):
+        suite = load_suite(name, smoke=True)
+        path = write(tmp_path / name, suite=suite.as_dict())
+        facts = json.loads(command_line("watch", path, "--json")[1])
+        assert (facts["done"], facts["planned"] > 0, facts["complete"]) == (0, True, False)
+
+
 def test_a_run_is_known_on_whatever_device_it_was_trained():
     """Its id names the device; its cell, algorithm and seed do not."""
     record = replace(EVERY[0], id="f" * 16, spec={**EVERY[0].spec, "device": "cuda"})

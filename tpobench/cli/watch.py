@@ -91,10 +91,9 @@ class _Watched:
     def __init__(self, path: Path, algos: Sequence[str] | None, seeds: str | None, plugins: Sequence[str]) -> None:
         meta = _require_run_folder(path)
         self._algorithms = algorithms_of(algos) or None
-        suite = {k: v for k, v in meta["suite"].items() if k != "name"}
         name = str(meta["suite"].get("name", path.name))
         load_plugins(plugins, suites=[name], algorithms=self._algorithms)
-        self._suite = build_suite(name, suite, str(path / "meta.json"))
+        self._suite = build_suite(name, _as_written(meta["suite"]), str(path / "meta.json"))
         plan = read_plan(path)
         self._choice = parse_choice(seeds if seeds is not None or plan is None else plan["seeds"])
         self._ran: set[tuple[Any, Any]] | None = None
@@ -108,6 +107,14 @@ class _Watched:
         if ran != self._ran:
             self._ran, self._design = ran, choose(self._choice, self._suite, self._algorithms, known.values())
         return state_of(self._design, known, ended)
+
+
+def _as_written(suite: dict[str, Any]) -> dict[str, Any]:
+    """A resolved suite as a file may say it: the levels of a search follow from its table alone."""
+    document = {k: v for k, v in suite.items() if k != "name"}
+    axis = search.get("axis") if isinstance(search := suite.get("search"), dict) else None
+    tables = {k: document[k] for k in ("task", "training", "grid") if isinstance(document.get(k), dict)}
+    return document | {k: {n: v for n, v in table.items() if n != axis} for k, table in tables.items()}
 
 
 def _require_run_folder(path: Path) -> dict[str, Any]:
