@@ -4,6 +4,7 @@ reading      files -> rows of (algorithm, task, seed, step, value)
 paths        which files are read, and the names that their paths give
 grids        bytes -> a grid of text
 json_grids   the same of JSON
+trackers     what wandb and TensorBoard download, taken apart into runs
 layouts      which columns hold what
 names        when two spellings are one name
 numbers      numbers as people write them

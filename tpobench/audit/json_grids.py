@@ -11,6 +11,7 @@ from tpobench.audit.grids import Grid, plain, short
 from tpobench.errors import NothingToDo, UsageError
 
 FORMS = 'write an array of records, [{"algorithm": ..., "task": ..., "seed": ..., "value": ...}, ...]'
+SCALARS = ("Wall time", "Step", "Value")  # the header of TensorBoard's tables
 OURS = ({"schema", "id", "spec", "status"}, {"schema", "tpobench"})  # a run's record; what tpobench writes beside it
 
 
@@ -67,6 +68,8 @@ def _lines(path: Path, text: str) -> Grid:
 
 
 def _table(path: Path, content: Any) -> Grid:
+    if _is_scalars(content):
+        content = _named(path, SCALARS, content)
     if _is_records(content):
         return _grid(path, content)
     if not isinstance(content, dict):
@@ -90,6 +93,11 @@ def _table(path: Path, content: Any) -> Grid:
 
 def _is_records(part: object) -> bool:
     return isinstance(part, list) and all(isinstance(r, dict) for r in part)
+
+
+def _is_scalars(part: object) -> bool:
+    """What TensorBoard downloads."""
+    return isinstance(part, list) and bool(part) and all(isinstance(r, list) and len(r) == len(SCALARS) for r in part)
 
 
 def _refuse_ours(path: Path, record: Mapping[str, Any]) -> None:

@@ -17,7 +17,18 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "task": ("task", "env", "environment", "env_id", "game", "dataset", "benchmark", "cell"),
     "seed": ("seed", "run", "trial", "replicate"),
     "value": ("value", "score", "return", "reward", "error", "loss", "accuracy", "metric", "result"),
-    "step": ("step", "steps", "update", "iteration", "timestep", "timesteps", "epoch", "episode"),
+    "step": (
+        "step",
+        "steps",
+        "update",
+        "iteration",
+        "timestep",
+        "timesteps",
+        "epoch",
+        "episode",
+        "global_step",
+        "_step",
+    ),
     "metric": ("metric", "measure", "variable", "metric_name", "quantity"),  # names what the value is
 }
 KEYS = ("algorithm", "task", "seed")

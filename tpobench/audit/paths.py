@@ -39,13 +39,15 @@ class File:
 
     path: Path
     root: Path
+    run: str = ""  # the name of one run in it, which stands for the file's
 
     @property
     def pieces(self) -> list[str]:
         """`ppo/walker_seed_3.csv`: ppo, walker, seed_3."""
         name = self.path.name[: -len(".gz")] if self.path.name.lower().endswith(".gz") else self.path.name
         stem = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in ENDINGS else name
-        folders = Path(os.path.relpath(self.path.parent, self.root)).parts
+        *above, stem = (self.run or stem).split("/")
+        folders = [*Path(os.path.relpath(self.path.parent, self.root)).parts, *above]
         parts = IN_NAME.split(stem)  # what is no seed, a seed, what is no seed, ...
         pieces = [[part] if i % 2 else part.split("_") for i, part in enumerate(parts)]
         return [*folders, *(piece for part in pieces for piece in part if piece.strip("-"))]

@@ -17,6 +17,7 @@ from tpobench.audit.layouts import KEYS, Layout, layout_of
 from tpobench.audit.names import first_spelling, seed_key, whole
 from tpobench.audit.numbers import LARGEST, MEAN_AND_SPREAD, MISSING, NUMBER, Numbers, numbers_of
 from tpobench.audit.paths import ONE_TASK, File, files_of, names_from_paths
+from tpobench.audit.trackers import finished_only, of_one_metric, parts_of
 from tpobench.errors import NothingToDo, UsageError
 
 WITHOUT_UNIT = {*MISSING, "nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
@@ -66,8 +67,10 @@ def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: 
         NothingToDo: no rows.
     """
     arguments = [paths] if isinstance(paths, Path) else list(paths)
-    files = files_of(arguments)
-    layouts = [layout_of(read_grid(f.path), chosen, metric, alone=len(files) == 1) for f in files]
+    parts = of_one_metric([p for f in files_of(arguments) for p in parts_of(f, read_grid(f.path), chosen)], metric)
+    files = [part.file for part in parts]
+    alone = len(files) == 1 and not files[0].run
+    layouts = [finished_only(layout_of(p.grid, {**p.chosen, **chosen}, metric, alone=alone)) for p in parts]
     _require_alike(layouts)
     missing = [role for role in KEYS if any(role in layout.missing for layout in layouts)]
     given = names_from_paths(files, missing, [_seeds_in(y) for y in layouts]) if missing else [{} for _ in files]
@@ -82,7 +85,7 @@ def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: 
         raise UsageError(msg)
     columns = {role: ", ".join(names) for role, names in layouts[0].columns.items()}
     columns["value"] = layouts[0].value or "value"
-    name = str(arguments[0]) if len(arguments) == 1 else f"{len(files)} files"
+    name = str(arguments[0]) if len(arguments) == 1 else f"{len({f.path for f in files})} files"
     return Sheet(
         name, tuple(_one_spelling(rows)), columns, tuple(_sources(layouts, files, missing, given)),
         tuple(dict.fromkeys(y.alike for y in layouts if y.alike)), percent=any(percent),
@@ -221,7 +224,8 @@ def _sources(
         elif role in missing:
             i = next(i for i, layout in enumerate(layouts) if role in layout.missing)
             some = " where no column gives it" if any(role not in layout.missing for layout in layouts) else ""
-            yield f"{role} from the paths{some}, such as '{given[i][role]}' of {files[i].path}"
+            what = "names of runs" if files[i].run else "paths"
+            yield f"{role} from the {what}{some}, such as '{given[i][role]}' of {files[i].path}"
         elif role == first.spread:
             heads = first.columns["value"]
             some = ", ".join(map(short, heads[:8])) + (f", … ({len(heads)} in all)" if len(heads) > 8 else "")
