@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -180,3 +182,24 @@ def test_wandb_has_the_runs(tmp_path, monkeypatch, capsys):
     rows = [{"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in r.history.item}
             for r in records if r.HasField("history")]  # fmt: skip
     assert [(r["_step"], r["error"], r["interactions"]) for r in rows] == [(0, 0.75, 0.0), (1, 0.125, 4.0)]
+
+
+def test_trackio_reads_the_runs(tmp_path, monkeypatch, capsys):
+    """Its own storage finds every run with its curve and its configuration; the user's own projects are not touched."""
+    pytest.importorskip("trackio")
+    write(tmp_path / "tiny", *RUNS)
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    monkeypatch.setenv("TRACKIO_DIR", str(mine))
+    code, _, err = command(monkeypatch, capsys, "export", tmp_path / "tiny", "--to", "trackio", "-o", out)
+    assert (code, err) == (0, f"wrote {out / 'tiny.db'}: 4 runs\n")
+    assert not mine.exists()
+    script = (
+        "import json; from trackio.sqlite_storage import SQLiteStorage as s; n = 'tiny/all/tpo/seed_1'; "
+        "print(json.dumps([sorted(s.get_runs('tiny')), s.get_logs('tiny', n), s.get_run_config('tiny', n)]))"
+    )
+    env = {**os.environ, "TRACKIO_DIR": str(out)}
+    said = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
+    names, logs, config = json.loads(said)
+    assert names == sorted(run.path for run in tracked_runs(Results(RUNS)))
+    assert [(row["step"], row["error"], row["interactions"]) for row in logs] == [(0, 0.75, 0.0), (1, 0.125, 4.0)]
+    assert (config["algorithm"], config["seed"]) == ("tpo", 1)

@@ -42,7 +42,7 @@ ROOMS = {
     "planning training",
     "tables": "printable",
     "lint": "printable identity stats tasks records scores planning tables",
-    "exports": "records",
+    "exports": "children records",
     "report": "printable identity limits stats algorithms tasks suites records scores tables",
     "audit": "printable stats algorithms records scores tables lint report",
     "league": "limits stats algorithms suites records scores planning tables report",

@@ -20,7 +20,7 @@ from tpobench.records.store import damaged_in, uncollected
 def export(
     *,
     path: PathArgument = Path("results"),
-    to: Annotated[str, typer.Option("--to", help="csv, parquet, tensorboard or wandb.")],
+    to: Annotated[str, typer.Option("--to", help="csv, parquet, tensorboard, wandb or trackio.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
     force: ForceOption = False,
     as_json: JsonOption = False,

@@ -55,6 +55,7 @@ EXTRAS = {  # package -> what needs it
     "distributed": "`run --executor dask`",
     "pyarrow": "`export --to parquet`",
     "tensorboard": "`export --to tensorboard`",
+    "trackio": "`export --to trackio`",
     "wandb": "`export --to wandb`",
 }
 

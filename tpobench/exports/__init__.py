@@ -4,11 +4,13 @@ runs         each run as trackers know it: a path, a configuration and a curve
 tables       csv and parquet: one row per run and recorded step
 tensorboard  event files, a run in each folder
 wandb        offline runs of Weights & Biases
+trackio      projects of trackio
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,7 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "parquet": ("tables:parquet_files", "pyarrow", "parquet"),
     "tensorboard": ("tensorboard:event_files", "tensorboard", "tensorboard"),
     "wandb": ("wandb:run_files", "wandb", "wandb"),
+    "trackio": ("trackio:project_files", "trackio", "trackio"),
 }
 
 
@@ -32,7 +35,8 @@ def export_files(results: Results, format_: str) -> dict[str, bytes]:
     """
     function, package, extra = FORMATS[format_]
     try:
-        importlib.import_module(package)
+        if importlib.util.find_spec(package) is None:  # trackio, imported here, would look after the user's projects
+            raise ModuleNotFoundError(f"No module named '{package}'")
         module, name = function.split(":")
         make: Any = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ImportError as error:

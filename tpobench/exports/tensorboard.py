@@ -35,7 +35,7 @@ def _file(run: TrackedRun) -> bytes:
 
 
 def _events(run: TrackedRun) -> Iterator[Event]:
-    _, config, _ = hparams({k: v for k, v in run.config.items() if v is not None}, {})
+    _, config, _ = hparams({k: v for k, v in run.config.items() if v is not None}, {})  # type: ignore[no-untyped-call]
     yield Event(wall_time=START, file_version="brain.Event:2")
     yield Event(wall_time=START, summary=config)
     for step, metrics in run.points():
