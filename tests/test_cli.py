@@ -49,7 +49,7 @@ def loaded(commands):
 def test_what_only_reads_imports_nothing_heavy():
     """Instant help, lists and plans: no torch, no pandas, no scipy before something is computed."""
     commands = [["--help"], ["run", "--help"], ["--version"], ["show", "suite", "bandit"], ["list"],
-                ["plan", "--suite", "bandit,terminal_reward"]]  # fmt: skip
+                ["show", "algo", "tpo+icepop"], ["plan", "--suite", "bandit,terminal_reward"]]  # fmt: skip
     for words, (status, modules) in zip(commands, loaded(commands), strict=True):
         assert status == "0", words
         assert modules.isdisjoint(HEAVY), words

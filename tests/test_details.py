@@ -25,9 +25,12 @@ def test_an_algorithm_is_shown_with_its_equations_ranges_source_and_suites(shown
     assert "q_k ~ p_old(k) exp(u_k)" in tpo["credit"]
     assert tpo["fit"].startswith("L = -sum_k q_k log p_k")
     assert tpo["hyperparameters"] == [
-        {"name": "eta", "value": 1.0, "allowed": "at least 0.001 and at most 1e+06"},
-        {"name": "anchor", "value": True, "allowed": "true or false"},
+        {"name": "eta", "default": 1.0, "allowed": "at least 0.001 and at most 1e+06"},
+        {"name": "anchor", "default": True, "allowed": "true or false"},
     ]
+    assert [row["by default"] for row in tpo["suites"]] == sorted(
+        (r["by default"] for r in tpo["suites"]), reverse=True
+    )
     suites = {row["suite"]: row for row in tpo["suites"]}
     assert (suites["sparse"]["cells"], suites["sparse"]["by default"]) == ("all", "yes")
     assert (suites["tasks"]["cells"], suites["tasks"]["what is in the way"]) == (

@@ -52,7 +52,11 @@ def show_algo(
 
     load_plugins(plugin or [], algorithms=[name])
     algorithm = require_algorithm(name)
-    facts, hyper, suites = _facts(algorithm), list(_hyperparameters(algorithm)), list(_suites(algorithm))
+    facts, hyper, suites = (
+        _facts(algorithm),
+        list(_hyperparameters(algorithm)),
+        sorted(_suites(algorithm), key=_fitting),
+    )
     tables = [table_of(("", ""), [(k, v) for k, v in facts.items() if v != "-"], "algorithm")]
     for rows, title in ((hyper, "Hyperparameters"), (suites, "Suites")):
         if rows:
@@ -82,12 +86,12 @@ def _facts(algorithm: Algorithm) -> dict[str, str]:
 
 
 def _hyperparameters(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
-    """Each with its value here and what it may be."""
+    """Each with its default and what it may be."""
     words = {bool: "true or false", str: "a text"}
     for name, value in algorithm.hyperparameters.items():
         within = algorithm.ranges.get(name)
         allowed = words.get(algorithm.kinds[name], "any number" if within is None else str(within))
-        yield {"name": name, "value": "off" if value is None else value, "allowed": allowed}
+        yield {"name": name, "default": "off" if value is None else value, "allowed": allowed}
 
 
 def _suites(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
@@ -105,6 +109,11 @@ def _suites(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
         default = "yes" if algorithm.name in suite.algorithms else "-"
         why = "; ".join(dict.fromkeys(filter(None, reasons))) or "-"
         yield {"suite": name, "cells": shown, "by default": default, "what is in the way": why}
+
+
+def _fitting(row: Mapping[str, str]) -> tuple[bool, bool, bool]:
+    """Suites that train it by default first, those that cannot last."""
+    return row["by default"] == "-", row["cells"] != "all", row["cells"] == "none"
 
 
 def _obstacles(suite: Suite, algorithm: Algorithm) -> Iterator[str]:
