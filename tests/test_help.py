@@ -92,3 +92,9 @@ def test_common_options_come_before_rare_ones(command_line, monkeypatch):
 def test_every_rare_option_is_one():
     """A name that is misspelt would make nothing rare."""
     assert {o for c in COMMANDS.values() for p in c.params for o in p.opts} >= RARE
+
+
+def test_arguments_are_written_in_capitals_and_explained():
+    """As what is to be replaced, beside commands that are typed as they stand."""
+    arguments = [p for each in COMMANDS.values() for p in each.params if p.param_type_name == "argument"]
+    assert [p.name for p in arguments if not (p.help and p.metavar and p.metavar.isupper())] == []

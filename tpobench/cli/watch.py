@@ -46,7 +46,7 @@ INTERRUPTED = 130
 @spread
 def watch(
     *,
-    path: Annotated[Path, typer.Argument(help="The run directory, such as results/sparse.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The run directory, such as results/sparse.")],
     algos: Annotated[
         list[str] | None,
         typer.Option("--algos", "-a", help="As given to `run`; default: the suite's, and all that ran."),
