@@ -50,6 +50,8 @@ def _rates(table: Standings) -> Picture:
         ax.axvline(event.published, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
         ax.set_xscale("log")
         ax.set_xlim(event.learning_rates[0] / 1.3, event.learning_rates[-1] * 1.3)
+        ax.set_xticks(event.learning_rates, [f"{rate:g}" for rate in event.learning_rates], rotation=90)
+        ax.minorticks_off()
         ax.set_title(event.suite.name)
         ax.set_xlabel("learning rate")
         ax.set_ylim(len(names) - 0.4, -0.6)
