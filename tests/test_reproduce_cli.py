@@ -72,7 +72,7 @@ def test_the_scorecard_of_a_quick_run_says_that_values_are_not_compared(tpobench
     page = (tmp_path / "results" / "reproduction" / "fig3-quick.md").read_text()
     assert "contexts-quick differs from the scale of the paper: " in page
     assert "contexts-quick deviates from the paper: " in page
-    assert "**computed without runs: 6 agree**" in page  # from the rules, whatever the scale
+    assert "**computed without runs: 12 agree, 1 differs**" in page  # from the rules, whatever the scale
 
 
 def test_several_items_are_summed_up_on_one_page(tpobench, tmp_path):
@@ -88,8 +88,8 @@ def test_several_items_are_summed_up_on_one_page(tpobench, tmp_path):
     assert {row["item"] for row in table} == {"fig2", "fig9"}
     assert {row["kind"] for row in table} == {"number", "claim", "comparison"}
     claims = [row for row in table if row["kind"] == "claim"]
-    assert [row["item"] for row in claims] == ["fig2"] * 6 + ["fig9"] * 3
-    assert {row["verdict"] for row in claims[6:]} == {"not run"}
+    assert [row["item"] for row in claims] == ["fig2"] * 7 + ["fig9"] * 3
+    assert {row["verdict"] for row in claims[7:]} == {"not run"}
     assert claims[0]["adjusted_p"] != ""
 
 
@@ -99,7 +99,7 @@ def test_json_is_one_object_with_everything(tpobench):
     assert code == 0
     found = json.loads(out)
     (item,) = found["items"]
-    assert (item["item"], item["scale"], len(item["numbers"]), len(item["claims"])) == ("fig3", "quick", 6, 5)
+    assert (item["item"], item["scale"], len(item["numbers"]), len(item["claims"])) == ("fig3", "quick", 13, 5)
     assert found["suites"][0]["ran"] == {"ok": 100}
     assert item["claims"][0]["comparisons"][0]["found"]["runs"] == [20, 20]
     assert found["files"] == ["results/reproduction/fig3-quick.md", "results/reproduction/fig3-quick.json"]
