@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
+from tpobench.league.model import load_league
 from tpobench.planning.plan import PLAIN_KERNEL, plan_runs
 from tpobench.suites.load import build_suite, load_suite
 
@@ -68,10 +69,11 @@ def recorded_and_planned(path):
         copies = {s["task"].get("data_sha256", "") for s in specs}  # of the data, where it is not published
         copy = [f"task.data_sha256={sha}" for sha in copies if sha]
         scale = "quick" if name.endswith("-quick") else "paper"
-        suite = load_suite(name.removesuffix("-quick"), copy, scale=scale)
+        played = {e.suite.name: e.suite for e in load_league().events} if path.parent.name == "league" else {}
+        suite = played.get(name) or load_suite(name.removesuffix("-quick"), copy, scale=scale)
         for kernel in {s.get("kernel", PLAIN_KERNEL) for s in specs}:
             plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds), kernel=kernel)
-            planned |= {s.run_id for s in plan.specs}
+            planned |= {s.run_id for s in (*plan.specs, *(skip.spec for skip in plan.skipped))}
     return recorded, planned
 
 
