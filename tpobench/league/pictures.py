@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tpobench.league.standings import TRACKS, WORKS, Standings, Track
 from tpobench.report.figures.layout import COLUMN, PAGE, Picture
@@ -23,12 +24,13 @@ def _matrix(track: Track) -> Picture:
     names = list(track.ranked)
     at = [list(track.scores).index(n) for n in names]
     size = max(COLUMN, 1.6 + ROW * len(names))
-    figure = Figure(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout=ConstrainedLayoutEngine(compress=True, w_pad=0.15))  # of long names
     ax = figure.subplots()
     image = ax.imshow(track.wins[np.ix_(at, at)], vmin=0, vmax=1, cmap="RdBu")
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
     ax.set_yticks(range(len(names)), names, fontsize=6)
     ax.tick_params(length=0)
+    ax.grid(visible=False)
     bar = figure.colorbar(image, ax=ax, shrink=0.6)
     bar.set_label("P(row scores better than column)")
     caption = (
