@@ -156,9 +156,9 @@ def _broken_case(kind: str, message: str) -> JunitCase:
 def _junit_case(row: GateRow) -> JunitCase:
     arm = row.cell.arm
     kind, message = _junit_result(row)
-    told = ("", "") if kind in {"", "skipped"} else (row.verdict.status, f"{row.cell.name}: {message}")
+    failure = ("", "") if kind in {"", "skipped"} else (row.verdict.status, f"{row.cell.name}: {message}")
     place, name = f"tpobench.{arm.suite}.{arm.place}", f"{arm.algorithm} {row.cell.measure}"
-    return JunitCase(place, name, kind, message, *told, _properties(row))
+    return JunitCase(place, name, kind, message, *failure, _properties(row))
 
 
 def _junit_result(row: GateRow) -> tuple[Kind, str]:

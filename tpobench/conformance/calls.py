@@ -130,8 +130,8 @@ class Function:
         numbers += _constants(getattr(inspect.unwrap(self.function), "__code__", None))
         numbers += vars(self.function).values() if isinstance(self.function, torch.nn.Module) else ()
         inner = self.advantage.constants if self.advantage else ()
-        kept = dict.fromkeys(float(x) for x in numbers if isinstance(x, int | float) and not isinstance(x, bool))
-        return tuple(dict.fromkeys([*list(kept)[:MOST_CONSTANTS], *inner]))
+        constants = dict.fromkeys(float(x) for x in numbers if isinstance(x, int | float) and not isinstance(x, bool))
+        return tuple(dict.fromkeys([*list(constants)[:MOST_CONSTANTS], *inner]))
 
     def ask(self, batch: Batch) -> Answer:
         """Its answer to a batch; one that it raises on has no numbers."""

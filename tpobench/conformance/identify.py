@@ -209,8 +209,8 @@ def _solve_two(t: Tensor, G: Tensor, P: Tensor, factors: Tensor) -> tuple[Tensor
     a = torch.where(both, (ct * pp - pt * cp) / safe, alone)
     b = torch.where(both, (pt * cc - ct * cp) / safe, torch.where(no_c, pt / torch.where(no_p, 1.0, pp), 0.0))
     off = torch.where(tt <= NOTHING, torch.where(no_c & no_p, 0.0, 1.0), _relative(tt, a * ct + b * pt))
-    told = both & (tt > NOTHING)
-    return torch.where(told, a, torch.nan), torch.where(told, b, torch.nan), off
+    solvable = both & (tt > NOTHING)
+    return torch.where(solvable, a, torch.nan), torch.where(solvable, b, torch.nan), off
 
 
 class Search:
@@ -256,10 +256,10 @@ class Search:
             a, b, off = _solve_two(t, G, self.of.penalties[i], self.of.factors[i])
             good = torch.where(answered, off, 0.0).amax(-1) <= self.tolerance  # (M, A, J)
             self.tried += good.numel() if i == 0 else 0
-            kept = {(alive[m], j, p): (torch.where(answered, a[m, j, p], torch.nan).tolist(),
+            matches = {(alive[m], j, p): (torch.where(answered, a[m, j, p], torch.nan).tolist(),
                                        torch.where(answered, b[m, j, p], torch.nan).tolist())
                     for m, j, p in good.nonzero().tolist()}  # fmt: skip
-            solved = kept if i == 0 else {k: (solved[k][0] + x, solved[k][1] + y) for k, (x, y) in kept.items()
+            solved = matches if i == 0 else {k: (solved[k][0] + x, solved[k][1] + y) for k, (x, y) in matches.items()
                                           if k in solved}  # fmt: skip
             alive = list(dict.fromkeys(pair for pair, _, _ in solved))
         return [m for (pair, j, p), (a, b) in solved.items() if (m := self._with_penalty(pair, j, p, a, b))]

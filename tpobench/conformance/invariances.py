@@ -46,14 +46,14 @@ class Subject:
 
 def keep(subject: Subject) -> list[PromiseResult]:
     """What becomes of every invariance."""
-    told = bool(subject.function.takes & COUNTS)
+    counting = bool(subject.function.takes & COUNTS)
     split = "micro-batches and ranks of different token counts add up to the batch"
     promises: list[Promise[Subject]] = [
         Promise("gives finite numbers on every batch", _finite),
         Promise("the same batch gets the same answer, and is read, not written", _same),
         Promise("what stands on padding does not count, and is not moved", _padding),
         Promise("the order of answers does not matter", _order),
-        Promise(split, partial(_split, told=told), refuses=told),
+        Promise(split, partial(_split, counting=counting), refuses=counting),
         Promise("how far the batch is padded does not matter", _width, refuses=False),
         Promise("single answers (K = 1) give finite numbers", _single, refuses=False),
         Promise("is finite at log-ratios of 200", _extreme, refuses=False),
@@ -171,7 +171,7 @@ def _width(subject: Subject) -> Iterator[Breach]:
         yield Breach("loss", what, "divide by the mask's sum, or by a constant length that it is handed (max_length)")
 
 
-def _split(subject: Subject, *, told: bool) -> Iterator[Breach]:
+def _split(subject: Subject, *, counting: bool) -> Iterator[Breach]:
     """Micro-batches are added, ranks averaged, as trainers do; each piece is told the numbers of the whole batch."""
     batch = subject.batch(uneven())
     if subject.ask(batch).error:
@@ -185,7 +185,7 @@ def _split(subject: Subject, *, told: bool) -> Iterator[Breach]:
         return
     tolerance = 10 * subject.tolerance(whole)
     for what, number, pieces in (("micro-batches", "accumulation_steps", 2), ("ranks", "world_size", 2)):
-        if not told or (number == "world_size" and number not in subject.function.takes):
+        if not counting or (number == "world_size" and number not in subject.function.takes):
             continue
         parts = _pieces(subject, batch.counting(**{number: pieces}), pieces)
         added = torch.cat(parts) / (pieces if number == "world_size" else 1)
@@ -194,7 +194,7 @@ def _split(subject: Subject, *, told: bool) -> Iterator[Breach]:
             text = f"of {what} with different token counts, {how}, is {off:.1%} off that of the whole batch"
             yield Breach("gradient", text, SPLIT)
             return
-    if not told and (breach := _averaged(subject, batch, whole, tolerance)):
+    if not counting and (breach := _averaged(subject, batch, whole, tolerance)):
         yield breach
 
 

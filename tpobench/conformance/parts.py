@@ -209,14 +209,14 @@ def fits() -> list[Setting]:
 
 def wholes() -> list[Parts]:
     """Algorithms whose credit is no advantage, which only their own fit can read; or whose fit adds to it."""
-    found = []
+    candidates = []
     for a in of_catalog():
         p = parts_of(a)
         if a.credit_is != "advantage":
-            found.append(p)
+            candidates.append(p)
         elif p.aggregation != SUM and not proportional(p.fit):
-            found.append(Parts(dataclasses.replace(p.credit, scaled=p.aggregation), p.fit))
-    return found
+            candidates.append(Parts(dataclasses.replace(p.credit, scaled=p.aggregation), p.fit))
+    return candidates
 
 
 @lru_cache

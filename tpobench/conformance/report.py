@@ -264,11 +264,11 @@ def _held(algorithm: Algorithm, case: Case, answer: Answer) -> CaseResult:
 
 def _scale(results: Sequence[CaseResult]) -> Scale | None:
     """What one scale in every case means, where the gradients have one direction in each."""
-    told = [r for r in results if r.counts and r.state in {"agrees", "differs"}]
-    if not told or any(abs(abs(r.cosine) - 1) > 1e-10 for r in told if math.isfinite(r.cosine)):
+    deciding = [r for r in results if r.counts and r.state in {"agrees", "differs"}]
+    if not deciding or any(abs(abs(r.cosine) - 1) > 1e-10 for r in deciding if math.isfinite(r.cosine)):
         return None
     by_name = {case.name: case for case in cases()}
-    return explained([r.scale for r in told], [by_name[r.name] for r in told])
+    return explained([r.scale for r in deciding], [by_name[r.name] for r in deciding])
 
 
 def _single(identity: Identity | None, subject: Subject) -> str:
