@@ -45,7 +45,7 @@ ROOMS = {
     "exports": "children records",
     "report": "printable identity limits stats algorithms tasks suites records scores tables",
     "audit": "printable stats algorithms records scores tables lint report",
-    "league": "limits stats algorithms suites records scores planning tables report",
+    "league": "printable limits stats algorithms suites records scores planning tables report",
     "conformance": "printable algorithms tables",
     "comparison": "printable stats records scores execution tables",
     "watch": "suites records scores planning execution",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tpobench import __version__
 from tpobench.league.standings import TRACKS, WORKS, Choice, Standings, Track
+from tpobench.printable import first_of
+from tpobench.report.overall import score_text
 from tpobench.scores.estimates import SEED
 from tpobench.scores.text import difference_text, seed_ranges, share_text
-from tpobench.stats.suite_level import RESAMPLES, SuiteEstimate
+from tpobench.stats.suite_level import RESAMPLES
 from tpobench.stats.texts import p_text
 from tpobench.tables.model import Block, Document, Figure, Heading, Lines, Table, TableCell, numbers_of, value_cell
 
@@ -41,21 +43,9 @@ def _verdict(table: Standings, track: Track) -> str:
     """One sentence on one track."""
     n, others = len(track.ranked), [name for name in track.tied if name != track.leader]
     score = track.scores[track.leader].value or 0.0
-    tied = f"cannot be told from {_listed(others)}" if others else "is ahead of every other"
+    tied = f"cannot be told from {first_of(others, 8)}" if others else "is ahead of every other"
     words = f"{TRACKS[track.name].capitalize()}: {track.leader} leads {n} algorithms over {len(table.tasks)} tasks"
     return f"{words} with a score of {score:.3f} and {tied} (5 %, Holm over {n - 1} tests)."
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _score(estimate: SuiteEstimate) -> str:
-    if estimate.value is None:
-        return estimate.reason
-    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{interval}"
 
 
 def _ranking(table: Standings, track: Track) -> Table:
@@ -65,7 +55,7 @@ def _ranking(table: Standings, track: Track) -> Table:
         cells = [
             value_cell(place),
             TableCell(name, name in track.tied, name == track.leader),
-            TableCell(_score(estimate), data={"estimate": numbers_of(estimate)}),
+            TableCell(score_text(estimate), data={"estimate": numbers_of(estimate)}),
         ]
         if test is None:
             cells += [TableCell("leads" if name == track.leader else "")] + [TableCell("")] * 3
@@ -89,7 +79,7 @@ def _ranking(table: Standings, track: Track) -> Table:
 
 
 def _outside(track: Track) -> Table:
-    rows = tuple((TableCell(n), TableCell(_score(track.scores[n]))) for n in track.outside)
+    rows = tuple((TableCell(n), TableCell(score_text(track.scores[n]))) for n in track.outside)
     note = "Online adaptations of preference losses, and what is told the right answer: not in the ranking"
     return Table(f"outside-{track.name}", "Outside the ranking", ("Algorithm", SCORE), rows, "", (note,))
 

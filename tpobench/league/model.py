@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tpobench.limits import load_toml, read_settings
 from tpobench.planning.plan import PLAIN_KERNEL, Plan, plan_runs
 from tpobench.scores.scalars import metric_names
 from tpobench.suites.load import Suite, load_suite
+from tpobench.suites.reading import KIND_NAMES
 
 PACKAGED = Path(__file__).with_name("league.toml")
 AXIS = "learning_rate"
@@ -95,8 +97,7 @@ def _event(raw: Any, where: str) -> Event:
     if published not in rates:
         msg = f"{where}: learning_rates must hold {published:g}, the suite's own, at which algorithms are as published"
         raise UsageError(msg)
-    swept = f"grid.{AXIS}=[{', '.join(map(repr, rates))}]"
-    return Event(load_suite(raw["suite"], [*raw["set"], swept], scale=raw["scale"]), published, tuple(rates))
+    return Event(dataclasses.replace(base, grid={**base.grid, AXIS: tuple(rates)}), published, tuple(rates))
 
 
 def _require_keys(table: dict[str, Any], types: dict[str, type], where: str) -> None:
@@ -105,6 +106,5 @@ def _require_keys(table: dict[str, Any], types: dict[str, type], where: str) -> 
             raise unknown("key", key, types, where)
     for key, kind in types.items():
         if type(table.get(key)) is not kind:
-            noun = {str: "a text", int: "an integer", list: "a list"}[kind]
-            msg = f"{where}: '{key}' must be {noun}" + (" and is missing" if key not in table else "")
+            msg = f"{where}: '{key}' must be {KIND_NAMES[kind]}" + (" and is missing" if key not in table else "")
             raise UsageError(msg)

@@ -166,7 +166,8 @@ def _chosen(name: str, league: League, event: Event, tasks: Mapping[str, Sequenc
         ]
 
     best = int(np.argmax(scores(league.choosing)))
-    works = [s >= WORKS * max(every) for every in [scores(league.seeds)] for s in every]
+    overall = scores(league.seeds)
+    works = [score >= WORKS * max(overall) for score in overall]
     below = len(list(takewhile(bool, reversed(works[:best]))))
     above = len(list(takewhile(bool, works[best + 1 :])))
     rates = event.learning_rates
