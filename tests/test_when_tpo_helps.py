@@ -37,7 +37,7 @@ def test_the_tables_of_the_page_are_those_of_the_committed_records():
 
 
 def test_a_trend_is_the_line_through_all_values_of_an_axis():
-    """TPO behind by 0, 4 and 2 points at three values: the line rises by (-1 * 0 + 0 * 4 + 1 * 2) / 2 a value, 2 in all.
+    """TPO behind by 0, 4 and 2 points at 3 values: the line rises by (-1 * 0 + 0 * 4 + 1 * 2) / 2 a value, 2 in all.
 
     grpo has 0.1 point more on average, the same everywhere, so no trend of its own.
     """
