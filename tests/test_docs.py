@@ -14,6 +14,7 @@ from tpobench.suites.load import suite_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("verb", sorted(get_command(app).commands))
@@ -50,7 +51,14 @@ def test_continuous_integration_runs_the_readmes_test_command():
 
 def test_the_changelog_speaks_of_this_version():
     """Keep a Changelog: a heading per version."""
-    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{__version__}]" in CHANGELOG
+
+
+def test_what_is_cited_is_this_version():
+    """Version and date of CITATION.cff are those of the last release in the changelog."""
+    (released,) = re.findall(rf"^## \[{re.escape(__version__)}\] - (\S+)$", CHANGELOG, re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^(?:version|date-released): (\S+)$", citation, re.MULTILINE) == [__version__, released]
 
 
 @pytest.mark.parametrize(
