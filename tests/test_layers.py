@@ -20,6 +20,7 @@ THIRD_PARTY = set(LIBRARIES.split())
 
 # Every room, from the ground up, and the rooms that it imports; all may import `errors` and the version.
 ROOMS = {
+    "called": "",
     "printable": "",
     "errors": "printable",
     "children": "",
@@ -43,16 +44,17 @@ ROOMS = {
     "tables": "printable",
     "lint": "printable identity stats tasks records scores planning tables",
     "exports": "children records",
-    "report": "printable identity limits stats algorithms tasks suites records scores tables",
-    "audit": "printable stats algorithms records scores tables lint report",
-    "league": "printable limits stats algorithms suites records scores planning tables report",
+    "report": "called printable identity limits stats algorithms tasks suites records scores tables",
+    "audit": "called printable stats algorithms records scores tables lint report",
+    "league": "called printable limits stats algorithms suites records scores planning tables report",
     "conformance": "printable algorithms tables",
     "comparison": "printable stats records scores execution tables",
     "watch": "suites records scores planning execution",
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
+    "api": "records scores stats report audit league comparison",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
-    "planning execution tables exports lint report audit league conformance comparison watch check paper",
+    "planning execution tables exports lint report audit league conformance comparison watch check paper api",
     "__main__": "cli",
 }
 # Only these write files or print: commands, records, reports, runs, downloads, children (to pipes), compiler and cache.

@@ -102,7 +102,7 @@ def test_every_format_says_the_same(league):
     table = standings(league, {"bandit": runs("tpo", CAREFUL) + runs("grpo", STEADY)})
     document = league_document(table)
     text = WRITERS["md"](document)
-    assert "As published: tpo leads 2 algorithms over 1 tasks with a score of 0.900" in text
+    assert "As published: tpo leads 2 algorithms over 1 task with a score of 0.900" in text
     assert "Tuning budget, the same for everybody: the learning rate, 6 runs per task" in text
     data = json.loads(WRITERS["json"](document))
     assert data["tracks"]["tuned"]["scores"]["grpo"]["value"] == pytest.approx(0.7)

@@ -1,11 +1,15 @@
-"""tpobench: the place where a policy-update rule proves itself.
+"""tpobench: the place where a policy-update algorithm proves itself.
 
 suite = load_suite("bandit", ["training.steps=50"])
 execute(plan_runs(suite, seeds=range(10)), "results/bandit")
-load_results("results/bandit").frame()
+compare("results/bandit", "tpo", "grpo")
+
+docs/python.md has examples of everything here.
 
 algorithms   which candidates gain mass, how parameters move: every policy-update algorithm
+api          what a notebook calls, on results or a table of anybody's
 audit        any project's table of results
+called       packages that are also the function of their name
 check        the regression gate
 children     child processes: their start, their beginning, and what ended them
 cli          the command line
@@ -46,30 +50,37 @@ from tpobench import moved
 
 if TYPE_CHECKING:
     from tpobench.algorithms.catalog import ALGORITHMS, register
+    from tpobench.api import audit, compare, league, load_table, power, report
     from tpobench.execution import execute
     from tpobench.planning.plan import plan_runs
     from tpobench.records.results import load_results
+    from tpobench.report import write_report
     from tpobench.suites.load import SUITES, load_suite, register_suite
     from tpobench.tasks.catalog import TASKS, register_task
 
 __version__ = "0.1.0"
 __all__ = [
-    "ALGORITHMS", "SUITES", "TASKS", "execute", "load_results", "load_suite", "plan_runs", "register", "register_suite",
-    "register_task",
+    "ALGORITHMS", "SUITES", "TASKS", "audit", "compare", "execute", "league", "load_results", "load_suite",
+    "load_table", "plan_runs", "power", "register", "register_suite", "register_task", "report", "write_report",
 ]  # fmt: skip
 
 _HOME = {
-    "load_suite": "tpobench.suites.load",
-    "SUITES": "tpobench.suites.load",
-    "register_suite": "tpobench.suites.load",
-    "plan_runs": "tpobench.planning.plan",
-    "execute": "tpobench.execution",
-    "load_results": "tpobench.records.results",
-    "ALGORITHMS": "tpobench.algorithms.catalog",
-    "register": "tpobench.algorithms.catalog",
-    "TASKS": "tpobench.tasks.catalog",
-    "register_task": "tpobench.tasks.catalog",
+    "load_suite": "suites.load",
+    "SUITES": "suites.load",
+    "register_suite": "suites.load",
+    "plan_runs": "planning.plan",
+    "execute": "execution",
+    "load_results": "records.results",
+    "load_table": "api",
+    "write_report": "report",
+    "compare": "api",
+    "power": "api",
+    "ALGORITHMS": "algorithms.catalog",
+    "register": "algorithms.catalog",
+    "TASKS": "tasks.catalog",
+    "register_task": "tasks.catalog",
 }
+_CALLED = {"audit", "league", "report"}  # packages that are functions too
 
 
 moved.install()
@@ -77,10 +88,12 @@ moved.install()
 
 def __getattr__(name: str) -> object:
     """Import what a notebook needs at its first use: `import tpobench` itself stays instant."""
+    if name in _CALLED:
+        return importlib.import_module(f"tpobench.{name}")
     if name not in _HOME:
         msg = f"module 'tpobench' has no attribute '{name}'"
         raise AttributeError(msg)
-    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    value: object = getattr(importlib.import_module(f"tpobench.{_HOME[name]}"), name)
     return value
 
 

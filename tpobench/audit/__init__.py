@@ -2,6 +2,7 @@
 
 reading      files -> rows of (algorithm, task, seed, step, value)
 paths        which files are read, and the names that their paths give
+frames       a table in memory -> a grid of text
 grids        bytes -> a grid of text
 json_grids   the same of JSON
 trackers     what wandb and TensorBoard download, taken apart into runs
@@ -11,6 +12,7 @@ numbers      numbers as people write them
 directions   which way is better, from the name of a metric
 choices      what the file cannot say
 runs         rows -> one scalar per (algorithm, task, seed)
+outcomes     one task as objects: means, tests, the leader
 checks       the findings of lint that a bare table can show
 tables       the tables of an audit
 words        its sentences, and its document
@@ -18,36 +20,50 @@ words        its sentences, and its document
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
+from tpobench import called
 from tpobench.audit.checks import check
 from tpobench.audit.choices import Choices, columns_of, scale_of
-from tpobench.audit.reading import read_sheet
-from tpobench.audit.runs import runs_of
-from tpobench.audit.tables import losses_of, lost, overall, pairs_table, signature_of, task_table
+from tpobench.audit.frames import Source
+from tpobench.audit.outcomes import losses_of, lost, outcome_of
+from tpobench.audit.reading import Sheet, read_sheet
+from tpobench.audit.runs import Runs, runs_of
+from tpobench.audit.tables import overall, pairs_table, signature_of, task_table
 from tpobench.audit.words import Audit, audit_document, verdict
 from tpobench.errors import NothingToDo
 
-__all__ = ["Audit", "Choices", "audit", "audit_document"]
+__all__ = ["Audit", "Choices", "audit", "audit_document", "read_runs"]
+
+called.install(__name__)
 
 
-def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
-    """Findings, tables and verdicts of a file, of several, or of all tables in a folder.
+def read_runs(source: Source, choices: Choices) -> tuple[Sheet, Runs]:
+    """The rows of a table, and the runs that they are.
 
     Raises:
-        UsageError: the files, their columns or the options are not what an audit needs; one line says what would work.
+        UsageError: the table, its columns or the options are not what is needed; one line says what would work.
         NothingToDo: no rows, or none with a value.
     """
-    sheet = read_sheet(paths, columns_of(choices), choices.metric)
+    sheet = read_sheet(source, columns_of(choices), choices.metric)
     tasks = tuple(dict.fromkeys(row.task for row in sheet.rows))
     runs = runs_of(sheet, scale_of(choices, sheet.columns["value"], tasks), choices.window, paired=choices.paired)
     if all(r.value is None for r in runs.runs):
         msg = f"no row of {sheet.path} has a value: nothing to audit"
         raise NothingToDo(msg)
-    tables = [task_table(runs, task, signature_of(sheet.name, runs, [task])) for task in runs.tasks]
+    return sheet, runs
+
+
+def audit(source: Source, choices: Choices) -> Audit:
+    """Findings, tables and verdicts of a file, of several, of all tables in a folder, or of a table in memory.
+
+    Raises:
+        UsageError: the table, its columns or the options are not what is needed; one line says what would work.
+        NothingToDo: no rows, or none with a value.
+    """
+    sheet, runs = read_runs(source, choices)
+    outcomes = tuple(outcome_of(runs, task) for task in runs.tasks)
+    tables = [task_table(runs, outcome, signature_of(sheet.name, runs, [outcome.task])) for outcome in outcomes]
     if len(runs.algorithms) > 1:
-        tables.append(pairs_table(runs, signature_of(sheet.name, runs, runs.tasks)))
+        tables.append(pairs_table(outcomes, signature_of(sheet.name, runs, runs.tasks)))
     suite = signature_of(sheet.name, runs, runs.tasks, "ci:stratified-bootstrap95|test:stratified-perm|adj:holm")
     scores, why, level = overall(runs, suite)
     verdicts = [verdict(t, losses_of(runs.arms(t)), runs.cells[t].tests, lost(runs.arms(t))) for t in runs.tasks]
@@ -57,4 +73,4 @@ def audit(paths: Path | Sequence[Path], choices: Choices) -> Audit:
         verdicts.append(verdict(f"over {len(runs.tasks)} tasks", ranked, losses))
     elif why:
         verdicts.append(why)
-    return Audit(sheet, runs, check(runs, sheet), (*scores, *tables), tuple(verdicts))
+    return Audit(sheet, runs, check(runs, sheet), (*scores, *tables), tuple(verdicts), outcomes, level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from tpobench.audit.directions import lower_is_better
 from tpobench.audit.layouts import NAMES
@@ -24,6 +25,42 @@ class Choices:
     columns: tuple[str, ...] = ()
     window: int | None = None  # rows of the last window; None is a tenth of those of each run
     paired: bool = False
+
+
+class TableChoices(TypedDict, total=False):
+    """The same as arguments in Python, where numbers are numbers: `best={"pong": 21}`, `columns={"task": "env_id"}`."""
+
+    lower: bool
+    higher: bool
+    best: float | Mapping[str, float]
+    worst: float | Mapping[str, float]
+    columns: Mapping[str, str | Sequence[str]]
+    window: int
+    paired: bool
+
+
+def choices_of(metric: str | None, given: TableChoices) -> Choices:
+    """As they would be typed.
+
+    Raises:
+        UsageError: an argument that there is not.
+    """
+    for name in given:
+        if name not in TableChoices.__annotations__:
+            raise unknown("argument", name, TableChoices.__annotations__)
+    columns = given.get("columns", {})
+    return Choices(
+        lower=given.get("lower", False), higher=given.get("higher", False), metric=metric,
+        best=_typed(given.get("best", {})), worst=_typed(given.get("worst", {})),
+        columns=tuple(f"{role}={name if isinstance(name, str) else ','.join(name)}" for role, name in columns.items()),
+        window=given.get("window"), paired=given.get("paired", False),
+    )  # fmt: skip
+
+
+def _typed(ends: float | Mapping[str, float]) -> tuple[str, ...]:
+    if isinstance(ends, Mapping):
+        return tuple(f"{task}={float(value)!r}" for task, value in ends.items())
+    return (repr(float(ends)),)
 
 
 @dataclass(frozen=True)

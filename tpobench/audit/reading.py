@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
+from tpobench.audit.frames import Source, frame_grid, in_memory
 from tpobench.audit.grids import Grid, plain, read_grid, short
 from tpobench.audit.layouts import KEYS, Layout, layout_of
 from tpobench.audit.names import first_spelling, seed_key, whole
 from tpobench.audit.numbers import LARGEST, MEAN_AND_SPREAD, MISSING, NUMBER, Numbers, numbers_of
 from tpobench.audit.paths import ONE_TASK, File, files_of, names_from_paths
-from tpobench.audit.trackers import finished_only, of_one_metric, parts_of
+from tpobench.audit.trackers import Part, finished_only, of_one_metric, parts_of
 from tpobench.errors import NothingToDo, UsageError
 
 WITHOUT_UNIT = {*MISSING, "nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
@@ -53,11 +54,11 @@ class Sheet:
         return plain((Path(self.path).name or self.path).encode("utf-8", "replace").decode())
 
 
-def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: str | None = None) -> Sheet:
-    """The rows of a file, of several, or of all tables in a folder.
+def read_sheet(source: Source, chosen: Mapping[str, str], metric: str | None = None) -> Sheet:
+    """The rows of a file, of several, of all tables in a folder, or of a table in memory.
 
     Args:
-        paths: of the files and folders.
+        source: paths of files and folders; a DataFrame, or a dictionary for each row.
         chosen: column by role (algorithm, task, seed, value, step, metric), where the header does not say; several
             columns, with commas, make one name.
         metric: the column of values, or one of the names in a column of metrics, where there is one.
@@ -66,8 +67,7 @@ def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: 
         UsageError: no such file, no table, no such column, or a cell that is not what it should be.
         NothingToDo: no rows.
     """
-    arguments = [paths] if isinstance(paths, Path) else list(paths)
-    parts = of_one_metric([p for f in files_of(arguments) for p in parts_of(f, read_grid(f.path), chosen)], metric)
+    parts, name = _parts(source, chosen, metric)
     files = [part.file for part in parts]
     alone = len(files) == 1 and not files[0].run
     layouts = [finished_only(layout_of(p.grid, {**p.chosen, **chosen}, metric, alone=alone)) for p in parts]
@@ -85,11 +85,21 @@ def read_sheet(paths: Path | Sequence[Path], chosen: Mapping[str, str], metric: 
         raise UsageError(msg)
     columns = {role: ", ".join(names) for role, names in layouts[0].columns.items()}
     columns["value"] = layouts[0].value or "value"
-    name = str(arguments[0]) if len(arguments) == 1 else f"{len({f.path for f in files})} files"
     return Sheet(
         name, tuple(_one_spelling(rows)), columns, tuple(_sources(layouts, files, missing, given)),
         tuple(dict.fromkeys(y.alike for y in layouts if y.alike)), percent=any(percent),
     )  # fmt: skip
+
+
+def _parts(source: Source, chosen: Mapping[str, str], metric: str | None) -> tuple[list[Part], str]:
+    """Grids of text with the files that they are from, and what to call all of them."""
+    if in_memory(source):
+        grid = frame_grid(source)
+        return parts_of(File(grid.path, grid.path.parent), grid, chosen), str(grid.path)
+    arguments = [Path(source)] if isinstance(source, str | Path) else [Path(str(path)) for path in source]
+    files = files_of(arguments)
+    parts = of_one_metric([p for f in files for p in parts_of(f, read_grid(f.path), chosen)], metric)
+    return parts, str(arguments[0]) if len(arguments) == 1 else f"{len({p.file.path for p in parts})} files"
 
 
 def _require_alike(layouts: Sequence[Layout]) -> None:

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tpobench import __version__
+from tpobench.audit.outcomes import Outcome, PairTest
 from tpobench.audit.runs import SHARE, Runs
-from tpobench.lint import CellRuns
 from tpobench.report.overall import PAIRS, score_cells, score_pair
 from tpobench.report.tables import TESTS, comparison_cells
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED, iqm_of, mean_of, median_of, tail_of
 from tpobench.scores.options import ReportOptions
-from tpobench.scores.pairing import Pair
 from tpobench.scores.suite_level import SuiteLevel, suite_level
-from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import RESAMPLES, Estimate
 from tpobench.stats.suite_level import Reference, shared_tasks
 from tpobench.stats.texts import interval_note, mean_text, seeds_text
@@ -25,32 +23,20 @@ HEADER = ("Algorithm", "n", "Mean [95% CI]", "Median [95% CI]", "IQM [95% CI]", 
 OVERALL = ("Algorithm", "Score ↑, mean [95% CI]", "Score ↑, IQM [95% CI]")
 
 
-def losses_of(arms: Mapping[str, Arm]) -> dict[str, float]:
-    """Mean of each algorithm, lower better."""
-    return {n: float(a.reporting.loss(a.final).mean()) for n, a in arms.items()}
-
-
-def lost(arms: Mapping[str, Arm]) -> list[str]:
-    """Algorithms of which every run diverged: what they score was set, not measured."""
-    return [n for n, a in arms.items() if all(a.diverged)]
-
-
-def task_table(runs: Runs, task: str, signature: str) -> Table:
+def task_table(runs: Runs, outcome: Outcome, signature: str) -> Table:
     """One task: algorithms down, statistics across; bold is the best and all that cannot be told from it."""
-    arms = runs.arms(task)
-    scores = {n: (loss,) for n, loss in losses_of(arms).items()}
-    leader, tied = tie_group(scores, runs.cells[task].tests, failed=lost(arms)) if len(arms) > 1 else ("", ())
-    body = [_row(n, arms.get(n), best=n in tied, leader=n == leader) for n in runs.algorithms]
+    task, arms = outcome.task, runs.arms(outcome.task)
+    body = [_row(n, arms.get(n), outcome) for n in runs.algorithms]
     arrow = "↓" if runs.scale.lower else "↑"
     notes = list(dict.fromkeys(note for n in runs.algorithms if n in arms for note in _notes(n, arms[n])))
     return Table(f"task-{task}", f"{task}: {runs.scale.metric} {arrow}", HEADER, tuple(body), signature, tuple(notes))
 
 
-def _row(name: str, arm: Arm | None, *, best: bool, leader: bool) -> tuple[TableCell, ...]:
+def _row(name: str, arm: Arm | None, outcome: Outcome) -> tuple[TableCell, ...]:
     if arm is None:
         return (TableCell(name), TableCell("0"), TableCell("missing"), *(TableCell("") for _ in range(3)))
     x, r, diverged = arm.final, arm.reporting, sum(arm.diverged)
-    mean = mean_of(x, ReportOptions(), r)
+    mean, best, leader = outcome.means[name], name in outcome.tied, name == outcome.leader
     text = mean_text(mean, diverged=diverged, worst=r.worst)
     others = [median_of(x, r), iqm_of(x, r), tail_of(x, r)]
     cells = [TableCell(_text(e), data={"estimate": asdict(e)}) for e in others]
@@ -73,16 +59,17 @@ def _notes(name: str, arm: Arm) -> Iterator[str]:
         yield f"{name}: {note.removesuffix('; try --ci studentized')}"
 
 
-def pairs_table(runs: Runs, signature: str) -> Table:
+def pairs_table(outcomes: Sequence[Outcome], signature: str) -> Table:
     """A against B in every task, in the file's own direction."""
-    body = [_pair(task, cell, pair, c) for task, cell in runs.cells.items() for pair, c in cell.tests.items()]
+    body = [_pair(outcome, test) for outcome in outcomes for test in outcome.tests.values()]
     return Table("tests", "Pairwise tests", ("Task", *TESTS[1:]), tuple(body), signature)
 
 
-def _pair(task: str, cell: CellRuns, pair: Pair, c: Comparison) -> tuple[TableCell, ...]:
-    n, m = (len(cell.arms[name].seeds) for name in pair)
+def _pair(outcome: Outcome, test: PairTest) -> tuple[TableCell, ...]:
+    c = test.comparison
+    n, m = (len(outcome.finals[name]) for name in (test.a, test.b))
     seeds = seeds_text((n, m), common=c.runs[0] if c.test == "sign-flip" else None)
-    return comparison_cells((task, *pair, seeds), cell.reporting.comparison(c), c.verdict())
+    return comparison_cells((outcome.task, test.a, test.b, seeds), c, test.verdict)
 
 
 def overall(runs: Runs, signature: str) -> tuple[list[Table], str, SuiteLevel | None]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpobench import __version__
+from tpobench.audit.outcomes import Outcome
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs
 from tpobench.lint import Checks, Finding
 from tpobench.lint.document import advices
 from tpobench.scores.pairing import Pair
+from tpobench.scores.suite_level import SuiteLevel
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.tables.exports import table_data
 from tpobench.tables.model import Block, Document, Heading, Legend, Lines, Table
+from tpobench.tables.readable import Readable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 STATUSES = {"failed": "missing"}  # a run of a table has no value, and nobody knows why
@@ -27,14 +33,29 @@ LEGEND = Legend(
 
 
 @dataclass(frozen=True)
-class Audit:
-    """A file's findings, tables and verdicts."""
+class Audit(Readable):
+    """A table's findings, verdicts, and the numbers behind them: by task, and over all tasks where they have ends."""
 
     sheet: Sheet
     runs: Runs
     checks: Checks
     tables: tuple[Table, ...]
     verdicts: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    overall: SuiteLevel | None
+
+    def document(self) -> Document:
+        """Verdicts, findings and tables."""
+        return audit_document(self)
+
+    def frame(self) -> pd.DataFrame:
+        """Every pair of algorithms in every task, A against B."""
+        import pandas as pd  # noqa: PLC0415 - an audit need not wait for it
+
+        return pd.DataFrame([
+            {"task": o.task, "a": t.a, "b": t.b, "verdict": t.verdict, **vars(t.comparison)}
+            for o in self.outcomes for t in o.tests.values()
+        ])  # fmt: skip
 
 
 def verdict(

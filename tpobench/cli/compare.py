@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from tpobench.cli.base import AnswerFormat, PathArgument, app, show, split, spread
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results, load_results
-from tpobench.records.store import Store, read_plan, sources
+from tpobench.records.store import Store
 
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="final, area, steps, rate; a wrong name lists all.")]
 AlgorithmsOption = Annotated[
@@ -40,7 +39,6 @@ def compare(
     $ tpobench compare before/ after/
     """
     from tpobench.comparison import compare_algorithms, compare_sets
-    from tpobench.comparison.document import comparison_document
 
     algorithms = split(algos)
     if within is not None:
@@ -52,8 +50,7 @@ def compare(
         comparison = compare_sets(
             _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=algorithms
         )
-    comparison = comparison.under(_plans([Path(a), Path(b)] if within is None else [within]))
-    show(comparison_document(comparison), format_.name)
+    show(comparison.document(), format_.name)
 
 
 def _loaded(path: str, other: str) -> Results:
@@ -64,12 +61,6 @@ def _loaded(path: str, other: str) -> Results:
             msg = f"no results at {path}; name a run directory, a folder of several, or a packed .jsonl"
         raise NothingToDo(msg)
     return load_results(path)
-
-
-def _plans(paths: Sequence[Path]) -> list[str]:
-    """`adaptive:5x4` of every result set whose seeds were planned so."""
-    plans = [read_plan(source) for path in paths for source in sources(path)]
-    return list(dict.fromkeys(str(plan["seeds"]) for plan in plans if plan is not None))
 
 
 @app.command()
@@ -92,9 +83,7 @@ def power(
 
     $ tpobench power results/sparse --target 0.1
     """
-    from tpobench.comparison.detection import detect, parse_target
-    from tpobench.comparison.document import detections_document
+    from tpobench.api import power as power_of
 
-    goal = None if target is None else parse_target(target)
-    detections = detect(load_results(path), target=goal, seeds=seeds, metric=metric, algorithms=split(algos))
-    show(detections_document(detections), format_.name)
+    answer = power_of(load_results(path), target=target, seeds=seeds, metric=metric, algorithms=split(algos))
+    show(answer.document(), format_.name)

@@ -36,6 +36,8 @@ from tpobench.stats.estimate import RESAMPLES
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.texts import seeds_text
 from tpobench.tables.exports import finite
+from tpobench.tables.model import Document
+from tpobench.tables.readable import Readable
 
 __all__ = ["Compared", "compare_algorithms", "compare_sets"]
 
@@ -43,7 +45,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Readable):
     """A against B: the rows, one line per suite, and what a reader must know beside them."""
 
     a: str
@@ -54,6 +56,12 @@ class Compared:
     settings: tuple[str, ...]  # in which the two sets differ
     notes: tuple[str, ...]
     plans: tuple[str, ...] = ()  # adaptive seed plans that the results followed
+
+    def document(self) -> Document:
+        """What is compared, one row per cell (and algorithm), a line per suite, the notes, and the signature."""
+        from tpobench.comparison.document import comparison_document  # noqa: PLC0415 - it reads this module
+
+        return comparison_document(self)
 
     def under(self, plans: Sequence[str]) -> Compared:
         """The same, of results whose seeds followed recorded plans: the tests here know nothing of the looks."""
@@ -127,7 +135,8 @@ def compare_sets(
     """
     require_known(algorithms, (*a.records, *b.records), f"{names[0]} and {names[1]}")
     first, second = set_side(names[0], a.records, algorithms), set_side(names[1], b.records, algorithms)
-    return _compare(first, second, metric, threshold, two_algorithms=False)
+    compared = _compare(first, second, metric, threshold, two_algorithms=False)
+    return compared.under(list(dict.fromkeys((*a.plans, *b.plans))))
 
 
 def compare_algorithms(
@@ -144,7 +153,8 @@ def compare_algorithms(
         msg = f"{a} against itself; name two algorithms of: {', '.join(sorted(known))}"
         raise UsageError(msg)
     records = [r for r in results.records if r.spec["algorithm"] in {a, b}]
-    return _compare(algorithm_side(records, a), algorithm_side(records, b), metric, threshold, two_algorithms=True)
+    sides = algorithm_side(records, a), algorithm_side(records, b)
+    return _compare(*sides, metric, threshold, two_algorithms=True).under(results.plans)
 
 
 def _compare(a: Side, b: Side, metric: str, threshold: float | None, *, two_algorithms: bool) -> Compared:

@@ -23,6 +23,8 @@ from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Floats
 from tpobench.stats.permutation import in_order
 from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
+from tpobench.tables.model import Document
+from tpobench.tables.readable import Readable
 
 SCHEMA = 1
 ALPHA, POWER = 0.05, 0.8
@@ -83,12 +85,18 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Readable):
     """What every algorithm and every pair of algorithms of a result set can detect."""
 
     measure: Scalar
     rows: tuple[Detection, ...]
     seeds: tuple[int, ...]
+
+    def document(self) -> Document:
+        """A table for each cell, algorithms before pairs."""
+        from tpobench.comparison.document import detections_document  # noqa: PLC0415 - it reads this module
+
+        return detections_document(self)
 
     @property
     def signature(self) -> str:

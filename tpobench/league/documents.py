@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tpobench import __version__
+from tpobench.league.ranking import Ranking
 from tpobench.league.standings import TRACKS, WORKS, Choice, Standings, Track
 from tpobench.printable import first_of
 from tpobench.report.overall import score_text
@@ -24,9 +25,12 @@ HEADS = 12  # algorithms of the matrix that is printed; CSV and JSON have all
 
 def league_document(table: Standings, figures: Mapping[Path, str] | None = None) -> Document:
     """The league: a verdict for each track, then everything behind it."""
-    blocks: list[Block] = [Lines(tuple(_verdict(table, track) for track in table.tracks) or ("Nobody is ranked yet.",))]
+    blocks: list[Block] = [
+        Lines(tuple(_verdict(t, len(table.tasks)) for t in table.tracks) or ("Nobody is ranked yet.",))
+    ]
     for track in table.tracks:
-        blocks += [Heading(f"Ranking, {TRACKS[track.name]}", track.name), _ranking(table, track)]
+        blocks += [Heading(f"Ranking, {TRACKS[track.name]}", track.name)]
+        blocks.append(_ranking(track, table.league.metric, len(table.tasks), table.league.scored))
         if track.outside:
             blocks.append(_outside(track))
     if table.tracks:
@@ -39,16 +43,31 @@ def league_document(table: Standings, figures: Mapping[Path, str] | None = None)
     return Document(table.league.title, tuple(blocks), _data(table), tuple(_records(table)))
 
 
-def _verdict(table: Standings, track: Track) -> str:
+def ranking_document(ranks: Ranking) -> Document:
+    """A ranking of any results."""
+    track, tasks = ranks.track, len(ranks.tasks)
+    left = ranks.left_out
+    lines = [
+        _verdict(track, tasks),
+        *([f"Left out, because some algorithm lacks them: {first_of(left, 8)}."] * bool(left)),
+    ]
+    blocks = (Lines(tuple(lines)), _ranking(track, ranks.metric, tasks, ranks.seeds), _matrix(track))
+    return Document(
+        f"{len(track.ranked)} algorithms over {tasks} tasks", blocks, _track_data(track), tuple(_scores(track))
+    )
+
+
+def _verdict(track: Track, tasks: int) -> str:
     """One sentence on one track."""
     n, others = len(track.ranked), [name for name in track.tied if name != track.leader]
     score = track.scores[track.leader].value or 0.0
     tied = f"cannot be told from {first_of(others, 8)}" if others else "is ahead of every other"
-    words = f"{TRACKS[track.name].capitalize()}: {track.leader} leads {n} algorithms over {len(table.tasks)} tasks"
+    where = f"{TRACKS[track.name].capitalize()}: " if track.name else ""
+    words = f"{where}{track.leader} leads {n} algorithms over {tasks} task{'s' if tasks > 1 else ''}"
     return f"{words} with a score of {score:.3f} and {tied} (5 %, Holm over {n - 1} tests)."
 
 
-def _ranking(table: Standings, track: Track) -> Table:
+def _ranking(track: Track, metric: str, tasks: int, seeds: Sequence[int]) -> Table:
     rows = []
     for place, name in enumerate(track.ranked, 1):
         estimate, test = track.scores[name], track.tests.get(name)
@@ -69,13 +88,13 @@ def _ranking(table: Standings, track: Track) -> Table:
                 TableCell({"better": "worse"}.get(test.verdict(), test.verdict())),
             ]
         rows.append(tuple(cells))
-    note = f"Score: mean over tasks; 1 at the best {table.league.metric}, 0 at the worst, the same for everybody"
+    note = f"Score: mean over tasks; 1 at the best {metric}, 0 at the worst, the same for everybody"
     signature = "|".join([
-        f"tpobench {__version__}", f"metric:{table.league.metric}/{len(table.tasks)}tasks",
-        f"seeds:{seed_ranges(sorted(table.league.scored))}", "ci:stratified-bootstrap95", "test:stratified-perm",
+        f"tpobench {__version__}", f"metric:{metric}/{tasks}tasks", f"seeds:{seed_ranges(sorted(seeds))}",
+        "ci:stratified-bootstrap95", "test:stratified-perm",
         f"adj:holm/{len(track.tests)}", f"B:{RESAMPLES}", f"rng:{SEED}", "diverged:worst",
     ])  # fmt: skip
-    return Table(f"ranking-{track.name}", "", HEADER, tuple(rows), signature, (note,))
+    return Table("-".join(filter(None, ("ranking", track.name))), "", HEADER, tuple(rows), signature, (note,))
 
 
 def _outside(track: Track) -> Table:
@@ -116,8 +135,8 @@ def _matrix(track: Track) -> Table:
     note = "P(a seed of the row scores better than one of the column), mean over tasks, ties count half" + (
         f"; the first {HEADS} of {len(track.ranked)}, JSON has all" if len(track.ranked) > HEADS else ""
     )
-    title = f"Probability of improvement, {TRACKS[track.name]}"
-    return Table(f"wins-{track.name}", title, ("", *shown), rows, "", (note,), folded=True)
+    title = ", ".join(("Probability of improvement", *([TRACKS[track.name]] if track.name else [])))
+    return Table("-".join(filter(None, ("wins", track.name))), title, ("", *shown), rows, "", (note,), folded=True)
 
 
 def _unranked(table: Standings) -> Table:
@@ -146,22 +165,28 @@ def _data(table: Standings) -> dict[str, Any]:
     return {
         "title": table.league.title,
         "tasks": list(table.tasks),
-        "tracks": {
-            track.name: {
-                "leader": track.leader,
-                "tied": list(track.tied),
-                "scores": {n: numbers_of(e) for n, e in track.scores.items()},
-                "against_leader": {
-                    n: {**numbers_of(t.comparison), "adjusted": t.adjusted} for n, t in track.tests.items()
-                },
-                "algorithms": list(track.scores),
-                "wins": [[None if math.isnan(p) else p for p in row] for row in track.wins.tolist()],
-            }
-            for track in table.tracks
-        },
+        "tracks": {track.name: _track_data(track) for track in table.tracks},
         "rates": {n: {s: vars(c) for s, c in e.choices.items()} for n, e in table.entrants.items()},
         "unranked": dict(table.unranked),
     }
+
+
+def _track_data(track: Track) -> dict[str, Any]:
+    return {
+        "leader": track.leader,
+        "tied": list(track.tied),
+        "scores": {n: numbers_of(e) for n, e in track.scores.items()},
+        "against_leader": {n: {**numbers_of(t.comparison), "adjusted": t.adjusted} for n, t in track.tests.items()},
+        "algorithms": list(track.scores),
+        "wins": [[None if math.isnan(p) else p for p in row] for row in track.wins.tolist()],
+    }
+
+
+def _scores(track: Track) -> Iterator[dict[str, Any]]:
+    """A line of CSV per algorithm of a ranking."""
+    for place, name in enumerate(track.ranked, 1):
+        best = {"tied": name in track.tied, "leader": name == track.leader}
+        yield {"place": place, "algorithm": name, **best, **numbers_of(track.scores[name])}
 
 
 def _records(table: Standings) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -59,16 +59,12 @@ class Track:
     leader: str
     tied: tuple[str, ...]
     wins: Floats  # (A, A): P(row scores better than column), mean over tasks; nan on the diagonal
+    outside: tuple[str, ...] = ()  # the names of those that play another game
 
     @property
     def ranked(self) -> tuple[str, ...]:
         """The names in the ranking, best first."""
-        return tuple(n for n in self.scores if family_of(n) not in OUTSIDE)
-
-    @property
-    def outside(self) -> tuple[str, ...]:
-        """The names of those that play another game."""
-        return tuple(n for n in self.scores if family_of(n) in OUTSIDE)
+        return tuple(n for n in self.scores if n not in self.outside)
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,10 @@ def standings(league: League, records: Mapping[str, Sequence[RunRecord]]) -> Sta
     references = {
         task: cells[0].reporting.reference for groups in played.values() for task, cells in _by_task(groups).items()
     }
-    tracks = tuple(_track(track, entrants, references) for track in TRACKS) if entrants else ()
+    outside = [n for n in entrants if family_of(n) in OUTSIDE]
+    tracks = tuple(
+        track_of(track, {n: e.values[track] for n, e in entrants.items()}, references, outside) for track in TRACKS
+    ) if entrants else ()  # fmt: skip
     return Standings(league, tuple(references), tracks, entrants, unranked, unplayed)
 
 
@@ -189,24 +188,31 @@ def _scalar(league: League, cell: Cell) -> Scalar:
     return scalar_of(league.metric, cell.reporting, evaluations)
 
 
-def _track(name: str, entrants: Mapping[str, Entrant], references: References) -> Track:
-    arms = {n: e.values[name] for n, e in entrants.items()}
+def track_of(
+    name: str, arms: Mapping[str, Values], references: References, outside: Collection[str] = (), *, paired: bool = True
+) -> Track:
+    """The ranking of arms that have the same tasks, as `suite_level` tests them, but against the leader alone.
+
+    `paired`: the values of one task stand in the order of the same seeds, which share their random numbers.
+    """
     means = {n: suite_estimate(v, references, rng=np.random.default_rng(SEED)) for n, v in arms.items()}
     order = sorted(means, key=lambda n: (-(means[n].value or 0.0), algorithm_order(n)))
-    ranked = [n for n in order if family_of(n) not in OUTSIDE] or order
+    ranked = [n for n in order if n not in outside] or order
     leader, *others = ranked
     tests = compare_suites({n: (arms[leader], arms[n], references) for n in others})
     losses = {(leader, n): test.of_losses for n, test in tests.items()}
     _, tied = tie_group({n: (-(means[n].value or 0.0),) for n in ranked}, losses)
-    return Track(name, {n: means[n] for n in order}, tests, leader, tied, _wins([arms[n] for n in order], references))
+    matrix = _wins([arms[n] for n in order], references, paired=paired)
+    apart = tuple(n for n in order if n in outside)
+    return Track(name, {n: means[n] for n in order}, tests, leader, tied, matrix, apart)
 
 
-def _wins(arms: Sequence[Values], references: References) -> Floats:
+def _wins(arms: Sequence[Values], references: References, *, paired: bool) -> Floats:
     """P(a seed of the row scores better than a seed of the column), mean over tasks; seeds are not the same draws."""
     matrix = np.full((len(arms), len(arms)), np.nan)
     losses = [{task: -normalise(x, references[task]) for task, x in arm.items()} for arm in arms]
     for i, a in enumerate(losses):
         for j, b in enumerate(losses[:i]):
-            matrix[i, j] = np.mean([win_rate(wins(a[task], b[task]), paired=True) for task in a])
+            matrix[i, j] = np.mean([win_rate(wins(a[task], b[task]), paired=paired) for task in a])
             matrix[j, i] = 1 - matrix[i, j]
     return matrix

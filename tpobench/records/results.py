@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tpobench.errors import NothingToDo
 from tpobench.records.shapes import AXES
-from tpobench.records.store import RunRecord, merge_copies, read_source, sources
+from tpobench.records.store import RunRecord, merge_copies, read_plan, read_source, sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,13 @@ class Results:
 
     records: tuple[RunRecord, ...]
     quarantined: int = 0
+    sources: tuple[Path, ...] = ()  # run directories and packed files
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """`adaptive:5x4` of every source whose seeds were planned so."""
+        plans = [read_plan(source) for source in self.sources]
+        return tuple(dict.fromkeys(str(plan["seeds"]) for plan in plans if plan is not None))
 
     def frame(self) -> pd.DataFrame:
         """One row per run and recorded step.
@@ -113,4 +120,4 @@ def load_results(path: str | Path) -> Results:
         beside = f" ({damaged} damaged)" if damaged else ""
         msg = f"no finished runs in {path}{beside}; make some with: tpobench run --suite bandit --smoke"
         raise NothingToDo(msg)
-    return Results(merged, damaged)
+    return Results(merged, damaged, tuple(folders))

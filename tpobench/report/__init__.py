@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpobench import called
 from tpobench.errors import NothingToDo
 from tpobench.identity import canonical
 from tpobench.records.results import Results
@@ -48,13 +49,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURE_FORMATS", "ReportOptions", "make_report", "render_markdown", "write_report"]
 
+called.install(__name__)
+
 Suites = Mapping[str, list[Cell]]
 DETAILED = ("final", "steps")  # numbers with a long table of their own
 
 
 def write_report(
     results: Results,
-    out: Path,
+    out: str | Path,
     formats: Sequence[str] = ("md", "latex", "csv", "json", "html"),
     *,
     ci: Intervals = "auto",
@@ -92,7 +95,7 @@ def write_report(
     document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), options))
     files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
-    return write_files(out, files, _about(results, options), force=force)
+    return write_files(Path(out), files, _about(results, options), force=force)
 
 
 def _about(results: Results, options: ReportOptions) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.unverified import Unverified
-from tpobench.tables.model import Figure, Table
+from tpobench.tables.model import Document, Figure, Table
+from tpobench.tables.readable import Readable
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,16 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Readable):
     """Everything that a report says."""
 
     sections: tuple[Section, ...]
     problems: tuple[Problem, ...] = ()
     quarantined: int = 0
     unverified: tuple[Unverified, ...] = ()  # copies of data sets that are not the published ones
+
+    def document(self) -> Document:
+        """The tables of every suite, and what they mean."""
+        from tpobench.report.document import document_of  # noqa: PLC0415 - it reads this module
+
+        return document_of(self)

@@ -19,9 +19,14 @@ NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?|-|[+-]?(inf|nan)")
 
 def csv_text(document: Document) -> str:
     """A line per record of the document, or else per row of its tables, each with its table where there are several."""
-    rows = _entries(document.tables) if document.records is None else document.records
+    rows = records_of(document)
     columns = [*document.columns, *(k for k in dict.fromkeys(k for r in rows for k in r) if k not in document.columns)]
     return as_csv(columns, rows)
+
+
+def records_of(document: Document) -> Sequence[Mapping[str, Any]]:
+    """The lines of CSV."""
+    return _entries(document.tables) if document.records is None else document.records
 
 
 def _entries(tables: Sequence[Table]) -> list[dict[str, Any]]:
