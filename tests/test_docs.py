@@ -1,6 +1,7 @@
 """What ships is documented: verbs, rules, suites; and the README's commands are the ones that run."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from tpobench.cli import app
 from tpobench.suites.load import suite_names
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+README, CHANGELOG = read("README.md"), read("CHANGELOG.md")
 
 
 @pytest.mark.parametrize("verb", sorted(get_command(app).commands))
-def test_every_verb_is_in_the_readme(verb):
-    """`tpobench VERB` appears."""
-    assert f"tpobench {verb}" in README
+def test_every_verb_is_in_the_list_of_commands(verb):
+    """`tpobench VERB` appears in docs/commands.md."""
+    assert f"tpobench {verb}" in read("docs/commands.md")
 
 
 def test_the_tables_of_algorithms_are_the_catalogues():
@@ -30,15 +36,26 @@ def test_the_tables_of_algorithms_are_the_catalogues():
     assert PAGE.read_text(encoding="utf-8").partition(MARK)[2] == tables()
 
 
-def test_the_readme_names_no_algorithm_or_suite_that_is_not_there():
-    """The lists are `tpobench list`'s and docs/algorithms.md's; the README names some, and every family has one."""
-    _, _, section = README.partition("## Suites")
-    suites, _, algorithms = section.partition("## Algorithms")
-    rows = [line.split("|")[1] for line in suites.splitlines() if line.startswith("| `")]
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} <= set(suite_names())
-    named = set(re.findall(r"`(\w+)`", algorithms.partition("## Your own")[0].partition("Modifiers are put")[0]))
-    assert named - {"credit", "fit"} <= set(ALGORITHMS)
-    assert {family_of(name) for name in named & set(ALGORITHMS)} == set(FAMILIES)
+def test_the_documents_name_no_algorithm_or_suite_that_is_not_there():
+    """docs/suites.md has a row for every suite, and docs/algorithms.md begins with names of every family."""
+    rows = [line.split("|")[1] for line in read("docs/suites.md").splitlines() if line.startswith("| `")]
+    assert set(suite_names()) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    _, _, families = read("docs/algorithms.md").partition("By family: ")
+    named = set(re.findall(r"`(\w+)`", families.partition("Modifiers are put")[0]))
+    assert named <= set(ALGORITHMS)
+    assert {family_of(name) for name in named} == set(FAMILIES)
+
+
+def test_the_readme_is_short_and_leads_to_every_document():
+    """About 6 kB; every page of docs/ is linked from it, or from a page that it links."""
+    assert len(README.encode()) < 7000
+    reached, left = set(), {"README.md"}
+    while left:
+        page = left.pop()
+        reached.add(page)
+        targets = re.findall(r"\]\((?!https?:|#)([^)#]+\.md)[^)]*\)", read(page))
+        left |= {os.path.normpath(Path(page).parent / target) for target in targets} - reached
+    assert {p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md")} <= reached
 
 
 def test_continuous_integration_runs_the_readmes_test_command():
@@ -57,7 +74,7 @@ def test_the_changelog_speaks_of_this_version():
 def test_what_is_cited_is_this_version():
     """Version and date of CITATION.cff are those of the last release in the changelog."""
     (released,) = re.findall(rf"^## \[{re.escape(__version__)}\] - (\S+)$", CHANGELOG, re.MULTILINE)
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    citation = read("CITATION.cff")
     assert re.findall(r"^(?:version|date-released): (\S+)$", citation, re.MULTILINE) == [__version__, released]
 
 
