@@ -1,5 +1,6 @@
 """What ships is documented: verbs, rules, suites; and the README's commands are the ones that run."""
 
+import importlib.util
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from tpobench import __version__
-from tpobench.algorithms.catalog import ALGORITHMS, FAMILIES, family_of
+from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN, FAMILIES, family_of
 from tpobench.cli import app
 from tpobench.suites.load import suite_names
 
@@ -56,6 +57,21 @@ def test_the_readme_is_short_and_leads_to_every_document():
         targets = re.findall(r"\]\((?!https?:|#)([^)#]+\.md)[^)]*\)", read(page))
         left |= {os.path.normpath(Path(page).parent / target) for target in targets} - reached
     assert {p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md")} <= reached
+
+
+def test_the_site_has_every_document_and_a_page_for_each_thing():
+    """mkdocs.yml names what lies in docs/; docs/hooks.py makes a page of every command, suite and algorithm."""
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    spec.loader.exec_module(hooks := importlib.util.module_from_spec(spec))
+    listed = set(re.findall(r"^ +- (\S+\.md)$", read("mkdocs.yml"), re.MULTILINE)) | hooks.LISTED
+    made = {*hooks.MOVED.values(), "gallery.md", "api.md"}
+    assert listed == {p.name for p in ROOT.glob("docs/*.md")} | made
+    pages = {**dict(hooks.commands()), **dict(hooks.suites()), **dict(hooks.algorithms())}
+    things = {"commands": get_command(app).commands, "suites": suite_names(), "algorithms": BUILT_IN}
+    assert set(pages) == {f"{folder}/{name}.md" for folder, names in things.items() for name in names}
+    assert "q_k ~ p_old(k) exp(u_k)" in pages["algorithms/tpo.md"]
+    assert "| `-s, --suite TEXT` |" in pages["commands/run.md"]
+    assert 'reward = ["bag_of_tokens", "sequential", "terminal"]' in pages["suites/sparse.md"]
 
 
 def test_continuous_integration_runs_the_readmes_test_command():

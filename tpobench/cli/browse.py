@@ -136,13 +136,18 @@ def show_suite(
     $ tpobench show suite sparse
     """
     load_plugins(plugin or [], suites=[suite], algorithms=())
-    resolved = load_suite(suite, set_ or [], smoke=smoke, scale=scale).as_dict()
-    changes = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
+    show(suite_document(suite, set_ or [], scale, smoke=smoke), format_.name)
+
+
+def suite_document(suite: str, changes: Sequence[str] = (), scale: str = "paper", *, smoke: bool = False) -> Document:
+    """Its settings, how it differs from what was published, and what the scale changes."""
+    resolved = load_suite(suite, changes, smoke=smoke, scale=scale).as_dict()
+    scaled = [c._asdict() for c in scale_changes(suite)] if scale == "quick" else []
     settings = {k: v for k, v in resolved.items() if k != "deviations"}
-    blocks = [*settings_blocks(settings), *_differences(resolved["deviations"], changes)]
+    blocks = [*settings_blocks(settings), *_differences(resolved["deviations"], scaled)]
     records = tuple({"setting": k, "value": v} for k, v in flat(settings).items())
-    data = {**resolved, "scale": scale, "scale_changes": changes}
-    show(Document(f"Suite {resolved['name']}", tuple(blocks), data, records), format_.name)
+    data = {**resolved, "scale": scale, "scale_changes": scaled}
+    return Document(f"Suite {resolved['name']}", tuple(blocks), data, records)
 
 
 def settings_blocks(settings: Mapping[str, Any]) -> Iterator[Block]:

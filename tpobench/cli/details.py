@@ -51,7 +51,11 @@ def show_algo(
     from tpobench.algorithms.catalog import require_algorithm
 
     load_plugins(plugin or [], algorithms=[name])
-    algorithm = require_algorithm(name)
+    show(algorithm_document(require_algorithm(name)), format_.name)
+
+
+def algorithm_document(algorithm: Algorithm) -> Document:
+    """Its equations, hyperparameters and source, and the suites that it fits."""
     facts, hyper, suites = (
         _facts(algorithm),
         list(_hyperparameters(algorithm)),
@@ -61,8 +65,8 @@ def show_algo(
     for rows, title in ((hyper, "Hyperparameters"), (suites, "Suites")):
         if rows:
             tables.append(table_of(list(rows[0]), [list(row.values()) for row in rows], title.lower(), title))
-    data = {"algorithm": name, **facts, "hyperparameters": hyper, "suites": suites}
-    show(Document(f"Algorithm {name}", tuple(tables), data), format_.name)
+    data = {"algorithm": algorithm.name, **facts, "hyperparameters": hyper, "suites": suites}
+    return Document(f"Algorithm {algorithm.name}", tuple(tables), data)
 
 
 def _facts(algorithm: Algorithm) -> dict[str, str]:

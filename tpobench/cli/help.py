@@ -114,17 +114,21 @@ def _write_text(command: Any, formatter: Any) -> None:
         formatter.write_text(text_of(command))
 
 
-def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
+def options_of(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Arguments, options and rare options: how each is typed, and what it is; what there is none of is left out."""
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], COMMON: [], SELDOM: []}
     for parameter in command.get_params(ctx):
         if record := parameter.get_help_record(ctx):
             argument = parameter.param_type_name == "argument"
             title = "Arguments" if argument else SELDOM if RARE.intersection(parameter.opts) else COMMON
             sections[title].append(_readable(*record, argument=argument))
-    for title, rows in sections.items():
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
+    for title, rows in options_of(command, ctx).items():
+        with formatter.section(title):
+            formatter.write_dl(rows)
 
 
 def _readable(name: str, text: str, *, argument: bool) -> tuple[str, str]:
