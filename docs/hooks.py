@@ -222,7 +222,7 @@ def _results() -> Iterator[tuple[str, str]]:
         folded = FOLDED.findall(text)
         note = f"\n*Left out here, and in `{name}` of the repository: {'; '.join(folded)}.*\n" if folded else ""
         text = re.sub(r"\A# tpobench report$", f"# Report: {path.parent.name}", text, flags=re.MULTILINE)
-        yield name, FOLDED.sub("", text) + note
+        yield name, "---\nsearch:\n  boost: 0.3\n---\n\n" + FOLDED.sub("", text) + note
 
 
 def _gallery() -> str:
