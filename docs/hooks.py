@@ -198,11 +198,12 @@ def suites() -> Iterator[tuple[str, str]]:
 def algorithms() -> Iterator[tuple[str, str]]:
     """A page for each algorithm of the catalogue: what `show algo` says."""
     from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
-    from tpobench.cli.details import algorithm_document
+    from tpobench.cli.details import algorithm_document, usable_suites
     from tpobench.tables.writers import WRITERS
 
+    among = usable_suites()
     for name in BUILT_IN:
-        text = WRITERS["md"](algorithm_document(ALGORITHMS[name])).partition("\n")[2]
+        text = WRITERS["md"](algorithm_document(ALGORITHMS[name], among)).partition("\n")[2]
         text = re.sub(r"^\| (\w+) \|(?= (?:all|none|\d+ of))", r"| [\1](../suites/\1.md) |", text, flags=re.MULTILINE)
         example = f"```bash\ntpobench run --suite sparse --algos {name},grpo\n```\n"
         yield f"algorithms/{name}.md", f"# {name}\n{text}\n{example}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,12 +54,12 @@ def show_algo(
     show(algorithm_document(require_algorithm(name)), format_.name)
 
 
-def algorithm_document(algorithm: Algorithm) -> Document:
+def algorithm_document(algorithm: Algorithm, among: Sequence[Suite] | None = None) -> Document:
     """Its equations, hyperparameters and source, and the suites that it fits."""
     facts, hyper, suites = (
         _facts(algorithm),
         list(_hyperparameters(algorithm)),
-        sorted(_suites(algorithm), key=_fitting),
+        sorted(_suites(algorithm, usable_suites() if among is None else among), key=_fitting),
     )
     tables = [table_of(("", ""), [(k, v) for k, v in facts.items() if v != "-"], "algorithm")]
     for rows, title in ((hyper, "Hyperparameters"), (suites, "Suites")):
@@ -98,21 +98,27 @@ def _hyperparameters(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
         yield {"name": name, "default": "off" if value is None else value, "allowed": allowed}
 
 
-def _suites(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
-    """Every suite, and in how many of its cells the algorithm can be trained."""
+def usable_suites() -> list[Suite]:
+    """Every suite but those of a plug-in that are not valid: `list` says what is wrong with them."""
+    suites = []
     for name in suite_names():
         try:
-            suite = load_suite(name)
+            suites.append(load_suite(name))
         except UsageError:
-            if name in SUITES:  # of a plug-in, and `list` says what is wrong with it
-                continue
-            raise
+            if name not in SUITES:
+                raise
+    return suites
+
+
+def _suites(algorithm: Algorithm, among: Sequence[Suite]) -> Iterator[dict[str, Any]]:
+    """In how many of the cells of each suite the algorithm can be trained."""
+    for suite in among:
         reasons = list(_obstacles(suite, algorithm))
         fits = sum(not reason for reason in reasons)
         shown = "all" if fits == len(reasons) else f"{fits} of {len(reasons)}" if fits else "none"
         default = "yes" if algorithm.name in suite.algorithms else "-"
         why = "; ".join(dict.fromkeys(filter(None, reasons))) or "-"
-        yield {"suite": name, "cells": shown, "by default": default, "what is in the way": why}
+        yield {"suite": suite.name, "cells": shown, "by default": default, "what is in the way": why}
 
 
 def _fitting(row: Mapping[str, str]) -> tuple[bool, bool, bool]:
