@@ -106,6 +106,9 @@ def test_equal_reasons_stand_together():
         (["unchanged", "ok", "improved"], False, 0),
         (["ok", "inconclusive"], False, 0),
         (["ok", "inconclusive"], True, 7),
+        (["ok", "improved"], True, 7),
+        (["changed", "incomplete"], False, 1),
+        (["redrawn", "unchanged"], True, 0),
         (["regressed", "inconclusive", "incomplete"], True, 1),
         (["ok", "crashed"], False, 3),
         (["ok", "incomplete"], False, 3),
@@ -246,7 +249,7 @@ def test_json_holds_everything_at_full_precision():
         "suite": "ci", "cell": "length=4", "rule": "tpo", "measure": "final20", "p": 0.0009765625,
     }  # fmt: skip
     assert (second["waived"], second["waiver"]) == (True, {"until": "2999-01-01", "reason": "known"})
-    assert answer["margins"]["error"] == {"floor": 0.01, "relative": 0.1, "logarithmic": False}
+    assert answer["margins"]["error"] == {"floor": 0.01, "relative": 0.1, "logarithmic": False, "told": 3.2}
 
 
 # ---- the command writes them

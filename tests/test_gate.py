@@ -58,11 +58,26 @@ def test_values_within_the_tolerance_are_unchanged():
     assert verdict(BASE * (1 + 1e-7)).status == "ok"
 
 
-def test_another_platform_skips_the_exact_stage_and_says_so():
-    """Equal values are still fine, but by the screen."""
-    found = verdict(BASE, same_platform=False)
-    assert (found.status, found.stage) == ("ok", "screen")
-    assert found.reason == "identical (bitwise) (another platform: exact stage skipped)"
+def digits(distance, **fields):
+    """The verdict on one exact cell, `distance` away from the baseline's digits."""
+    exact = CellEvidence("e", {0: 0.0}, {0: distance}, Margin(1e-6), exact=True, where="error is 2, was 1", **fields)
+    return decide([exact])
+
+
+def test_an_exact_cell_is_the_same_or_changed_without_statistics():
+    """Last digits may differ, anything more is red; on other random numbers it says nothing, and no test is refused."""
+    assert [digits(d).verdicts[0].status for d in (0.0, 1e-7, 1e-3)] == ["unchanged", "unchanged", "changed"]
+    assert (digits(1e-3).outcome, digits(1e-3).verdicts[0].reason) == ("regressed", "error is 2, was 1")
+    assert (digits(1e-3, redrawn=True).verdicts[0].status, digits(1e-3, redrawn=True).outcome) == ("redrawn", "passed")
+
+
+def test_the_margin_is_never_finer_than_the_seeds_can_tell():
+    """3.2 sd sqrt(2 / 10) of all baseline values; a margin that was asked for by hand has none of it."""
+    values, more = [0.0, 0.2] * 5, [0.1] * 2
+    sd = np.std([*values, *more], ddof=1)
+    noisy = cell(values, baseline=values, reserve=more, margin=MARGINS["error"])
+    assert margin_value(noisy) == pytest.approx(3.2 * sd * np.sqrt(0.2))
+    assert margin_value(cell(values, baseline=values, reserve=more, margin=Margin(0.01, 0.1))) == pytest.approx(0.01)
 
 
 def test_small_noise_is_non_inferior():
@@ -149,7 +164,9 @@ def test_higher_is_better_turns_the_sign():
 
 def test_margins_of_the_kinds():
     """Error one point and 10%, rates 20 points, steps 25% of their logarithm, reward 2%."""
-    assert margin_value(cell(BASE, margin=MARGINS["error"])) == pytest.approx(0.1 * np.mean([*BASE, *RESERVE]))
+    quiet = 0.2 + (BASE - 0.2) / 10
+    same = cell(quiet, baseline=quiet, reserve=quiet, margin=MARGINS["error"])
+    assert margin_value(same) == pytest.approx(0.1 * np.mean(quiet))
     assert margin_value(cell(BASE, baseline=[0.01] * 10, reserve=[0.01] * 10, margin=MARGINS["error"])) == 0.01
     assert margin_value(cell(BASE, margin=MARGINS["steps"])) == pytest.approx(np.log(1.25))
 
@@ -158,10 +175,14 @@ def test_steps_are_compared_on_a_logarithmic_scale():
     """Half as many steps again is log 1.5 > log 1.25, whatever the size of the steps."""
     source = np.random.default_rng(2)
     base, reserve = source.lognormal(6, 0.5, 10), source.lognormal(6, 0.5, 10)
-    found = verdict(1.5 * base, 1.5 * reserve, baseline=base, reserve=reserve, margin=MARGINS["steps"])
+    found = verdict(
+        1.5 * base, 1.5 * reserve, baseline=base, reserve=reserve, margin=Margin(0.0, 0.25, logarithmic=True)
+    )
     assert found.difference == pytest.approx(np.log(1.5))
     assert found.status == "regressed"
-    assert verdict(1.2 * base, baseline=base, reserve=reserve, margin=MARGINS["steps"]).status == "ok"
+    assert (
+        verdict(1.2 * base, baseline=base, reserve=reserve, margin=Margin(0.0, 0.25, logarithmic=True)).status == "ok"
+    )
 
 
 def test_constant_arms_that_differ_need_no_test():
@@ -321,7 +342,7 @@ def noisy_cells(source, n, shifted=()):
 
     return [
         CellEvidence(f"c{i}", arm(i, 0, shift=False), arm(i, 0, shift=True), Margin(),
-                     arm(i, 100, shift=False), arm(i, 100, shift=True), same_platform=False)
+                     arm(i, 100, shift=False), arm(i, 100, shift=True))
         for i in range(40)
     ]  # fmt: skip
 

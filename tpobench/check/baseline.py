@@ -177,7 +177,8 @@ def new_baseline(path: Path, records: Iterable[RunRecord], screen: int | None) -
         msg = "no finished runs to make a baseline of; make some with: tpobench run --suite ci"
         raise NothingToDo(msg)
     finished = list(merge_copies(known).values())
-    seeds = {arm: tuple(sorted(int(r.spec["seed"]) for r in members)) for arm, members in by_arm(finished).items()}
+    drawn = [r for r in finished if not r.reporting.get("exact")] or finished  # where seeds are no sample, one will do
+    seeds = {arm: tuple(sorted(int(r.spec["seed"]) for r in members)) for arm, members in by_arm(drawn).items()}
     first_arm, most = max(seeds.items(), key=lambda item: len(item[1]))
     odd = next((arm for arm, members in seeds.items() if members != most), None)
     if odd is not None:

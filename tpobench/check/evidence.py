@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from tpobench.check.arms import ArmKey, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
@@ -17,6 +18,8 @@ from tpobench.scores.scalars import Scalar
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
 from tpobench.tasks.catalog import task_settings
 
+DIGITS_OF = "digits"  # the measure of suites whose curves are to be the same everywhere
+LAST_DIGITS = 2e-6  # records hold 7 digits of float64 numbers whose last bits differ between machines
 ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", re.IGNORECASE)
 
 
@@ -57,6 +60,8 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
     """
     runs = list(records)
     reporting = Reporting.of(runs[0].reporting)
+    if reporting.exact:
+        return []
     window = min(reporting.window, *(max(len(r.curve.get("step", [])), 1) for r in runs))
     final = Measure(Scalar("final", reporting, window), Scalar("rate", reporting))
     firsts = [
@@ -149,11 +154,13 @@ def gate_cells(
     incomparable, missing: arms that cannot be compared or run here, and why.
     """
     different, absent = {**candidate.incomparable, **(incomparable or {})}, missing or {}
-    return [
-        _cell(arm, measure, baseline, candidate, margins, different.get(arm, ""), absent.get(arm, ""))
-        for arm, records in baseline.arms.items()
-        for measure in measures_of(records.values())
-    ]
+    cells = []
+    for arm, records in baseline.arms.items():
+        why = different.get(arm, ""), absent.get(arm, "")
+        measures = measures_of(records.values())
+        cells += [_cell(arm, measure, baseline, candidate, margins, *why) for measure in measures]
+        cells += [] if measures else [_exact_cell(arm, records, candidate, *why)]
+    return cells
 
 
 def _cell(
@@ -180,13 +187,56 @@ def _cell(
         reserve_baseline=_values(measure, old_reserve),
         reserve_candidate=_values(measure, new_reserve),
         same_scheme=_agree("seed_scheme", used, {**new, **new_reserve}),
-        same_platform=_platforms(used) == _platforms({**new, **new_reserve}) and len(_platforms(used)) == 1,
         failed_baseline={s: measure.failed(r) for s, r in used.items()},
         failed_candidate={s: measure.failed(r) for s, r in {**new, **new_reserve}.items()},
         crashed=() if incomparable else tuple(sorted(broken)),
         incomparable=incomparable,
     )
     return GateCell(arm, measure.name, evidence, absent or _trouble(broken))
+
+
+def _exact_cell(
+    arm: ArmKey, old: Mapping[int, RunRecord], candidate: Candidate, incomparable: str, absent: str
+) -> GateCell:
+    """Every digit of every curve; seeds are no sample here, so all are in the screen."""
+    new, broken = candidate.finished(arm, old), candidate.broken(arm, old)
+    digits = {seed: digits_of(old[seed], record) for seed, record in new.items()}
+    evidence = CellEvidence(
+        name=f"{arm.text} {DIGITS_OF}",
+        baseline=dict.fromkeys(old, 0.0),
+        candidate={seed: distance for seed, (distance, _) in digits.items()},
+        margin=Margin(floor=LAST_DIGITS),
+        exact=True,
+        redrawn=_redrawn(old, new),
+        where=max(digits.values(), default=(0.0, ""))[1],
+        crashed=() if incomparable else tuple(sorted(broken)),
+        incomparable=incomparable,
+    )
+    return GateCell(arm, DIGITS_OF, evidence, absent or _trouble(broken))
+
+
+def _redrawn(old: Mapping[int, RunRecord], new: Mapping[int, RunRecord]) -> bool:
+    """Whether every seed begins with another untrained policy, and no two with one that were unlike."""
+    starts = [{repr(of[seed].facts) for seed in new} for of in (old, new)]
+    return bool(new) and not starts[0] & starts[1] and len(starts[0]) == len(starts[1])
+
+
+def digits_of(old: RunRecord, new: RunRecord) -> tuple[float, str]:
+    """The largest relative distance of two curves, and where they part."""
+    metrics = sorted(old.curve.keys() | new.curve.keys())
+    steps = old.curve.get("step", [])
+    parted = [
+        (math.inf if was is None or now is None else abs(now - was) / max(abs(was), abs(now)), place, name, was, now)
+        for name in metrics
+        for place, (was, now) in enumerate(zip_longest(old.curve.get(name, []), new.curve.get(name, [])))
+        if was != now
+    ]
+    beyond = [row for row in parted if row[0] > LAST_DIGITS]
+    if not beyond:
+        return max((row[0] for row in parted), default=0.0), ""
+    _, place, name, was, now = min(beyond, key=lambda row: row[1])
+    step = steps[place] if place < len(steps) else place
+    return max(row[0] for row in beyond), f"computes something else: from update {step} on {name} is {now}, was {was}"
 
 
 def _seeds(records: Mapping[int, RunRecord], seeds: Sequence[int]) -> dict[int, RunRecord]:
@@ -214,11 +264,6 @@ def resolution(record: RunRecord) -> float:
     """1 / N_eval, with N_eval the scored rollouts behind a final value; 0 where the error is computed exactly."""
     rollouts = task_settings(record.spec["task"], f"results of '{record.spec['suite']}'").scored_rollouts
     return 0.0 if rollouts is None else 1 / (rollouts * int(record.reporting["window"]))
-
-
-def _platforms(records: Mapping[int, RunRecord]) -> set[tuple[str, ...]]:
-    """What last bits depend on: torch, architecture, threads, device, stacked seeds, and a kernel that is not plain."""
-    return {platform_of(r) for r in records.values()}
 
 
 def platform_of(record: RunRecord) -> tuple[str, ...]:
@@ -259,5 +304,5 @@ def parse_margins(texts: Iterable[str]) -> dict[str, Margin]:
             form = "steps=0,REL" if kind == "steps" else "rate=FLOOR,0"
             msg = f"--margin {text}: write {form}; steps are compared by their ratio, rates by their difference"
             raise UsageError(msg)
-        margins[kind] = replace(margins[kind], floor=floor, relative=relative)
+        margins[kind] = replace(margins[kind], floor=floor, relative=relative, told=0.0)  # as it is asked for
     return margins

@@ -16,12 +16,13 @@ from tpobench.stats.gate import GatePlan, GateReport, GateVerdict, Margin
 
 PASSED, REGRESSED, INCOMPLETE, NOTHING, INCONCLUSIVE = 0, 1, 3, 4, 7  # exit codes
 ORDER = (
-    "regressed", "crashed", "incomplete", "not comparable", "flagged", "inconclusive", "improved", "ok", "unchanged",
+    "changed", "regressed", "crashed", "incomplete", "not comparable", "flagged", "inconclusive", "improved", "redrawn",
+    "ok", "unchanged",
 )  # fmt: skip
 LABELS = {"flagged": "UNCONFIRMED"}
 QUIET = ("unchanged",)  # counted in the table, listed in the full one
 NOT_COMPARED = ("incomplete", "not comparable")
-RED = ("regressed",)
+RED = ("changed", "regressed")
 BROKEN = ("crashed", "incomplete", "not comparable", "flagged")
 
 
@@ -42,6 +43,8 @@ class GateRow:
     def label(self) -> str:
         """The verdict as people read it."""
         label = LABELS.get(self.verdict.status, self.verdict.status.upper())
+        if self.verdict.status == "inconclusive":
+            return f"{label} ({self.verdict.seeds_needed or 'over 10000'} seeds needed)"
         return f"{label} (waived until {self.waiver.until})" if self.waived and self.waiver else label
 
     @property
@@ -51,6 +54,11 @@ class GateRow:
         gate = self.verdict.reason.replace("runs failed", missed)
         reasons = ". ".join(t for t in (gate, self.cell.trouble) if t)
         return f"{reasons}. Waived: {self.waiver.reason}" if self.waived and self.waiver else reasons
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has means and a difference, so that its line of the table says all."""
+        return self.verdict.old is not None and self.verdict.status != "flagged" and not self.cell.trouble
 
     @property
     def logarithmic(self) -> bool:
@@ -69,6 +77,7 @@ class Judgement:
     refusal: str = ""  # why this set-up could never reject
     notes: tuple[str, ...] = ()
     strict: bool = False
+    expect_unchanged: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)  # of the candidate: key, versions, runs found and made
     version: str = ""
 
@@ -90,7 +99,9 @@ class Judgement:
             return REGRESSED
         if self.of(*BROKEN):
             return INCOMPLETE
-        return INCONCLUSIVE if self.strict and self.of("inconclusive") else PASSED
+        if self.expect_unchanged and self.changed:
+            return REGRESSED
+        return INCONCLUSIVE if self.strict and self.of("inconclusive", "improved") else PASSED
 
     @property
     def outcome(self) -> str:
@@ -98,8 +109,11 @@ class Judgement:
         if self.refusal or self.compared == 0:
             return "nothing compared"
         if self.exit_code in {REGRESSED, INCOMPLETE}:
-            return "regressed" if self.exit_code == REGRESSED else "incomplete"
-        return "inconclusive" if self.of("inconclusive") else "passed"
+            worst = "regressed" if self.of("regressed") and not self.expect_unchanged else "changed"
+            return worst if self.exit_code == REGRESSED else "incomplete"
+        if self.exit_code == INCONCLUSIVE or self.of("improved"):
+            return "improved" if self.of("improved") else "inconclusive"
+        return "changed within noise" if any(r.verdict.status != "unchanged" for r in self.rows) else "unchanged"
 
     @property
     def headline(self) -> str:
@@ -108,8 +122,8 @@ class Judgement:
             return f"NOTHING COMPARED: {self.refusal}"
         counts: Counter[str] = Counter(r.verdict.status for r in self.rows if not r.waived)
         parts = [f"{counts[status]} {status}" for status in ORDER if counts[status]]
-        waived = sum(r.waived for r in self.rows)
-        parts += [f"{waived} regressed but waived"] * bool(waived)
+        waived = Counter(r.verdict.status for r in self.rows if r.waived)
+        parts += [f"{n} {status} but waived" for status, n in waived.items()]
         of = "" if self.compared == len(self.rows) else f" of {len(self.rows)}"
         cells = "cell" if len(self.rows) == 1 else "cells"
         return f"{self.outcome.upper()}: {self.compared}{of} {cells} compared: {', '.join(parts)}"
@@ -117,7 +131,8 @@ class Judgement:
     @property
     def families(self) -> dict[str, int]:
         """How many cells each kind of measure has: the family that Holm may have to pay for."""
-        return dict(Counter("steps" if r.logarithmic else "final" for r in self.rows))
+        kinds = ("digits" if r.cell.evidence.exact else "steps" if r.logarithmic else "final" for r in self.rows)
+        return dict(Counter(kinds))
 
     @property
     def changed(self) -> list[GateRow]:
@@ -128,10 +143,12 @@ class Judgement:
     @property
     def reasons(self) -> list[tuple[str, str, str]]:
         """(verdict, cells, why) of what changed; cells that share a verdict and its reason stand together."""
-        groups: dict[tuple[str, str], list[str]] = {}
-        for row in self.changed:
-            groups.setdefault((row.label, row.reason), []).append(row.cell.name)
-        return [(label, first_of(names, 2), why) for (label, why), names in groups.items() if why]
+        return _reasons(self.changed)
+
+    @property
+    def unmeasured(self) -> list[tuple[str, str, str]]:
+        """The same of those that the numbers of the table do not explain."""
+        return _reasons([r for r in self.changed if r.waived or not r.measured])
 
     @property
     def signature(self) -> str:
@@ -154,6 +171,13 @@ class Judgement:
             "diverged": "worst",
         }  # fmt: skip
         return f"tpobench {self.version}|" + "|".join(f"{k}:{v}" for k, v in parts.items())
+
+
+def _reasons(rows: Sequence[GateRow]) -> list[tuple[str, str, str]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        groups.setdefault((row.label, row.reason), []).append(row.cell.name)
+    return [(label, first_of(names, 2), why) for (label, why), names in groups.items() if why]
 
 
 def judge(

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tpobench.check.baseline import log_path
-from tpobench.check.judgement import GateRow, Judgement
+from tpobench.check.judgement import RED, GateRow, Judgement
 from tpobench.printable import printable
 from tpobench.tables.exports import flat
 from tpobench.tables.junit import JunitCase, Kind, junit_text
@@ -29,7 +29,7 @@ def cells_of(row: GateRow) -> tuple[TableCell, ...]:
         arm.suite, arm.place, arm.algorithm, row.cell.measure, number(v.old), number(v.new), *difference(row),
         p_text(v.p), p_text(v.adjusted),
     )  # fmt: skip
-    return (*map(TableCell, texts), TableCell(row.label, alert=v.status == "regressed"))
+    return (*map(TableCell, texts), TableCell(row.label, alert=v.status in RED))
 
 
 def number(value: float | None) -> str:
@@ -61,20 +61,42 @@ def document_of(judgement: Judgement) -> Document:
     b, rows = judgement.baseline, judgement.changed
     quiet = len(judgement.rows) - len(rows)
     updated = f", updated {b.log[-1].get('date')}: {b.log[-1].get('reason')}" if b.log else ""
+    measured = [r for r in rows if r.measured]
     blocks: list[Block] = [
         Lines((judgement.headline,), without=PAGES),
-        *([_table(rows, "changed", "")] if rows else []),
+        *([_table(measured, "changed", "")] if measured else []),
         _lines([f"{quiet} unchanged: the same values as in the baseline, seed by seed"] if quiet else []),
-        _lines([f"{label}: {names}: {why}" for label, names, why in judgement.reasons], "bullet"),
+        *_explained(judgement),
         _lines(judgement.notes, "quote"),
         _table(judgement.rows, "cells", "All cells", folded=True, without=("terminal",)),
-        Lines((f"Baseline {b.path}@{b.digest}{updated}. Its history: {log_path(b.path)}",), without=("terminal",)),
+        Lines((f"Baseline {b.path}@{b.digest}, made on {made_on(judgement)}{updated}",)),
+        Lines((f"Its history: {log_path(b.path)}",), without=("terminal",)),
         _lines(legend(judgement)),
         Lines((judgement.signature,), "code"),
     ]
     data = as_json(judgement)
     title = f"tpobench check: {judgement.headline}"
     return Document(title, tuple(b for b in blocks if b != Lines(())), data, tuple(map(flat, data["cells"])))
+
+
+def _explained(judgement: Judgement) -> list[Block]:
+    """Why, once for each cell: on a terminal where the table's numbers do not say it, on pages for all."""
+    better = judgement.of("improved")
+    advice = "better than the baseline by more than the margin: if nobody meant that, it is a bug; if so, update it"
+    short, full = (
+        tuple(f"{label}: {names}: {why}" for label, names, why in reasons)
+        for reasons in (judgement.unmeasured, judgement.reasons)
+    )
+    short = (*short, f"IMPROVED: {advice}") if better else short
+    blocks = Lines(short, "bullet", without=PAGES), Lines(full, "bullet", without=("terminal",))
+    return [block for block in blocks if block.lines]
+
+
+def made_on(judgement: Judgement) -> str:
+    """`AMD EPYC, torch 2.13.0+cpu`: the processors and the versions that a baseline is of."""
+    origins = [r.provenance for r in judgement.baseline.records]
+    named = {key: sorted({str(o[key]) for o in origins if o.get(key)}) for key in ("cpu", "torch")}
+    return ", ".join((*named["cpu"], *(f"torch {version}" for version in named["torch"]))) or "an unknown machine"
 
 
 def _table(rows: Sequence[GateRow], name: str, title: str, **more: Any) -> Table:
@@ -163,11 +185,11 @@ def _junit_case(row: GateRow) -> JunitCase:
 
 def _junit_result(row: GateRow) -> tuple[Kind, str]:
     status = row.verdict.status
-    if status == "regressed":
+    if status in RED:
         return ("skipped", f"{row.label}: {row.reason}") if row.waived else ("failure", row.reason)
     if status in {"crashed", "incomplete", "not comparable", "flagged"}:
         return "error", f"{row.label}: {row.reason}"
-    return ("skipped", f"{row.label}: {row.reason}") if status == "inconclusive" else ("", "")
+    return ("skipped", f"{row.label}: {row.reason}") if status in {"inconclusive", "redrawn"} else ("", "")
 
 
 def _properties(row: GateRow) -> dict[str, str]:
@@ -185,15 +207,17 @@ def _properties(row: GateRow) -> dict[str, str]:
 
 
 def github_commands(judgement: Judgement) -> list[str]:
-    """An `::error` per regressed cell; above ten, nine and one that names the rest.  Waived cells are notices."""
-    rows = judgement.of("regressed")
+    """An `::error` per regressed cell, a `::warning` per improved one; above ten, nine and one that names the rest."""
+    rows = judgement.of(*RED)
+    better = [command("warning", f"tpobench: {r.cell.name} improved", r.reason) for r in judgement.of("improved")]
     alone = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
-    lines = [command("error", f"tpobench: {r.cell.name} regressed", r.reason) for r in alone]
+    lines = [command("error", f"tpobench: {r.cell.name} {r.verdict.status}", r.reason) for r in alone]
     rest = rows[len(alone) :]
     if rest:
-        title = f"tpobench: {len(rest)} more cells regressed"
+        what = " or ".join(sorted({r.verdict.status for r in rest}, reverse=True))
+        title = f"tpobench: {len(rest)} more cells {what}"
         lines.append(command("error", title, "\n".join(f"{r.cell.name}: {r.reason}" for r in rest)))
-    return lines
+    return lines + better[:MOST_ANNOTATIONS]
 
 
 def command(kind: str, title: str, message: str) -> str:

@@ -74,7 +74,10 @@ class Asked:
     ] = None
     set_: SetOption = None
     plugin: PluginOption = None
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 7 where a cell is inconclusive.")] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 7 where a cell is inconclusive or improved.")] = False
+    expect_unchanged: Annotated[
+        bool, typer.Option("--expect-unchanged", help="For refactorings: exit 1 unless every cell is bitwise equal.")
+    ] = False
     waivers: Annotated[
         Path | None, typer.Option("--waivers", help="TOML file of regressions accepted until a day.")
     ] = None
@@ -188,7 +191,9 @@ def _request(asked: Asked) -> _Request:
         code=code,
         root=root,
         margins=margins,
-        plan=GatePlan(confirm=asked.confirm, rtol=asked.rtol, rate_margin=margins["rate"].floor),
+        plan=GatePlan(
+            confirm=asked.confirm and not asked.expect_unchanged, rtol=asked.rtol, rate_margin=margins["rate"].floor
+        ),
         versions=algorithms_here(),
         workers=workers,
     )
@@ -227,6 +232,7 @@ def _judge(request: _Request) -> Judgement:
             margins=request.margins,
             notes=tuple(notes),
             strict=request.asked.strict,
+            expect_unchanged=request.asked.expect_unchanged,
             version=str(request.code.facts["tpobench"]),
             origin=_origin(request, state.candidate, trained),
         )

@@ -33,6 +33,7 @@ class Reporting:
     title: str = ""
     better: str = "lower"
     best: float = 0.0  # infinite where nothing bounds the metric
+    exact: bool = False  # whether `check` compares digits, and no means
     search: Mapping[str, Any] | None = None  # of a suite with a [search] table
 
     @classmethod

@@ -63,7 +63,7 @@ __all__ = [
 
 def refusal(plan: GatePlan, cells: Sequence[CellEvidence]) -> str:
     """Why no cell could be called regressed whatever the candidate does; empty where one could."""
-    compared = [c for c in cells if not c.incomparable and c.baseline]
+    compared = [c for c in cells if not c.incomparable and c.baseline and not c.exact]
     reasons = [_cannot_reject(c, plan, len(compared)) for c in compared]
     return reasons[0] if reasons and all(reasons) else ""
 
@@ -108,14 +108,29 @@ def _before_tests(cell: CellEvidence, plan: GatePlan) -> GateVerdict | None:
         obstacle = "incomplete", "missing" if k == n else f"{k} of {n} seeds missing: {', '.join(map(str, missing))}"
     if obstacle:
         return GateVerdict(cell.name, obstacle[0], "comparable", obstacle[1])
+    if cell.exact:
+        return _by_digits(cell)
     arms = arms_of(cell, plan, reserve=False, level=plan.screen_alpha)
     lost = int((~np.isfinite(arms.x)).sum() + (~np.isfinite(arms.y)).sum())
     if lost:
         return GateVerdict(cell.name, "incomplete", "comparable", f"{lost} values are not finite: score them")
-    if cell.same_platform and np.allclose(arms.x, arms.y, rtol=plan.rtol, atol=0.0):
+    if np.allclose(arms.x, arms.y, rtol=plan.rtol, atol=0.0):
         equal = "identical (bitwise)" if np.array_equal(arms.x, arms.y) else f"equal within {plan.rtol:g}"
         return replace(described(cell, arms, "exact", reserve=False), status="unchanged", reason=equal)
     return None
+
+
+def _by_digits(cell: CellEvidence) -> GateVerdict:
+    """Nothing is tested where nothing is random."""
+    distance = max(cell.candidate.values())
+    runs = len(cell.candidate), len(cell.baseline)
+    base = GateVerdict(cell.name, "unchanged", "exact", "the same digits", runs=runs)
+    if distance <= cell.margin.floor:
+        return base
+    if cell.redrawn:
+        reason = "the untrained policy is another: other random numbers, or another task, so only learning is compared"
+        return replace(base, status="redrawn", reason=reason)
+    return replace(base, status="changed", difference=distance, margin=cell.margin.floor, reason=cell.where)
 
 
 def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) -> GateVerdict:
@@ -131,7 +146,7 @@ def _screened(cell: CellEvidence, plan: GatePlan, resamples: int, level: float) 
         on = seed_range(cell.reserve_baseline) if cell.reserve_baseline else "in reserve, of which none are recorded"
         reason = f"flagged on seeds {seed_range(cell.baseline)}{p_note(tested)}; confirm on seeds {on}"
         return replace(base, status="flagged", reason=reason)
-    return by_interval(cell, arms, base)
+    return by_interval(arms, base)
 
 
 def confirm_cells(
@@ -177,7 +192,7 @@ def _verdict(
         return replace(base, status="incomplete", reason=tested.reason)
     if exactly_worse(tested, base) or (q is not None and q <= plan.alpha and tested.status == "tested"):
         return replace(base, status="regressed", reason=regressed_text(arms, base))
-    verdict = by_interval(cell, arms, base)
+    verdict = by_interval(arms, base)
     cannot = unattainable("confirm", len(arms.x), plan.alpha / family, family, paired=arms.paired)
     if verdict.status == "inconclusive" and cannot and v.hypothesis != "rate":
         return replace(verdict, reason=cannot)
@@ -216,7 +231,7 @@ def _one_shot(
         base = replace(v, adjusted=q, family=family)
         if v.status == "flagged" and (q is None or q <= plan.alpha):
             return replace(base, status="regressed", reason=regressed_text(values, base))
-        return by_interval(tested[v.name][0], values, base)
+        return by_interval(values, base)
 
     return tuple(verdict(v) for v in screened)
 
@@ -225,11 +240,11 @@ def outcome_of(verdicts: Sequence[GateVerdict]) -> Outcome:
     """What the verdicts come to; where nothing was compared that is never `passed`."""
     statuses = {v.status for v in verdicts}
     order: tuple[tuple[Outcome, set[str]], ...] = (
-        ("regressed", {"regressed", "crashed"}),
+        ("regressed", {"regressed", "crashed", "changed"}),
         ("incomplete", {"incomplete", "not comparable"}),
         ("unconfirmed", {"flagged"}),
         ("inconclusive", {"inconclusive"}),
-        ("passed", {"unchanged", "ok", "improved"}),
+        ("passed", {"unchanged", "ok", "improved", "redrawn"}),
     )
     compared = statuses - {"incomplete", "not comparable"}
     if not compared:

@@ -11,8 +11,9 @@ import numpy as np
 
 Direction = Literal["lower", "higher"]
 Status = Literal[
-    "unchanged", "ok", "improved", "inconclusive", "flagged", "regressed", "crashed", "incomplete", "not comparable"
-]
+    "unchanged", "ok", "improved", "inconclusive", "flagged", "regressed", "crashed", "incomplete", "not comparable",
+    "changed", "redrawn",
+]  # fmt: skip
 Outcome = Literal["passed", "inconclusive", "unconfirmed", "incomplete", "nothing compared", "regressed"]
 Stage = Literal["comparable", "exact", "screen", "confirm"]
 Hypothesis = Literal["", "mean", "rate"]
@@ -20,18 +21,25 @@ Hypothesis = Literal["", "mean", "rate"]
 
 @dataclass(frozen=True)
 class Margin:
-    """M = max(floor, relative |baseline mean|), or log(1 + relative) of log values where `logarithmic`."""
+    """M = max(floor, relative |baseline mean|, told sd sqrt(2 / n)), of logs, with log(1 + relative), if `logarithmic`.
+
+    sd and mean are of all the baseline's seeds, n is how many screen: with `told` = t_.95 + z_.93 = 3.2 a cell that
+    nothing has changed is OK in nine checks of ten and more, on any seeds.  A finer margin would promise what the seeds
+    cannot tell.
+    """
 
     floor: float = 0.0
     relative: float = 0.0
     logarithmic: bool = False
+    told: float = 0.0
 
 
+TOLD = 3.2
 MARGINS: dict[str, Margin] = {
-    "error": Margin(0.01, 0.10),
+    "error": Margin(0.01, 0.10, told=TOLD),
     "rate": Margin(0.20),
-    "steps": Margin(0.0, 0.25, logarithmic=True),
-    "reward": Margin(0.0, 0.02),
+    "steps": Margin(0.0, 0.25, logarithmic=True, told=TOLD),
+    "reward": Margin(0.0, 0.02, told=TOLD),
 }
 
 
@@ -47,9 +55,11 @@ class CellEvidence:
     reserve_candidate: Mapping[int, float] = field(default_factory=dict)
     better: Direction = "lower"
     same_scheme: bool = True
-    same_platform: bool = True
     failed_baseline: Mapping[int, bool] = field(default_factory=dict)  # diverged, or threshold never reached
     failed_candidate: Mapping[int, bool] = field(default_factory=dict)
+    exact: bool = False  # the values are distances from the baseline's digits, of which none may be above the margin
+    redrawn: bool = False  # other random numbers than the baseline's, so digits say nothing
+    where: str = ""  # the first digits that differ
     crashed: tuple[int, ...] = ()
     incomparable: str = ""
 
@@ -104,8 +114,13 @@ class GateReport:
 
 
 def margin_value(cell: CellEvidence) -> float:
-    """M from all stored baseline values, so that it is the same in every stage."""
-    if cell.margin.logarithmic:
-        return math.log1p(cell.margin.relative)
-    values = [*cell.baseline.values(), *cell.reserve_baseline.values()]
-    return max(cell.margin.floor, cell.margin.relative * abs(float(np.mean(values)))) if values else cell.margin.floor
+    """M from all stored baseline values, so that it is the same in every stage, and fixed before the candidate runs."""
+    margin, logarithmic = cell.margin, cell.margin.logarithmic
+    values = np.array([*cell.baseline.values(), *cell.reserve_baseline.values()], dtype=np.float64)
+    if logarithmic:
+        values = np.log(np.maximum(values, 1.0))
+    if not len(values):
+        return margin.floor
+    noise = float(values.std(ddof=1)) * math.sqrt(2 / max(len(cell.baseline), 1)) if len(values) > 1 else 0.0
+    relative = math.log1p(margin.relative) if logarithmic else margin.relative * abs(float(values.mean()))
+    return max(margin.floor, relative, margin.told * noise)

@@ -128,24 +128,23 @@ def exactly_worse(mean: Tested, base: GateVerdict) -> bool:
     return mean.status == "deterministic" and (base.difference or 0.0) > (base.margin or 0.0)
 
 
-def by_interval(cell: CellEvidence, stage: Arms, base: GateVerdict) -> GateVerdict:
+def by_interval(stage: Arms, base: GateVerdict) -> GateVerdict:
     """OK, IMPROVED or INCONCLUSIVE from the one-sided bounds; equal differences in all seeds are their own bounds."""
     delta, margin, n = base.difference or 0.0, stage.margin, len(stage.x)
     low, high = (delta, delta) if base.low is None or base.high is None else (base.low, base.high)
-    note = "" if cell.same_platform else " (another platform: exact stage skipped)"
     if np.array_equal(stage.x, stage.y):
-        return replace(base, status="ok", reason=f"identical (bitwise){note}")
+        return replace(base, status="ok", reason="identical (bitwise)")
     if n == 1:
         return replace(base, status="inconclusive", reason=f"difference {delta:+.2g}; n=1: no test with 1 seed")
     ends = f"difference {delta:+.2g}, one-sided 95% bounds [{low:.2g}, {high:.2g}], margin {margin:.2g}"
     if high < -margin:
-        return replace(base, status="improved", reason=f"{ends}; consider a baseline update{note}")
+        return replace(base, status="improved", reason=f"{ends}; consider a baseline update")
     if high < margin or (high == low and high <= margin):
-        return replace(base, status="ok", reason=f"{ends}{note}")
+        return replace(base, status="ok", reason=ends)
     needed = _seeds_needed(stage, delta)
     need = "more than 10000 seeds needed" if needed is None else f"{needed} seeds needed"
     need = need if margin > 0 else "no margin: set a floor"
-    return replace(base, status="inconclusive", reason=f"{ends}; {need}{note}", seeds_needed=needed)
+    return replace(base, status="inconclusive", reason=f"{ends}; {need}", seeds_needed=needed)
 
 
 def _seeds_needed(stage: Arms, delta: float) -> int | None:

@@ -85,6 +85,7 @@ class ReportSettings:
     worst: Number = 1.0  # the score of a diverged run
     better: str = field(default="lower", metadata=NEUTRAL)
     best: Number = field(default=math.inf, metadata=NEUTRAL)  # the metric's best value; inf: 0 of a lower, else none
+    exact: bool = field(default=False, metadata=NEUTRAL)  # `check` holds every recorded digit against the baseline's
 
     def __post_init__(self) -> None:
         _one_of("better", self.better, DIRECTIONS)

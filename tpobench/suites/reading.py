@@ -132,6 +132,8 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
     settings = _construct(task_type, {k: v for k, v in document["task"].items() if k != "kind"}, "task", where)
     training = _construct(Training, document["training"], "training", where)
     search = _search(document, types, where)
+    report = _report(document.get("report", {}), task_type, where)
+    _require_same_digits(report, training, document.get("grid", {}), where)
     suite = Suite(
         name=name,
         task={"kind": task_type.kind, **chosen(dataclasses.asdict(settings), settings)},
@@ -140,7 +142,7 @@ def build_suite(name: str, document: Document, where: str) -> Suite:
         | ({search.axis: search.ladder} if search else {}),
         search=search,
         algorithm=_of_algorithms(document.get("algorithm", {}), training, where),
-        report=_report(document.get("report", {}), task_type, where),
+        report=report,
         cost=_cost(document.get("cost", {}), where),
         quick=dict(document.get("quick", {})),
         smoke=dict(document.get("smoke", {})),
@@ -244,6 +246,12 @@ def _report(table: Mapping[str, Any], task: type[TaskSettings], where: str) -> R
         ReportSettings, {"better": declared, **table} if declared else table, "report", where
     )
     return report
+
+
+def _require_same_digits(report: ReportSettings, training: Training, grid: Mapping[str, Any], where: str) -> None:
+    if report.exact and (training.dtype != "float64" or "dtype" in grid):
+        msg = f"{where}: report.exact compares digits with other machines'; it needs training.dtype = float64"
+        raise UsageError(msg)
 
 
 def better_of(task: type[TaskSettings], metric: str) -> str:

@@ -94,7 +94,8 @@ class ContextsSettings(TaskSettings):
 class SequenceSettings(GroupSettings):
     """A transformer answers a prompt of `length` tokens with its `target` transform (TPO sections 3.4 to 3.7).
 
-    `prompts` B contexts a step, `candidates` K rollouts of each.
+    `prompts` B contexts a step, `candidates` K rollouts of each.  The error is that of these rollouts; with `held_out`,
+    1 - the probability of the whole right answer, exact, over so many prompts that are drawn for that alone.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -119,6 +120,7 @@ class SequenceSettings(GroupSettings):
     reward: str = "terminal"
     prompts: Batch = 100
     candidates: Candidates = 8
+    held_out: Annotated[int, Within(0, 10**6)] = field(default=0, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,9 +145,9 @@ class SequenceSettings(GroupSettings):
         return ""
 
     @property
-    def scored_rollouts(self) -> int:
-        """Those of the step."""
-        return self.interactions_per_step
+    def scored_rollouts(self) -> int | None:
+        """Those of the step, where no held-out prompts are."""
+        return None if self.held_out else self.interactions_per_step
 
     @property
     def bytes_per_seed(self) -> int:

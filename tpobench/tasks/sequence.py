@@ -52,12 +52,20 @@ class SequenceTask:
 
     def facts(self, policy: TransformerPolicy) -> Mapping[str, Tensor]:
         """initial_success = E_x pi(y | x) over probe prompts: chance that an untrained rollout is fully rewarded."""
+        return {"initial_success": self.success(policy, "probe", PROBES)}
+
+    def success(self, policy: TransformerPolicy, role: str, count: int) -> Tensor:
+        """E_x pi(y | x) over `count` prompts of a stream of their own, y the right answer: (S,)."""
         s = self.settings
-        prompts = self.noise.integers("probe", 0, s.vocabulary, (PROBES, s.length))
+        prompts = self.noise.integers(role, 0, s.vocabulary, (count, s.length))
         answer = target_tokens(prompts, s.target, s.vocabulary).unsqueeze(2)
         inputs = Inputs(policy.paths(prompts, answer))
         with torch.no_grad():
-            return {"initial_success": self._logp(policy, inputs, None).sum(-1).exp().mean((1, 2))}
+            return self._logp(policy, inputs, None).sum(-1).exp().mean((1, 2))
+
+    def error(self, policy: TransformerPolicy, reward: Tensor) -> Tensor:
+        """1 - the mean reward (S,) of the rollouts, or 1 - E_x pi(y | x) over held-out prompts: (S,)."""
+        return 1 - (self.success(policy, "held_out", count) if (count := self.settings.held_out) else reward)
 
     def rollout(self, policy: TransformerPolicy, step: int) -> Rollout:
         """Sample K answers to each of B fresh prompts and score them."""
@@ -125,9 +133,8 @@ class SequenceTask:
 
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean reward of the rollouts; informative = share of groups whose rewards differ."""
-        del policy  # the rollouts are the evaluation
         g = rollout.groups
-        metrics = {"error": 1 - g.reward.mean((1, 2))}
+        metrics = {"error": self.error(policy, g.reward.mean((1, 2)))}
         if self.settings.candidates > 1:
             metrics["informative"] = has_reward_variance(g).mean(1)
         return metrics

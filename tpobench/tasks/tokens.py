@@ -102,9 +102,8 @@ class TokensTask(SequenceTask):
 
     def evaluate(self, policy: TransformerPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error = 1 - mean reward of the rollouts themselves; informative = share of states whose rewards differ."""
-        del policy  # the rollouts are the evaluation
         g = rollout.groups
-        metrics = {"error": 1 - g.reward[:, :, 0].mean(1)}
+        metrics = {"error": self.error(policy, g.reward[:, :, 0].mean(1))}
         if self.settings.candidates > 1:
             metrics["informative"] = has_reward_variance(g).mean(1)
         return metrics
