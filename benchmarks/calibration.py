@@ -1,6 +1,6 @@
 """How far the statistics of tpobench can be trusted, measured: coverage, false positives, false alarms, bugs seen.
 
-python benchmarks/calibration.py [--quick] [--part coverage|tests|gate|bugs]... [--json FILE] [--docs FILE]
+python benchmarks/calibration.py [--quick] [--part coverage|tests|gate|bugs|unchanged]... [--json FILE] [--docs FILE]
 
 Prints the tables of docs/calibration.md.  --json writes the numbers (parts that are not run keep theirs), --docs puts
 the tables of all numbers into a document between its markers.  --quick is a rehearsal with too few repeats to publish.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from calibration_bugs import BUGS, Bug, jobs_of, judge_bug, train
+from calibration_bugs import BUGS, Bug, jobs_of, judge_bug, judge_unchanged, train
 from calibration_coverage import cases, coverage, rates
 from calibration_gate import gate_rates, scenarios
 from calibration_tables import into_document, table
@@ -28,6 +28,7 @@ import tpobench
 from tpobench.suites.load import load_suite
 
 Rows = list[dict[str, Any]]
+GATE = ("ci", "ci_sampled", "ci_sequence", "ci_exact", "ci_exact_sequence")
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Size:
     tests: int = 1500
     gate: int = 800
     seeds: int = 40  # of each right and each wrong algorithm
-    splits: int = 200
-    suites: tuple[str, ...] = ("ci", "ci_sequence")
+    splits: int = 100
+    suites: tuple[str, ...] = GATE
+    unchanged: int = 80  # seeds of each right algorithm, of which a check and its baseline take 40 each
+    checks: int = 400
     processes: int = 2
 
 
-QUICK = Size(coverage=10, tests=20, gate=2, seeds=20, splits=5, suites=("ci",))
+QUICK = Size(coverage=10, tests=20, gate=2, splits=5, suites=("ci", "ci_exact"), checks=10)
 
 
 def spread(size: Size, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
@@ -75,8 +78,18 @@ def bug_rows(size: Size, bugs: Sequence[Bug] = BUGS) -> Rows:
     return [row.as_dict() for bug in bugs for row in judge_bug(records, bug, seeds, size.splits)]
 
 
+def unchanged_rows(size: Size) -> Rows:
+    """Part 5."""
+    right = [Bug("none", bug.file, bug.right, bug.right, "") for bug in {b.right: b for b in BUGS}.values()]
+    suites = [s for s in map(load_suite, size.suites) if not s.report.exact]
+    messages = [m for suite in suites for m in jobs_of(suite, range(size.unchanged), right)]
+    records = [r for job in spread(size, train, messages) for r in job]
+    return judge_unchanged(records, range(size.unchanged), size.checks)
+
+
 PARTS: dict[str, Callable[[Size], Rows]] = {
     "coverage": coverage_rows, "tests": test_rows, "gate": gate_rows, "bugs": bug_rows,
+    "unchanged": unchanged_rows,
 }  # fmt: skip
 
 
@@ -107,7 +120,7 @@ def main() -> None:
         begin = time.perf_counter()
         rows = PARTS[part](size)
         seconds = round(time.perf_counter() - begin)
-        sizes = ("seeds", "splits", "suites") if part == "bugs" else (part,)
+        sizes = {"bugs": ("seeds", "splits", "suites"), "unchanged": ("unchanged", "checks")}.get(part, (part,))
         repeats = {name: vars(size)[name] for name in sizes}
         document["parts"][part] = {"seconds": seconds, "size": repeats, "origin": origin(), "rows": rows}
         print(f"{table(part, rows)}\n\n{part}: {len(rows)} rows in {seconds} s\n", flush=True)

@@ -14,9 +14,18 @@ MARK = "<!-- {part}: made by benchmarks/calibration.py -->"
 END = "<!-- end of {part} -->"
 
 
+ANY, DIGITS, LEARNING = "any", "digits", "learning"  # rows of a whole check, of its exact stage, of its trained cells
+
+
 def table(part: str, rows: Sequence[Row]) -> str:
     """The Markdown table of a part."""
-    return {"coverage": coverage_table, "tests": test_table, "gate": gate_table, "bugs": bug_table}[part](rows)
+    return {
+        "coverage": coverage_table,
+        "tests": test_table,
+        "gate": gate_table,
+        "bugs": bug_table,
+        "unchanged": unchanged_table,
+    }[part](rows)
 
 
 def into_document(text: str, parts: Mapping[str, Sequence[Row]], *, name: Path | str) -> str:
@@ -103,22 +112,33 @@ def _scenario(shift: float, margin: str, others: str) -> str:
 
 
 def bug_table(rows: Sequence[Row]) -> str:
-    """A line per bug: whether a check sees it, where most clearly, how large the effect is there."""
+    """A line per bug: what names it, how often training does, where most clearly, how large the effect is there."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for r in rows:
         groups.setdefault((r["bug"], r["rule"], r["what"]), []).append(r)
     lines = []
     for (bug, algorithm, what), group in groups.items():
-        whole = next(r for r in group if r["cell"] == "any")
-        cells = sorted((r for r in group if r["cell"] != "any"), key=lambda r: (-r["detected"], -(r["effect"] or 0.0)))
-        seen = [r for r in cells if r["detected"] >= 0.5]
-        shares = [percent(whole["detected"]), percent(whole["improved"]), whole["first"]]
-        lines.append(
-            [bug, f"{algorithm}: {what}", *shares, f"{len(seen)} of {len(cells)}", _clearest(cells[0]), _better(cells)]
-        )
-    head = ["bug", "algorithm", "REGRESSED, %", "IMPROVED only, %", "seeds 0-19"]
-    head += ["measures that see it", "clearest measure", "measures that improve"]
-    return markdown(head, lines)
+        wholes = {r["cell"]: r for r in group if r["cell"] in {ANY, DIGITS, LEARNING}}
+        exact = [r for r in group if r["cell"].endswith(f" {DIGITS}")]
+        trained = [r for r in group if r["cell"] not in wholes and r not in exact]
+        cells = sorted(trained, key=lambda r: (-r["detected"], -(r["effect"] or 0.0)))
+        changed = sum(r["detected"] > 0 for r in exact)
+        learning = wholes[LEARNING]
+        shares = [percent(wholes[ANY]["detected"]), f"{changed} of {len(exact)}"]
+        shares += [percent(learning["detected"]), percent(learning["improved"])]
+        lines.append([bug, f"{algorithm}: {what}", *shares, _clearest(cells[0]), _better(cells)])
+    head = ["bug", "algorithm", "red, %", "CHANGED digits", "REGRESSED, %", "IMPROVED only, %", "clearest measure"]
+    return markdown([*head, "measures that improve"], lines)
+
+
+def unchanged_table(rows: Sequence[Row]) -> str:
+    """What becomes of a cell that nothing has changed, on other seeds."""
+    statuses = [s for s in ("unchanged", "ok", "inconclusive", "improved", "regressed") if any(r.get(s) for r in rows)]
+    head = ["cell and measure", *(f"{s.upper()}, %" for s in statuses), "any alarm, %"]
+    red = [percent(r["red"]) if "red" in r else "" for r in rows]
+    return markdown(
+        head, [[r["cell"], *(percent(r.get(s, 0.0)) for s in statuses), x] for r, x in zip(rows, red, strict=True)]
+    )
 
 
 def _clearest(r: Row) -> str:
