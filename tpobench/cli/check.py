@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
+from tpobench.cli.against import trained_reference
 from tpobench.cli.base import (
     AnswerFormat,
     DataDirOption,
@@ -57,8 +58,12 @@ class Asked:
     """The words of the command line."""
 
     baseline: Annotated[
-        Path, typer.Option("--baseline", "-b", help="Packed baseline (its log beside it), or any results.")
-    ]
+        Path | None, typer.Option("--baseline", "-b", help="Packed baseline (its log beside it), or any results.")
+    ] = None
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="REF", help="Train the merge base with REF here, as the baseline."),
+    ] = None
     results: Annotated[
         Path | None,
         typer.Argument(
@@ -168,7 +173,8 @@ def _request(asked: Asked) -> _Request:
         raise UsageError(msg)
     margins = parse_margins(asked.margin or [])
     names = split(asked.suite)
-    baseline = read_baseline(asked.baseline)
+    path = _baseline_of(asked, names)
+    baseline = read_baseline(path)
     if names:
         baseline = baseline.only([Path(n).stem for n in names])
     specs = [record.spec for records in baseline.arms.values() for record in records.values()]
@@ -181,7 +187,7 @@ def _request(asked: Asked) -> _Request:
         )
     )
     root = CACHE / code.key if asked.results is None else asked.results
-    require_apart(asked.baseline, root)
+    require_apart(path, root)
     if asked.fresh:
         forget(root, no_run=asked.no_run)
     return _Request(
@@ -197,6 +203,20 @@ def _request(asked: Asked) -> _Request:
         versions=algorithms_here(),
         workers=workers,
     )
+
+
+def _baseline_of(asked: Asked, suites: Sequence[str]) -> Path:
+    """Where the baseline lies, trained first with --against."""
+    if (asked.baseline is None) == (asked.against is None):
+        msg = "check against what? name a baseline with --baseline FILE, or a commit with --against REF"
+        raise UsageError(msg)
+    if asked.against is None:
+        assert asked.baseline is not None  # noqa: S101 - for the type checker
+        return asked.baseline
+    if not suites:
+        msg = "--against trains suites of the reference; name them with --suite"
+        raise UsageError(msg)
+    return trained_reference(asked.against, suites, asked.plugin or [], CACHE)
 
 
 def _judge(request: _Request) -> Judgement:
