@@ -12,6 +12,7 @@ stored       `status`, `report`, `pack` and `merge`
 export       `export`
 compare      `compare` and `power`
 check        `check`
+against      the merge base, trained here for `check`
 candidates   whose results `check` judges
 baselines    `baseline update`
 inspect      `lint` and `audit`
