@@ -28,6 +28,7 @@ from tpobench.tables.model import (
     Advice,
     Document,
     Figure,
+    Glance,
     Heading,
     Legend,
     Lines,
@@ -37,7 +38,7 @@ from tpobench.tables.model import (
     table_of,
 )
 from tpobench.tables.page import html_page
-from tpobench.tables.terminal import Screen, aligned, screen_of, terminal
+from tpobench.tables.terminal import ROWS, Screen, aligned, glance_text, screen_of, terminal
 from tpobench.tables.writers import WRITERS
 
 STYLES = re.compile(r"\x1b\[[\d;]*m")
@@ -170,6 +171,48 @@ def test_lines_are_wrapped_between_words_and_what_is_to_be_copied_is_not():
         " ".join(["word"] * 11), "  " + " ".join(["word"] * 9),
     ]  # fmt: skip
     assert terminal(document(Lines((words,), "verbatim")), Screen(60)) == words
+
+
+def test_a_glance_is_a_verdict_one_table_that_fits_and_the_way_on():
+    """Columns without room are left out and named, the last first; a command is never broken."""
+    rows = [(f"length={n}, reward=terminal", f"{n}.25 [{n}.01, {n}.50]", f"{n} words", str(n) * 30, "same")
+            for n in (4, 6)]  # fmt: skip
+    header = ("cell", "mean [95%]", "words", "last", "all")
+    command = "tpobench compare tpo grpo --in results/a-very-long-name"
+    then = (("two algorithms", command), ("one", "tpobench list"))
+    seen = Glance(
+        "A leads.", table_of(header, rows, notes=("what it means",)), ("a note",), ("report/report.md",), then
+    )
+    assert glance_text(seen, Screen(60)).splitlines() == [
+        "A leads.", "",
+        "cell                       mean [95%]         words",
+        "length=4, reward=terminal  4.25 [4.01, 4.50]  4 words",
+        "length=6, reward=terminal  6.25 [6.01, 6.50]  6 words",
+        "in every row: all same", "not shown: last", "",
+        "a note", "what it means", "",
+        "wrote report/report.md", "two algorithms:", f"  {command}", "one: tpobench list",
+        "everything: the same with --full",
+    ]  # fmt: skip
+
+
+@given(rows=st.lists(TEXTS, min_size=2, max_size=4), width=st.sampled_from((80, 100, 160)))
+@settings(max_examples=40, deadline=None)
+def test_a_glance_never_is_wider_than_the_screen_nor_taller_than_two_lines_a_row(rows, width):
+    """Entries of words: with the first two columns at the least."""
+    header = ("first", "second", "third", "fourth", "fifth")
+    words = [[" ".join(entry.replace("/", " ").replace("|", " ").split()[:6]) or "-" for entry in row] for row in rows]
+    text = glance_text(Glance("So.", table_of(header, words)), Screen(width))
+    lines = text.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    body = lines[2 : lines.index("", 2)]
+    said = sum(line.startswith(("in every row", "not shown", "  ")) for line in body)
+    assert len(body) - said <= 3 + 2 * len(rows)
+
+
+def test_a_long_table_says_how_many_rows_are_left_out():
+    """At a glance the first forty are enough."""
+    text = glance_text(Glance("So.", table_of(("n",), [(i,) for i in range(ROWS + 5)])), Screen(80))
+    assert "not shown: 5 more rows" in text
 
 
 class Stream(io.StringIO):
@@ -372,3 +415,44 @@ def test_a_report_on_the_terminal_writes_no_files(command_line, tmp_path):
     assert out.startswith("*: the best and every algorithm not distinguishable from it")
     assert "Pairwise tests" in out
     assert not (tmp_path / "report").exists()
+
+
+@pytest.fixture
+def people(monkeypatch):
+    """Standard output is a terminal of 100 columns, without styles."""
+    for module in ("base", "stored", "inspect"):
+        monkeypatch.setattr(f"tpobench.cli.{module}.on_pipe", lambda: False)
+    monkeypatch.setattr("tpobench.tables.terminal.screen_of", lambda _: Screen(100))
+
+
+GLANCES = {
+    "compare": "A (a) cannot be told from B (b) (final1, lower is better).",
+    "power": "The least differences that 12 seeds find reach 0.",
+    "lint": "Nothing that misleads: 2 notes in 24 runs of 1 result set.",
+    "audit": "t: ",
+    "list": "67 algorithms.",
+    "plan": "400 runs to do, 0 done before: CPU time",
+    "check": "PASSED",
+    "report": "",
+}
+
+
+@pytest.mark.usefixtures("stored", "people")
+@pytest.mark.parametrize("verb", GLANCES)
+def test_people_see_the_outcome_and_programs_everything(command_line, tmp_path, monkeypatch, verb):
+    """On a terminal the verdict comes first and fits; --full has what a pipe has."""
+    if verb == "check":
+        write(tmp_path / "old", *(record(s, "ok", 0.3 + s / 100, changes={"algorithm": "a"}) for s in range(12)))
+        assert command_line("baseline", "update", "base.jsonl", "old", "--reason", "first")[0] == 0
+    words = VERBS.get(verb, ("report", "one", "--figures", "none"))
+    _, seen, _ = command_line(*words)
+    _, full, _ = command_line(*words, "--full")
+    assert max(map(cell_len, seen.splitlines())) <= 100
+    assert seen.splitlines()[-1] == "everything: the same with --full"
+    assert "the same with --full" not in full
+    assert seen.startswith(GLANCES[verb])
+    if verb == "report":
+        assert "wrote report/one/report.md" in seen
+    for module in ("base", "stored", "inspect"):
+        monkeypatch.setattr(f"tpobench.cli.{module}.on_pipe", lambda: True)
+    assert "the same with --full" not in command_line(*words)[1]

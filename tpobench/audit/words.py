@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,13 @@ from tpobench import __version__
 from tpobench.audit.outcomes import Outcome
 from tpobench.audit.reading import Sheet
 from tpobench.audit.runs import Runs
-from tpobench.lint import Checks, Finding
+from tpobench.lint import SEVERITIES, Checks, Finding
 from tpobench.lint.document import advices
 from tpobench.scores.pairing import Pair
 from tpobench.scores.suite_level import SuiteLevel
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.tables.exports import table_data
-from tpobench.tables.model import Block, Document, Heading, Legend, Lines, Table
+from tpobench.tables.model import Block, Document, Glance, Heading, Legend, Lines, Table, table_of
 from tpobench.tables.readable import Readable
 
 if TYPE_CHECKING:
@@ -102,7 +103,29 @@ def audit_document(audit: Audit) -> Document:
         Heading("Findings", "findings"), *(findings or [Lines(("None.",))]),
         Heading("Tables", "tables"), LEGEND, *audit.tables,
     ]  # fmt: skip
-    return Document(f"Audit of {sheet.name}", tuple(blocks), _data(audit))
+    return Document(f"Audit of {sheet.name}", tuple(blocks), _data(audit), glance=_glance(audit))
+
+
+def _glance(audit: Audit) -> Glance:
+    """Who is best in how many tasks, then of several tasks a row each, of one a row per algorithm."""
+    counts = Counter(f.code.severity for f in audit.checks.findings)
+    found = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind in SEVERITIES if (n := counts[kind]))
+    notes = tuple(filter(None, (_lead(audit), f"Findings: {found}." if found else "")))
+    tables = [table for table in audit.tables if table.name.startswith("task-")]
+    if len(tables) == 1:
+        return Glance(f"{audit.verdicts[0]}.", replace(tables[0], signature="", title=""), notes)
+    bodies = [(task, *_best(table)) for task, table in zip(audit.runs.tasks, tables, strict=True)]
+    leaders = Counter(name for _, name, _, tied in bodies if name and not tied).most_common()
+    first = f"{', '.join(f'{name} in {n}' for name, n in leaders)} of {len(tables)} tasks" if leaders else ""
+    verdict = f"Best, and told from all others: {first}." if first else "In no task is the best told from all others."
+    return Glance(verdict, table_of(("task", "best", "mean [95%]", "not told from it"), bodies, "best"), notes)
+
+
+def _best(table: Table) -> tuple[str, str, str]:
+    """The leader of a task with its mean, and who is not told from it."""
+    leader = next((row for row in table.rows if row[2].leader), None)
+    tied = [row[0].text for row in table.rows if row[2].best and row is not leader]
+    return ("", "", "") if leader is None else (leader[0].text, leader[2].text, ", ".join(tied))
 
 
 def _lead(audit: Audit) -> str:

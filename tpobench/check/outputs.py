@@ -13,7 +13,7 @@ from tpobench.printable import printable
 from tpobench.tables.exports import flat
 from tpobench.tables.junit import JunitCase, Kind, junit_text
 from tpobench.tables.markdown import block_text, markdown, md_escape
-from tpobench.tables.model import PAGES, Block, Document, Lines, Mark, Table, TableCell, dense
+from tpobench.tables.model import PAGES, Block, Document, Glance, Lines, Mark, Table, TableCell, dense
 
 SCHEMA = 1  # of the JSON
 NAME = "tpobench check"  # of the JUnit suite
@@ -76,7 +76,21 @@ def document_of(judgement: Judgement) -> Document:
     ]
     data = as_json(judgement)
     title = f"tpobench check: {judgement.headline}"
-    return Document(title, tuple(b for b in blocks if b != Lines(())), data, tuple(map(flat, data["cells"])))
+    shown = tuple(b for b in blocks if b != Lines(()))
+    return Document(title, shown, data, tuple(map(flat, data["cells"])), glance=_glance(judgement))
+
+
+FIRST = ("suite", "cell", "algorithm", "verdict", "measure", "difference", "interval", "old", "new", "adjusted p", "p")
+
+
+def _glance(judgement: Judgement) -> Glance:
+    """The headline, what changed with its verdict first, and why."""
+    rows = judgement.changed
+    order = [HEADER.index(name) for name in FIRST]
+    body = tuple(tuple(cells[i] for i in order) for cells in map(cells_of, rows))
+    table = dense(Table("changed", "", FIRST, body)) if rows else None
+    why = [f"{label}: {names}: {reason}" for label, names, reason in judgement.reasons]
+    return Glance(judgement.headline, table, (*why, *judgement.notes, *legend(judgement)))
 
 
 def _explained(judgement: Judgement) -> list[Block]:

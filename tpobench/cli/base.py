@@ -45,6 +45,7 @@ BROKEN_PIPE = 128 + 13  # as if SIGPIPE had ended it
 NOTICE = "\ntpobench: stopping; running jobs finish first, Ctrl-C again ends them now\n"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+FullOption = Annotated[bool, typer.Option("--full", help="On a terminal everything, as in a pipe.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.steps=100; commas sweep (length=3,4).")
 ]
@@ -89,6 +90,17 @@ class AnswerFormat:
     def name(self) -> str:
         """The format that was asked for."""
         return "json" if self.as_json else self.format_
+
+
+@dataclass(frozen=True)
+class GlanceFormat(AnswerFormat):
+    """The same of a verb that shows the outcome alone on a terminal.
+
+    Raises:
+        UsageError: there is no such format, or two were asked for.
+    """
+
+    full: FullOption = False
 
 
 def formats_of(values: Sequence[str] | None, default: Sequence[str]) -> list[str]:
@@ -148,6 +160,11 @@ def answer(text: str, *, styled: bool = False) -> None:
             raise typer.Exit(BROKEN_PIPE) from error
         msg = f"standard output cannot be written: {error.strerror or error}"
         raise StorageFull(msg) from error
+
+
+def on_pipe() -> bool:
+    """Whether standard output leads to a program or a file, not to people."""
+    return not sys.stdout.isatty()
 
 
 def say(text: str) -> None:
@@ -236,14 +253,19 @@ def set_aside(damages: Sequence[DamagedRecord]) -> str:
     return f"{len(damages)} damaged records were left out: {listed}{more}; `tpobench run` makes them again"
 
 
-def show(document: Document, name: str) -> None:
-    """Answer with a document in one of FORMATS; JSON on one line of ASCII."""
+def show(document: Document, name: str, *, full: bool = True) -> None:
+    """Answer with a document in one of FORMATS; JSON on one line of ASCII.
+
+    full: all of it on a terminal, too.
+    """
     if name == "json":
         answer(json.dumps(finite(document.data), allow_nan=False))
     elif name == "terminal":
-        from tpobench.tables.terminal import screen_of, terminal  # noqa: PLC0415 - nor for rich
+        from tpobench.tables.terminal import glance_text, screen_of, terminal  # noqa: PLC0415 - nor for rich
 
-        answer(terminal(document, screen_of(sys.stdout)), styled=True)
+        screen, glance = screen_of(sys.stdout), document.glance
+        text = terminal(document, screen) if glance is None or full or on_pipe() else glance_text(glance, screen)
+        answer(text, styled=True)
     else:
         from tpobench.tables.writers import WRITERS  # noqa: PLC0415 - nor for jinja
 

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import AnswerFormat, PluginOption, ScaleOption, SetOption, SmokeOption, app, show, spread
+from tpobench.cli.base import (
+    AnswerFormat,
+    GlanceFormat,
+    PluginOption,
+    ScaleOption,
+    SetOption,
+    SmokeOption,
+    app,
+    show,
+    spread,
+)
 from tpobench.cli.help import Application
 from tpobench.errors import UsageError, unknown
 from tpobench.plugins.load import load_plugins
 from tpobench.suites.load import SUITES, load_suite, scale_changes, suite_names
 from tpobench.tables.exports import flat
-from tpobench.tables.model import PAGES, Block, Document, Heading, Lines, Table, table_of
+from tpobench.tables.model import PAGES, Block, Document, Glance, Heading, Lines, Table, table_of
 
 if TYPE_CHECKING:
     from tpobench.algorithms.algorithm import Algorithm
@@ -41,7 +51,7 @@ def list_(
     ] = None,
     set_: SetOption = None,
     plugin: PluginOption = None,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
 ) -> None:
     """List the suites and the algorithms.  Those that installed packages bring are among them.
 
@@ -59,7 +69,7 @@ def list_(
         msg = "--classes is of algorithms: tpobench list algos --classes SUITE"
         raise UsageError(msg)
     if classes and what in {"all", "algorithms"}:
-        show(_classes(classes, set_ or [], plugin or []), format_.name)
+        show(_classes(classes, set_ or [], plugin or []), format_.name, full=format_.full)
         return
 
     if what not in {"suites", "algorithms", "all"}:
@@ -80,7 +90,24 @@ def list_(
     if broken:
         listing["unusable"] = [{"what": name, "why": why} for name, why in broken.items()]
         tables.append(table_of(["what", "why"], list(broken.items()), "unusable", "what cannot be used"))
-    show(Document(title, tuple(tables), listing), format_.name)
+    show(Document(title, tuple(tables), listing, glance=_glance(listing, broken)), format_.name, full=format_.full)
+
+
+def _glance(listing: Mapping[str, Sequence[Mapping[str, Any]]], broken: Mapping[str, str]) -> Glance:
+    """How many there are, and the suites; without them the algorithms."""
+    counts = " and ".join(f"{len(rows)} {what}" for what, rows in listing.items() if what != "unusable")
+    suites, notes = listing.get("suites"), [f"cannot be used: {name}: {why}" for name, why in broken.items()]
+    then = [("one suite", "tpobench show suite sparse")] * (suites is not None)
+    if suites is not None:
+        rows = [[s["suite"], s["title"], s["cells"], s["seeds"], s["algorithms"].count(",") + 1] for s in suites]
+        table = table_of(("suite", "what", "cells", "seeds", "algorithms"), rows, "suites")
+        then += [("the algorithms", "tpobench list algos")] * ("algorithms" in listing)
+        then.append(("what one would cost", "tpobench plan --suite sparse"))
+    else:
+        columns = ("algorithm", "family", "compares", "needs", "paper")
+        table = table_of(columns, [[row[k] for k in columns] for row in listing["algorithms"]], "algorithms")
+        then.append(("one algorithm", "tpobench show algo tpo"))
+    return Glance(f"{counts}.", table, tuple(notes), then=tuple(then))
 
 
 def _classes(name: str, changes: Sequence[str], plugins: Sequence[str]) -> Document:
@@ -117,7 +144,9 @@ def _classes(name: str, changes: Sequence[str], plugins: Sequence[str]) -> Docum
         "cells": cells,
         "skipped": dict(classes.skipped),
     }
-    return Document(f"Classes on {suite.name}", tuple(tables), data)
+    first = f"{algorithms} algorithms are {len(classes.members)} classes on {suite.name}."
+    glance = Glance(first, tables[0], then=(("the suite", f"tpobench show suite {suite.name}"),))
+    return Document(f"Classes on {suite.name}", tuple(tables), data, glance=glance)
 
 
 @show_app.command("suite")

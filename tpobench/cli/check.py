@@ -17,8 +17,8 @@ import typer
 from tpobench.cli import baselines  # noqa: F401 - registers `baseline update`
 from tpobench.cli.against import trained_reference
 from tpobench.cli.base import (
-    AnswerFormat,
     DataDirOption,
+    GlanceFormat,
     PluginOption,
     SetOption,
     app,
@@ -127,7 +127,7 @@ class _Request:
 def check(
     *,
     asked: Asked,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
     junit: JunitOption = None,
     summary: SummaryOption = None,
 ) -> None:
@@ -152,7 +152,7 @@ def check(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in outputs.github_commands(judgement):
             say(line)
-    show(outputs.document_of(judgement), format_.name)
+    show(outputs.document_of(judgement), format_.name, full=format_.full)
     if judgement.exit_code:
         raise typer.Exit(judgement.exit_code)
 

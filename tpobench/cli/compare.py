@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tpobench.cli.base import AnswerFormat, PathArgument, app, show, split, spread
+from tpobench.cli.base import GlanceFormat, PathArgument, app, show, split, spread
 from tpobench.errors import NothingToDo, UsageError
 from tpobench.records.results import Results, load_results
 from tpobench.records.store import Store
@@ -31,7 +31,7 @@ def compare(
         float | None, typer.Option("--threshold", help="Of steps and rate; default: the suite's last one.")
     ] = None,
     algos: AlgorithmsOption = None,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
 ) -> None:
     """Compare two result sets, or two algorithms of one.  Differences, intervals and tests, with Holm over all of them.
 
@@ -50,7 +50,7 @@ def compare(
         comparison = compare_sets(
             _loaded(a, b), _loaded(b, a), names=(a, b), metric=metric, threshold=threshold, algorithms=algorithms
         )
-    show(comparison.document(), format_.name)
+    show(comparison.document().told(within or a), format_.name, full=format_.full)
 
 
 def _loaded(path: str, other: str) -> Results:
@@ -77,7 +77,7 @@ def power(
     ] = None,
     metric: Annotated[str, typer.Option("--metric", "-m", help="final, area; a wrong name lists all.")] = "final",
     algos: AlgorithmsOption = None,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
 ) -> None:
     """Say what differences the seeds at hand can detect.  With --target: how many seeds a given difference needs.
 
@@ -86,4 +86,4 @@ def power(
     from tpobench.api import power as power_of
 
     answer = power_of(load_results(path), target=target, seeds=seeds, metric=metric, algorithms=split(algos))
-    show(answer.document(), format_.name)
+    show(answer.document().told(path), format_.name, full=format_.full)

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import AnswerFormat, ForceOption, PathArgument, app, formats_of, one_per_line, say, show, spread
+from tpobench.cli.base import (
+    ForceOption,
+    FullOption,
+    GlanceFormat,
+    PathArgument,
+    app,
+    formats_of,
+    on_pipe,
+    one_per_line,
+    say,
+    show,
+    spread,
+)
 from tpobench.errors import UsageError
 from tpobench.tables.exports import json_text
 
@@ -26,7 +38,7 @@ def lint_(
     *,
     path: PathArgument = Path("results"),
     strict: StrictOption = False,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
 ) -> None:
     """Find what makes results mislead.
 
@@ -38,7 +50,7 @@ def lint_(
     from tpobench.lint.document import lint_document
 
     checks = lint(path)
-    show(lint_document(checks), format_.name)
+    show(lint_document(checks), format_.name, full=format_.full)
     _conclude(checks, strict=strict)
 
 
@@ -92,13 +104,14 @@ def audit_(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.md, audit.json, ...")] = None,
     force: ForceOption = False,
+    full: FullOption = False,
     strict: StrictOption = False,
 ) -> None:
     """Give any project's table of results the treatment of a report.  Intervals, tests, tie groups, and its mistakes.
 
     $ tpobench audit scores.csv --higher
     """
-    chosen = formats_of(formats, ["md"])
+    chosen = formats_of(formats, ["md" if out is not None or on_pipe() else "terminal"])
     if len(chosen) > 1 and out is None:
         msg = "two formats need a folder: --out DIR"
         raise UsageError(msg)
@@ -117,7 +130,7 @@ def audit_(
     findings = audit(files, choices)
     document = audit_document(findings)
     if out is None:
-        show(document, chosen[0])
+        show(document, chosen[0], full=full)
     else:
         from tpobench.tables.writers import ENDINGS, WRITERS
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tpobench.cli.base import (
-    AnswerFormat,
+    GlanceFormat,
     PluginOption,
     ScaleOption,
     SetOption,
@@ -39,7 +39,7 @@ from tpobench.plugins.load import load_plugins
 from tpobench.records.store import BROKEN, Store, other_settings
 from tpobench.suites.load import ID, load_suite
 from tpobench.tables.exports import flat
-from tpobench.tables.model import Document, Table, table_of
+from tpobench.tables.model import Document, Glance, Table, table_of
 from tpobench.units import duration
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(
     wanted: Wanted,
     training: Training,
     dry_run: DryRunOption = False,
-    format_: AnswerFormat,
+    format_: GlanceFormat,
     shard: ShardOption = None,
 ) -> None:
     """Run what is missing of one or more suites.  Finished runs are kept and never repeated.
@@ -98,7 +98,7 @@ def run(
     )
     designs = [(folder, choice.design(plan)) for folder, plan in plans]
     if dry_run:
-        _show(designs, workers.processes, options, format_.name)
+        _show(designs, workers.processes, options, format_)
         return
     warn_of_threads((plan for _, plan in plans), workers.processes)
     with workers.begin(options, wanted.plugin or []) as by:
@@ -288,16 +288,55 @@ def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
     return Document("Runs", tuple(tables), {"suites": answers})
 
 
-def _show(designs: Folders, processes: int, options: Options, name: str) -> None:
+def _show(designs: Folders, processes: int, options: Options, format_: GlanceFormat) -> None:
     """What `run` would do, and what it would cost."""
     outlooks = [_outlook(folder, design, processes, options) for folder, design in designs]
     answers = [facts for facts, _ in outlooks]
     records = tuple({"suite": a["suite"], "folder": a["folder"], **flat(row)} for a in answers for row in a["rows"])
     tables = tuple(table for _, table in outlooks)
-    show(Document("Plan", tables, {"suites": answers, "jobs": processes}, records), name)
+    data = {"suites": answers, "jobs": processes}
+    document = Document("Plan", tables, data, records, glance=_glance(answers, processes, tables))
+    show(document, format_.name, full=format_.full)
     if not any(design.plan.specs for _, design in designs):
         msg = "no algorithm of the plan fits its task; see the reasons above, or name others with --algos"
         raise NothingToDo(msg)
+
+
+def _glance(answers: Sequence[Mapping[str, Any]], processes: int, tables: Sequence[Table]) -> Glance:
+    """All runs and what they cost, then a row per suite, or per algorithm of one."""
+    rows = [{**row, "suite": a["suite"]} for a in answers for row in a["rows"]]
+    by, what = ("suite", "suites") if len(answers) > 1 else ("algorithm", "algorithms")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[by], []).append(row)
+    todo, done = (sum(row[k] for row in rows) for k in ("todo", "done"))
+    cells = len({(row["suite"], row["cell"]) for row in rows})
+    spent, around = (_cost([a[k] for a in answers]) for k in ("cpu_s", "wall_s"))
+    cost = f": CPU time {spent}, wall time {around} with --jobs {processes}" if todo else ""
+    of = f"{_counted(len(groups), what)} on {_counted(cells, 'cells')}"
+    verdict = f"{todo:,} runs to do, {done:,} done before{cost} ({of})."
+    columns = ("cells", "total", "done", "todo", "failed", "interactions")
+    body = [
+        [name, len({(r["suite"], r["cell"]) for r in part}), *(sum(r[k] for r in part) for k in columns[1:]),
+         _cost([r["cpu_s"] for r in part])] for name, part in groups.items()
+    ]  # fmt: skip
+    reasons = dict.fromkeys(f"left out: {row['algorithm']}: {row['reason']}" for row in rows if row["reason"])
+    notes = [*reasons, *(note for table in tables for note in table.notes[1:])]
+    then = ("see them", f"tpobench report {answers[0]['folder']}")
+    if todo:
+        then = ("run them", "the same command with run in place of plan")
+    return Glance(verdict, table_of((by, *columns, "cpu"), body, "plan"), tuple(notes), then=(then,))
+
+
+def _cost(seconds: Sequence[float | None]) -> str:
+    from tpobench.execution.estimate import total
+
+    spent = total(seconds)
+    return "unknown" if spent is None else duration(spent)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what if count != 1 else what.removesuffix('s')}"
 
 
 def _outlook(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], Table]:

@@ -15,12 +15,14 @@ import typer
 from tpobench.cli.base import (
     AnswerFormat,
     ForceOption,
+    FullOption,
     JsonOption,
     PathArgument,
     answer,
     app,
     failure,
     formats_of,
+    on_pipe,
     one_per_line,
     require_outside,
     say,
@@ -142,6 +144,7 @@ def report(
         list[str] | None, typer.Option("--figures", help="png, pdf, svg or none; repeat or use commas.")
     ] = None,
     force: ForceOption = False,
+    full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures from finished runs.
@@ -154,7 +157,7 @@ def report(
     if "terminal" in chosen and not on_screen:
         msg = "--format terminal writes no files: give it alone, without --json"
         raise UsageError(msg)
-    from tpobench.report import write_report
+    from tpobench.report import report_files
     from tpobench.report.files import require_folder
     from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, require_valid
 
@@ -164,7 +167,7 @@ def report(
     pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
     require_valid(pictures, FIGURE_FORMATS, "figure format")
     if on_screen:
-        _show_report(path, options)
+        _show_report(path, options, full=full)
         return
     if out is None:
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
@@ -172,34 +175,35 @@ def report(
     require_outside(out, path)
     with uncollected():
         results = load_results(path)
-        files: list[Path] = write_report(
-            results,
-            out,
-            chosen,
-            ci=options.ci,
-            paper_compat=options.paper_compat,
-            diverged=options.diverged,
-            figure_formats=pictures,
-            force=force,
-        )
+        document, files = report_files(results, out, chosen, options, figure_formats=pictures, force=force)
     if results.quarantined:
         say(set_aside(damaged_in(path)))
     if as_json:
         answer(json.dumps({"files": [str(f) for f in files], "quarantined": results.quarantined}))
         return
-    for file in files:
-        if file.suffix == ".md":
-            answer(file.read_text(encoding="utf-8"))
-    say(one_per_line(f"wrote {file}" for file in files))
+    if on_pipe():
+        for file in files:
+            if file.suffix == ".md":
+                answer(file.read_text(encoding="utf-8"))
+        say(one_per_line(f"wrote {file}" for file in files))
+        return
+    show(document.told(path, _places(files)), "terminal", full=full)
 
 
-def _show_report(path: Path, options: ReportOptions) -> None:
+def _places(files: Sequence[Path]) -> list[str]:
+    """Pages by name, figures by their folder."""
+    pages = [str(f) for f in files if f.parent.name != "figures"]
+    drawn = [f.parent for f in files if f.parent.name == "figures"]
+    return [*pages, *([f"{drawn[0]}/: {len(drawn)} figures"] if drawn else [])]
+
+
+def _show_report(path: Path, options: ReportOptions, *, full: bool) -> None:
     """The tables on standard output, and no files."""
     from tpobench.report import make_report
     from tpobench.report.document import document_of
 
     results = load_results(path)
-    show(document_of(make_report(results, options=options)), "terminal")
+    show(document_of(make_report(results, options=options)).told(path), "terminal", full=full)
     if results.quarantined:
         say(set_aside(damaged_in(path)))
 

@@ -14,20 +14,17 @@ from tpobench import __version__
 from tpobench.errors import NothingToDo, UsageError, unknown
 from tpobench.execution.machine import cores
 from tpobench.records.results import Results
-from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
-from tpobench.scores.pairing import PAIRED, pairing
+from tpobench.scores.pilots import ALPHA, POWER, pilot_of
 from tpobench.scores.scalars import Scalar, metric_names, scalar_of
 from tpobench.scores.sides import Key, Side, require_known, set_side
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.estimate import Floats
-from tpobench.stats.permutation import in_order
 from tpobench.stats.power import MOST_SEEDS, Power, detection, power_text
 from tpobench.tables.model import Document
 from tpobench.tables.readable import Readable
 
 SCHEMA = 1
-ALPHA, POWER = 0.05, 0.8
 WORTH_A_PROCESS = 50  # detections, some seconds: a process takes half of one to start
 
 
@@ -182,23 +179,11 @@ def _tasks(
         wanted = None if target is None else target.of(mean)
         yield _Task((key.suite, label, (arm.algorithm,), False, mean), losses, None, seeds, wanted, None, family)
     for a, b in itertools.combinations(keys, 2):
-        x, y = side.entries[a], side.entries[b]
-        common = sorted(set(x.arm.seeds) & set(y.arm.seeds))
-        paired = pairing(x.arm, y.arm) == PAIRED
-        seeds_of = common if paired else None
-        u, v = (_chosen(e.arm, measure.losses(e.arm), seeds_of) for e in (x, y))
-        means = [float(_chosen(e.arm, measure.values(e.arm), seeds_of).mean()) for e in (x, y)]
-        observed = 0.0 + measure.sign * float(u.mean() - v.mean())
-        wanted = None if target is None else target.of(min(means))
-        pilot, other = (u, v) if paired else (np.concatenate(in_order(u - u.mean(), v - v.mean())), None)
-        runs = seeds or min(len(u), len(v))
-        names = (x.arm.algorithm, y.arm.algorithm)
-        yield _Task((a.suite, label, names, paired, observed), pilot, other, runs, wanted, abs(observed), family)
-
-
-def _chosen(arm: Arm, values: Floats, common: Sequence[int] | None) -> Floats:
-    by_seed = arm.by_seed(values)
-    return np.array([by_seed[s] for s in (sorted(by_seed) if common is None else common)])
+        x, y = side.entries[a].arm, side.entries[b].arm
+        pilot = pilot_of(x, y, measure)
+        wanted = None if target is None else target.of(min(pilot.means))
+        row = (a.suite, label, (x.algorithm, y.algorithm), pilot.paired, pilot.observed)
+        yield _Task(row, pilot.losses, pilot.other, seeds or pilot.runs, wanted, abs(pilot.observed), family)
 
 
 def _all(tasks: Sequence[_Task]) -> list[Detection]:

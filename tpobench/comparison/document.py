@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from tpobench.comparison import Compared
-from tpobench.comparison.detection import POWER, Detection, Detections
+from tpobench.comparison.detection import Detection, Detections
 from tpobench.comparison.rows import ComparedRow
+from tpobench.scores.pilots import POWER
 from tpobench.scores.suite_level import SuiteTest
 from tpobench.scores.text import difference_text, least_text, share_text
 from tpobench.stats.compare import plain
+from tpobench.stats.power import MOST_SEEDS, two_digits
 from tpobench.stats.texts import p_text, pairing_text, seeds_text
 from tpobench.tables.exports import flat
-from tpobench.tables.model import Document, Lines, Table, TableCell, dense
+from tpobench.tables.model import PLACE, Document, Glance, Lines, Table, TableCell, dense, table_of
 
 
 def comparison_document(compared: Compared) -> Document:
@@ -25,7 +28,41 @@ def comparison_document(compared: Compared) -> Document:
     lines = [*(suites or ["1 row: no suite-level test"]), _family(compared), *compared.notes]
     blocks = (Lines(tuple(lead)), _table(compared), Lines(tuple(lines)), Lines((compared.signature,), "code"))
     data = compared.as_dict()
-    return Document(f"{compared.a} against {compared.b}", blocks, data, tuple(map(flat, data["comparisons"])))
+    title, records = f"{compared.a} against {compared.b}", tuple(map(flat, data["comparisons"]))
+    return Document(title, blocks, data, records, glance=_comparison_glance(compared))
+
+
+SHORT = ("cell", "algorithm", "A is", "A − B [95%]", "Holm p", "A, {}", "B", "seeds")
+
+
+def _comparison_glance(compared: Compared) -> Glance:
+    """In how many rows A is better, and the columns that say so."""
+    table, names = _table(compared), [name.format(compared.measure.unit) for name in SHORT]
+    columns = [table.header.index(name) for name in names if name in table.header]
+    rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+    short = Table("comparisons", "", tuple(table.header[i] for i in columns), rows)
+    return Glance(f"{_outcome(compared)}.", short, (*compared.notes, HOLM), then=_next(compared))
+
+
+HOLM = "Holm p: corrected for all rows together; below .05 the difference is told from chance"
+
+
+def _outcome(compared: Compared) -> str:
+    verdicts = [row.verdict for row in compared.rows]
+    better, worse, n = verdicts.count("better"), verdicts.count("worse"), len(verdicts)
+    rest, a, b = n - better - worse, f"A ({compared.a})", f"B ({compared.b})"
+    measure = f"{compared.measure.name}, {compared.measure.better} is better"
+    if n == 1:
+        (verdict,) = verdicts
+        known = {"better": f"{a} is better than {b}", "worse": f"{a} is worse than {b}"}
+        return f"{known.get(verdict, f'{a} cannot be told from {b}')} ({measure})"
+    open_rows = f"; {rest} cannot be told" if rest else ""
+    return f"{a} is better than {b} in {better} of {n} rows and worse in {worse}{open_rows} ({measure})"
+
+
+def _next(compared: Compared) -> tuple[tuple[str, str], ...]:
+    told = all(row.verdict in {"better", "worse"} for row in compared.rows)
+    return () if told else (("the seeds that would tell", f"tpobench power {PLACE}"),)
 
 
 def _table(compared: Compared) -> Table:
@@ -94,8 +131,57 @@ def detections_document(detections: Detections) -> Document:
     )
     lead = Lines((f"{detections.measure.name}: {detections.measure.words}", detects))
     blocks = (lead, *_detections(detections), Lines((detections.signature,), "code"))
-    data = detections.as_dict()
-    return Document("What the seeds can detect", blocks, data, tuple(map(flat, data["detections"])))
+    data, title = detections.as_dict(), "What the seeds can detect"
+    records = tuple(map(flat, data["detections"]))
+    return Document(title, blocks, data, records, glance=_detections_glance(detections))
+
+
+def _detections_glance(detections: Detections) -> Glance:
+    """The least difference of every pair, or algorithm where there is one alone, and the seeds for the observed one."""
+    pairs = [row for row in detections.rows if len(row.arms) == 2]
+    rows = sorted(pairs or detections.rows, key=_hardness)
+    several, what = len({(row.suite, row.cell) for row in rows}) > 1, "pair" if pairs else "algorithm"
+    header = (*(["cell"] * several), what, "observed", "seeds for it", "found from", "seeds")
+    table = table_of(header, [_detection_row(row, several=several) for row in rows], "detections")
+    notes = ("Found from: the least true difference that a test would find with 80% probability",)
+    return Glance(f"{_enough(rows)} ({detections.measure.words}).", table, notes)
+
+
+def _enough(rows: Sequence[Detection]) -> str:
+    """For how many of them the seeds at hand would do."""
+    seeds = sorted({row.power.runs for row in rows})
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    sizes = [row.power.detectable for row in rows if row.power.detectable is not None]
+    most = (
+        f"the least differences that {counts} seeds find reach {two_digits(max(sizes))}"
+        if sizes
+        else "nothing is known"
+    )
+    wanted = [power for row in rows if (power := row.expected or row.power).target]
+    enough = sum(power.needed is not None and power.needed <= power.runs for power in wanted)
+    if not wanted:
+        return most[0].upper() + most[1:]
+    return f"{counts} seeds are enough to find the difference in {enough} of {len(rows)} rows; {most}"
+
+
+def _hardness(row: Detection) -> tuple[float, float]:
+    """Those that take most seeds first."""
+    power = row.expected or row.power
+    return -(power.needed or math.inf), -(row.power.detectable or 0.0)
+
+
+def _detection_row(row: Detection, *, several: bool) -> list[object]:
+    power = row.expected or row.power
+    needed = None if power.target is None else f">{MOST_SEEDS}" if power.needed is None else str(power.needed)
+    found = row.power.reason if row.power.detectable is None else two_digits(row.power.detectable)
+    return [
+        *([row.cell] if several else []),
+        " - ".join(row.arms),
+        f"{row.observed:.3g}",
+        needed,
+        found,
+        row.power.runs,
+    ]
 
 
 def _detections(detections: Detections) -> Iterator[Table]:

@@ -1,5 +1,6 @@
 """Records -> report: tables per suite and metric, pairwise tests, figures.
 
+answer           what it says first: who leads, where that cannot be told
 rows             one cell under one metric
 tables           the tables of one suite
 overall          the suite as a whole
@@ -25,7 +26,8 @@ from tpobench import called
 from tpobench.errors import NothingToDo
 from tpobench.identity import canonical
 from tpobench.records.results import Results
-from tpobench.report.breaking_point import search_of, search_tables
+from tpobench.report.answer import answer_of
+from tpobench.report.breaking_point import search_answer, search_of, search_tables
 from tpobench.report.details import detail_table
 from tpobench.report.document import document_of
 from tpobench.report.effects import effect_tables
@@ -41,13 +43,13 @@ from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, req
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
-from tpobench.tables.model import Figure, Table
+from tpobench.tables.model import Document, Figure, Table
 from tpobench.tables.writers import ENDINGS, WRITERS
 
 if TYPE_CHECKING:
     from tpobench.report.figures import Picture
 
-__all__ = ["FIGURE_FORMATS", "ReportOptions", "make_report", "render_markdown", "write_report"]
+__all__ = ["FIGURE_FORMATS", "ReportOptions", "make_report", "render_markdown", "report_files", "write_report"]
 
 called.install(__name__)
 
@@ -86,16 +88,29 @@ def write_report(
         UsageError: an unknown format or option, or files that no report wrote.
         StorageFull: the folder cannot be written.
     """
+    options = ReportOptions(ci, paper_compat, diverged)
+    return report_files(results, out, formats, options, figure_formats=figure_formats, force=force)[1]
+
+
+def report_files(
+    results: Results,
+    out: str | Path,
+    formats: Sequence[str],
+    options: ReportOptions,
+    *,
+    figure_formats: Sequence[str] = FIGURE_FORMATS,
+    force: bool = False,
+) -> tuple[Document, list[Path]]:
+    """What `write_report` writes, and where."""
     require_valid(formats, ENDINGS, "report format")
     require_valid(figure_formats, FIGURE_FORMATS, "figure format")
-    options = ReportOptions(ci, paper_compat, diverged)
     suites, problems = _read(results, options)
     pictures = _pictures(suites, options) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
     document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), options))
     files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
-    return write_files(Path(out), files, _about(results, options), force=force)
+    return document, write_files(Path(out), files, _about(results, options), force=force)
 
 
 def _about(results: Results, options: ReportOptions) -> str:
@@ -156,10 +171,13 @@ def _section(
     metrics = scalars_of(reporting, max((len(arm.axes["step"]) for arm in arms), default=reporting.window))
     if search_of(cells) is not None:
         tables = tuple(sorted(search_tables(suite, cells, options), key=lambda table: table.folded))
-        return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
+        answer = search_answer(cells, tables)
+        return Section(suite, reporting.title, answer, tables, tuple(figures), tuple(cells), tuple(metrics))
     rows = {m: [make_row(cell, m, algorithms, options) for cell in cells] for m in metrics}
     tables = _tables(suite, rows, algorithms, options)
-    return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics))
+    final = next(m for m in rows if m.kind == "final")
+    answer = answer_of(rows[final], final, algorithms)
+    return Section(suite, reporting.title, answer, tables, tuple(figures), tuple(cells), tuple(metrics))
 
 
 def _tables(

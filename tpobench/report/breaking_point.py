@@ -9,6 +9,7 @@ from typing import Any
 
 from tpobench import __version__
 from tpobench.errors import CorruptResults
+from tpobench.report.model import Answer
 from tpobench.scores.cells import Cell, algorithm_order
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.text import seed_ranges
@@ -98,6 +99,24 @@ def search_tables(suite: str, cells: Sequence[Cell], options: ReportOptions) -> 
         if comparisons:
             tables.append(_pairs(group, comparisons, signature, tail))
     return tables
+
+
+def search_answer(cells: Sequence[Cell], tables: Sequence[Table]) -> Answer:
+    """Who learns under the sparsest reward, and the table of breaking points."""
+    groups = searched(cells)
+    sentences = [_sentence(group) for group in groups]
+    table = next((t for t in tables if t.name.startswith("breaking")), None)
+    return Answer(tuple(sentences) or ("No level was run.",), table)
+
+
+def _sentence(group: Searched) -> str:
+    leader, tied = _best(group.points, compare_all_points(group.points))
+    place = f"{group.label}: " if group.label else ""
+    if not leader:
+        return f"{place}no verdict, since no algorithm learns at two levels or more."
+    others = ", ".join(name for name in tied if name != leader)
+    end = f"not told from {others}" if others else "told from all others"
+    return f"{place}{leader} learns under the sparsest reward, p0* {point_text(group.points[leader])}, {end}."
 
 
 def _title(text: str, group: Searched) -> str:

@@ -10,7 +10,7 @@ from tpobench.report.model import Report, Section
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
 from tpobench.tables.exports import table_data
-from tpobench.tables.model import Block, Document, Heading, Legend, Lines, table_of
+from tpobench.tables.model import PLACE, Block, Document, Glance, Heading, Legend, Lines, table_of
 
 SCHEMA = 2
 COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
@@ -27,7 +27,29 @@ def document_of(report: Report) -> Document:
         blocks += [Heading(section.title or section.suite, section.suite), *section.tables, *section.figures]
     blocks += _problems(report)
     blocks += [Lines((f"{copy}.",)) for copy in report.unverified]
-    return Document("tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS)
+    return Document(
+        "tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS, glance=_glance(report)
+    )
+
+
+def _glance(report: Report) -> Glance:
+    """Of one suite its answer; of several the first sentence of each."""
+    lost = [f"{len(report.problems)} runs have no result"] * bool(report.problems)
+    if len(report.sections) == 1:
+        (section,) = report.sections
+        verdict, *more = section.answer.sentences
+        notes = [*more, *(f"{line}." for line in lost)]
+        return Glance(verdict, section.answer.table, tuple(notes), then=_next(section))
+    rows = [(section.suite, section.answer.sentences[0]) for section in report.sections]
+    verdict = "; ".join([f"{len(rows)} suites", *lost]) + "."
+    return Glance(
+        verdict, table_of(("suite", "verdict"), rows), then=(("one suite alone", f"tpobench report {PLACE}/SUITE"),)
+    )
+
+
+def _next(section: Section) -> tuple[tuple[str, str], ...]:
+    arms = next((list(cell.arms) for cell in section.cells if len(cell.arms) > 1), [])
+    return (("two algorithms, cell by cell", f"tpobench compare {arms[0]} {arms[1]} --in {PLACE}"),) if arms else ()
 
 
 def _directions(report: Report) -> str:

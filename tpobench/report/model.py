@@ -12,11 +12,20 @@ from tpobench.tables.readable import Readable
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a suite's results say: sentences, the first of which is the verdict, and one table."""
+
+    sentences: tuple[str, ...]
+    table: Table | None
+
+
+@dataclass(frozen=True)
 class Section:
     """One suite: its tables, its figures, and the cells they were made from."""
 
     suite: str
     title: str
+    answer: Answer
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
     cells: tuple[Cell, ...]

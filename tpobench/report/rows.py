@@ -29,11 +29,21 @@ class MetricRow:
     notes: tuple[str, ...]
     dominated: tuple[str, ...] = ()  # entries in which one seed holds most of the sum
 
+    @property
+    def leader(self) -> str:
+        """The algorithm of the best estimate; empty where there is no verdict."""
+        return next((name for name, entry in self.entries.items() if entry.leader), "")
+
+    @property
+    def tied(self) -> list[str]:
+        """Those that no test tells from it."""
+        return [name for name, entry in self.entries.items() if entry.best and not entry.leader]
+
 
 def make_row(cell: Cell, metric: Scalar, algorithms: Sequence[str], options: ReportOptions) -> MetricRow:
     """Estimate every algorithm, test every pair, mark the group tied with the best."""
     comparisons = compare_family(cell.arms, metric)
-    leader, tied = _best(cell, metric, comparisons)
+    leader, tied = _best(cell, metric, comparisons) if cell.learned else ("", ())
     entries = {n: _entry(cell, n, metric, options, best=n in tied, leader=n == leader) for n in algorithms}
     notes = [note for n in algorithms for note in _notes_of(cell, n, metric, options)]
     notes += _notes(cell, metric, leader, comparisons)
@@ -123,6 +133,8 @@ def _runs(count: int) -> str:
 
 def _notes(cell: Cell, metric: Scalar, leader: str, comparisons: Mapping[tuple[str, str], Comparison]) -> list[str]:
     notes = []
+    if len(cell.arms) > 1 and not cell.learned:
+        notes.append(f"No verdict, since no seed of any algorithm succeeded: {cell.label}")
     budgets = sorted({arm.budget for arm in cell.arms.values()})
     if metric.test == "times" and len(budgets) > 1:
         listed = ", ".join(f"{b:.0f}" for b in budgets)

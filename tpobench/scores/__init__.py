@@ -4,6 +4,7 @@ reporting    how a suite scores: the metric, which way it is better, the ends of
 cells        the arms of a cell: the runs of an algorithm, and their curves
 scalars      one number per seed, by name
 pairing      two arms: whether their seeds are paired, and one test; families of pairs under Holm
+pilots       the spread of a comparison to come, and the seeds that would tell
 suite_level  scores over all cells, and every pair tested
 effects      main effects of the parts of algorithms
 estimates    numbers of an arm with their interval

@@ -165,6 +165,15 @@ class Cell:
         return [n for n in self.arms if family_of(n) != "preference" or n in offline]
 
     @property
+    def learned(self) -> bool:
+        """Whether any seed of any algorithm ended solved or held a threshold: where none did, nobody leads."""
+        return any(
+            arm.reporting.passed(arm.final, arm.reporting.solved).any()
+            or any(np.isfinite(arm.times(t)).any() for t in arm.reporting.thresholds)
+            for arm in self.arms.values()
+        )
+
+    @property
     def axes_label(self) -> str:
         """`length=8, reward=terminal`, or the task's kind without a grid."""
         return _label(self.axes, self.task.get("kind", self.suite), "")

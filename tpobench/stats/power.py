@@ -56,6 +56,7 @@ def detection(
     power: float = 0.8,
     family: int = 1,
     paired_with: ArrayLike | None = None,
+    only_needed: bool = False,
 ) -> Power:
     """Least detectable difference of means, by resampling the pilot through the test it is for.
 
@@ -72,6 +73,7 @@ def detection(
         power: wanted probability of detection.
         family: tests in the family.
         paired_with: the other arm on the same seeds, for a paired design.
+        only_needed: the seeds for the target alone, which takes half the time.
     """
     x = np.asarray(pilot, dtype=np.float64)
     if paired_with is not None:
@@ -95,7 +97,7 @@ def detection(
         return rate(deviations, difference, seeds, level, np.random.default_rng(seed)) >= power
 
     reason = attainable_text((n, n), paired=paired, family=family, alpha=alpha)
-    least = None if reason else _least_difference(lambda d: detects(n, d), spread)
+    least = None if reason or only_needed else _least_difference(lambda d: detects(n, d), spread)
     needed = None
     if target is not None and target != 0:
         needed = _seeds_for(lambda m: detects(m, abs(target)), spread, abs(target), level, power, paired=paired)

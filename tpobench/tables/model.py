@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Format = Literal["terminal", "md", "latex", "html"]  # that are written from blocks; CSV and JSON are numbers
 Mark = Literal["", "bullet", "strong", "quote", "code", "verbatim"]  # the last to be copied: never wrapped
+PLACE = "PATH"  # of the results, in a command
 PAGES: tuple[Format, ...] = ("md", "latex", "html")  # that have a title; a terminal is told with what it shows
 
 
@@ -123,6 +124,17 @@ class Figure(Block):
 
 
 @dataclass(frozen=True)
+class Glance:
+    """What a terminal shows of a document: a verdict, one table, where the rest is, and what to do next."""
+
+    verdict: str  # one sentence
+    table: Table | None = None  # the most important columns first: those without room are left out
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    then: tuple[tuple[str, str], ...] = ()  # what comes next, and its command
+
+
+@dataclass(frozen=True)
 class Document:
     """What a verb answers: blocks to read, and the same in full precision for scripts."""
 
@@ -131,10 +143,18 @@ class Document:
     data: Mapping[str, Any] = field(default_factory=dict)  # JSON
     records: tuple[Mapping[str, Any], ...] | None = None  # lines of CSV; without them the entries of the tables
     columns: tuple[str, ...] = ()  # the first ones of CSV, in this order
+    glance: Glance | None = None  # without one a terminal shows the blocks
 
     def shown(self, where: Format) -> Iterator[Block]:
         """The blocks of one format."""
         return (block for block in self.blocks if where not in block.without)
+
+    def told(self, place: object, files: Sequence[str] = ()) -> Document:
+        """With the place of the results in the commands that come next, and the files that it was written to."""
+        if self.glance is None:
+            return self
+        then = tuple((what, command.replace(PLACE, str(place))) for what, command in self.glance.then)
+        return replace(self, glance=replace(self.glance, files=tuple(files), then=then))
 
     @property
     def tables(self) -> list[Table]:

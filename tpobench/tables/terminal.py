@@ -7,8 +7,8 @@ import re
 import shutil
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
@@ -21,6 +21,7 @@ from tpobench.tables.model import (
     Block,
     Document,
     Figure,
+    Glance,
     Heading,
     Legend,
     Lines,
@@ -35,6 +36,9 @@ MOST_PLACES = 8  # of one advice
 NARROWEST = 40  # columns; what is narrower breaks lines itself
 GAP = 2  # spaces between columns
 MANY = 50  # texts that decide how wide a column becomes
+TALL = 2  # lines of an entry, where columns may be left out
+EVERYTHING = ("everything", "the same with --full")
+ROWS = 40  # of one table that is to be seen at a glance
 EASY = 30  # characters of an entry on one line, where a table has to be cut into parts
 PART = re.compile(r"\s*(?:\[[^\]]{1,30}\][;,]?|[^\s,;|/]+[,;|/]*|[,;|/]+)")  # kept on one line: intervals and words
 
@@ -67,6 +71,24 @@ def terminal(document: Document, screen: Screen = PIPE) -> str:
         lines += [Text(), *written] if lines and written and _apart(last, block) else written
         last = block if written else last
     return _encoded(lines, screen)
+
+
+def glance_text(glance: Glance, screen: Screen = PIPE) -> str:
+    """The verdict, one table that fits, and the way on."""
+    parts: list[list[Text]] = [list(_wrapped(glance.verdict, screen, "bold"))]
+    if glance.table is not None:
+        title = _wrapped(glance.table.title, screen, "dim") if glance.table.title else ()
+        parts.append([*title, *_one(glance.table, screen)])
+    notes = [*glance.notes, *(glance.table.notes if glance.table else ())]
+    parts.append([line for note in notes for line in _wrapped(note, screen)])
+    ends = [line for file in glance.files for line in _wrapped(f"wrote {file}", screen)]
+    for what, command in (*glance.then, EVERYTHING):
+        line = f"{what}: {command}"
+        fits = screen.width is None or cell_len(line) <= screen.width
+        ends += map(Text, [line] if fits else [f"{what}:", " " * GAP + command])  # to be copied: never broken
+    parts.append(ends)
+    lines = [line for part in parts if part for line in (Text(), *part)]
+    return _encoded(lines[1:], screen)
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[object]], screen: Screen = PIPE) -> str:
@@ -163,22 +185,52 @@ class _Column:
     def easy(self) -> int:
         return max(self.least, min(self.natural, EASY))
 
+    @cached_property
+    def flat(self) -> int:
+        """No entry takes more than TALL lines, and nothing is broken; the header may take one more."""
+
+        def fits(width: int) -> bool:
+            return len(_entry(self.name, width)) <= TALL + 1 and all(len(_entry(t, width)) <= TALL for t in self.texts)
+
+        return self.least + bisect(range(self.least, self.natural), 0, key=lambda w: int(fits(w)))
+
 
 def _grid(table: Table, screen: Screen) -> Iterator[Text]:
-    table = dense(table)
-    columns = [_column(name, cells, screen) for name, *cells in zip(table.header, *table.rows, strict=True)]
-    if screen.width is None or _total([c.natural for c in columns]) <= screen.width:
-        yield from _lines(columns, [c.natural for c in columns])
-        return
-    room = max(screen.width, NARROWEST)
-    same = [c for c in columns[1:] if len(set(c.texts)) == 1] if len(table.rows) > 1 else []
-    columns = [c for c in columns if c not in same]
+    """All columns: where they are too wide together, several parts."""
+    columns, said, room = _fitting(table, screen)
     for i, part in enumerate(_parts(columns, room)):
         if i:
             yield Text()
         yield from _lines(part, _widths(part, room))
-    if same:
-        yield from _wrapped(f"in every row: {'; '.join(f'{c.name} {c.texts[0]}' for c in same)}", screen)
+    yield from said
+
+
+def _one(table: Table, screen: Screen) -> Iterator[Text]:
+    """One part: the first columns that fit with entries of few lines, and a line on what is left out."""
+    shown = replace(table, rows=table.rows[:ROWS])
+    columns, said, room = _fitting(shown, screen)
+    count = len(columns)
+    while count > 2 and _total([c.flat for c in columns[:count]]) > room:
+        count -= 1
+    yield from _lines(columns[:count], _widths(columns[:count], room, flat=True))
+    yield from said
+    more = len(table.rows) - len(shown.rows)
+    names = [*([f"{more} more rows"] if more else []), *(c.name for c in columns[count:])]
+    if names:
+        yield from _wrapped(f"not shown: {', '.join(names)}", screen, "dim")
+
+
+def _fitting(table: Table, screen: Screen) -> tuple[list[_Column], list[Text], int]:
+    """The columns, what every row says of those that are left out, and the room they have."""
+    table = dense(table)
+    columns = [_column(name, cells, screen) for name, *cells in zip(table.header, *table.rows, strict=True)]
+    natural = _total([c.natural for c in columns])
+    if screen.width is None or natural <= screen.width:
+        return columns, [], natural
+    same = [c for c in columns[1:] if len(set(c.texts)) == 1] if len(table.rows) > 1 else []
+    said = f"in every row: {'; '.join(f'{c.name} {c.texts[0]}' for c in same)}"
+    rest = [c for c in columns if c not in same]
+    return rest, list(_wrapped(said, screen)) if same else [], max(screen.width, NARROWEST)
 
 
 def _column(name: str, cells: Sequence[TableCell], screen: Screen) -> _Column:
@@ -217,9 +269,14 @@ def _keys(columns: Sequence[_Column], room: int) -> Sequence[_Column]:
     return [_Column("#", tuple(str(i) for i in range(1, len(rows) + 1)), ("",) * len(rows), right=True)]
 
 
-def _widths(columns: Sequence[_Column], room: int) -> list[int]:
-    """From the least widths on, each character to where it saves the most: the sum of squared heights of entries."""
-    widths = [c.least for c in columns]
+def _widths(columns: Sequence[_Column], room: int, *, flat: bool = False) -> list[int]:
+    """From the least widths on, each character to where it saves the most: the sum of squared heights of entries.
+
+    flat: from those on at which entries take few lines.
+    """
+    if _total([c.natural for c in columns]) <= room:
+        return [c.natural for c in columns]
+    widths = [c.flat if flat else c.least for c in columns]
     while _total(widths) > room:
         widths[widths.index(max(widths))] -= 1
 
