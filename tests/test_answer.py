@@ -34,7 +34,7 @@ def test_the_verdict_counts_the_cells(section):
     """Leaders that are told from all others, then what cannot be told; a cell without success has no verdict."""
     verdict, seeds, none = section.answer.sentences
     assert verdict == (
-        "tpo leads in 1 of 3 cells; in 1 10 seeds cannot tell who leads (error (%), at the end, lower is better)."
+        "tpo leads in 1 of 3 cells; 10 seeds cannot tell who leads in 1 (error (%), at the end, lower is better)."
     )
     assert seeds.startswith("About ")
     assert none == "No verdict, since no seed of any algorithm succeeded: length=8."

@@ -137,7 +137,7 @@ def test_the_best_group_is_bold_and_the_best_mean_underlined():
 
 def test_without_a_possible_test_only_the_best_mean_is_bold():
     """And the table says why."""
-    found = results(flat("tpo", [0.1, 0.2]), flat("grpo", [0.3, 0.5]))
+    found = results(flat("tpo", [0.01, 0.02]), flat("grpo", [0.3, 0.5]))
     assert [entry(found, "summary", r, 1).best for r in ("tpo", "grpo")] == [True, False]
     assert "no test possible, only the best mean is bold" in render_markdown(found)
 

@@ -172,12 +172,12 @@ def _section(
     if search_of(cells) is not None:
         tables = tuple(sorted(search_tables(suite, cells, options), key=lambda table: table.folded))
         answer = search_answer(cells, tables)
-        return Section(suite, reporting.title, answer, tables, tuple(figures), tuple(cells), tuple(metrics))
+        return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer)
     rows = {m: [make_row(cell, m, algorithms, options) for cell in cells] for m in metrics}
     tables = _tables(suite, rows, algorithms, options)
     final = next(m for m in rows if m.kind == "final")
     answer = answer_of(rows[final], final, algorithms)
-    return Section(suite, reporting.title, answer, tables, tuple(figures), tuple(cells), tuple(metrics))
+    return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer)
 
 
 def _tables(
@@ -217,11 +217,19 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *,
 def _noted(
     pictures: Mapping[str, Sequence[Picture]], drawn: Mapping[str, bytes], formats: Sequence[str]
 ) -> dict[str, list[Figure]]:
-    """What the texts say of each figure; the best file for a browser is the one to link to."""
-    ending = next((e for e in ("png", "svg", "pdf") if e in formats), "")
+    """What the texts say of each figure: the best file for a browser to link to, and for LaTeX to include."""
+    linked, printed = (
+        next((e for e in endings if e in formats), "") for endings in (("png", "svg", "pdf"), ("pdf", "png"))
+    )
+
+    def path(name: str, ending: str) -> str:
+        return ending and f"figures/{name}.{ending}"
+
     return {
         suite: [
-            Figure(p.name, p.caption, p.title, ending and f"figures/{p.name}.{ending}", drawn.get(f"{p.name}.svg", b""))
+            Figure(
+                p.name, p.caption, p.title, path(p.name, linked), path(p.name, printed), drawn.get(f"{p.name}.svg", b"")
+            )
             for p in of_suite
         ]
         for suite, of_suite in pictures.items()

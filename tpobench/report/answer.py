@@ -87,7 +87,7 @@ def _leads(rows: Sequence[MetricRow], leaders: Counter[str]) -> str:
         name, count = leaders.most_common(1)[0]
         return f"{_seeds(rows)} tell a leader in none of {len(rows)} cells; {name} is ahead most often, in {count}"
     where = f"{', '.join(parts)} of {len(rows)} cells"
-    return where + (f"; in {len(open_rows)} {_seeds(open_rows)} cannot tell who leads" if open_rows else "")
+    return where + (f"; {_seeds(open_rows)} cannot tell who leads in {len(open_rows)}" if open_rows else "")
 
 
 def certain(row: MetricRow) -> bool:
@@ -144,7 +144,7 @@ def _by_cell(rows: Sequence[MetricRow], final: Scalar, needed: Needed) -> Table:
             success_entry(row.cell),
         ))  # fmt: skip
     header = ("Cell", "Best", f"{final.title.split(',')[0]} [95% CI]", "Not told from it", SEEDS, "p0")
-    return Table("answer", "", header, tuple(body), notes=tuple(_notes(rows, needed)))
+    return Table("answer", "", header, tuple(body), notes=tuple(_notes(rows, needed)), narrow=4)
 
 
 def _by_algorithm(row: MetricRow, final: Scalar, needed: Needed) -> Table:
@@ -158,8 +158,7 @@ def _by_algorithm(row: MetricRow, final: Scalar, needed: Needed) -> Table:
         p = TableCell("" if c is None else p_text(c.adjusted))
         body.append((TableCell(name), shown, TableCell(_against(row, name, c)), TableCell(solved.split(" ")[0]), p))
     header = ("Algorithm", f"{final.title.split(',')[0]} [95% CI]", "Verdict", "Solved", "Holm p")
-    notes = list(_notes([row], needed))
-    return Table("answer", "", header, tuple(body), notes=tuple(notes))
+    return Table("answer", "", header, tuple(body), notes=tuple(_notes([row], needed)), narrow=4)
 
 
 def _against(row: MetricRow, name: str, c: Comparison | None) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from tpobench import __version__
 from tpobench.report.model import Report, Section
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
 from tpobench.tables.exports import table_data
-from tpobench.tables.model import PLACE, Block, Document, Glance, Heading, Legend, Lines, table_of
+from tpobench.tables.model import PLACE, Block, Document, Glance, Heading, Legend, Lines, Mark, table_of
 
 SCHEMA = 2
 COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
@@ -20,16 +21,48 @@ BOLD = (
 )
 
 
+SIGNATURES = (
+    "Each line below says how the numbers of some tables came about. metric: the number of a seed, such as final20 "
+    "(mean of its last 20 evaluations), area (mean over training), steps0.1m3 (updates until it passes 0.1 in 3 "
+    "evaluations in a row). pair: whether equal seeds were compared as pairs. ci: the kind of 95% interval. test: of "
+    "two algorithms. adj: Holm's correction, and for how many tests. B: resamples, drawn with the seed rng. diverged: "
+    "how runs that diverged were scored. docs/statistics.md explains each."
+)
+
+
 def document_of(report: Report) -> Document:
-    """Sections, runs without a result, and what was made with other data."""
-    blocks: list[Block] = [Legend(BOLD, "the best point estimate", f"Intervals are 95%; {_directions(report)}.")]
+    """Of each suite the answer, one table and the first figures, then the details; at the end how all came about."""
+    blocks: list[Block] = []
     for section in report.sections:
-        blocks += [Heading(section.title or section.suite, section.suite), *section.tables, *section.figures]
+        blocks += _section(section, _directions(section))
     blocks += _problems(report)
     blocks += [Lines((f"{copy}.",)) for copy in report.unverified]
+    signatures = dict.fromkeys(
+        line for section in report.sections for table in section.tables for line in table.signature.splitlines()
+    )
+    blocks += [
+        Heading("How these numbers came about", "signatures"),
+        Lines((SIGNATURES,)),
+        Lines(tuple(signatures), "code"),
+    ]
     return Document(
         "tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS, glance=_glance(report)
     )
+
+
+def _section(section: Section, directions: str) -> Iterator[Block]:
+    yield Heading(section.title or section.suite, section.suite)
+    for lines, mark in ((section.answer.sentences[:1], "strong"), (section.answer.sentences[1:], "")):
+        if lines:
+            yield Lines(lines, cast("Mark", mark))
+    if section.answer.table is not None and section.answer.table not in section.tables:
+        yield section.answer.table
+    yield from section.figures
+    yield Lines(("In detail",), "strong", without=("latex",))
+    yield Legend(BOLD, "the best point estimate", f"Intervals are 95%; {directions}.")
+    for table in section.tables:
+        alone = table.name == "summary" or section.answer.table is table
+        yield replace(table, signature="", folded=not alone)
 
 
 def _glance(report: Report) -> Glance:
@@ -37,10 +70,10 @@ def _glance(report: Report) -> Glance:
     lost = [f"{len(report.problems)} runs have no result"] * bool(report.problems)
     if len(report.sections) == 1:
         (section,) = report.sections
-        verdict, *more = section.answer.sentences
+        verdict, *more = section.answer.sentences or ("No verdict.",)
         notes = [*more, *(f"{line}." for line in lost)]
         return Glance(verdict, section.answer.table, tuple(notes), then=_next(section))
-    rows = [(section.suite, section.answer.sentences[0]) for section in report.sections]
+    rows = [(section.suite, " ".join(section.answer.sentences[:1])) for section in report.sections]
     verdict = "; ".join([f"{len(rows)} suites", *lost]) + "."
     return Glance(
         verdict, table_of(("suite", "verdict"), rows), then=(("one suite alone", f"tpobench report {PLACE}/SUITE"),)
@@ -52,8 +85,8 @@ def _next(section: Section) -> tuple[tuple[str, str], ...]:
     return (("two algorithms, cell by cell", f"tpobench compare {arms[0]} {arms[1]} --in {PLACE}"),) if arms else ()
 
 
-def _directions(report: Report) -> str:
-    higher = any(scalar.better == "higher" for section in report.sections for scalar in section.metrics)
+def _directions(section: Section) -> str:
+    higher = any(scalar.better == "higher" for scalar in section.metrics)
     return "lower is better (↓), higher where ↑ says so" if higher else "lower is better (↓)"
 
 
@@ -99,6 +132,10 @@ def _suite(section: Section) -> dict[str, Any]:
     return {
         "name": section.suite,
         "title": section.title,
+        "answer": {
+            "sentences": list(section.answer.sentences),
+            "table": None if section.answer.table is None else table_data(section.answer.table),
+        },
         "tables": [table_data(t) for t in section.tables],
         "figures": [{"name": f.name, "caption": f.caption} for f in section.figures],
     }

@@ -15,8 +15,8 @@ from tpobench.tables.readable import Readable
 class Answer:
     """What a suite's results say: sentences, the first of which is the verdict, and one table."""
 
-    sentences: tuple[str, ...]
-    table: Table | None
+    sentences: tuple[str, ...] = ()
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Section:
 
     suite: str
     title: str
-    answer: Answer
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
     cells: tuple[Cell, ...]
     metrics: tuple[Scalar, ...]
+    answer: Answer = Answer()
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _notes(cells: Sequence[Cell], algorithms: Sequence[str], scores: Scores, lef
     best = " or ".join(f"{b:g}" for b in sorted({c.reporting.best for c in cells}))
     metric = cells[0].reporting.metric
     score = f"Score: 1 at a final {metric} of {best}, 0 at {worst}, the same references for every algorithm"
-    notes = [f"{score}; cells weigh the same, seeds are resampled within cells"]
+    notes = [f"{score}; cells weigh the same, seeds are resampled within cells. IQM: mean of the middle half"]
     if left:
         notes.append(f"Cells without some of the algorithms are left out for all: {'; '.join(left)}")
     missing = [name for name in algorithms if name not in scores]

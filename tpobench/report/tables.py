@@ -22,6 +22,12 @@ TESTS = (
 )  # fmt: skip
 
 
+TESTS_NOTE = (
+    "P(A better): probability that a seed of A beats one of B. Holm p: p corrected for all tests of its family, of "
+    "which Tests is the number. Least p: the smallest that so few seeds can give"
+)
+
+
 def metric_table(rows: Sequence[MetricRow], metric: Scalar, algorithms: Sequence[str], signature: str) -> Table:
     """Cells down, algorithms across, the initial success probability p0 in between."""
     body = [(TableCell(r.cell.label), success_entry(r.cell), *(r.entries[name] for name in algorithms)) for r in rows]
@@ -61,6 +67,7 @@ def pairwise_table(rows: Sequence[MetricRow], metric: Scalar, signature: str) ->
     note: tuple[str, ...] = (
         ("A − B is the difference of the mean of min(steps, budget)",) if metric.test == "times" else ()
     )
+    note = (TESTS_NOTE, *note)
     used = {c.test for row in rows for c in row.comparisons.values()}
     if "boschloo" in used:
         note += ("An algorithm without a run that lasted is compared by its count of diverged runs (Boschloo)",)

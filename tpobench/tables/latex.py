@@ -1,4 +1,4 @@
-"""A document as LaTeX that needs booktabs and nothing else: its tables and the lines beside them."""
+"""A document as LaTeX that needs booktabs, and graphicx for its figures: tables and the lines beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+from dataclasses import replace
 
 from tpobench.printable import brief, printable
 from tpobench.tables.model import Advice, Block, Document, Figure, Heading, Lines, Table, TableCell
@@ -27,8 +27,9 @@ FLOATS = 15  # in a row: of 18 that wait for a page LaTeX takes no other
 ROWS = 40  # of one float: what a page holds
 LONGEST = 500  # letters of an entry: what is wider than 2,000 of them TeX cannot measure
 LONG = 20  # letters from which an entry takes two lines
-HEAD = r"""% tpobench report; needs \usepackage{booktabs}
-% Restyle: define \tpobest, \tpoleader, \tpofont, \tpostack, \tpochar, \tpoflush or \tpowide before \input.
+HEAD = r"""% tpobench report; needs \usepackage{booktabs}, and \usepackage{graphicx} for its figures and for wide tables
+% Figures are looked for beside the paper: \graphicspath{{report/NAME/}} names another folder.
+% Restyle: define \tpobest, \tpoleader, \tpofont, \tpostack, \tpochar, \tpoflush, \tpowide or \tpofigure before \input.
 \providecommand{\tpobest}[1]{\textbf{#1}}% the best and all that cannot be told from it
 \providecommand{\tpoleader}[1]{\underline{#1}}% the best point estimate
 \providecommand{\tpofont}{\small}
@@ -39,6 +40,8 @@ HEAD = r"""% tpobench report; needs \usepackage{booktabs}
 \makeatletter
 \providecommand{\tpowide}[1]{\sbox\@tempboxa{#1}\ifdim\wd\@tempboxa>\linewidth
   \@ifundefined{resizebox}{\usebox\@tempboxa}{\resizebox{\linewidth}{!}{\usebox\@tempboxa}}\else\usebox\@tempboxa\fi}
+\providecommand{\tpofigure}[1]{\@ifundefined{includegraphics}{\fbox{\texttt{\detokenize{#1}} needs graphicx}}{%
+  \includegraphics[width=\linewidth]{#1}}}
 \makeatother"""
 
 
@@ -68,12 +71,19 @@ def latex(document: Document) -> str:
             section = block
         elif isinstance(block, Table):
             lines += ["", *_table(section, block)]
-        elif isinstance(block, Figure) and block.path:
-            path = PurePosixPath(block.path).with_suffix(".pdf")
-            lines.append(f"% \\includegraphics{{{path}}} % {printable(block.caption)}")
+        elif isinstance(block, Figure) and block.printed:
+            lines += ["", *_figure(block)]
         else:
             lines += ["", *beside] if (beside := list(_lines_beside(block))) else []
     return "\n".join(_flushed(lines)) + "\n"
+
+
+def _figure(figure: Figure) -> Iterator[str]:
+    yield "\\begin{figure}"
+    yield f"\\centering\\tpofigure{{{figure.printed}}}"
+    yield f"\\caption{{{tex_escape(figure.caption)}}}"
+    yield f"\\label{{fig:{_label(figure.name)}}}"
+    yield "\\end{figure}"
 
 
 def _lines_beside(block: Block) -> Iterator[str]:
@@ -106,21 +116,24 @@ def _flushed(lines: Iterable[str]) -> Iterator[str]:
     floats = itertools.count(1)
     for line in lines:
         yield line
-        if line == "\\end{table}" and next(floats) % FLOATS == 0:
+        if line in {"\\end{table}", "\\end{figure}"} and next(floats) % FLOATS == 0:
             yield "\\tpoflush"
 
 
 def _table(section: Heading, table: Table) -> Iterator[str]:
-    """One float; of a table longer than a page, one for each part."""
+    """One float; of a table longer than a page, one for each part; of a narrow one what a column has room for."""
+    if table.narrow:
+        rows = tuple(row[: table.narrow] for row in table.rows)
+        table = replace(table, header=table.header[: table.narrow], rows=rows)
     parts = [table.rows[i : i + ROWS] for i in range(0, len(table.rows), ROWS)] or [()]
     title = ": ".join(tex_escape(text) for text in (section.text, table.title) if text)
     for i, rows in enumerate(parts):
         yield "\\begin{table}"
-        yield "\\centering\\tpofont"
+        yield "\\centering" + ("\\footnotesize\\setlength{\\tabcolsep}{3pt}" if table.narrow else "\\tpofont")
         yield f"\\caption{{{title}{' (continued)' if i else ''}.}}"
         if i == 0:
             yield f"\\label{{tab:{_label(section.name)}-{_label(table.name)}}}"
-        yield from _tabular(table.header, rows)
+        yield from _tabular(table.header, rows, ", " if table.narrow else "; ")
         yield ""
         for note in table.notes if i == len(parts) - 1 else ():
             yield _note(f"{tex_escape(note)}.")
@@ -128,14 +141,15 @@ def _table(section: Heading, table: Table) -> Iterator[str]:
         yield "\\end{table}"
 
 
-def _tabular(header: Sequence[str], rows: Sequence[Sequence[TableCell]]) -> Iterator[str]:
+def _tabular(header: Sequence[str], rows: Sequence[Sequence[TableCell]], separator: str) -> Iterator[str]:
+    """Long entries on several lines, broken at the separator."""
     yield f"\\tpowide{{\\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}"
     yield "\\toprule"
     yield " & ".join(map(_heading, header)) + " \\\\"
     yield "\\midrule"
     for row in rows:
-        yield " & ".join(map(_cell, row)) + " \\\\"
-        if any(len(_lines(cell.text)) > 1 for cell in row):
+        yield " & ".join(_cell(cell, separator) for cell in row) + " \\\\"
+        if any(len(_lines(cell.text, separator)) > 1 for cell in row):
             yield "\\addlinespace[2pt]"
     yield "\\bottomrule"
     yield "\\end{tabular}}"
@@ -162,15 +176,16 @@ def _heading(text: str) -> str:
     return _stacked([tex_escape(before + comma.rstrip()), tex_escape(after)], "[b]") if before else tex_escape(text)
 
 
-def _cell(cell: TableCell) -> str:
+def _cell(cell: TableCell, separator: str) -> str:
     """A long entry on as many lines as it has parts, each with its marks."""
-    parts = _lines(cell.text)
-    return _stacked([_marked(part + ";" * (i < len(parts)), cell) for i, part in enumerate(parts, 1)])
+    parts = _lines(cell.text, separator)
+    mark = separator.strip()
+    return _stacked([_marked(part + mark * (i < len(parts)), cell) for i, part in enumerate(parts, 1)])
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str, separator: str) -> list[str]:
     text = brief(text.replace("\n", " "), LONGEST)
-    return text.split("; ") if len(text) > LONG else [text]
+    return text.split(separator) if len(text) > LONG and (separator == "; " or "[" not in text) else [text]
 
 
 def _marked(text: str, cell: TableCell) -> str:

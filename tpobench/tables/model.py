@@ -52,6 +52,7 @@ class Table(Block):
     signature: str = ""
     notes: tuple[str, ...] = ()
     folded: bool = False  # long, and read on demand
+    narrow: int = 0  # first columns that one column of a paper has room for; 0 is a table as wide as it is
 
 
 def table_of(
@@ -114,12 +115,13 @@ class Advice(Block):
 
 @dataclass(frozen=True)
 class Figure(Block):
-    """A figure: its name and caption, the file to link to, if there is one, and its drawing for an HTML page."""
+    """A figure: its name and caption, the files of a browser and of a paper, and its drawing for an HTML page."""
 
     name: str
     caption: str
     title: str = ""
-    path: str = ""
+    path: str = ""  # to link to; empty without a file
+    printed: str = ""  # to include
     svg: bytes = b""
 
 
