@@ -177,7 +177,7 @@ def test_a_swept_hyperparameter_is_a_column_of_every_table(tpobench):
         (["plan", "--suite", "sparse", "--smoke", "--algos", "ce"], 4, "no algorithm of the plan fits"),
         (["report", "none"], 4, "no results at none"),
         (["report", "--format", "pdf"], 2, "valid: csv, html, json, latex, md"),
-        (["report", "--figures", "gif"], 2, "valid: pdf, png, svg"),
+        (["report", "--figures", "gif"], 2, "unknown figure 'gif'"),
         (["report", "--ci", "bcaa"], 2, "did you mean 'bca'"),
         (["report", "--diverged", "ignore"], 2, "valid: drop, fail, worst"),
         (["status"], 4, "no runs in results"),

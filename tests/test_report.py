@@ -234,7 +234,8 @@ def test_the_tables_of_a_grid_do_not_depend_on_the_order_of_the_records():
 
 def test_every_figure_of_the_markdown_exists(tmp_path):
     """Links resolve, captions name band and seeds."""
-    write_report(grid(["tpo", "grpo"], lengths=(4, 8), seeds=3), tmp_path, ["md"], figure_formats=["png"])
+    found = grid(["tpo", "grpo"], lengths=(4, 8), seeds=3)
+    write_report(found, tmp_path, ["md"], figure_formats=["png"], figures=["all"])
     text = (tmp_path / "report.md").read_text()
     links = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
     assert len(links) == len(set(links)) == 7

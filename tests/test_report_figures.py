@@ -16,11 +16,11 @@ from tpobench.report import ReportOptions, render_markdown
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.classes import merged
 from tpobench.report.figures.improvement import improvement
-from tpobench.report.figures.layout import legend_columns
+from tpobench.report.figures.layout import legend_columns, side_by_side
 from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
-from tpobench.report.figures.style import RC, style_of
+from tpobench.report.figures.style import RC, STYLES, style_of, told_apart
 from tpobench.scores.cells import read_cells
 from tpobench.stats.power import two_digits
 
@@ -377,3 +377,35 @@ def test_who_differs_anywhere_has_a_line_of_its_own(change):
     status = {k: "diverged" if None in v else "ok" for k, v in errors.items()}
     runs = [record(n, s, v, cell={"arms": a}, status=status[n, a, s]) for (n, a, s), v in errors.items()]
     assert len(merged(cells_of(results(runs)))[0][0].arms) == 2
+
+
+def test_three_kinds_of_figures_unless_more_are_asked_for():
+    """Curves, sparsity, and the next that there is; by name what else; `all` everything."""
+    (cells,) = read_cells(grid(["tpo", "grpo"], lengths=(4, 8), seeds=3).records)[0].values()
+
+    def kinds(*words):
+        return {p.name.split("-")[1] for p in pictures_of("s", cells, None, words)}
+
+    assert kinds() == {"curves", "sparsity", "reached"}
+    assert kinds("final", "improvement") == {"final", "improvement"}
+    assert kinds() | kinds("final", "improvement") < kinds("all")
+
+
+def test_no_two_algorithms_of_a_figure_share_colour_and_line():
+    """Of any number: the catalogue, and names that nobody knows; outside the figure the fixed styles hold."""
+    names = [*list(BUILT_IN)[:24], *(f"mine_{i}" for i in range(12))]
+    with told_apart(names):
+        looks = [(style_of(name).colour, style_of(name).line) for name in names]
+        assert style_of("tpo") == STYLES["tpo"]
+    assert len(set(looks)) == len(names)
+    assert style_of("mine_3") == style_of("mine_3")
+
+
+def test_panels_lie_as_the_grid_of_the_suite():
+    """A full grid of two axes has a row for each value of the first; anything else three to a row."""
+    (cells,) = read_cells(grid(["tpo"], lengths=(4, 8), seeds=1).records)[0].values()
+    cell = cells[0]
+    full = [replace(cell, axes={"a": a, "b": b}) for a in (1, 2) for b in "wxyz"]
+    assert side_by_side(full) == 4
+    assert side_by_side(full[:-1]) == 3
+    assert side_by_side([replace(cell, axes={"a": a}) for a in range(5)]) == 3

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 ALWAYS_SHOWN = ("ok", "diverged", "failed", "skipped")  # the other statuses only where they occur
 MOST_PLACES = 5
+FIGURES_HELP = "png, pdf, svg or none; all, or kinds beyond the first three: final, reached, improvement, diagnostics."
 
 
 @app.command()
@@ -140,9 +141,7 @@ def report(
     diverged: Annotated[
         str, typer.Option("--diverged", help="Diverged runs: worst (scored so), drop or fail.")
     ] = "worst",
-    figures: Annotated[
-        list[str] | None, typer.Option("--figures", help="png, pdf, svg or none; repeat or use commas.")
-    ] = None,
+    figures: Annotated[list[str] | None, typer.Option("--figures", help=FIGURES_HELP)] = None,
     force: ForceOption = False,
     full: FullOption = False,
     as_json: JsonOption = False,
@@ -159,13 +158,15 @@ def report(
         raise UsageError(msg)
     from tpobench.report import report_files
     from tpobench.report.files import require_folder
-    from tpobench.scores.options import FIGURE_FORMATS, ReportOptions, require_valid
+    from tpobench.scores.options import FIGURE_FORMATS, FIGURES, ReportOptions, require_valid
 
     options = ReportOptions(
         cast("Any", ci), paper_compat, cast("Any", diverged)
     )  # checked there, with the nearest valid name
-    pictures = [f for f in split(figures) or ["png", "pdf"] if f != "none"]
-    require_valid(pictures, FIGURE_FORMATS, "figure format")
+    words = split(figures)
+    require_valid(words, (*FIGURE_FORMATS, *FIGURES, "all", "none"), "figure")
+    pictures = [] if "none" in words else [f for f in words if f in FIGURE_FORMATS] or ["png", "pdf"]
+    kinds = [f for f in words if f in (*FIGURES, "all")]
     if on_screen:
         _show_report(path, options, full=full)
         return
@@ -175,7 +176,9 @@ def report(
     require_outside(out, path)
     with uncollected():
         results = load_results(path)
-        document, files = report_files(results, out, chosen, options, figure_formats=pictures, force=force)
+        document, files = report_files(
+            results, out, chosen, options, figure_formats=pictures, figures=kinds, force=force
+        )
     if results.quarantined:
         say(set_aside(damaged_in(path)))
     if as_json:

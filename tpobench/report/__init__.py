@@ -66,6 +66,7 @@ def write_report(
     paper_compat: bool = False,
     diverged: Diverged = "worst",
     figure_formats: Sequence[str] = FIGURE_FORMATS,
+    figures: Sequence[str] = (),
     force: bool = False,
 ) -> list[Path]:
     """Write report.md, .tex, .csv, .json, .html as asked, and figures below figures/; the same records, the same bytes.
@@ -80,6 +81,7 @@ def write_report(
         paper_compat: the paper's conventions: last evaluation, first crossing, s.e. with ddof 0, crossing of the mean.
         diverged: worst (scored the worst value), drop (left out, counted), fail (refused).
         figure_formats: png, pdf, svg; none for no figure files.
+        figures: kinds, such as curves, final or improvement; all; the first three of a suite where none is named.
         force: replace files that no report wrote, too; copies of them stay.
 
     Raises:
@@ -89,7 +91,7 @@ def write_report(
         StorageFull: the folder cannot be written.
     """
     options = ReportOptions(ci, paper_compat, diverged)
-    return report_files(results, out, formats, options, figure_formats=figure_formats, force=force)[1]
+    return report_files(results, out, formats, options, figure_formats=figure_formats, figures=figures, force=force)[1]
 
 
 def report_files(
@@ -99,13 +101,14 @@ def report_files(
     options: ReportOptions,
     *,
     figure_formats: Sequence[str] = FIGURE_FORMATS,
+    figures: Sequence[str] = (),
     force: bool = False,
 ) -> tuple[Document, list[Path]]:
     """What `write_report` writes, and where."""
     require_valid(formats, ENDINGS, "report format")
     require_valid(figure_formats, FIGURE_FORMATS, "figure format")
     suites, problems = _read(results, options)
-    pictures = _pictures(suites, options) if figure_formats or "html" in formats else {}
+    pictures = _pictures(suites, options, figures) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
     document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), options))
     files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
@@ -200,10 +203,10 @@ def _tables(
     return tuple(sorted(tables, key=lambda table: table.folded))
 
 
-def _pictures(suites: Suites, options: ReportOptions) -> dict[str, list[Picture]]:
+def _pictures(suites: Suites, options: ReportOptions, kinds: Sequence[str]) -> dict[str, list[Picture]]:
     from tpobench.report.figures import pictures_of  # noqa: PLC0415 - tables alone must not wait for matplotlib
 
-    return {suite: pictures_of(suite, cells, options) for suite, cells in suites.items()}
+    return {suite: pictures_of(suite, cells, options, kinds) for suite, cells in suites.items()}
 
 
 def _drawn(pictures: Mapping[str, Sequence[Picture]], formats: Sequence[str], *, html: bool) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from tpobench.stats.estimate import Intervals
 
 Diverged = Literal["worst", "drop", "fail"]
 FIGURE_FORMATS = ("png", "pdf", "svg")
+FIGURES = ("curves", "sparsity", "sweeps", "reached", "final", "improvement", "diagnostics", "learn")  # kinds of them
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ breaking     pictures: the share of seeds that learn over p0, and breaking point
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -33,11 +33,11 @@ from tpobench.report.figures.classes import merged, told
 from tpobench.report.figures.curves import curve_pictures
 from tpobench.report.figures.improvement import improvement_pictures
 from tpobench.report.figures.labels import drawable_cell, file_stem, undrawn
-from tpobench.report.figures.layout import Picture, save
+from tpobench.report.figures.layout import Picture, algorithms_of, save
 from tpobench.report.figures.profile import profile_pictures
 from tpobench.report.figures.reached import reached_pictures
 from tpobench.report.figures.strips import strip_pictures
-from tpobench.report.figures.style import RC
+from tpobench.report.figures.style import RC, told_apart
 from tpobench.report.figures.sweeps import sweep_pictures
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import ReportOptions
@@ -47,37 +47,62 @@ __all__ = ["Picture", "pictures_of", "save"]
 TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 
 
-def pictures_of(suite: str, cells: Sequence[Cell], options: ReportOptions | None = None) -> list[Picture]:
-    """All figures of one suite that its records allow: results first, diagnostics of the training last."""
-    pictures = _pictures_of(suite, [drawable_cell(c) for c in cells if c.arms], options or ReportOptions())
-    return [
-        replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
-        for p in pictures
-    ]
+FIRST = 3  # kinds of figures that a report shows unless more are asked for
+ALL = "all"
+
+Makers = dict[str, Callable[[], list[Picture]]]
 
 
-def _pictures_of(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> list[Picture]:
-    results: list[Picture] = []
-    diagnostics: list[Picture] = []
+def pictures_of(
+    suite: str, cells: Sequence[Cell], options: ReportOptions | None = None, kinds: Collection[str] = (ALL,)
+) -> list[Picture]:
+    """Figures of one suite that its records allow: the kinds that are asked for, else the first three."""
+    chosen = [drawable_cell(c) for c in cells if c.arms]
     if not chosen:
         return []
-    with mpl.rc_context(RC):
-        if search_of(chosen) is not None:  # algorithms visit levels of their own: what they share is a curve
-            return breaking_pictures(suite, chosen)
-        for matching in sorted({c.matching for c in chosen}):
-            matched = [c for c in chosen if c.matching == matching]
-            classes, members = merged(matched)
-            tail = f"-{matching}" if any(c.condition for c in matched) else ""
-            pictures = curve_pictures(f"{suite}-curves{tail}", classes, None, options)
-            pictures += reached_pictures(f"{suite}-reached{tail}", classes)
-            pictures += strip_pictures(f"{suite}-final{tail}", classes, options)
-            pictures += improvement_pictures(f"{suite}-improvement{tail}", classes)
-            results += told(pictures, members)
-            scores = {c.reporting.metric for c in matched}
-            others = {m for c in matched for a in c.arms.values() for m in a.curves} - scores
-            for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
-                classes, members = merged(matched, metric)
-                diagnostics += told(curve_pictures(f"{suite}-{metric}{tail}", classes, metric, options), members)
-        classes, members = merged(chosen)
-        results += told([*profile_pictures(suite, classes, options), *sweep_pictures(suite, classes, options)], members)
-    return results + diagnostics
+    pictures: list[list[Picture]] = []
+    with mpl.rc_context(RC), told_apart(algorithms_of(chosen)):
+        for kind, make in _makers(suite, chosen, options or ReportOptions()).items():
+            if {kind, ALL} & set(kinds) or (not kinds and len(pictures) < FIRST and kind != "diagnostics"):
+                pictures += filter(None, [make()])
+    return [
+        replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
+        for several in pictures for p in several
+    ]  # fmt: skip
+
+
+def _makers(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> Makers:
+    """What draws each kind, in the order of FIGURES."""
+    if search_of(chosen) is not None:  # algorithms visit levels of their own: what they share is a curve
+        return {"learn": lambda: breaking_pictures(suite, chosen)}
+    matchings: list[tuple[list[Cell], str, str]] = []
+    for matching in sorted({c.matching for c in chosen}):
+        matched = [c for c in chosen if c.matching == matching]
+        matchings.append((*merged(matched), f"-{matching}" if any(c.condition for c in matched) else ""))
+    classes, members = merged(chosen)
+
+    def each(name: str, draw: Callable[[str, list[Cell]], list[Picture]]) -> Callable[[], list[Picture]]:
+        return lambda: [p for c, who, tail in matchings for p in told(draw(f"{suite}-{name}{tail}", c), who)]
+
+    return {
+        "curves": each("curves", lambda name, c: curve_pictures(name, c, None, options)),
+        "sparsity": lambda: told(profile_pictures(suite, classes, options), members),
+        "sweeps": lambda: told(sweep_pictures(suite, classes, options), members),
+        "reached": each("reached", reached_pictures),
+        "final": each("final", lambda name, c: strip_pictures(name, c, options)),
+        "improvement": each("improvement", improvement_pictures),
+        "diagnostics": lambda: _diagnostics(suite, chosen, options),
+    }
+
+
+def _diagnostics(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> list[Picture]:
+    """Every other recorded metric over the updates."""
+    pictures: list[Picture] = []
+    for matching in sorted({c.matching for c in chosen}):
+        matched = [c for c in chosen if c.matching == matching]
+        tail = f"-{matching}" if any(c.condition for c in matched) else ""
+        others = {m for c in matched for a in c.arms.values() for m in a.curves} - {c.reporting.metric for c in matched}
+        for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
+            classes, members = merged(matched, metric)
+            pictures += told(curve_pictures(f"{suite}-{metric}{tail}", classes, metric, options), members)
+    return pictures

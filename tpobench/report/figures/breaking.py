@@ -85,11 +85,11 @@ def _curves(group: Searched) -> Figure:
         for level in point.levels:
             _level(ax, level, name)
         _band(ax, group, point, name)
-        ax.axhline(0.5, color=GREY, linewidth=0.6, linestyle=":")
+        ax.axhline(50, color=GREY, linewidth=0.6, linestyle=":")
         ax.set_title(name)
-        ax.set_ylim(-0.04, 1.04)
-        ax.set_yticks([0, 0.5, 1])
-    name_axes(axes, P0, "Share that learns")
+        ax.set_ylim(-4, 104)
+        ax.set_yticks([0, 50, 100])
+    name_axes(axes, P0, "Seeds that learn (%)")
     return figure
 
 
@@ -98,15 +98,17 @@ def _curve(ax: Axes, group: Searched, point: BreakingPoint, colour: str, width: 
     p0 = np.geomspace(hardest, easiest, POINTS)
     share = share_at(point, p0)
     if share is not None:
-        ax.plot(p0, share, color=colour, linewidth=width, zorder=2)
+        ax.plot(p0, 100 * share, color=colour, linewidth=width, zorder=2)
 
 
 def _level(ax: Axes, level: Level, name: str) -> None:
     colour = style_of(name).colour
     rate = rate_estimate(level.learned, level.runs)
     if rate.low is not None and rate.high is not None:
-        ax.plot([level.p0, level.p0], [rate.low, rate.high], color=colour, linewidth=0.8, alpha=0.5, zorder=2.5)
-    ax.plot([level.p0], [level.share], color=colour, marker=style_of(name).marker, linestyle="none", zorder=3)
+        ax.plot(
+            [level.p0, level.p0], [100 * rate.low, 100 * rate.high], color=colour, linewidth=0.8, alpha=0.5, zorder=2.5
+        )
+    ax.plot([level.p0], [100 * level.share], color=colour, marker=style_of(name).marker, linestyle="none", zorder=3)
 
 
 def _band(ax: Axes, group: Searched, point: BreakingPoint, name: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tpobench.printable import first_of
 from tpobench.report.figures.captions import arms_of, averages_text, band_text, diverged_text, most_seeds, seeds_text
 from tpobench.report.figures.grid import facet_figure, from_best
-from tpobench.report.figures.layout import Picture, algorithms_of, named_lines, numbered, paged
+from tpobench.report.figures.layout import Picture, algorithms_of, named_lines, numbered, paged, side_by_side
 from tpobench.report.figures.panel import Line, lines_of, with_runs
 from tpobench.report.figures.scales import decades, few_ticks, log_axis, time_axis, x_name
 from tpobench.scores.cells import Cell, scored_curves
@@ -23,6 +24,7 @@ from tpobench.stats.estimate import Floats, bootstrap_band
 POINTS = 201  # of a curve at most: finer than its print; more evaluations are averaged
 FEW = 50  # of a curve that is noisy from update to update
 NAMES = {"informative": "share of informative groups"}
+SHARES = frozenset(NAMES)  # shown in percent, as errors are
 THIN = 10  # seeds up to which each is drawn as a thin line, in a panel that is alone
 
 
@@ -136,11 +138,14 @@ class Curves:
 
 def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options: ReportOptions) -> list[Picture]:
     """The score (None) or another recorded metric over the updates."""
-    parts = paged([c for c in cells if any(map(recorded, lines_of(c, c.arms, metric)))])
+    shown = [c for c in cells if any(map(recorded, lines_of(c, c.arms, metric)))]
+    empty = [c.axes_label for c in cells if c not in shown]
+    left = f" Not recorded, so left out: {first_of(empty, 6, '; ')}." if shown and empty else ""
+    parts = paged(shown)
     pictures = []
     for i, part in enumerate(parts):
         panels, what = _panels(part, metric), _name(part[0], metric)
-        caption = f"{what}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}."
+        caption = f"{what}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}.{left}"
         pictures.append(
             Picture(numbered(name, len(parts), i), caption, _figure(panels, options), f"{what.lower()} over training")
         )
@@ -148,14 +153,17 @@ def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options
 
 
 def _panels(cells: Sequence[Cell], metric: str | None) -> list[Curves]:
-    what = _name(cells[0], metric) + " (%)" * (metric is None and cells[0].reporting.percent)
+    share = metric in SHARES
+    what = _name(cells[0], metric) + " (%)" * (share or (metric is None and cells[0].reporting.percent))
     thin = len(cells) == 1 and 1 < most_seeds(arms_of(cells)) <= THIN
     points, algorithms = POINTS if metric is None else FEW, algorithms_of(cells)
+    scaled = {
+        c.label: [replace(x, times=100.0 if share else 1.0) for x in lines_of(c, algorithms, metric)] for c in cells
+    }
     return [
-        Curves(c.axes_label, what, lines_of(c, algorithms, metric), points=points, x=x_name(c), axis=time_axis(c),
-               thin=thin)
+        Curves(c.axes_label, what, scaled[c.label], points=points, x=x_name(c), axis=time_axis(c), thin=thin)
         for c in cells
-    ]  # fmt: skip
+    ]
 
 
 def _name(cell: Cell, metric: str | None) -> str:
@@ -179,7 +187,8 @@ def _figure(panels: Sequence[Curves], options: ReportOptions) -> Figure:
         elif metric is None:
             from_best(axes, panels[0].lines)
 
-    return facet_figure(panels, [line.label for line in panels[0].lines], options, scale)
+    columns = side_by_side([line.cell for panel in panels for line in panel.lines[:1] if line.cell])
+    return facet_figure(panels, [line.label for line in panels[0].lines], options, scale, columns)
 
 
 def _logarithmic(axes: Sequence[Axes], shown: Line) -> bool:

@@ -20,6 +20,7 @@ from tpobench.report.figures.style import RC
 from tpobench.scores.cells import Cell, algorithm_order
 
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
+WIDEST = 4  # panels side by side on a page
 PANELS = 12  # of one figure; more cells make more figures
 HANDLE, LETTER, LINE = 0.52, 0.064, 0.16  # inches of a legend entry's line, of a letter, and between two rows
 DIRECT_LABELS = 6  # algorithms up to which line ends carry their names
@@ -77,6 +78,17 @@ def facets(
     for above in axes[max(0, panels - columns) : (rows - 1) * columns]:
         above.tick_params(labelbottom=True)  # nothing below it that could carry the numbers of its axis
     return figure, axes[:panels]
+
+
+def side_by_side(cells: Sequence[Cell]) -> int:
+    """Panels in a row: the values of the axis that varies fastest where cells are a full grid of two, else three."""
+    axes = [a for a in (cells[0].axes if cells else {}) if len({str(c.axes.get(a)) for c in cells}) > 1]
+    if len(axes) < 2:
+        return 3
+    last = [str(c.axes.get(axes[-1])) for c in cells]
+    columns = len(dict.fromkeys(last))
+    full = len(last) % columns == 0 and last == last[:columns] * (len(last) // columns)
+    return columns if full and columns <= WIDEST else 3
 
 
 def columns_of(axes: Sequence[Axes]) -> int:

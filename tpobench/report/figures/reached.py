@@ -17,6 +17,7 @@ from tpobench.report.figures.layout import (
     name_lines,
     numbered,
     paged,
+    side_by_side,
     title_panels,
 )
 from tpobench.report.figures.scales import few_ticks, time_axis, x_name
@@ -53,7 +54,7 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
 
 def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
     algorithms = algorithms_of(cells)
-    figure, axes = facets(len(cells))
+    figure, axes = facets(len(cells), columns=side_by_side(cells))
     ends = []
     for ax, cell in zip(axes, cells, strict=True):
         ends.append([_draw(ax, cell, cell.arms[n], threshold) for n in algorithms if n in cell.arms])

@@ -16,6 +16,7 @@ from tpobench.report.figures.layout import (
     name_rows,
     numbered,
     paged,
+    side_by_side,
     title_panels,
 )
 from tpobench.report.figures.points import final_caption
@@ -55,7 +56,7 @@ def _caption(cells: Sequence[Cell], options: ReportOptions) -> str:
 def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
     algorithms, reporting = algorithms_of(cells), cells[0].reporting
     tall = ROW * len(algorithms)
-    figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, share="xy")
+    figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, columns=side_by_side(cells), share="xy")
     scale = reporting.scale
     for ax, cell in zip(axes, cells, strict=True):
         for row, name in enumerate(algorithms):

@@ -7,7 +7,11 @@ line and marker.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +25,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
 )  # fmt: skip
 WINE, OLIVE = "#882255", "#7A7A1F"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+ALL_COLOURS = (*COLOURS, WINE, OLIVE)
 FAMILY_COLOURS = {
     "target": BLUE, "grpo": VERMILLION, "ratio": ORANGE, "ppo": GREEN, "dg": PURPLE, "reinforce": BLACK,
     "regression": SKY, "weighted": WINE, "preference": OLIVE, "oracle": BLACK,
@@ -82,8 +87,30 @@ RC: Any = {
 }  # fmt: skip
 
 
+_APART: ContextVar[Mapping[str, Style]] = ContextVar("styles", default=MappingProxyType({}))
+
+
+@contextmanager
+def told_apart(algorithms: Iterable[str]) -> Iterator[None]:
+    """While it lasts no two of them share colour and line: the later one takes the next that is free."""
+    looks: dict[str, Style] = {}
+    for name in algorithms:
+        style = style_of(name)
+        free = ((c, line) for c in (style.colour, *ALL_COLOURS) for line in (style.line, *LINES))
+        taken = {(s.colour, s.line) for s in looks.values()}
+        colour, line = next((pair for pair in free if pair not in taken), (style.colour, style.line))
+        looks[name] = replace(style, colour=colour, line=line)
+    token = _APART.set(looks)
+    try:
+        yield
+    finally:
+        _APART.reset(token)
+
+
 def style_of(algorithm: str) -> Style:
     """The fixed style of an algorithm of the catalogue, modified or not; of any other, one that its name decides."""
+    if algorithm in _APART.get():
+        return _APART.get()[algorithm]
     if algorithm in STYLES:
         return STYLES[algorithm]
     digest = hashlib.sha256(algorithm.encode()).digest()
