@@ -8,7 +8,7 @@ import pytest
 from record_helpers import SUITE, record, snapshot, write, write_jsonl
 
 from tpobench.errors import StorageFull, UsageError
-from tpobench.records.store import write_atomically
+from tpobench.records.store import write_atomically, write_packed
 from tpobench.report.files import MANIFEST, write_files
 
 ROOT = Path(__file__).parent.parent
@@ -213,3 +213,24 @@ def test_a_link_to_itself_is_one_line(command_line, tmp_path, words, code):
     (tmp_path / "loop").symlink_to("loop")
     found, out, err = command_line(*words)
     assert (found, out, err.count("\n")) == (code, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", "--suite", "bandit", "--out", "f"), "--out f/bandit: f is a file; name a folder"),
+        (("run", "--suite", "bandit", "--smoke", "--out", "f"), "--out f/bandit-smoke: f is a file; name a folder"),
+        (("plan", "--suite", "b.toml"), "b.toml: not readable as TOML: no text in UTF-8"),
+        (("check", "-b", "x.jsonl", "--no-run", "--waivers", "d"), "--waivers d: cannot be read: Is a directory"),
+        (("check", "-b", "x.jsonl", "--no-run", "--waivers", "no"), "--waivers no: cannot be read: No such file"),
+    ],
+)
+def test_a_target_or_a_file_of_settings_of_the_wrong_kind_is_2(command_line, tmp_path, words, said):
+    """Before anything is trained, in words about the file and not about how it is read."""
+    (tmp_path / "f").write_text("mine", encoding="utf-8")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "d").mkdir()
+    write_packed(tmp_path / "x.jsonl", [record(s, "ok", 0.3, changes={"algorithm": "a"}) for s in range(3)])
+    code, out, err = command_line(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err

@@ -171,3 +171,12 @@ def read_settings(path: Path) -> str:
         msg = "larger than 1 MB; such a file holds settings, not data"
         raise ValueError(msg)
     return path.read_text(encoding="utf-8")
+
+
+def toml_fault(error: OSError | ValueError) -> str:
+    """Why a file of settings cannot be taken: it is not there, it is no file, no text, or no TOML."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    if isinstance(error, UnicodeDecodeError):
+        return "not readable as TOML: no text in UTF-8"
+    return f"not readable as TOML: {error}"

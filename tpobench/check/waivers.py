@@ -19,7 +19,7 @@ from typing import Any
 
 from tpobench.check.evidence import GateCell
 from tpobench.errors import UsageError, unknown
-from tpobench.limits import load_toml, read_settings
+from tpobench.limits import load_toml, read_settings, toml_fault
 from tpobench.printable import brief
 
 NEEDED, OPTIONAL = ("cell", "rule", "until", "reason"), ("suite", "measure")
@@ -64,7 +64,7 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
     try:
         document = load_toml(read_settings(path))
     except (OSError, ValueError) as error:
-        msg = f"--waivers {path}: not readable as TOML: {error}"
+        msg = f"--waivers {path}: {toml_fault(error)}"
         raise UsageError(msg) from error
     for key in document:
         if key != "waiver":

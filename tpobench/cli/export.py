@@ -30,7 +30,8 @@ def export(
     $ tpobench export results/sparse --to csv --out tables
     """
     from tpobench.exports import FORMATS, export_files
-    from tpobench.report.files import require_folder, write_files
+    from tpobench.records.store import require_folder
+    from tpobench.report.files import write_files
 
     if to not in FORMATS:
         raise unknown("format", to, FORMATS, "--to")

@@ -119,7 +119,8 @@ def audit_(
         msg = "--format terminal is no file; with --out choose md, latex, html, csv or json"
         raise UsageError(msg)
     from tpobench.audit import Choices, audit, audit_document
-    from tpobench.report.files import require_folder, write_files
+    from tpobench.records.store import require_folder
+    from tpobench.report.files import write_files
 
     if out is not None:
         require_folder(out)

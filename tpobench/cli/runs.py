@@ -36,7 +36,7 @@ from tpobench.errors import NothingToDo, RunsFailed, TpobenchError, UsageError
 from tpobench.planning.design import Design, finished
 from tpobench.planning.plan import Plan
 from tpobench.plugins.load import load_plugins
-from tpobench.records.store import BROKEN, Store, other_settings
+from tpobench.records.store import BROKEN, Store, other_settings, require_folder
 from tpobench.suites.load import ID, load_suite
 from tpobench.tables.exports import flat
 from tpobench.tables.model import Document, Glance, Table, table_of
@@ -141,6 +141,8 @@ def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Pat
     require_reader(training.data, suites)
     kernel = settled(training.kernel, suites, training.device)
     folders = [wanted.out / (name or (f"{s.name}-smoke" if wanted.smoke else s.name)) for s in suites]
+    for folder in folders:
+        require_folder(folder)
     return [(folder, choice.plan(s, algos, training.device, kernel)) for folder, s in zip(folders, suites, strict=True)]
 
 

@@ -45,6 +45,7 @@ from tpobench.records.store import (
     damaged_in,
     pack,
     read_source,
+    require_folder,
     require_ours,
     sources,
     uncollected,
@@ -157,7 +158,6 @@ def report(
         msg = "--format terminal writes no files: give it alone, without --json"
         raise UsageError(msg)
     from tpobench.report import report_files
-    from tpobench.report.files import require_folder
     from tpobench.scores.options import FIGURE_FORMATS, FIGURES, ReportOptions, require_valid
 
     options = ReportOptions(

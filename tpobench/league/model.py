@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tpobench.errors import UsageError, unknown
-from tpobench.limits import load_toml, read_settings
+from tpobench.limits import load_toml, read_settings, toml_fault
 from tpobench.planning.plan import PLAIN_KERNEL, Plan, plan_runs
 from tpobench.scores.scalars import metric_names
 from tpobench.suites.load import Suite, load_suite
@@ -59,7 +59,7 @@ def load_league(path: Path = PACKAGED) -> League:
     try:
         document = load_toml(read_settings(path))
     except (OSError, ValueError) as error:
-        msg = f"{path}: not readable as TOML: {error}"
+        msg = f"{path}: {toml_fault(error)}"
         raise UsageError(msg) from error
     _require_keys(document, {"title": str, "metric": str, "choosing": int, "scored": int, "event": list}, str(path))
     if document["metric"] not in metric_names("mean"):

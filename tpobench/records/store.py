@@ -671,3 +671,15 @@ def read_source(source: Path) -> tuple[dict[str, RunRecord], int]:
         return Store(source).known()
     records, damaged = load_packed(source)
     return merge_copies(records), damaged
+
+
+def require_folder(out: Path) -> None:
+    """A folder, or a place where one can be made.
+
+    Raises:
+        UsageError: a file is in the way.
+    """
+    nearest = next((place for place in (out, *out.parents) if place.exists()), out)
+    if nearest.exists() and not nearest.is_dir():
+        msg = f"--out {out}: {nearest} is a file; name a folder"
+        raise UsageError(msg)

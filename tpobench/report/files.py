@@ -14,7 +14,7 @@ from typing import Any
 from tpobench.errors import StorageFull, UsageError
 from tpobench.limits import parse_json
 from tpobench.printable import first_of
-from tpobench.records.store import set_aside, write_atomically
+from tpobench.records.store import require_folder, set_aside, write_atomically
 
 MANIFEST = ".tpobench-report.json"
 SCHEMA = 1
@@ -69,18 +69,6 @@ def write_files(out: Path, files: Mapping[str, bytes], about: str | None = None,
         msg = f"cannot write {place}: {error.strerror or error}"
         raise StorageFull(msg) from error
     return [out / name for name in files]
-
-
-def require_folder(out: Path) -> None:
-    """A folder, or a place where one can be made.
-
-    Raises:
-        UsageError: a file is in the way.
-    """
-    nearest = next((place for place in (out, *out.parents) if place.exists()), out)
-    if nearest.exists() and not nearest.is_dir():
-        msg = f"--out {out}: {nearest} is a file; name a folder"
-        raise UsageError(msg)
 
 
 def _hash(content: bytes) -> str:

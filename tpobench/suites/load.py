@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tpobench.errors import UsageError, require_text, unknown
 from tpobench.identity import flat
-from tpobench.limits import load_toml, read_settings
+from tpobench.limits import load_toml, read_settings, toml_fault
 from tpobench.printable import brief
 from tpobench.suites.model import ID, GridCell, ReportSettings, Suite, Training, Value
 from tpobench.suites.reading import Document, build_suite, check_id, parse_value, set_key
@@ -166,7 +166,7 @@ def read_suite(name: str | Path) -> SuiteText:
     try:
         document = load_toml(toml if isinstance(toml, str) else read_settings(toml))
     except (OSError, ValueError) as error:
-        msg = f"{place}: not readable as TOML: {error}"
+        msg = f"{place}: {toml_fault(error)}"
         raise UsageError(msg) from error
     return SuiteText(str(name) if str(name) in SUITES else Path(place).stem, place, document)
 
