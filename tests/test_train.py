@@ -15,6 +15,8 @@ from tpobench.algorithms.fit import policy_gradient
 from tpobench.execution.assemble import assemble
 from tpobench.planning.plan import Job, RunSpec
 from tpobench.policies.optimizers import Adam
+from tpobench.records.results import evaluations
+from tpobench.scores.cells import final_value
 from tpobench.tasks.catalog import task_settings
 from tpobench.training.companions import Companions
 from tpobench.training.loop import contributing_rows, loss_gradient, make_task, train
@@ -31,13 +33,15 @@ TASKS = {
         "prompts": 6,
         "candidates": 4,
     },
+    "tiny_math": {"kind": "tiny_math", "warm_steps": 3, "prompts": 3, "candidates": 3, "held_out": 2, "samples": 2},
 }
 
 
-def job(kind, algorithm, seeds=(0,), *, steps=4, epochs=1, optimizer=None, dtype="float64", every=1, **task):
+def job(kind, algorithm, seeds=(0,), *, steps=4, epochs=1, optimizer=None, dtype="float64", every=1, more=None, **task):
     optimizer = optimizer or ("muon" if kind == "sequence" else "normalized")
     rate = 0.1 if optimizer == "normalized" else 1e-3
     training = {"steps": steps, "epochs": epochs, "optimizer": optimizer, "learning_rate": rate, "record_every": every}
+    training |= more or {}
     specs = tuple(
         RunSpec(
             suite="test",
@@ -60,6 +64,11 @@ def job(kind, algorithm, seeds=(0,), *, steps=4, epochs=1, optimizer=None, dtype
     return Job(specs=specs, seeds=seeds)
 
 
+def measured(a_job):
+    """(step, metric) -> value of each seed."""
+    return {(m.step, m.metric): m.value for m in train(a_job)}
+
+
 def curves(a_job):
     """Metric -> (steps recorded, seeds)."""
     rows = defaultdict(list)
@@ -77,7 +86,7 @@ def test_a_seed_learns_the_same_alone_and_stacked(kind, tolerance):
     assert len(np.unique(stacked["error"][-1])) == 3 or kind == "sequence"
 
 
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("kind", ["bandit", "contexts", "sequence"])
 def test_algorithms_see_common_random_numbers(kind):
     """Untrained policy, prompts and samples of step 0 are the same for every algorithm of equal budget."""
     first = {name: curves(job(kind, name, steps=1))["error"][0, 0] for name in ("tpo", "grpo", "group_pg")}
@@ -96,6 +105,25 @@ def test_recording_less_often_keeps_the_first_and_the_last_step():
     assert thin == [0, 2, 4, 5]
     full, thinned = curves(job("bandit", "tpo", steps=5)), curves(job("bandit", "tpo", steps=5, every=2))
     assert full["error"][-1] == thinned["error"][-1]
+
+
+def test_evaluations_may_be_rarer_than_recorded_points():
+    """Every second point and the last are evaluated, what the batch gives at all of them, and no number moves."""
+    often = measured(job("tiny_math", "grpo", steps=5, optimizer="adam"))
+    rare = measured(job("tiny_math", "grpo", steps=5, optimizer="adam", more={"evaluate_every": 2}))
+    steps = {name: {step for step, metric in rare if metric == name} for name in ("error", "reward", "gradient_norm")}
+    assert steps == {"error": {0, 2, 4, 5}, "reward": {*range(6)}, "gradient_norm": {*range(5)}}
+    assert rare == {key: often[key] for key in rare}
+
+
+def test_a_score_counts_evaluations():
+    """The mean of the last two of them, whatever points lie between."""
+    a_job = job("sequence", "tpo", steps=6, more={"evaluate_every": 3})
+    (run,) = assemble(a_job, train(a_job), {"metric": "error", "window": 2, "thresholds": [0.1], "worst": 1.0})
+    error = run.curve["error"]
+    assert [value is None for value in error] == [False, True, True, False, True, True, False]
+    assert evaluations(run) == 3
+    assert final_value(run) == pytest.approx((error[3] + error[6]) / 2)
 
 
 SKIPPING = [

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from tpobench.check.arms import ArmKey, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
+from tpobench.records.results import evaluations
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
 from tpobench.scores.cells import Arm, arm_of
 from tpobench.scores.reporting import Reporting
@@ -62,7 +63,7 @@ def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
     reporting = Reporting.of(runs[0].reporting)
     if reporting.exact:
         return []
-    window = min(reporting.window, *(max(len(r.curve.get("step", [])), 1) for r in runs))
+    window = min(reporting.window, *(max(evaluations(r), 1) for r in runs))
     final = Measure(Scalar("final", reporting, window), Scalar("rate", reporting))
     firsts = [
         Measure(Scalar("steps", reporting, threshold=t), Scalar("rate", reporting, threshold=t))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from tpobench.lint.model import CellRuns, Finding
+from tpobench.records.results import evaluations
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import padded
 from tpobench.scores.reporting import Reporting
@@ -30,7 +31,7 @@ def schedules(cell: CellRuns) -> Iterator[Finding]:
 def window(cell: CellRuns) -> Iterator[Finding]:
     """L061: a window as long as the curve or longer; L062: of one point.  In a table each run has its own window."""
     runs = [r for each in cell.ok.values() for r in each]
-    spans = [(Reporting.of(r.reporting).window, len(r.curve.get("step", []))) for r in runs]
+    spans = [(Reporting.of(r.reporting).window, evaluations(r)) for r in runs]
     long = [(length, k) for k, length in spans if k >= length > 1]
     if long:
         length, k = min(long)
@@ -43,7 +44,7 @@ def thresholds(cell: CellRuns) -> Iterator[Finding]:
     """L063: finer than the evaluation, or a stretch longer than the curve; L064: the first crossing counts."""
     r = cell.reporting
     curves = [_curve(run, r.metric) for runs in cell.ok.values() for run in runs]
-    longest = max(map(len, curves), default=0)
+    longest = max((int(np.isfinite(curve).sum()) for curve in curves), default=0)
     if not r.thresholds or longest < 2:
         return
     if r.persist > longest:

@@ -90,6 +90,11 @@ def run_columns(record: RunRecord, matching: str) -> dict[str, Any]:
     }
 
 
+def evaluations(record: RunRecord) -> int:
+    """How often a run measured the metric that it is scored by, which may be rarer than what it records."""
+    return sum(value is not None for value in record.curve.get(record.reporting["metric"], ()))
+
+
 def curve_points(record: RunRecord) -> list[dict[str, Any]]:
     """Each recorded step: the axes and every metric; of a run without a curve one point without a step."""
     if not record.curve:

@@ -137,7 +137,9 @@ def _measured(entry: ArmEntry) -> dict[str, set[Any]]:
         "version of the suite": {_version(s) for s in specs},
         **scored,
         "budget of updates": {s["training"].get("steps") for s in specs},
-        "distance of evaluations": {s["training"].get("record_every", 1) for s in specs},
+        "distance of evaluations": {
+            s["training"].get("evaluate_every", s["training"].get("record_every", 1)) for s in specs
+        },
         "rollouts of a run": {int(entry.arm.axes["interactions"][-1])} if "interactions" in entry.arm.axes else set(),
     }
 

@@ -54,6 +54,8 @@ class Training:
     seed_batch: Annotated[int, Within(1, 10**5)] = 1  # seeds trained side by side in one job
     threads: Annotated[int, Within(1, 1024)] = 1
     dtype: str = "float32"
+    # updates from one evaluation to the next, where they are dearer than recorded points; 0: at every recorded point
+    evaluate_every: Annotated[int, Within(1, 10**8)] = field(default=0, metadata=NEUTRAL)
     diagnostics: bool = field(default=False, metadata=NEUTRAL)  # record why an algorithm learns, beside how well
     lag: Annotated[int, Within(0, 1000)] = field(default=0, metadata=NEUTRAL)  # updates that what draws is behind
     old_logp: str = field(default="policy", metadata=NEUTRAL)  # pi_old: the policy an update begins with, or what drew
@@ -65,6 +67,10 @@ class Training:
         require(
             self.steps // self.record_every < MOST_POINTS,
             f"record_every must leave a curve at most {MOST_POINTS:,} points",
+        )
+        require(
+            self.evaluate_every % self.record_every == 0,
+            f"evaluate_every must be a multiple of record_every, which is {self.record_every}",
         )
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("matching", self.matching, MATCHINGS)

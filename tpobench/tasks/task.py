@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -39,6 +39,15 @@ class Step:
     algorithm: Algorithm
     credit: Tensor  # (S, B, K), or (S, B, K, T)
     gradient: Sequence[Tensor]  # d loss / d parameters, one per policy parameter
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """A task some of whose metrics cost nothing beside the batch."""
+
+    def observe(self, rollout: Rollout) -> Mapping[str, Tensor]:
+        """Those of `evaluate`, at recorded points between evaluations: name -> (S,)."""
+        ...
 
 
 class Task(Protocol):

@@ -111,12 +111,14 @@ class TinyMathTask:
 
     def evaluate(self, policy: LanguagePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error, greedy_error: 1 - held-out accuracy, sampled and greedy; reward: mean of the batch; informative."""
-        right, g = self._held_out(policy), rollout.groups
-        metrics = {
-            "error": 1 - right[..., 1:].mean((1, 2)),
-            "greedy_error": 1 - right[..., 0].mean(1),
-            "reward": g.reward.mean((1, 2)),
-        }
+        right = self._held_out(policy)
+        errors = {"error": 1 - right[..., 1:].mean((1, 2)), "greedy_error": 1 - right[..., 0].mean(1)}
+        return {**errors, **self.observe(rollout)}
+
+    def observe(self, rollout: Rollout) -> Mapping[str, Tensor]:
+        """reward: mean of the batch; informative: share of problems whose completions differ in it."""
+        g = rollout.groups
+        metrics = {"reward": g.reward.mean((1, 2))}
         if self.settings.candidates > 1:
             metrics["informative"] = has_reward_variance(g).mean(1)
         return metrics

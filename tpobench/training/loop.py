@@ -18,7 +18,7 @@ from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, STATIC_KERNEL
-from tpobench.tasks.task import Policy, Rollout, Step, Task
+from tpobench.tasks.task import Observes, Policy, Rollout, Step, Task
 from tpobench.training.companions import Companions
 from tpobench.training.watch import Forward, Update, Watch, on_host
 
@@ -54,6 +54,7 @@ def train(
     optimizer, companions = make(policy), Companions.of(task, algorithm, make, spec.training)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     examined = bool(spec.training.get("diagnostics"))
+    between = int(spec.training.get("evaluate_every", every))  # two evaluations
     interactions = gradient_steps = 0
     static = spec.kernel == STATIC_KERNEL
     watch = Watch(algorithm, theta, static=static)
@@ -82,7 +83,10 @@ def train(
             companions.take(task, places)
         rollout = companions.sampler.rollout(task, policy, step)
         if record:
-            yield from measure(step, task.evaluate(policy, companions.sampler.present(task, policy, rollout, step)))
+            measured = (
+                partial(task.evaluate, policy) if step % between == 0 or step == steps else partial(observed, task)
+            )
+            yield from measure(step, measured(companions.sampler.present(task, policy, rollout, step)))
         if step == steps or not any(watch.alive):
             return
         batch = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
@@ -103,6 +107,11 @@ def train(
         if record:
             yield from measure(step, diagnosis)
         interactions, gradient_steps = interactions + batch.interactions, gradient_steps + epochs
+
+
+def observed(task: Task, rollout: Rollout) -> Mapping[str, Tensor]:
+    """What a recorded point between two evaluations has: nothing where every metric is an evaluation's."""
+    return task.observe(rollout) if isinstance(task, Observes) else {}
 
 
 def loss_gradient(
