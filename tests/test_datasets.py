@@ -100,7 +100,7 @@ def test_missing_data_says_everything_that_helps(tmp_path):
         f"`tpobench data fetch mnist --data-dir {tmp_path / 'd'}`",
         "TPOBENCH_DATA_DIR",
         "--data digits",
-        "sparse and bandit need no data",
+        "sparse, bandit and tiny_math need no data",
     ):
         assert part in text
     with pytest.raises(DataUnavailable) as given:

@@ -334,7 +334,7 @@ def test_unknown_data_sets_are_refused_and_digits_need_no_fetching(command_line)
     """With what there is."""
     code, _, err = command_line("data", "fetch", "mnits")
     assert (code, err.strip()) == (
-        2, "tpobench: unknown data set 'mnits'; did you mean 'mnist'? valid: digits, gsm8k, mnist"
+        2, "tpobench: unknown data set 'mnits'; did you mean 'mnist'? valid: digits, gsm8k, mnist, smollm2"
     )  # fmt: skip
     code, _, err = command_line("data", "fetch", "digits")
     assert (code, "nothing to fetch" in err) == (0, True)

@@ -65,6 +65,7 @@ WRITERS = (
     "execution",
     "plugins/check.py",
     "data/download.py",
+    "data/models.py",
     "children.py",
     "policies/native/build.py",
     "tasks/warm_start.py",

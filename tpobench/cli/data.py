@@ -14,7 +14,7 @@ from tpobench.cli.base import AnswerFormat, DataDirOption, JsonOption, answer, a
 from tpobench.cli.help import Application
 from tpobench.data.files import CATALOG, VARIABLE, Found, Missing, cache, datasets, files_of, find
 from tpobench.errors import DataUnavailable, UsageError, unknown
-from tpobench.planning.datasets import need_of, reads_data, with_data
+from tpobench.planning.datasets import reads_data, with_data
 from tpobench.planning.plan import Plan
 from tpobench.records.store import Store
 from tpobench.suites.load import Suite, load_suite
@@ -45,7 +45,7 @@ AllowUnverifiedOption = Annotated[
 @data_app.command("fetch")
 def fetch_(
     *,
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="mnist, gsm8k.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="mnist, gsm8k, smollm2.")],
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Folder to put them into; default: the user's cache.")
     ] = None,
@@ -127,7 +127,7 @@ def _bundled() -> dict[str, Any]:
 
 def data_override(suite: str, data: str | None) -> list[str]:
     """`--data digits` as the override `task.data=digits`, for the suites that read data; nothing for the others."""
-    return [f"task.data={data}"] if data is not None and need_of(load_suite(suite).task) else []
+    return [f"task.data={data}"] if data is not None and "data" in load_suite(suite).task else []
 
 
 def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
@@ -136,7 +136,7 @@ def require_reader(data: str | None, suites: Sequence[Suite]) -> None:
     Raises:
         UsageError: none of the suites reads data.
     """
-    if data is not None and not any(need_of(suite.task) for suite in suites):
+    if data is not None and not any("data" in suite.task for suite in suites):
         names = ", ".join(suite.name for suite in suites)
         msg = f"--data {data}: no task of {names} reads data; leave it out, or name a suite such as mnist"
         raise UsageError(msg)

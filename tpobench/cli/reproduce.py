@@ -16,7 +16,6 @@ from tpobench.cli.kernel import settled
 from tpobench.cli.runs import require_results, run_all
 from tpobench.cli.training import OutOption, Training, require_not_stopped, warn_of_threads
 from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFailed, TpobenchError, UsageError
-from tpobench.planning.datasets import need_of
 from tpobench.planning.design import Fixed, require_no_plan
 from tpobench.planning.plan import Plan
 from tpobench.records.results import Results
@@ -154,7 +153,7 @@ def _work(items: Sequence[Item], scale: str, seeds: str | None, training: Traini
         raise UsageError(msg)
     names = dict.fromkeys(part.suite for item in items for part in item.parts)
     suites = {name: load_suite(name, data_override(name, data), scale=scale) for name in names}
-    if data is not None and not any(need_of(suite.task) for suite in suites.values()):
+    if data is not None and not any("data" in suite.task for suite in suites.values()):
         msg = f"--data {data}: none of {', '.join(item.name for item in items)} reads data; leave it out"
         raise UsageError(msg)
     kernel = settled(training.kernel, suites.values(), training.device)

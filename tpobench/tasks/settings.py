@@ -91,6 +91,16 @@ class TaskSettings(ABC):
     def __post_init__(self) -> None:
         require_within(self)
 
+    @classmethod
+    def reads(cls, task: Mapping[str, Any]) -> Mapping[str, str]:  # noqa: ARG003 - nothing here
+        """What runs with these settings read: the setting that names an unverified copy -> the data set."""
+        return {}
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those beyond the base installation that training needs."""
+        return ()
+
     @property
     def offered(self) -> frozenset[str]:
         """What an algorithm may need with these settings, and what the training loop gives on every task."""
@@ -202,3 +212,8 @@ class DataSettings(TaskSettings):
             HASH.fullmatch(self.data_sha256) is not None,
             "data_sha256 must be 64 hexadecimal digits, or empty for the published data",
         )
+
+    @classmethod
+    def reads(cls, task: Mapping[str, Any]) -> Mapping[str, str]:
+        """The data set that is named."""
+        return {"data_sha256": str(task.get("data", cls.data))}

