@@ -7,6 +7,7 @@ settings         what a kind declares
 task             what the training loop asks of a task
 classification   groups where one class is named for each image
 mechanism        where an update beats a push of the right class
+problems         what a pretrained model is asked: sums, word problems, GSM8K, Reasoning Gym
 rewards          targets and rewards of token tasks
 word_problems    arithmetic word problems and their solutions
 graders          which completions are right

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from tpobench.data.files import MODELS
 from tpobench.errors import UsageError, unknown
 from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import Number, Within
@@ -18,6 +19,7 @@ from tpobench.tasks.graders import GRADERS
 from tpobench.tasks.settings import (
     ERROR,
     GRADIENT_NORM,
+    HASH,
     MISALIGNMENT,
     OPTIMIZERS,
     POSITIVE,
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
+PARTIAL = ("graph_coloring", "knights_knaves")  # Reasoning Gym's, which grades between 0 and 1
+PROBLEM_NAMES = ("add", "words", "gsm8k", *PARTIAL)
+FETCHED = frozenset({"gsm8k", *MODELS})  # by `data fetch`
+PRECISIONS = ("bfloat16", "training")  # of a pretrained model's weights; or that of all other numbers
+VOCABULARY = 2**18  # more tokens than language models have
 NATIVE_TOKENS = 254  # a byte less the mark of an end; with the longest prompts, 24 MB of tables
 
 
@@ -354,6 +361,95 @@ class TinyMathSettings(GroupSettings):
 
 
 @dataclass(frozen=True)
+class LanguageSettings(GroupSettings):
+    """A pretrained causal language model answers `problems`, and LoRA factors of it are trained (TPO section 3.8).
+
+    `model` is a name of `tpobench data fetch`, a folder, a name on the hub, or `random`.  `prompts` B problems a step,
+    `candidates` K completions of at most `new_tokens` T tokens each; those that were cut count as wrong unless
+    `cut_counts`.  The question stands in the model's chat template, or in `template` in place of {question}.
+    """
+
+    kind: ClassVar[str] = "language"
+    task: ClassVar[str] = "tpobench.tasks.language:LanguageTask"
+    offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "entropy", "rollout_logp"})
+    metrics: ClassVar[tuple[Metric, ...]] = TinyMathSettings.metrics
+    diagnostics: ClassVar[tuple[Metric, ...]] = (*TinyMathSettings.diagnostics, Metric("sampler_gap", within=POSITIVE))
+    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+    unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader", "precision", "data_sha256", "model_sha256"})
+    tiny: ClassVar[Mapping[str, Any]] = {
+        "model": "random", "precision": "training", "largest": 4, "prompts": 6, "candidates": 8, "new_tokens": 2,
+        "rank": 4, "held_out": 2, "samples": 32, "cut_counts": True,
+    }  # fmt: skip
+
+    model: str = "smollm2"
+    problems: str = "add"
+    largest: Annotated[int, Within(4, 999)] = 99
+    prompts: Batch = 8
+    candidates: Candidates = 8
+    new_tokens: Annotated[int, Within(1, 2**16)] = 6
+    rank: Annotated[int, Within(1, 1024)] = 8
+    alpha: Annotated[float, Within(1e-3, 1e4)] = 16.0
+    precision: str = "bfloat16"
+    held_out: Annotated[int, Within(1, 2000)] = 64
+    samples: Annotated[int, Within(1, 1024)] = 4
+    grader: str = "flexible"
+    cut_counts: bool = field(default=False, metadata=NEUTRAL)
+    template: str = field(default="", metadata=NEUTRAL)
+    system: str = field(default="", metadata=NEUTRAL)
+    thinking: bool = field(default=False, metadata=NEUTRAL)
+    data_sha256: str = field(default="", metadata=NEUTRAL)
+    model_sha256: str = field(default="", metadata=NEUTRAL)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.problems in PROBLEM_NAMES, f"problems must be one of {', '.join(PROBLEM_NAMES)}")
+        require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
+        require(self.grader in GRADERS, f"grader must be one of {', '.join(GRADERS)}")
+        for name, text in (("data_sha256", self.data_sha256), ("model_sha256", self.model_sha256)):
+            require(HASH.fullmatch(text) is not None, f"{name} must be 64 hexadecimal digits, or empty")
+        require(not self.template or "{question}" in self.template, "template must have {question} in it")
+
+    @classmethod
+    def reads(cls, task: Mapping[str, Any]) -> Mapping[str, str]:
+        """The model, where `data fetch` brings it, and GSM8K."""
+        named = {
+            "model_sha256": str(task.get("model", cls.model)),
+            "data_sha256": str(task.get("problems", cls.problems)),
+        }
+        return {key: name for key, name in named.items() if name in FETCHED}
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Hugging Face's, and Reasoning Gym for its problems."""
+        return ("transformers", *(("reasoning_gym",) if self.partial else ()))
+
+    @property
+    def partial(self) -> bool:
+        """Whether an answer can be graded between 0 and 1."""
+        return self.problems in PARTIAL
+
+    def recorded(self, *, diagnostics: bool = False) -> tuple[Metric, ...]:
+        """With the mean grade on held-out problems where it is not the share of right answers."""
+        partial = (Metric("held_out_score", "higher", SHARE),) if self.partial else ()
+        return (*super().recorded(diagnostics=diagnostics), *partial)
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K completions of each problem."""
+        return self.prompts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> int:
+        """The sampled completions of held-out problems."""
+        return self.held_out * self.samples
+
+    @property
+    def bytes_per_seed(self) -> int:
+        """Memory that one more seed in a stack takes, as an upper bound: logits of its completions, in four copies."""
+        return 16 * VOCABULARY * self.prompts * self.candidates * self.new_tokens
+
+
+@dataclass(frozen=True)
 class MnistSettings(DataSettings):
     """A network of two hidden layers names the class of an image; one class is drawn for each (TPO section 3.3).
 
@@ -404,6 +500,7 @@ TASKS: dict[str, type[TaskSettings]] = {
         SampledSettings,
         MnistSettings,
         TinyMathSettings,
+        LanguageSettings,
     )
 }
 PACKAGED_KINDS = frozenset(TASKS)
