@@ -48,6 +48,7 @@ ROOMS = {
     "audit": "called printable stats algorithms records scores tables lint report",
     "league": "called printable limits stats algorithms suites records scores planning tables report",
     "conformance": "printable algorithms tables",
+    "engines": "algorithms",
     "comparison": "printable stats records scores execution tables",
     "watch": "suites records scores planning execution",
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",

@@ -14,6 +14,7 @@ check        the regression gate
 children     child processes: their start, their beginning, and what ended them
 cli          the command line
 comparison   two algorithms or result sets
+engines      the catalogue's algorithms as the losses of other people's trainers
 conformance  somebody else's loss against ours
 data         data sets
 errors       errors a user can meet, with exit codes
