@@ -36,7 +36,7 @@ from tpobench.stats.estimate import (
     rate_estimate,
     tail_estimate,
 )
-from tpobench.stats.intervals import superiority_interval
+from tpobench.stats.intervals import superiority_intervals
 
 SEEDS = (5, 10, 20)
 Ends = tuple[float | None, float | None]
@@ -185,8 +185,9 @@ def superiority_case(x: Population, y: Population, n: int) -> Case:
     truth = probability_better(*few)
 
     def ends(rng: np.random.Generator) -> Ends:
-        interval = superiority_interval(x.draw(rng, n), y.draw(rng, n), rng, 0.95, paired=False)
-        return interval or (None, None)
+        arms = x.draw(rng, n)[None], y.draw(rng, n)[None]
+        low, high = (float(end[0]) for end in superiority_intervals(*arms, rng, 0.95, paired=False))
+        return (None, None) if math.isnan(low) else (low, high)
 
     return Case("P(better)", f"{x.name} vs {y.name}", n, "percentile", truth, ends)
 

@@ -17,6 +17,7 @@ from tpobench.stats.compare import (
     Comparison,
     adjust,
     compare,
+    compare_pairs,
     difference_interval,
     holm,
     probability_better,
@@ -398,3 +399,17 @@ def test_a_test_of_ranks_is_read_by_ranks():
     assert replace(won, test="perm-t").verdict() == "worse"
     assert replace(won, test="logrank", better=0.5).verdict() == "different, in neither direction"
     assert replace(won, test="mann-whitney", adjusted=0.2).verdict() == "not distinguishable"
+
+
+@pytest.mark.parametrize("how", [{}, {"paired": True}, {"rank": True}])
+@pytest.mark.parametrize("n", [4, 12])
+def test_pairs_compared_at_once_are_those_compared_one_by_one(how, n):
+    """Equal to the last bit: arms that overlap, are separated, identical, constant, shifted, infinite, and tied."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(8, n))
+    y = x + rng.normal(0.3, size=x.shape)
+    y[1], y[2], x[3], y[3], y[4], x[5, 0] = x[1] + 100, x[2], 0.5, 0.7, x[4] + 0.25, np.inf
+    x[6:], y[6:] = x[6:].round(), y[6:].round()
+    together = compare_pairs(x, y, rng=np.random.default_rng(0), **how)
+    assert together == [compared(u, v, **how) for u, v in zip(x, y, strict=True)]
+    assert {c.status for c in together} == {"tested", "identical", "deterministic", "not finite"}

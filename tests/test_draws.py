@@ -6,7 +6,7 @@ from scipy import stats
 
 from tpobench.stats import draws
 from tpobench.stats.guard import quiet
-from tpobench.stats.intervals import RESAMPLES, bca_interval, percentile_interval, resampled_counts
+from tpobench.stats.intervals import RESAMPLES, bca_interval, percentile_interval, resampled_counts, resampled_means
 from tpobench.stats.permutation import random_labellings, sign_flip
 
 
@@ -36,7 +36,7 @@ def test_tables_and_what_follows_them_are_those_of_the_generator(most, bits, mon
         labels = random_labellings(9, 4, rng, 40)
         assert (labels.sum(1) == 4).all()
         assert np.take_along_axis(labels, places, 1).all()
-        np.testing.assert_array_equal(draws.seeds_again(5, rng, 30), indices)
+        np.testing.assert_array_equal(draws.seeds_again(5, rng, 30), indices.T)
         np.testing.assert_array_equal(rng.random(3), after)
     assert len(draws._memory.tables) == (3 if most and bits is np.random.PCG64 else 0)
 
@@ -67,11 +67,19 @@ def test_bca_is_none_where_that_of_scipy_is_none():
 def test_resamples_are_drawn_once_for_all_arms_of_as_many_seeds(monkeypatch):
     """A report of many arms draws one table per size and test."""
     asked = []
-    monkeypatch.setattr(draws, "_seeds_again", lambda rng, n, k: asked.append(n) or rng.integers(0, n, size=(k, n)))
+    monkeypatch.setattr(draws, "_seeds_again", lambda rng, n, k: asked.append(n) or rng.integers(0, n, size=(n, k)))
     for arm in range(6):
-        percentile_interval(np.arange(8.0) + arm, lambda x: x.mean(axis=1), fresh(), 0.9)
-        percentile_interval(np.arange(9.0) + arm, lambda x: x.mean(axis=1), fresh(), 0.9)
+        percentile_interval(np.arange(8.0) + arm, fresh(), 0.9)
+        percentile_interval(np.arange(9.0) + arm, fresh(), 0.9)
     assert asked == [8, 9]
+
+
+@pytest.mark.parametrize("n", [2, 7, 8, 9, 20, 25, 128, 129, 300])
+def test_resampled_means_are_those_of_numpy_to_the_last_bit(n):
+    """As `x[indices].mean(axis=1)`, which adds the seeds of a resample in an order of its own."""
+    x = fresh().lognormal(sigma=3, size=n)
+    indices = fresh().integers(0, n, size=(RESAMPLES, n))
+    np.testing.assert_array_equal(resampled_means(x, fresh()), x[indices].mean(axis=1))
 
 
 def test_sign_flips_are_those_of_numpy():

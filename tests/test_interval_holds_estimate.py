@@ -176,7 +176,7 @@ def test_a_paired_resample_is_centred_on_its_estimate():
     """Drawn pairs of one seed, of which every resample holds more than the sample, are left out."""
     x = np.random.default_rng(3).normal(0, 1, 12)
     won = wins(x, x + 0.02)
-    drawn = resampled_win_rates(won, rng(), 20_000, paired=True)
+    drawn = resampled_win_rates([won], rng(), 20_000, paired=True)[0]
     assert np.nanmean(drawn) == pytest.approx(win_rate(won, paired=True), abs=4 * np.nanstd(drawn) / math.sqrt(20_000))
 
 

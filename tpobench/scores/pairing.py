@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from tpobench.scores.cells import Arm, algorithm_order
 from tpobench.scores.estimates import SEED
 from tpobench.scores.scalars import Scalar, Test
-from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare
+from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare_pairs
 from tpobench.stats.estimate import RESAMPLES, rate_estimate
+from tpobench.stats.guard import Floats
 from tpobench.stats.multiplicity import resamples_for
 from tpobench.stats.outcomes import compare_rates, compare_times
 
@@ -48,11 +51,15 @@ def pairing(a: Arm, b: Arm, test: Test = "mean", common: int | None = None) -> s
 
 def compare_arms(a: Arm, b: Arm, scalar: Scalar, *, resamples: int = RESAMPLES) -> Comparison:
     """A against B by their losses, not yet adjusted; of B against A the same with A and B changed over."""
+    return _compare_all({"a": a, "b": b}, [("a", "b")], scalar, resamples)[0]
+
+
+def _compare_all(arms: Mapping[str, Arm], pairs: Sequence[Pair], scalar: Scalar, resamples: int) -> list[Comparison]:
     if scalar.test == "rate":
-        return compare_failures(scalar.values(a), scalar.values(b))
-    return compare_samples(
-        sample_of(a, scalar), sample_of(b, scalar), paired=pairing(a, b, scalar.test) == PAIRED, resamples=resamples
-    )
+        return [compare_failures(scalar.values(arms[a]), scalar.values(arms[b])) for a, b in pairs]
+    samples = {name: sample_of(arm, scalar) for name, arm in arms.items()}
+    sides = [Sides(samples[a], samples[b], pairing(arms[a], arms[b], scalar.test) == PAIRED) for a, b in pairs]
+    return compare_all_samples(sides, resamples=resamples)
 
 
 def sample_of(arm: Arm, scalar: Scalar) -> Sample:
@@ -63,11 +70,55 @@ def sample_of(arm: Arm, scalar: Scalar) -> Sample:
 
 
 def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESAMPLES) -> Comparison:
+    """`compare_all_samples` of one pair."""
+    return compare_all_samples([Sides(a, b, paired)], resamples=resamples)[0]
+
+
+class Sides(NamedTuple):
+    """Two samples to compare; means of `paired` ones by their common seeds."""
+
+    a: Sample
+    b: Sample
+    paired: bool
+
+
+def compare_all_samples(pairs: Sequence[Sides], *, resamples: int = RESAMPLES) -> list[Comparison]:
     """Means by sign flips of the common seeds where `paired`, else by permutations; times by ranks.
 
-    An arm without a run that lasted has no spread to test with: the counts of diverged runs are compared.
+    Pairs of as many seeds are computed at once.  An arm without a run that lasted has no spread to test with: the
+    counts of diverged runs are compared.
     """
-    comparison = _tested(a, b, paired=paired, resamples=resamples)
+    alike: dict[tuple[int, int, bool, bool], list[int]] = defaultdict(list)
+    arms, comparisons = [_arms(*sides) for sides in pairs], {}
+    for i, (sides, (x, y, rank)) in enumerate(zip(pairs, arms, strict=True)):
+        if rank and sides.a.budget is not None and sides.b.budget is not None and sides.a.budget != sides.b.budget:
+            rng = np.random.default_rng(SEED)
+            comparisons[i] = compare_times(x, y, sides.a.budget, sides.b.budget, rng=rng, resamples=resamples)
+        else:
+            alike[len(x), len(y), sides.paired and not rank, rank].append(i)
+    for (_, _, paired, rank), places in alike.items():
+        x, y = (np.array([arms[i][side] for i in places], dtype=np.float64) for side in (0, 1))
+        rng = np.random.default_rng(SEED)
+        compared = compare_pairs(x, y, rng=rng, paired=paired, resamples=resamples, rank=rank)
+        comparisons |= zip(places, compared, strict=True)
+    return [_with_counts(sides, comparisons[i]) for i, sides in enumerate(pairs)]
+
+
+def _arms(a: Sample, b: Sample, paired: bool) -> tuple[Floats, Floats, bool]:  # noqa: FBT001 - the fields of Sides
+    """Values of the two, of common seeds where means are paired, and whether they are times, which ranks compare."""
+    if a.budget is None or b.budget is None:
+        common = a.values.keys() & b.values.keys() if paired else None
+        return _values(a, common), _values(b, common), False
+    x, y = _values(a), _values(b)
+    return (x, y, True) if a.budget != b.budget else (np.minimum(x, a.budget), np.minimum(y, b.budget), True)
+
+
+def _values(sample: Sample, seeds: Collection[int] | None = None) -> Floats:
+    return np.array([sample.values[s] for s in sorted(sample.values if seeds is None else seeds)], dtype=np.float64)
+
+
+def _with_counts(sides: Sides, comparison: Comparison) -> Comparison:
+    a, b, _ = sides
     if a.lost == b.lost:
         return comparison
     counts = compare_rates(a.diverged, len(a.values), b.diverged, len(b.values))
@@ -75,22 +126,6 @@ def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESA
         comparison.better if comparison.difference else (1 - (counts.difference or 0.0)) / 2
     )  # never got there, or never ended
     return replace(counts, difference=comparison.difference, better=better)
-
-
-def _tested(a: Sample, b: Sample, *, paired: bool, resamples: int) -> Comparison:
-    rng = np.random.default_rng(SEED)
-    if a.budget is None or b.budget is None:
-        common = a.values.keys() & b.values.keys() if paired else None
-        x, y = (_values(s, common) for s in (a, b))
-        return compare(x, y, rng=rng, paired=paired, resamples=resamples)
-    x, y = (_values(s) for s in (a, b))
-    if a.budget != b.budget:
-        return compare_times(x, y, a.budget, b.budget, rng=rng, resamples=resamples)
-    return compare(np.minimum(x, a.budget), np.minimum(y, b.budget), rng=rng, resamples=resamples, rank=True)
-
-
-def _values(sample: Sample, seeds: Collection[int] | None = None) -> list[float]:
-    return [sample.values[s] for s in sorted(sample.values if seeds is None else seeds)]
 
 
 def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Comparison:
@@ -115,5 +150,4 @@ def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
 def compare_family(arms: Mapping[str, Arm], scalar: Scalar) -> dict[Pair, Comparison]:
     """The declared family: every pair of arms of a cell under one scalar, adjusted by Holm."""
     pairs = list(itertools.combinations(sorted(arms, key=algorithm_order), 2))
-    resamples = resamples_for(len(pairs))
-    return adjust({(a, b): compare_arms(arms[a], arms[b], scalar, resamples=resamples) for a, b in pairs})
+    return adjust(dict(zip(pairs, _compare_all(arms, pairs, scalar, resamples_for(len(pairs))), strict=True)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_interval, guarded_test, why_no_test
-from tpobench.stats.intervals import superiority_interval, t_interval, welch_interval, win_rate, wins
+from tpobench.stats.guard import Floats, Tested, TestStatus, guarded_intervals, guarded_tests, quiet, why_no_tests
+from tpobench.stats.intervals import superiority_intervals, t_interval, welch_interval, win_rate, wins
 from tpobench.stats.multiplicity import RESAMPLES, holm
 from tpobench.stats.permutation import (
     mann_whitney,
@@ -70,97 +71,135 @@ def compare(
     resamples: int = RESAMPLES,
     rank: bool = False,
 ) -> Comparison:
-    """Studentized permutation test, sign-flip where paired, Mann-Whitney where `rank` (censored times).
+    """`compare_pairs` of one pair, (n,) against (m,)."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return compare_pairs(x[None], y[None], rng=rng, paired=paired, resamples=resamples, rank=rank)[0]
 
+
+def compare_pairs(
+    x: Floats,
+    y: Floats,
+    *,
+    rng: np.random.Generator,
+    paired: bool = False,
+    resamples: int = RESAMPLES,
+    rank: bool = False,
+) -> list[Comparison]:
+    """Each row of `x` (p, n) against the row of `y` (p, m), under labels, signs and resamples common to all.
+
+    Studentized permutation test, sign-flip where paired, Mann-Whitney where `rank` (censored times).
     Whatever a test cannot stand is caught by the guard: no NaN, no infinity, no constant arms ever reach it.
     """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if paired and len(x) != len(y):
-        msg = f"paired arms need the same seeds, got {len(x)} and {len(y)}"
+    if paired and x.shape != y.shape:
+        msg = f"paired arms need the same seeds, got {x.shape[1]} and {y.shape[1]}"
         raise ValueError(msg)
-    refused = why_no_test([x, y], paired=paired)
-    result = _described(x, y, refused, paired=paired)
-    if refused:
-        return result
-    tested = _test(x, y, rng, paired=paired, resamples=resamples, rank=rank)
-    low, high = difference_interval(x, y, paired=paired)
-    superior = guarded_interval(
-        lambda u, v: superiority_interval(u, v, rng, 0.95, paired=paired),
-        x,
-        y,
-        name="P(better)",
-        lowest=0.0,
-        highest=1.0,
-        around=result.better,
-    )
-    correlation = _correlation(x, y) if paired else None
-    return replace(
-        result, status=tested.status, reason=tested.reason, low=low, high=high, p=tested.p, test=tested.test,
-        better_low=superior.low, better_high=superior.high, smallest=tested.smallest, correlation=correlation,
-        saved=None if correlation is None else float(1 - (x - y).var() / (x.var() + y.var())),
+    refused = why_no_tests([x, y], paired=paired)
+    compared = _described(x, y, refused, paired=paired)
+    sound = [i for i, reason in enumerate(refused) if reason is None]
+    if not sound:
+        return compared
+    if len(sound) < len(refused):
+        x, y = x[sound], y[sound]
+    tests = _tests(x, y, rng, paired=paired, resamples=resamples, rank=rank)
+    differences = difference_intervals(x, y, paired=paired)
+    better = [compared[i].better for i in sound]
+    superior = guarded_intervals(
+        lambda u, v: superiority_intervals(u, v, rng, 0.95, paired=paired),
+        x, y, name="P(better)", lowest=0.0, highest=1.0, around=[math.nan if b is None else b for b in better],
     )  # fmt: skip
+    related = _related(x, y) if paired else len(sound) * [(None, None)]
+    for i, test, (low, high), share, (r, saved) in zip(sound, tests, differences, superior, related, strict=True):
+        compared[i] = replace(
+            compared[i], status=test.status, reason=test.reason, low=low, high=high, p=test.p, test=test.test,
+            better_low=share.low, better_high=share.high, smallest=test.smallest, correlation=r, saved=saved,
+        )  # fmt: skip
+    return compared
 
 
-def _described(x: Floats, y: Floats, refused: tuple[Status, str] | None, *, paired: bool) -> Comparison:
+def _described(x: Floats, y: Floats, refused: Sequence[tuple[Status, str] | None], *, paired: bool) -> list[Comparison]:
     """What holds without a test: runs, difference and P(better), as far as the values allow."""
-    status, reason = refused or ("tested", "")
-    runs = (len(x), len(y))
-    if status in {"missing", "not finite"}:
-        return Comparison(status, reason, runs)
-    difference = 0.0 if status == "identical" else float(x.mean() - y.mean())
-    p = 1.0 if status == "identical" else None
-    return Comparison(status, reason, runs, difference, better=probability_better(x, y, paired=paired), p=p)
+    runs = x.shape[1], y.shape[1]
+    if 0 in runs:
+        return [Comparison(*(reason or ("tested", "")), runs) for reason in refused]
+    with quiet():  # of values that are not finite
+        differences = (x.mean(axis=1) - y.mean(axis=1)).tolist()
+    better = win_rate(wins(x, y), paired=paired).tolist()
+
+    def described(row: int, status: Status, reason: str) -> Comparison:
+        if status == "not finite":
+            return Comparison(status, reason, runs)
+        same = status == "identical"
+        return Comparison(
+            status, reason, runs, 0.0 if same else differences[row], better=better[row], p=1.0 if same else None
+        )
+
+    return [described(row, *(reason or ("tested", ""))) for row, reason in enumerate(refused)]
 
 
-def _test(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resamples: int, rank: bool) -> Tested:
-    n, m = len(x), len(y)
+def _tests(x: Floats, y: Floats, rng: np.random.Generator, *, paired: bool, resamples: int, rank: bool) -> list[Tested]:
+    n, m = x.shape[1], y.shape[1]
     paired = paired and not rank
     least = smallest_p(n, m, paired=paired)
-    if rank and math.comb(n + m, n) <= resamples:
-        return guarded_test(
-            lambda u, v: rank_permutation(u, v, rng, resamples), x, y, name="rank-permutation", smallest=least
-        )
-    if rank:  # asymptotic with the correction for ties; exact above, where few seeds would strain it
-        return guarded_test(mann_whitney, x, y, name="mann-whitney", smallest=least)
+    if rank and math.comb(n + m, n) > resamples:  # asymptotic with the correction for ties; else exact, as few seeds
+        return guarded_tests(mann_whitney, x, y, name="mann-whitney", smallest=least)  # would strain it
     if paired:
-        return guarded_test(
+        return guarded_tests(
             lambda u, v: sign_flip(u - v, rng, resamples), x, y, name="sign-flip", paired=True, smallest=least
         )
-    return guarded_test(lambda u, v: studentized_permutation(u, v, rng, resamples), x, y, name="perm-t", smallest=least)
+    test, name = (rank_permutation, "rank-permutation") if rank else (studentized_permutation, "perm-t")
+    state = rng.bit_generator.state
+
+    def each(u: Floats, v: Floats) -> float:
+        rng.bit_generator.state = state  # the same labels for all
+        return test(u, v, rng, resamples)
+
+    return guarded_tests(lambda u, v: np.array(list(map(each, u, v))), x, y, name=name, smallest=least)
 
 
 def probability_better(x: Floats, y: Floats, *, paired: bool = False) -> float:
     """A12 with lower better: P(X < Y) + P(X = Y) / 2 of two seeds drawn apart, where `paired` of different seeds."""
-    return win_rate(wins(x, y), paired=paired)
+    return float(win_rate(wins(x, y), paired=paired))
 
 
 def difference_interval(
     x: Floats, y: Floats, *, paired: bool, confidence: float = 0.95
 ) -> tuple[float | None, float | None]:
-    """Welch's interval of mean(x) - mean(y), or the t interval of the paired differences.
+    """`difference_intervals` of one pair, (n,) against (m,)."""
+    return difference_intervals(np.asarray(x)[None], np.asarray(y)[None], paired=paired, confidence=confidence)[0]
+
+
+def difference_intervals(
+    x: Floats, y: Floats, *, paired: bool, confidence: float = 0.95
+) -> list[tuple[float | None, float | None]]:
+    """Welch's interval of mean(x) - mean(y), or the t interval of the paired differences, of every row.
 
     None where every pair differs by the same: a zero-width interval would read as certainty.
     """
 
-    def paired_t(u: Floats, v: Floats) -> tuple[float, float] | None:
+    def paired_t(u: Floats, v: Floats) -> tuple[Floats, Floats]:
         d = u - v
-        rounding = 1e-12 * max(float(np.abs(u).max()), float(np.abs(v).max()))
-        return None if d.max() - d.min() <= rounding else t_interval(d, confidence)
+        rounding = 1e-12 * np.maximum(np.abs(u).max(axis=1), np.abs(v).max(axis=1))
+        varies = np.where(d.max(axis=1) - d.min(axis=1) <= rounding, math.nan, 0.0)
+        low, high = t_interval(d, confidence)
+        return low + varies, high + varies
 
-    def welch(u: Floats, v: Floats) -> tuple[float, float] | None:
-        return welch_interval(u, v, confidence)
+    method = paired_t if paired else partial(welch_interval, confidence=confidence)
+    with quiet():
+        around = (x.mean(axis=1) - y.mean(axis=1)).tolist()
+    intervals = guarded_intervals(method, x, y, name="t" if paired else "Welch", around=around)
+    return [(interval.low, interval.high) for interval in intervals]
 
-    around = float(x.mean() - y.mean()) if len(x) and len(y) else None
-    interval = guarded_interval(paired_t if paired else welch, x, y, name="t" if paired else "Welch", around=around)
-    return interval.low, interval.high
 
+def _related(x: Floats, y: Floats) -> list[tuple[float | None, float]]:
+    """Pearson's r, None where an arm does not vary; and the share of the variance that pairing took away."""
+    u, v = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    varies = ((x.min(axis=1) < x.max(axis=1)) & (y.min(axis=1) < y.max(axis=1))).tolist()
+    saved = (1 - (x - y).var(axis=1) / (x.var(axis=1) + y.var(axis=1))).tolist()
 
-def _correlation(x: Floats, y: Floats) -> float | None:
-    """Pearson's r; None where an arm does not vary."""
-    if x.min() == x.max() or y.min() == y.max():
-        return None
-    u, v = x - x.mean(), y - y.mean()
-    return float(np.clip(u @ v / (math.sqrt(u @ u) * math.sqrt(v @ v)), -1, 1))
+    def correlation(a: Floats, b: Floats) -> float:
+        return float(np.clip(a @ b / (math.sqrt(a @ a) * math.sqrt(b @ b)), -1, 1))
+
+    return [(correlation(*rows) if vary else None, s) for *rows, vary, s in zip(u, v, varies, saved, strict=True)]
 
 
 def adjust(comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:

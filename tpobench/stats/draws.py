@@ -30,7 +30,7 @@ _memory = _Memory()
 
 
 def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> Table:
-    """`draw(rng, *sizes)`, read-only; whole numbers of 0 or more in the narrowest type that holds them."""
+    """`draw(rng, *sizes)`, read-only."""
     state: Any = rng.bit_generator.state
     if state["bit_generator"] != "PCG64":
         return draw(rng, *sizes)
@@ -39,8 +39,6 @@ def drawn(rng: np.random.Generator, draw: Callable[..., Table], *sizes: int) -> 
         table, rng.bit_generator.state = _memory.tables[key]
         return table
     table = draw(rng, *sizes)
-    if table.dtype.kind != "f":
-        table = table.astype(np.min_scalar_type(int(table.max(initial=0))))
     table.flags.writeable = False
     if _memory.nbytes + table.nbytes <= MOST_BYTES:
         _memory.tables[key] = table, dict(rng.bit_generator.state)
@@ -54,12 +52,12 @@ def in_parts(table: Table) -> list[Table]:
 
 
 def seeds_again(n: int, rng: np.random.Generator, draws: int) -> Table:
-    """Indices of n seeds resampled with replacement: (draws, n)."""
+    """Indices of n seeds resampled with replacement: (n, draws), as numpy takes indices."""
     return drawn(rng, _seeds_again, n, draws)
 
 
 def _seeds_again(rng: np.random.Generator, n: int, draws: int) -> Table:
-    return rng.integers(0, n, size=(draws, n))
+    return np.ascontiguousarray(rng.integers(0, n, size=(draws, n)).T)
 
 
 def times_again(n: int, rng: np.random.Generator, draws: int) -> Table:
@@ -68,5 +66,10 @@ def times_again(n: int, rng: np.random.Generator, draws: int) -> Table:
 
 
 def _times_again(rng: np.random.Generator, n: int, draws: int) -> Table:
-    places = _seeds_again(rng, n, draws) * draws + np.arange(draws)[:, None]
-    return np.bincount(places.ravel(), minlength=n * draws).reshape(n, draws)
+    places = _seeds_again(rng, n, draws) * draws + np.arange(draws)
+    return narrow(np.bincount(places.ravel(), minlength=n * draws).reshape(n, draws), n)
+
+
+def narrow(table: Table, most: int) -> Table:
+    """Whole numbers from 0 to `most` in the narrowest type that holds them."""
+    return table.astype(np.min_scalar_type(most))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from tpobench.stats.curves import area_under_curve, bootstrap_band, final_window
-from tpobench.stats.guard import Floats, Interval, Status, guarded_interval
+from tpobench.stats.guard import Floats, Interval, IntervalMethod, Status, guarded_interval
 from tpobench.stats.intervals import (
     RESAMPLES,
     bca_interval,
@@ -106,9 +105,7 @@ def mean_estimate(
     return _estimate(value, interval, n, "se-ddof0" if paper_compat else name)
 
 
-def _mean_method(
-    name: str, rng: np.random.Generator, confidence: float, *, paper_compat: bool
-) -> Callable[[Floats], tuple[float, float]]:
+def _mean_method(name: str, rng: np.random.Generator, confidence: float, *, paper_compat: bool) -> IntervalMethod:
     return {
         "values": lambda x: (float(x.min()), float(x.max())),
         "t": lambda x: t_interval(x, confidence),
@@ -116,7 +113,7 @@ def _mean_method(
         "bca": lambda x: bca_interval(x, rng, confidence),
         "bca-expanded": lambda x: bca_interval(x, rng, expanded_level(len(x), confidence)),
         "studentized": lambda x: bootstrap_t_interval(x, rng, confidence),
-        "percentile": lambda x: percentile_interval(x, lambda drawn: np.asarray(drawn.mean(axis=1)), rng, confidence),
+        "percentile": lambda x: percentile_interval(x, rng, confidence),
     }[name]
 
 

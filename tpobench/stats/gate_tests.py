@@ -63,7 +63,7 @@ def mean_test(stage: Arms, rng: np.random.Generator, resamples: int) -> Tested:
     least = smallest_p(len(stage.x), len(stage.y), paired=stage.paired, alternative="greater")
 
     def flip(u: Floats, v: Floats) -> float:
-        return sign_flip(u - v, rng, resamples, "greater")
+        return float(sign_flip(u - v, rng, resamples, "greater"))
 
     def shuffle(u: Floats, v: Floats) -> float:
         return studentized_permutation(u, v, rng, resamples, "greater")

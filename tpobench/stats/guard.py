@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ Status = Literal["ok", "single", "pair", "constant", "missing", "not finite", "t
 TestStatus = Literal[
     "tested", "identical", "deterministic", "untestable", "missing", "not finite", "unequal", "not computable"
 ]
-IntervalMethod = Callable[..., tuple[float, float] | None]
+IntervalMethod = Callable[..., tuple[Any, Any] | None]  # two numbers
 TestMethod = Callable[..., float]
 
 
@@ -55,72 +55,108 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def guarded_interval(
-    method: IntervalMethod,
-    *arms: ArrayLike,
+def guarded_interval(method: IntervalMethod, *arms: ArrayLike, around: float | None = None, **limits: Any) -> Interval:
+    """An interval by `method(*arms)`, which gives two ends or None: `guarded_intervals` of one row."""
+
+    def ends(*rows: Floats) -> tuple[Floats, Floats]:
+        low, high = method(*(row[0] for row in rows)) or (math.nan, math.nan)
+        return np.array([low]), np.array([high])
+
+    return guarded_intervals(ends, *map(_row, arms), around=None if around is None else [around], **limits)[0]
+
+
+def guarded_intervals(
+    method: Callable[..., tuple[Floats, Floats]],
+    *arms: Floats,
     name: str = "",
     least: int = 2,
     infinite: bool = False,
     constant: bool = False,
     lowest: float = -math.inf,
     highest: float = math.inf,
-    around: float | None = None,
-) -> Interval:
-    """An interval by `method(*arms)`, clipped to the metric's range.
+    around: Sequence[float] | None = None,
+) -> list[Interval]:
+    """An interval for each row by `method(*arms)`, clipped to the metric's range.
 
     Args:
-        method: the raw call; None or a NaN from it is "not computable".
-        arms: one array of per-seed values, or two.
+        method: the raw call, on the rows that have an interval: lower and upper ends (p,); NaN is "not computable".
+        arms: one array (p, n) of per-seed values, or two.
         name: of the method, for the reason.
         least: values that each arm must have.
         infinite: +-inf is a value to this method (order statistics do not average).
         constant: the method is sound on values that do not vary (shares k/n).
         lowest: of the metric's range.
         highest: of the metric's range.
-        around: the estimate; an interval that leaves it out is not one.  What rounding leaves out is put in.
+        around: the estimates; an interval that leaves its own out is not one.  What rounding leaves out is put in.
     """
     data = [np.asarray(a, dtype=np.float64) for a in arms]
-    refused = _missing(data) or _not_finite(data, infinite=infinite)
-    if refused:
-        return Interval(None, None, *refused)
-    n = min(len(x) for x in data)
-    if n == 1 < least:
-        return Interval(None, None, "single", "1 seed: no uncertainty")
-    ends = [(float(x.min()), float(x.max())) for x in data]
-    if not constant and all(a == b for a, b in ends):
-        return Interval(None, None, "constant", f"all {n} seeds identical: no interval")
-    if n < least:
-        return Interval(None, None, "too few", f"{n} seeds: no {name or 'such'} interval; need {least}")
+    n = min(x.shape[1] for x in data)
+    if n == 0:
+        return len(data[0]) * [Interval(None, None, "missing", "missing")]
+    spans = [list(zip(x.min(axis=1).tolist(), x.max(axis=1).tolist(), strict=True)) for x in data]
+    values, lost = sum(x.shape[1] for x in data), _lost(data, infinite=infinite)
+
+    def refused(row: int) -> tuple[Status, str] | None:
+        if lost[row]:
+            return "not finite", f"{lost[row]} {'values are NaN' if infinite else f'of {values} values are not finite'}"
+        if n == 1 < least:
+            return "single", "1 seed: no uncertainty"
+        if not constant and all(span[row][0] == span[row][1] for span in spans):
+            return "constant", f"all {n} seeds identical: no interval"
+        return ("too few", f"{n} seeds: no {name or 'such'} interval; need {least}") if n < least else None
+
+    def interval(row: int, low: float, high: float) -> Interval:
+        low, high = max(low, lowest), min(high, highest)
+        if around is not None:
+            rounding = 1e-12 * max(max(-span[row][0], span[row][1]) for span in spans)
+            low = min(low, around[row]) if abs(low - around[row]) <= rounding else low
+            high = max(high, around[row]) if abs(high - around[row]) <= rounding else high
+        bad = math.isnan(low) or math.isnan(high) or low > high
+        bad = bad or (not infinite and not (math.isfinite(low) and math.isfinite(high)))
+        if bad or (around is not None and not low <= around[row] <= high):
+            return Interval(None, None, "not computable", f"{name or 'interval'}: not computable for these values")
+        return Interval(low, high)
+
+    reasons = [refused(row) for row in range(len(data[0]))]
+    bounds = _of_sound(method, data, reasons)
+    return [interval(i, *next(bounds)) if reason is None else Interval(None, None, *reason)
+            for i, reason in enumerate(reasons)]  # fmt: skip
+
+
+def _of_sound(method: Callable[..., Any], data: Sequence[Floats], refused: Sequence[object]) -> Iterator[Any]:
+    """What `method` gives for the rows that are not refused, row by row."""
+    rows = [i for i, reason in enumerate(refused) if reason is None]
+    if not rows:
+        return iter(())
     with quiet():
-        bounds = method(*data)
-    low, high = bounds or (math.nan, math.nan)
-    low, high = max(float(low), lowest), min(float(high), highest)
-    if around is not None:
-        rounding = 1e-12 * max(max(-a, b) for a, b in ends)
-        low = min(low, around) if abs(low - around) <= rounding else low
-        high = max(high, around) if abs(high - around) <= rounding else high
-    bad = math.isnan(low) or math.isnan(high) or low > high
-    bad = bad or (not infinite and not (math.isfinite(low) and math.isfinite(high)))
-    if bad or (around is not None and not low <= around <= high):
-        return Interval(None, None, "not computable", f"{name or 'interval'}: not computable for these values")
-    return Interval(low, high)
+        answer = method(*(data if len(rows) == len(refused) else [x[rows] for x in data]))
+    return iter(zip(*(a.tolist() for a in answer), strict=True) if isinstance(answer, tuple) else answer.tolist())
 
 
-def guarded_test(
-    method: TestMethod,
-    *arms: ArrayLike,
+def _row(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)[None]
+
+
+def guarded_test(method: TestMethod, *arms: ArrayLike, **limits: Any) -> Tested:
+    """A p-value by `method(*arms)`: `guarded_tests` of one row."""
+    return guarded_tests(lambda *rows: np.array([method(*(row[0] for row in rows))]), *map(_row, arms), **limits)[0]
+
+
+def guarded_tests(
+    method: Callable[..., Floats],
+    *arms: Floats,
     name: str,
     paired: bool = False,
     smallest: float | None = None,
     least: int = 2,
     infinite: bool = False,
     constant: bool = False,
-) -> Tested:
-    """A p-value by `method(*arms)`, never below `smallest`.
+) -> list[Tested]:
+    """A p-value for each row by `method(*arms)`, never below `smallest`.
 
     Args:
-        method: the raw call; a NaN from it is "not computable".
-        arms: two arrays of per-seed values.
+        method: the raw call, on the rows that can be tested: (p,); a NaN from it is "not computable".
+        arms: two arrays of per-seed values, (p, n) and (p, m).
         name: of the test.
         paired: values belong together by position.
         smallest: the least p that labels alone can give; asymptotic tests promise less.
@@ -129,58 +165,59 @@ def guarded_test(
         constant: the test is sound on values that do not vary (shares k/n).
     """
     data = [np.asarray(a, dtype=np.float64) for a in arms]
-    refused = why_no_test(data, paired=paired, least=least, infinite=infinite, constant=constant)
-    if refused:
-        status, reason = refused
-        return Tested(1.0 if status == "identical" else None, status, reason, "", smallest)
-    with quiet():
-        p = float(method(*data))
-    if not 0 <= p <= 1 + 1e-9 or (p == 0 and smallest is None):
-        return Tested(None, "not computable", f"{name}: not computable for these values", name, smallest)
-    return Tested(min(1.0, max(p, smallest or 0.0)), "tested", "", name, smallest)
+    reasons = why_no_tests(data, paired=paired, least=least, infinite=infinite, constant=constant)
+    ps = _of_sound(method, data, reasons)
+
+    def tested(p: float) -> Tested:
+        if not 0 <= p <= 1 + 1e-9 or (p == 0 and smallest is None):
+            return Tested(None, "not computable", f"{name}: not computable for these values", name, smallest)
+        return Tested(min(1.0, max(p, smallest or 0.0)), "tested", "", name, smallest)
+
+    return [
+        tested(next(ps)) if reason is None else Tested(1.0 if reason[0] == "identical" else None, *reason, "", smallest)
+        for reason in reasons
+    ]
 
 
-def why_no_test(
+def why_no_tests(
     data: Sequence[Floats], *, paired: bool = False, least: int = 2, infinite: bool = False, constant: bool = False
-) -> tuple[TestStatus, str] | None:
-    """Status and reason that keep any test away from two arms; None where one may follow."""
+) -> list[tuple[TestStatus, str] | None]:
+    """What keeps a test from the arms of a row, (p, n) and (p, m): status and reason; None where one may be made."""
     x, y = data
-    n = min(len(x), len(y))
-    lost = _lost(data, infinite=infinite)
-    refused: tuple[TestStatus, str] | None = None
+    n = min(x.shape[1], y.shape[1])
     if n == 0:
-        refused = "missing", "missing"
-    elif lost:
-        refused = "not finite", f"{lost} values are not finite: score them"
-    elif paired and len(x) != len(y):
-        refused = "unequal", f"paired arms need the same seeds, got {len(x)} and {len(y)}"
-    elif n < least:
-        refused = "untestable", f"n={n}: no test with {n} seed{'s' if n > 1 else ''}"
-    elif not constant:
-        refused = _no_variance(x, y)
-    return refused
+        return [("missing", "missing") for _ in x]
+    lost, same = _lost(data, infinite=infinite), _no_variance(x, y)
+
+    def refused(row: int) -> tuple[TestStatus, str] | None:
+        if lost[row]:
+            return "not finite", f"{lost[row]} values are not finite: score them"
+        if paired and x.shape != y.shape:
+            return "unequal", f"paired arms need the same seeds, got {x.shape[1]} and {y.shape[1]}"
+        if n < least:
+            return "untestable", f"n={n}: no test with {n} seed{'s' if n > 1 else ''}"
+        return None if constant else same[row]
+
+    return [refused(row) for row in range(len(x))]
 
 
-def _no_variance(x: Floats, y: Floats) -> tuple[TestStatus, str] | None:
-    both = x.min() == x.max() and y.min() == y.max()
-    if np.array_equal(x, y) or (both and x[0] == y[0]):
-        return "identical", "identical (bitwise)"
-    if both:
-        difference = float(x[0] - y[0])
-        return "deterministic", f"deterministic difference {difference:+.2g}; no sampling variance, no test"
-    return None
+def _no_variance(x: Floats, y: Floats) -> list[tuple[TestStatus, str] | None]:
+    first, second = x[:, 0].tolist(), y[:, 0].tolist()
+    both = ((x == x[:, :1]).all(axis=1) & (y == y[:, :1]).all(axis=1)).tolist()
+    equal = (x == y).all(axis=1).tolist() if x.shape == y.shape else len(x) * [False]
 
-
-def _missing(data: Sequence[Floats]) -> tuple[Status, str] | None:
-    return ("missing", "missing") if any(len(x) == 0 for x in data) else None
-
-
-def _lost(data: Sequence[Floats], *, infinite: bool) -> int:
-    return sum(int(np.count_nonzero(np.isnan(x) if infinite else ~np.isfinite(x))) for x in data)
-
-
-def _not_finite(data: Sequence[Floats], *, infinite: bool) -> tuple[Status, str] | None:
-    lost, n = _lost(data, infinite=infinite), sum(len(x) for x in data)
-    if not lost:
+    def reason(row: int) -> tuple[TestStatus, str] | None:
+        if equal[row] or (both[row] and first[row] == second[row]):
+            return "identical", "identical (bitwise)"
+        if both[row]:
+            difference = first[row] - second[row]
+            return "deterministic", f"deterministic difference {difference:+.2g}; no sampling variance, no test"
         return None
-    return "not finite", f"{lost} values are NaN" if infinite else f"{lost} of {n} values are not finite"
+
+    return [reason(row) for row in range(len(x))]
+
+
+def _lost(data: Sequence[Floats], *, infinite: bool) -> list[int]:
+    """Of each row the values that no method can stand."""
+    lost = sum(np.count_nonzero(np.isnan(x) if infinite else ~np.isfinite(x), axis=1) for x in data)
+    return [int(count) for count in np.asarray(lost)]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tpobench.stats.draws import Table, drawn, in_parts, seeds_again, times_again
+from tpobench.stats.curves import Bools
+from tpobench.stats.draws import Table, drawn, narrow, seeds_again, times_again
 from tpobench.stats.guard import Floats
 from tpobench.stats.permutation import in_order
 
@@ -26,10 +27,12 @@ def expanded_level(runs: int, confidence: float = 0.95) -> float:
     return float(1 - 2 * special.ndtr(-math.sqrt(runs / (runs - 1)) * quantile))
 
 
-def t_interval(x: Floats, confidence: float) -> tuple[float, float]:
-    """x̄ ± t_{n-1} s / sqrt(n)."""
-    half = float(special.stdtrit(len(x) - 1, 0.5 + confidence / 2) * x.std(ddof=1) / math.sqrt(len(x)))
-    return float(x.mean()) - half, float(x.mean()) + half
+def t_interval(x: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """x̄ ± t_{n-1} s / sqrt(n) of (..., n)."""
+    n = x.shape[-1]
+    half = special.stdtrit(n - 1, 0.5 + confidence / 2) * x.std(axis=-1, ddof=1) / math.sqrt(n)
+    middle = x.mean(axis=-1)
+    return middle - half, middle + half
 
 
 def standard_error(x: Floats, ddof: int = 1) -> float:
@@ -51,7 +54,7 @@ def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[flo
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, equations 14.9 to 14.15.
     """
     n, value = len(x), x.mean()
-    means = over_resamples(x, lambda drawn: np.asarray(drawn.mean(axis=-1)), rng)
+    means = resampled_means(x, rng)
     share = (np.count_nonzero(means < value) + np.count_nonzero(means <= value)) / (2 * len(means))
     without = x[_others(n)].mean(axis=-1)
     influence = without.mean() - without
@@ -89,14 +92,12 @@ def resampled_counts(n: int, rng: np.random.Generator, draws: int = RESAMPLES) -
 
 
 def _counts(rng: np.random.Generator, n: int, draws: int) -> Table:
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    return narrow(rng.multinomial(n, np.full(n, 1 / n), size=draws), n)
 
 
-def percentile_interval(
-    x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator, level: float
-) -> tuple[float, float]:
-    """Percentiles of a statistic over resampled seeds; `statistic` reduces (draws, n) to (draws,)."""
-    return quantiles(over_resamples(x, statistic, rng), (1 - level) / 2, (1 + level) / 2)
+def percentile_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[float, float]:
+    """Percentiles of the mean over resampled seeds."""
+    return quantiles(resampled_means(x, rng), (1 - level) / 2, (1 + level) / 2)
 
 
 def ordered_interval(x: Floats, first: int, last: int, rng: np.random.Generator, level: float) -> tuple[float, float]:
@@ -121,9 +122,25 @@ def ordered_means(x: Floats, times: Table, first: int, last: int) -> Floats:
     return np.asarray(x[order] @ among / (last - first))
 
 
-def over_resamples(x: Floats, statistic: Callable[[Floats], Floats], rng: np.random.Generator) -> Floats:
-    """A statistic, which reduces (draws, n) to (draws,), of seeds resampled with replacement."""
-    return np.concatenate([statistic(x.take(part)) for part in in_parts(seeds_again(len(x), rng, RESAMPLES))])
+def resampled_means(x: Floats, rng: np.random.Generator) -> Floats:
+    """Means of seeds resampled with replacement: (draws,)."""
+    return _sum([x.take(places) for places in seeds_again(len(x), rng, RESAMPLES)]) / len(x)
+
+
+def _sum(rows: Sequence[Floats]) -> Floats:
+    """Sum of rows (draws,) in the order in which `np.sum` adds numbers that lie side by side, bit for bit.
+
+    It adds 8 sums of every eighth number, and halves of more than 128; to add whole rows takes a third of the time.
+    """
+    n, total = len(rows), rows[0]
+    if n > 128:
+        half = n // 2 - n // 2 % 8
+        return _sum(rows[:half]) + _sum(rows[half:])
+    rest = n % 8 if n >= 8 else n - 1
+    if n >= 8:
+        a, b, c, d, e, f, g, h = (sum(rows[k + 8 : n - rest : 8], start=rows[k]) for k in range(8))
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    return sum(rows[n - rest :], start=total)
 
 
 def bootstrap_t_interval(x: Floats, rng: np.random.Generator, confidence: float) -> tuple[float, float]:
@@ -151,64 +168,85 @@ def wilson_interval(successes: int, runs: int, confidence: float) -> tuple[float
     return 0.0 if successes == 0 else low, 1.0 if successes == runs else high
 
 
-def welch_interval(x: Floats, y: Floats, confidence: float) -> tuple[float, float] | None:
-    """Welch's interval of mean(x) - mean(y), degrees of freedom after Satterthwaite."""
-    u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-    if u + v <= 0:
-        return None
-    freedom = float((u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1)))
-    half = float(special.stdtrit(freedom, 0.5 + confidence / 2) * math.sqrt(u + v))
-    middle = float(x.mean() - y.mean())
+def welch_interval(x: Floats, y: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Welch's interval of mean(x) - mean(y) (..., n), (..., m) -> (...), degrees of freedom after Satterthwaite.
+
+    NaN where neither arm varies.
+    """
+    n, m = x.shape[-1], y.shape[-1]
+    u, v = x.var(axis=-1, ddof=1) / n, y.var(axis=-1, ddof=1) / m
+    freedom = (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
+    half = np.where(u + v <= 0, np.nan, special.stdtrit(freedom, 0.5 + confidence / 2) * np.sqrt(u + v))
+    middle = x.mean(axis=-1) - y.mean(axis=-1)
     return middle - half, middle + half
 
 
 def wins(x: Floats, y: Floats) -> Floats:
-    """(n, m): 1 where x is the lower, a half where they are equal."""
-    return np.asarray((x[:, None] < y) + (x[:, None] == y) / 2, dtype=np.float64)
+    """(..., n, m): 1 where x (..., n) is lower than y (..., m), a half where they are equal."""
+    x, y = x[..., :, None], y[..., None, :]
+    return np.asarray((x < y) + (x == y) / 2, dtype=np.float64)
 
 
-def win_rate(won: Floats, *, paired: bool) -> float:
-    """Mean of `won` (n, m) over all pairs of seeds; over those of different seeds where `paired`.
+def win_rate(won: Floats, *, paired: bool) -> Floats:
+    """Mean of `won` (..., n, m) over all pairs of seeds; over those of different seeds where `paired`.
 
     Both estimate P(X < Y) + P(X = Y) / 2 of two seeds drawn apart.  Paired arms share the random numbers of a seed,
     so (x_i, y_i) is no such pair: kept, it pulls the estimate towards the share of seeds on which X is lower.
     """
-    if paired and len(won) > 1:
-        return float((won.sum() - won.trace()) / (won.size - len(won)))
-    return float(won.mean())
+    n, m = won.shape[-2:]
+    if paired and n > 1:
+        return np.asarray((won.sum(axis=(-2, -1)) - np.trace(won, axis1=-2, axis2=-1)) / (n * m - n))
+    return np.asarray(won.mean(axis=(-2, -1)))
 
 
-def resampled_win_rates(won: Floats, rng: np.random.Generator, draws: int, *, paired: bool) -> Floats:
-    """`win_rate` of seeds resampled within each arm, or in pairs: (draws,), NaN where one seed is all that is drawn.
+def resampled_win_rates(won: Sequence[Floats], rng: np.random.Generator, draws: int, *, paired: bool) -> Floats:
+    """`win_rate` of seeds resampled within each arm, or in pairs, of each `won` (n, m), under the same resamples.
 
-    Its mean is the estimate: copies of one seed in a paired resample are no pair of different seeds either.  Where all
-    paired resamples agree, as those of a small shift of evenly spread values do, the arms are resampled apart.
+    (p, draws), NaN where one seed is all that is drawn.  Its mean is the estimate: copies of one seed in a paired
+    resample are no pair of different seeds either.  Where all paired resamples agree, as those of a small shift of
+    evenly spread values do, the arms are resampled apart.
     """
-    n, m = won.shape
+    n, m = won[0].shape
     rows = resampled_counts(n, rng, draws) / n
-    if paired:
-        between, different = won - np.diag(won.diagonal()), 1 - (rows**2).sum(axis=1)
-        drawn = (rows @ between * rows).sum(axis=1) / np.where(different > 1e-12, different, np.nan)
-        if np.nanmax(drawn) - np.nanmin(drawn) > 1e-12:
-            return np.asarray(drawn)
-    apart = (rows @ won * resampled_counts(m, rng, draws) / m).sum(axis=1)
-    return np.asarray(apart + (win_rate(won, paired=True) - won.mean() if paired else 0.0))
+    if not paired:
+        columns = resampled_counts(m, rng, draws)
+        return np.array([(rows @ w * columns / m).sum(axis=1) for w in won])
+    different = 1 - (rows**2).sum(axis=1)
+    different[different <= 1e-12] = np.nan
+    together = np.array([(rows @ (w - np.diag(w.diagonal())) * rows).sum(axis=1) / different for w in won])
+    agree = np.nanmax(together, axis=1) - np.nanmin(together, axis=1) <= 1e-12
+    if agree.any():
+        columns = resampled_counts(m, rng, draws)
+        for i in np.flatnonzero(agree).tolist():
+            apart = (rows @ won[i] * columns / m).sum(axis=1)
+            together[i] = apart + (win_rate(won[i], paired=True) - won[i].mean())
+    return together
 
 
-def separated(won: Floats, *, paired: bool) -> bool:
-    """Whether all pairs of seeds that count agree: each resample would repeat that, and read as certainty."""
-    counted = won[~np.eye(len(won), dtype=bool)] if paired and len(won) > 1 else won
-    return bool(counted.min() == counted.max())
+def separated(won: Floats, *, paired: bool) -> Bools:
+    """Whether all pairs of seeds that count agree, of (..., n, m): each resample would repeat that as a certainty."""
+    counted = won[..., ~np.eye(won.shape[-1], dtype=bool)] if paired and won.shape[-1] > 1 else won
+    counted = counted.reshape(*won.shape[:-2], -1)
+    return np.asarray(counted.min(axis=-1) == counted.max(axis=-1))
 
 
-def superiority_interval(
+def superiority_intervals(
     x: Floats, y: Floats, rng: np.random.Generator, confidence: float, *, paired: bool, draws: int = 2000
-) -> tuple[float, float] | None:
-    """Percentile bootstrap of P(X < Y) + P(X = Y) / 2; at the expanded level where paired.  None where separated."""
-    first, second = in_order(x, y)
-    won = wins(first, second)
-    if separated(won, paired=paired):
-        return None
-    level = expanded_level(len(x), confidence) if paired else confidence
-    low, high = quantiles(resampled_win_rates(won, rng, draws, paired=paired), (1 - level) / 2, (1 + level) / 2)
-    return (low, high) if first is x else (1 - high, 1 - low)
+) -> tuple[Floats, Floats]:
+    """Percentile bootstrap of P(X < Y) + P(X = Y) / 2 of rows (p, n) and (p, m); at the expanded level if paired.
+
+    NaN where separated.
+    """
+    won = wins(x, y)
+    open_ = np.flatnonzero(~separated(won, paired=paired))
+    low, high = np.full((2, len(won)), np.nan)
+    if not len(open_):
+        return low, high
+    level = expanded_level(x.shape[1], confidence) if paired else confidence
+    pairs = list(zip(x[open_], y[open_], strict=True))
+    ordered = [in_order(*pair) for pair in pairs]
+    rates = resampled_win_rates([wins(*arms) for arms in ordered], rng, draws, paired=paired)
+    for i, pair, (first, _), drawn_rates in zip(open_, pairs, ordered, rates, strict=True):
+        ends = quantiles(drawn_rates, (1 - level) / 2, (1 + level) / 2)
+        low[i], high[i] = ends if first is pair[0] else (1 - ends[1], 1 - ends[0])
+    return low, high

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from tpobench.stats.draws import Table, drawn, in_parts
@@ -44,10 +45,11 @@ def label_table(total: int, n: int, rng: np.random.Generator, resamples: int) ->
 
 
 def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:
-    places = np.tile(np.arange(total, dtype=np.min_scalar_type(total)), (resamples, 1))
-    labels = np.zeros((resamples, total), dtype=np.uint8)
-    np.put_along_axis(labels, rng.permuted(places, axis=1)[:, :n], 1, axis=1)
-    return np.packbits(labels, axis=1)
+    places = np.tile(np.arange(total), (resamples, 1))  # of this type numpy shuffles fastest
+    rng.permuted(places, axis=1, out=places)
+    labels = np.zeros(resamples * total, dtype=np.uint8)
+    labels[places[:, :n] + np.arange(0, len(labels), total)[:, None]] = 1
+    return np.packbits(labels.reshape(resamples, total), axis=1)
 
 
 def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:
@@ -101,7 +103,7 @@ def studentized_permutation(
     observed = np.zeros((1, len(pooled)))
     observed[0, : len(x)] = 1.0
     t = welch_t(np.concatenate([observed, labels]), pooled)
-    return tail_p(t[1:], float(t[0]), exact=exact, alternative=alternative)
+    return float(tail_p(t[1:], t[0], exact=exact, alternative=alternative))
 
 
 def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> float:
@@ -116,7 +118,7 @@ def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples:
     observed = np.zeros((1, len(pooled)))
     observed[0, : len(x)] = 1.0
     largest = np.abs(welch_t(np.concatenate([observed, labels]), pooled)).max(axis=1)
-    return tail_p(largest[1:], float(largest[0]), exact=exact, alternative="greater")
+    return float(tail_p(largest[1:], largest[0], exact=exact, alternative="greater"))
 
 
 def sign_flip(
@@ -124,12 +126,12 @@ def sign_flip(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     alternative: Alternative = "two-sided",
-) -> float:
-    """P of the mean difference under random signs; exact where 2^n <= `resamples`."""
-    n = len(differences)
+) -> Floats:
+    """P of the mean difference (..., n) under random signs, the same for all; exact where 2^n <= `resamples`."""
+    n = differences.shape[-1]
     exact = 2**n <= resamples
     signs = _all_signs(n) if exact else drawn(rng, _random_signs, n, resamples)
-    return tail_p(signs @ differences, float(differences.sum()), exact=exact, alternative=alternative)
+    return tail_p(differences @ signs.T, differences.sum(axis=-1), exact=exact, alternative=alternative)
 
 
 def _random_signs(rng: np.random.Generator, n: int, resamples: int) -> Table:
@@ -141,19 +143,23 @@ def rank_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples: 
     x, y = in_order(x, y)
     ranked = ranks(np.concatenate([x, y]))
     labels, exact = labellings(len(ranked), len(x), rng, resamples)
-    return tail_p(labels @ ranked, float(ranked[: len(x)].sum()), exact=exact)
+    return float(tail_p(labels @ ranked, ranked[: len(x)].sum(), exact=exact))
 
 
-def mann_whitney(x: Floats, y: Floats) -> float:
-    """Two-sided p of U = #{x > y} + #{x = y} / 2 by its normal approximation.
+def mann_whitney(x: Floats, y: Floats) -> Floats:
+    """Two-sided p of U = #{x > y} + #{x = y} / 2 by its normal approximation, of (..., n) and (..., m).
 
-    2 (1 - Phi((max(U, nm - U) - nm/2 - 1/2) / s)), s² = nm/12 (N + 1 - sum_ties (t³ - t) / (N (N - 1))), N = n + m.
+    2 (1 - Phi((max(U, nm - U) - nm/2 - 1/2) / s)), s² = nm/12 (N + 1 - sum_ties (t³ - t) / (N (N - 1))), N = n + m;
+    the sum over ties is that of t² - 1 over all values.
     """
-    n, m = len(x), len(y)
-    _, ties = np.unique(np.concatenate([x, y]), return_counts=True)
-    variance = n * m / 12 * (n + m + 1 - float((ties**3 - ties).sum()) / ((n + m) * (n + m - 1)))
-    above = float((x[:, None] > y).sum() + (x[:, None] == y).sum() / 2)
-    return min(1.0, 2 * float(special.ndtr((n * m / 2 + 0.5 - max(above, n * m - above)) / math.sqrt(variance))))
+    n, m = x.shape[-1], y.shape[-1]
+    pooled = np.concatenate([x, y], axis=-1)
+    ties = np.count_nonzero(pooled[..., :, None] == pooled[..., None, :], axis=-1)
+    variance = n * m / 12 * (n + m + 1 - (ties**2 - 1).sum(axis=-1) / ((n + m) * (n + m - 1)))
+    higher, equal = x[..., :, None] > y[..., None, :], x[..., :, None] == y[..., None, :]
+    above = np.count_nonzero(higher, axis=(-2, -1)) + np.count_nonzero(equal, axis=(-2, -1)) / 2
+    farther = np.maximum(above, n * m - above)
+    return np.asarray(np.minimum(1.0, 2 * special.ndtr((n * m / 2 + 0.5 - farther) / np.sqrt(variance))))
 
 
 def ranks(values: Floats) -> Floats:
@@ -162,15 +168,19 @@ def ranks(values: Floats) -> Floats:
     return np.asarray((ties.cumsum() - (ties - 1) / 2)[place], dtype=np.float64)
 
 
-def tail_p(null: Floats, observed: float, *, exact: bool, alternative: Alternative = "two-sided") -> float:
-    """The upper tail, or twice the smaller one; a random draw counts the observed arrangement once more."""
-    slack = 1e-12 * max(abs(observed), 1e-300) if math.isfinite(observed) else 0.0
+def tail_p(null: Floats, observed: ArrayLike, *, exact: bool, alternative: Alternative = "two-sided") -> Floats:
+    """The upper tail, or twice the smaller one, of `observed` (...) among `null` (..., resamples).
+
+    A random draw counts the observed arrangement once more.
+    """
+    middle = np.asarray(observed, dtype=np.float64)[..., None]
+    slack = np.where(np.isfinite(middle), 1e-12 * np.maximum(np.abs(middle), 1e-300), 0.0)
     extra = 0 if exact else 1
-    above = (np.count_nonzero(null >= observed - slack) + extra) / (len(null) + extra)
+    above = (np.count_nonzero(null >= middle - slack, axis=-1) + extra) / (null.shape[-1] + extra)
     if alternative == "greater":
-        return above
-    below = (np.count_nonzero(null <= observed + slack) + extra) / (len(null) + extra)
-    return min(1.0, 2 * min(above, below))
+        return np.asarray(above)
+    below = (np.count_nonzero(null <= middle + slack, axis=-1) + extra) / (null.shape[-1] + extra)
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(above, below)))
 
 
 def smallest_p(n: int, m: int, *, paired: bool = False, alternative: Alternative = "two-sided") -> float:

@@ -212,7 +212,7 @@ def _stratified(
 
     def method(_x: Floats, _y: Floats) -> float:
         total = np.mean([_task_t(u, v, rng, resamples) for u, v in zip(x, y, strict=True)], axis=0)
-        return tail_p(total[1:], float(total[0]), exact=False)
+        return float(tail_p(total[1:], total[0], exact=False))
 
     return guarded_test(method, *flat, name="stratified-perm", smallest=least)
 
@@ -282,7 +282,7 @@ def improvement_estimate(
         return Estimate(value, None, None, runs, "none", "constant", "fully separated: no interval")
 
     def ends(_: Floats) -> tuple[float, float]:
-        drawn = np.mean([resampled_win_rates(won, rng, draws, paired=p) for won, p in each], axis=0)
+        drawn = np.mean([resampled_win_rates([won], rng, draws, paired=p)[0] for won, p in each], axis=0)
         level = expanded_level(runs, confidence) if any(paired) else confidence
         low, high = quantiles(drawn, (1 - level) / 2, (1 + level) / 2)
         return (1 - high, 1 - low) if swapped else (low, high)
