@@ -430,9 +430,9 @@ GLANCES = {
     "power": "The least differences that 12 seeds find reach 0.",
     "lint": "Nothing that misleads: 2 notes in 24 runs of 1 result set.",
     "audit": "t: ",
-    "list": "67 algorithms.",
+    "list": "",
     "plan": "400 runs to do, 0 done before: CPU time",
-    "check": "PASSED",
+    "check": "CHANGED WITHIN NOISE: 2 cells compared",
     "report": "",
 }
 

@@ -228,7 +228,7 @@ def _equivalent(answer: ClaimComparison, question: Question, evidence: Evidence,
     paired = _paired(question.low, question.high, evidence, a, b)
     seeds = sorted(a.values.keys() & b.values.keys())
     x, y = ([s.values[k] for k in (seeds if paired else sorted(s.values))] for s in (a, b))
-    margin = margin_value(CellEvidence(question.text, b.values, a.values, MARGINS["error"]))
+    margin = margin_value(CellEvidence(question.text, b.values, a.values, replace(MARGINS["error"], told=0.0)))
     tested = equivalence(x, y, margin, rng=np.random.default_rng(SEED), paired=paired, resamples=resamples)
     comparison = replace(answer.comparison, p=tested.beyond, test=tested.test)
     return replace(answer, comparison=comparison, margin=margin, within=tested.within)

@@ -190,8 +190,8 @@ def difference_intervals(
     return [(interval.low, interval.high) for interval in intervals]
 
 
-def _related(x: Floats, y: Floats) -> list[tuple[float | None, float]]:
-    """Pearson's r, None where an arm does not vary; and the share of the variance that pairing took away."""
+def _related(x: Floats, y: Floats) -> list[tuple[float | None, float | None]]:
+    """Pearson's r and the share of the variance that pairing took away; None where an arm does not vary."""
     u, v = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     varies = ((x.min(axis=1) < x.max(axis=1)) & (y.min(axis=1) < y.max(axis=1))).tolist()
     saved = (1 - (x - y).var(axis=1) / (x.var(axis=1) + y.var(axis=1))).tolist()
@@ -199,7 +199,9 @@ def _related(x: Floats, y: Floats) -> list[tuple[float | None, float]]:
     def correlation(a: Floats, b: Floats) -> float:
         return float(np.clip(a @ b / (math.sqrt(a @ a) * math.sqrt(b @ b)), -1, 1))
 
-    return [(correlation(*rows) if vary else None, s) for *rows, vary, s in zip(u, v, varies, saved, strict=True)]
+    return [
+        (correlation(*rows), s) if vary else (None, None) for *rows, vary, s in zip(u, v, varies, saved, strict=True)
+    ]
 
 
 def adjust(comparisons: Mapping[tuple[str, str], Comparison], alpha: float = 0.05) -> dict[tuple[str, str], Comparison]:
