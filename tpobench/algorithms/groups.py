@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from tpobench.algorithms.lazy import Tensor, torch
 
@@ -78,6 +79,13 @@ class CandidateGroups:
                 if (x := getattr(self, name)) is not None:
                     object.__setattr__(self, name, torch.where(undrawn.unsqueeze(-1), 0, x))
 
+    @classmethod
+    def of_rollouts(cls, old_logp: Tensor, mask: Tensor, reward: Tensor, **optional: Any) -> CandidateGroups:
+        """K rollouts of each context, drawn from pi_old: w_k = 1/K, the baseline is the mean reward of the batch."""
+        K = reward.shape[-1]
+        baseline, weight = reward.mean((1, 2), keepdim=True), torch.full_like(reward, 1 / K)
+        return cls(old_logp, mask, reward, baseline, weight, score=reward, draws=K, **optional)
+
     def with_only(self, needs: Collection[str]) -> CandidateGroups:
         """What an algorithm sees that declares `needs`: fields ON_REQUEST that are not among them are None."""
         hidden = [name for name in ON_REQUEST if name not in needs and getattr(self, name) is not None]
@@ -107,6 +115,15 @@ class CandidateGroups:
 
         fields = {f.name: pick(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return CandidateGroups(**fields)  # type: ignore[arg-type]
+
+
+def concentration(groups: CandidateGroups) -> dict[str, Tensor]:
+    """How peaked pi_old is in a group, p_old = softmax_k log pi_old(candidate k), each (S,).
+
+    largest_p_old = mean_b max_k p_old(k);  effective_size = mean_b 1 / sum_k p_old(k)^2, of K.
+    """
+    p_old = groups.old_sequence_logp.softmax(-1)
+    return {"largest_p_old": p_old.amax(-1).mean(1), "effective_size": (1 / p_old.square().sum(-1)).mean(1)}
 
 
 def sequence_logp(logp: Tensor, mask: Tensor) -> Tensor:

@@ -68,17 +68,8 @@ class Answers:
         """As algorithms read them; the baseline is the mean of the batch, as for the tasks of language models."""
         reward, mask = self.grouped(self.reward), self.grouped(self.mask)
         optional = {name: self._optional(name) for name in ("ref_logp", "rollout_logp", "entropy", "rewards")}
-        return CandidateGroups(
-            old_logp=self.grouped(self.old_logp) * mask,
-            mask=mask,
-            reward=reward,
-            baseline=reward.mean((1, 2), keepdim=True),
-            weight=torch.full_like(reward, 1 / reward.shape[-1]),
-            score=reward,
-            draws=reward.shape[-1],
-            progress=self.progress,
-            **optional,
-        )
+        old_logp = self.grouped(self.old_logp) * mask
+        return CandidateGroups.of_rollouts(old_logp, mask, reward, progress=self.progress, **optional)
 
     def _optional(self, name: str) -> Tensor | None:
         x: Tensor | None = getattr(self, name)

@@ -22,6 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.algorithms.catalog import require_algorithm
+from tpobench.algorithms.groups import concentration
 from tpobench.engines.answers import ALWAYS, Answers, Update, require_served
 from tpobench.errors import UsageError
 
@@ -118,9 +119,8 @@ class GroupTrainer(GRPOTrainer):
             progress=self.state.global_step / self.state.max_steps,
         )
         update = Update(self.algorithm, answers, self._memory)
-        p_old = update.groups.old_sequence_logp.softmax(-1)
-        self._metrics["train"]["largest_p_old"].append(p_old.amax(-1).mean().item())
-        self._metrics["train"]["effective_size"].append((1 / p_old.square().sum(-1)).mean().item())
+        for name, value in concentration(update.groups).items():
+            self._metrics["train"][name].append(value.item())
         return update
 
     def _scored(self, batches: Sequence[dict[str, Any]], *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:

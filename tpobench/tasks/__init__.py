@@ -8,6 +8,7 @@ task             what the training loop asks of a task
 classification   groups where one class is named for each image
 mechanism        where an update beats a push of the right class
 problems         what a pretrained model is asked: sums, word problems, GSM8K, Reasoning Gym
+completions      what is recorded of the completions of language models
 rewards          targets and rewards of token tasks
 word_problems    arithmetic word problems and their solutions
 graders          which completions are right

@@ -300,8 +300,33 @@ class SampledSettings(GroupSettings):
         return 128 * self.contexts * (self.arms + 2 * self.candidates)
 
 
+class CompletionSettings(GroupSettings):
+    """Kinds of language models that answer `prompts` problems a step, and `held_out` others, `samples` times each."""
+
+    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+
+    prompts: int  # these are declared by each kind, at their places among the fields
+    held_out: int
+    samples: int
+    grader: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.grader in GRADERS, f"grader must be one of {', '.join(GRADERS)}")
+
+    @property
+    def interactions_per_step(self) -> int:
+        """K completions of each problem."""
+        return self.prompts * self.candidates
+
+    @property
+    def scored_rollouts(self) -> int:
+        """The sampled completions of held-out problems."""
+        return self.held_out * self.samples
+
+
 @dataclass(frozen=True)
-class TinyMathSettings(GroupSettings):
+class TinyMathSettings(CompletionSettings):
     """A small language model answers arithmetic word problems in GSM8K's format; exact match is rewarded.
 
     Problems have 1 to `operations` operations.  The start comes from `warm_steps` supervised updates on a corpus with
@@ -323,8 +348,7 @@ class TinyMathSettings(GroupSettings):
         Metric("clipped", within=SHARE),
     )
     optimizers: ClassVar[tuple[str, ...]] = OPTIMIZERS
-    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
-    unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader"})
+    unstreamed: ClassVar[frozenset[str]] = frozenset({*CompletionSettings.counted, "grader"})
     tiny: ClassVar[Mapping[str, Any]] = {
         "right": 0.5, "warm_steps": 100, "prompts": 4, "candidates": 4, "held_out": 6, "samples": 2,
     }  # fmt: skip
@@ -338,20 +362,6 @@ class TinyMathSettings(GroupSettings):
     samples: Annotated[int, Within(1, 1024)] = 4
     grader: str = "strict"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.grader in GRADERS, f"grader must be one of {', '.join(GRADERS)}")
-
-    @property
-    def interactions_per_step(self) -> int:
-        """K completions of each problem."""
-        return self.prompts * self.candidates
-
-    @property
-    def scored_rollouts(self) -> int:
-        """The sampled completions of held-out problems."""
-        return self.held_out * self.samples
-
     @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: as for `sequence`, with its longer answers."""
@@ -361,7 +371,7 @@ class TinyMathSettings(GroupSettings):
 
 
 @dataclass(frozen=True)
-class LanguageSettings(GroupSettings):
+class LanguageSettings(CompletionSettings):
     """A pretrained causal language model answers `problems`, and LoRA factors of it are trained (TPO section 3.8).
 
     `model` is a name of `tpobench data fetch`, a folder, a name on the hub, or `random`.  `prompts` B problems a step,
@@ -374,8 +384,7 @@ class LanguageSettings(GroupSettings):
     offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "entropy", "rollout_logp"})
     metrics: ClassVar[tuple[Metric, ...]] = TinyMathSettings.metrics
     diagnostics: ClassVar[tuple[Metric, ...]] = (*TinyMathSettings.diagnostics, Metric("sampler_gap", within=POSITIVE))
-    counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
-    unstreamed: ClassVar[frozenset[str]] = frozenset({*counted, "grader", "precision", "data_sha256", "model_sha256"})
+    unstreamed: ClassVar[frozenset[str]] = TinyMathSettings.unstreamed | {"precision", "data_sha256", "model_sha256"}
     tiny: ClassVar[Mapping[str, Any]] = {
         "model": "random", "precision": "training", "largest": 4, "prompts": 6, "candidates": 8, "new_tokens": 2,
         "rank": 4, "held_out": 2, "samples": 32, "cut_counts": True,
@@ -404,7 +413,6 @@ class LanguageSettings(GroupSettings):
         super().__post_init__()
         require(self.problems in PROBLEM_NAMES, f"problems must be one of {', '.join(PROBLEM_NAMES)}")
         require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
-        require(self.grader in GRADERS, f"grader must be one of {', '.join(GRADERS)}")
         for name, text in (("data_sha256", self.data_sha256), ("model_sha256", self.model_sha256)):
             require(HASH.fullmatch(text) is not None, f"{name} must be 64 hexadecimal digits, or empty")
         require(not self.template or "{question}" in self.template, "template must have {question} in it")
@@ -432,16 +440,6 @@ class LanguageSettings(GroupSettings):
         """With the mean grade on held-out problems where it is not the share of right answers."""
         partial = (Metric("held_out_score", "higher", SHARE),) if self.partial else ()
         return (*super().recorded(diagnostics=diagnostics), *partial)
-
-    @property
-    def interactions_per_step(self) -> int:
-        """K completions of each problem."""
-        return self.prompts * self.candidates
-
-    @property
-    def scored_rollouts(self) -> int:
-        """The sampled completions of held-out problems."""
-        return self.held_out * self.samples
 
     @property
     def bytes_per_seed(self) -> int:

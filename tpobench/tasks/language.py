@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
-from tpobench.policies.causal import CausalPolicy, Completions, Weights
+from tpobench.algorithms.groups import CandidateGroups, concentration
+from tpobench.policies.causal import CausalPolicy, Completions, Prompts, Scores, Weights
 from tpobench.policies.language import GREEDY
 from tpobench.policies.noise import Noise
 from tpobench.policies.pretrained import pretrained
 from tpobench.tasks.catalog import LanguageSettings
+from tpobench.tasks.completions import batch_metrics, held_out_errors
 from tpobench.tasks.problems import Problem, Problems, problems_of
 from tpobench.tasks.task import Rollout, Step
 
@@ -80,20 +81,10 @@ class LanguageTask:
         drawn = self._drawn(policy, prompts, uniform)
         tokens, mask, logp = drawn
         with torch.no_grad():
-            scores = [policy.score(i, row, tokens[i], mask[i]) for i, row in enumerate(prompts)]
-        old_logp, entropy = (torch.stack(x) for x in zip(*scores, strict=True))
+            old_logp, entropy = scored(policy, prompts, tokens, mask)
         ended = self._ended(drawn)
         grades = self._grades(drawn, ended, problems)
-        groups = CandidateGroups(
-            old_logp=old_logp,
-            mask=mask,
-            reward=grades,
-            baseline=grades.mean((1, 2), keepdim=True),
-            weight=torch.full_like(grades, 1 / s.candidates),
-            score=grades,
-            draws=s.candidates,
-            rollout_logp=logp,
-        )
+        groups = CandidateGroups.of_rollouts(old_logp, mask, grades, rollout_logp=logp)
         inputs = Inputs(prompts, problems, tokens, ended, entropy)
         return Rollout(groups, inputs, interactions=s.prompts * s.candidates)
 
@@ -103,7 +94,7 @@ class LanguageTask:
         mask, places = rollout.groups.mask, range(len(inputs.prompts[0])) if rows is None else rows.tolist()
         prompts = [[row[b] for b in places] for row in inputs.prompts]
         tokens, mask = (x if rows is None else x.index_select(1, rows) for x in (inputs.tokens, mask))
-        return torch.stack([policy.score(i, p, tokens[i], mask[i]).logp for i, p in enumerate(prompts)])
+        return scored(policy, prompts, tokens, mask).logp
 
     def greedy_reward(self, policy: CausalPolicy, rollout: Rollout) -> Tensor:
         """Reward of the completions made of the most probable tokens: (S, B)."""
@@ -116,29 +107,21 @@ class LanguageTask:
         """Of the next token's distribution, 0 after the end: (S, B, K, T)."""
         inputs: Inputs = rollout.inputs
         with torch.no_grad():
-            scores = [
-                policy.score(i, row, inputs.tokens[i], rollout.groups.mask[i]) for i, row in enumerate(inputs.prompts)
-            ]
-        return torch.stack([x.entropy for x in scores])
+            return scored(policy, inputs.prompts, inputs.tokens, rollout.groups.mask).entropy
 
     def evaluate(self, policy: CausalPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error, greedy_error: 1 - share of right answers, sampled and greedy; and of the batch what `observe` gives.
 
         held_out_score: mean grade of sampled answers, where grades are partial.
         """
-        grades, right = self._held_out(policy), self._right(policy)
-        metrics = {"error": 1 - right[..., 1:].mean((1, 2)), "greedy_error": 1 - right[..., 0].mean(1)}
+        metrics = held_out_errors(self._right(policy))
         if self.settings.partial:
-            metrics["held_out_score"] = grades[..., 1:].mean((1, 2))
+            metrics["held_out_score"] = self._held_out(policy)[..., 1:].mean((1, 2))
         return {**metrics, **self.observe(rollout)}
 
     def observe(self, rollout: Rollout) -> Mapping[str, Tensor]:
-        """reward: mean of the batch; informative: share of problems whose completions differ in it."""
-        g = rollout.groups
-        metrics = {"reward": g.reward.mean((1, 2))}
-        if self.settings.candidates > 1:
-            metrics["informative"] = has_reward_variance(g).mean(1)
-        return metrics
+        """reward, and informative where problems have several completions."""
+        return batch_metrics(rollout.groups)
 
     def diagnose(self, policy: CausalPolicy, step: Step) -> Mapping[str, Tensor]:
         """gradient_norm of the step's first gradient."""
@@ -153,7 +136,8 @@ class LanguageTask:
         tokens = g.mask.sum((1, 2, 3))
         assert g.rollout_logp is not None  # noqa: S101 - this task's own
         return {
-            **of_groups(g),
+            **concentration(g),
+            "length": g.mask.sum(-1).mean((1, 2)),
             "entropy": inputs.entropy.sum((1, 2, 3)) / tokens,
             "clipped": 1 - inputs.ended.mean((1, 2)),
             "sampler_gap": ((g.old_logp - g.rollout_logp).abs() * g.mask).sum((1, 2, 3)) / tokens,
@@ -210,11 +194,7 @@ class LanguageTask:
         return torch.cat(parts, dim=1)
 
 
-def of_groups(g: CandidateGroups) -> dict[str, Tensor]:
-    """largest_p_old, effective_size and length, as `tiny_math` has them."""
-    p_old = g.old_sequence_logp.softmax(-1)
-    return {
-        "largest_p_old": p_old.amax(-1).mean(1),
-        "effective_size": (1 / p_old.square().sum(-1)).mean(1),
-        "length": g.mask.sum(-1).mean((1, 2)),
-    }
+def scored(policy: CausalPolicy, prompts: Sequence[Prompts], tokens: Tensor, mask: Tensor) -> Scores:
+    """Log-probs and entropies of completions (S, B, K, T) of every seed's prompts."""
+    scores = [policy.score(i, row, tokens[i], mask[i]) for i, row in enumerate(prompts)]
+    return Scores(*(torch.stack(x) for x in zip(*scores, strict=True)))

@@ -86,14 +86,10 @@ class SampledTask(OverTables):
             reward = rewards.mean(-1)
         if noise is not None:
             reward = reward + noise
-        groups = CandidateGroups(
-            old_logp=old_logp,
-            mask=torch.ones_like(old_logp),
-            reward=reward,
-            baseline=reward.mean((1, 2), keepdim=True),
-            weight=torch.full_like(reward, 1 / reward.shape[2]),
-            score=reward,
-            draws=reward.shape[2],
+        groups = CandidateGroups.of_rollouts(
+            old_logp,
+            torch.ones_like(old_logp),
+            reward,
             rollout_logp=None if sampler is None else sampler.squeeze(-1).gather(2, actions).unsqueeze(-1),
             rewards=rewards if rewards is None or noise is None else rewards + noise.unsqueeze(-1),
             task_index=self._task.expand(len(reward), -1),

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tpobench.algorithms.groups import CandidateGroups, has_reward_variance
+from tpobench.algorithms.groups import CandidateGroups, concentration
 from tpobench.policies.language import END, GREEDY, LanguagePolicy
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import Packing
 from tpobench.tasks.catalog import TinyMathSettings
+from tpobench.tasks.completions import batch_metrics, held_out_errors
 from tpobench.tasks.graders import is_right
 from tpobench.tasks.task import Rollout, Step
 from tpobench.tasks.warm_start import Recipe, warm_start
@@ -62,17 +63,9 @@ class TinyMathTask:
         return Rollout(self._groups(tokens, logp, inputs), inputs, interactions=s.prompts * s.candidates)
 
     def _groups(self, tokens: Tensor, logp: Tensor, inputs: Inputs) -> CandidateGroups:
-        """Groups of completions; the baseline is the mean of the batch."""
+        """Groups of completions."""
         reward = self.reward(tokens, inputs.answers).to(logp.dtype)
-        return CandidateGroups(
-            old_logp=logp * inputs.mask,
-            mask=inputs.mask,
-            reward=reward,
-            baseline=reward.mean((1, 2), keepdim=True),
-            weight=torch.full_like(reward, 1 / reward.shape[-1]),
-            score=reward,
-            draws=reward.shape[-1],
-        )
+        return CandidateGroups.of_rollouts(logp * inputs.mask, inputs.mask, reward)
 
     def reward(self, tokens: Tensor, answers: Sequence[Sequence[str]]) -> Tensor:
         """1 where a completion ends and the grader takes it as right, else 0: tokens (S, B, K, T) -> (S, B, K)."""
@@ -111,17 +104,11 @@ class TinyMathTask:
 
     def evaluate(self, policy: LanguagePolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error, greedy_error: 1 - held-out accuracy, sampled and greedy; reward: mean of the batch; informative."""
-        right = self._held_out(policy)
-        errors = {"error": 1 - right[..., 1:].mean((1, 2)), "greedy_error": 1 - right[..., 0].mean(1)}
-        return {**errors, **self.observe(rollout)}
+        return {**held_out_errors(self._held_out(policy)), **self.observe(rollout)}
 
     def observe(self, rollout: Rollout) -> Mapping[str, Tensor]:
-        """reward: mean of the batch; informative: share of problems whose completions differ in it."""
-        g = rollout.groups
-        metrics = {"reward": g.reward.mean((1, 2))}
-        if self.settings.candidates > 1:
-            metrics["informative"] = has_reward_variance(g).mean(1)
-        return metrics
+        """reward, and informative where problems have several completions."""
+        return batch_metrics(rollout.groups)
 
     def _held_out(self, policy: LanguagePolicy) -> Tensor:
         """Rewards on held-out problems, of the greedy completion and then of sampled ones: (S, N, 1 + samples).
@@ -141,18 +128,15 @@ class TinyMathTask:
         return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
 
     def examine(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
-        """What tells why an algorithm learns on completions: groups, lengths, and how peaked p_old is in a group.
+        """What tells why an algorithm learns on completions: how peaked p_old is in a group, entropy and lengths.
 
-        largest_p_old = mean_b max_k p_old(k), p_old = softmax_k log pi_old(completion k); effective_size = mean_b 1 /
-        sum_k p_old(k)^2, of K; entropy of the next token, mean over tokens; length = tokens of a completion, with its
-        end; clipped = share of completions without one.
+        entropy of the next token, mean over tokens; length = tokens of a completion, with its end; clipped = share of
+        completions without one.
         """
         g = step.rollout.groups
-        p_old = g.old_sequence_logp.softmax(-1)
         tokens = g.mask.sum((1, 2, 3))
         return {
-            "largest_p_old": p_old.amax(-1).mean(1),
-            "effective_size": (1 / p_old.square().sum(-1)).mean(1),
+            **concentration(g),
             "entropy": self.entropy(policy, step.rollout).sum((1, 2, 3)) / tokens,
             "length": tokens / (g.reward.shape[1] * g.reward.shape[2]),
             "clipped": self._clipped(step.rollout.inputs),
