@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -28,3 +29,16 @@ def fill(path: Path, begin: str, end: str, text: str) -> None:
     """Put a text between two markers of a file."""
     document = path.read_text(encoding="utf-8")
     path.write_text(put_between(document, begin, end, text, name=path), encoding="utf-8")
+
+
+def page_command(about: str | None, page: Callable[[Path], str], begin: str, end: str) -> None:
+    """Print what a page says of a folder of results, or put it into a document between its markers."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--docs", type=Path)
+    arguments = parser.parse_args()
+    text = page(arguments.results)
+    if arguments.docs is None:
+        print(text)
+    else:
+        fill(arguments.docs, begin, end, text)

@@ -7,7 +7,6 @@ Reads what `tpobench reproduce all --no-run` wrote at both scales into RESULTS/r
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections import Counter
@@ -15,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from documents import fill, markdown
+from documents import markdown, page_command
 
 from tpobench.paper.claim_verdicts import CLAIM_VERDICTS as CLAIMS
 from tpobench.paper.items import ITEMS
@@ -142,18 +141,5 @@ def page(results: Path) -> str:
     return "\n".join([" ".join(sentences), "", summary(cards), "", legend, "", *sections])
 
 
-def main() -> None:
-    """Print the page, or put it into a document between its markers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--docs", type=Path)
-    arguments = parser.parse_args()
-    text = page(arguments.results)
-    if arguments.docs is None:
-        print(text)
-    else:
-        fill(arguments.docs, BEGIN, END, text)
-
-
 if __name__ == "__main__":
-    main()
+    page_command(__doc__, page, BEGIN, END)

@@ -8,13 +8,12 @@ family, adjusted by Holm together.  Nothing is trained.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from documents import fill, markdown
+from documents import markdown, page_command
 
 from tpobench.records.results import load_results
 from tpobench.report.breaking_point import searched
@@ -25,6 +24,7 @@ from tpobench.scores.suite_level import compare_suites
 from tpobench.stats.breaking_point import compare_points
 from tpobench.stats.compare import Comparison
 from tpobench.stats.multiplicity import holm
+from tpobench.stats.texts import p_text
 
 BEGIN, END = "<!-- contrasts: made by benchmarks/when_tpo_helps.py -->", "<!-- end of contrasts -->"
 ALPHA = 0.05
@@ -280,22 +280,5 @@ def reading(contrast: Contrast, effect: Effect, adjusted: float | None) -> str:
     return contrast.readings[effect.sign > 0]
 
 
-def p_text(p: float | None) -> str:
-    """Three digits, or a bound."""
-    return "–" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0")
-
-
-def main() -> None:
-    """Print the tables, and put them into a document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--docs", type=Path)
-    arguments = parser.parse_args()
-    contrasts = page(arguments.results)
-    print(contrasts)
-    if arguments.docs is not None:
-        fill(arguments.docs, BEGIN, END, contrasts)
-
-
 if __name__ == "__main__":
-    main()
+    page_command(__doc__, page, BEGIN, END)
