@@ -96,8 +96,12 @@ def certain(row: MetricRow) -> bool:
     return bool(row.leader and others) and all(_rejected(row, name) for name in others)
 
 
+def _against_leader(row: MetricRow, name: str) -> Comparison | None:
+    return row.comparisons.get((row.leader, name)) or row.comparisons.get((name, row.leader))
+
+
 def _rejected(row: MetricRow, name: str) -> bool:
-    c = row.comparisons.get((row.leader, name)) or row.comparisons.get((name, row.leader))
+    c = _against_leader(row, name)
     return c is not None and c.adjusted is not None and c.adjusted < ALPHA
 
 
@@ -153,15 +157,15 @@ def _by_algorithm(row: MetricRow, final: Scalar, needed: Needed) -> Table:
     body = []
     for name, entry in sorted(row.entries.items(), key=lambda item: means.get(item[0], math.inf)):
         mean, _, solved = entry.text.partition("; ")
-        c = row.comparisons.get((row.leader, name)) or row.comparisons.get((name, row.leader))
+        c = _against_leader(row, name)
         shown = TableCell(mean, entry.best, entry.leader, entry.data)
         p = TableCell("" if c is None else p_text(c.adjusted))
-        body.append((TableCell(name), shown, TableCell(_against(row, name, c)), TableCell(solved.split(" ")[0]), p))
+        body.append((TableCell(name), shown, TableCell(_verdict(row, name, c)), TableCell(solved.split(" ")[0]), p))
     header = ("Algorithm", f"{final.title.split(',')[0]} [95% CI]", "Verdict", "Solved", "Holm p")
     return Table("answer", "", header, tuple(body), notes=tuple(_notes([row], needed)), narrow=4)
 
 
-def _against(row: MetricRow, name: str, c: Comparison | None) -> str:
+def _verdict(row: MetricRow, name: str, c: Comparison | None) -> str:
     if not row.leader:
         return NONE
     if name == row.leader:

@@ -108,13 +108,14 @@ def _arms(a: Sample, b: Sample, paired: bool) -> tuple[Floats, Floats, bool]:  #
     """Values of the two, of common seeds where means are paired, and whether they are times, which ranks compare."""
     if a.budget is None or b.budget is None:
         common = a.values.keys() & b.values.keys() if paired else None
-        return _values(a, common), _values(b, common), False
-    x, y = _values(a), _values(b)
+        return values_of(a.values, common), values_of(b.values, common), False
+    x, y = values_of(a.values), values_of(b.values)
     return (x, y, True) if a.budget != b.budget else (np.minimum(x, a.budget), np.minimum(y, b.budget), True)
 
 
-def _values(sample: Sample, seeds: Collection[int] | None = None) -> Floats:
-    return np.array([sample.values[s] for s in sorted(sample.values if seeds is None else seeds)], dtype=np.float64)
+def values_of(by_seed: Mapping[int, float], seeds: Collection[int] | None = None) -> Floats:
+    """The values of some seeds, or of all, in their order: (n,)."""
+    return np.array([by_seed[s] for s in sorted(by_seed if seeds is None else seeds)], dtype=np.float64)
 
 
 def _with_counts(sides: Sides, comparison: Comparison) -> Comparison:

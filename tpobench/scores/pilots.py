@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tpobench.scores.cells import Arm
 from tpobench.scores.estimates import SEED
-from tpobench.scores.pairing import PAIRED, pairing
+from tpobench.scores.pairing import PAIRED, pairing, values_of
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.guard import Floats
 from tpobench.stats.permutation import in_order
@@ -33,17 +32,12 @@ class Pilot:
 def pilot_of(a: Arm, b: Arm, scalar: Scalar) -> Pilot:
     """Their losses as the test compares them."""
     paired = pairing(a, b) == PAIRED
-    common = sorted(set(a.seeds) & set(b.seeds)) if paired else None
-    u, v = (_chosen(arm, scalar.losses(arm), common) for arm in (a, b))
-    x, y = (float(_chosen(arm, scalar.values(arm), common).mean()) for arm in (a, b))
+    common = set(a.seeds) & set(b.seeds) if paired else None
+    u, v = (values_of(arm.by_seed(scalar.losses(arm)), common) for arm in (a, b))
+    x, y = (float(values_of(arm.by_seed(scalar.values(arm)), common).mean()) for arm in (a, b))
     observed = 0.0 + scalar.sign * float(u.mean() - v.mean())
     losses, other = (u, v) if paired else (np.concatenate(in_order(u - u.mean(), v - v.mean())), None)
     return Pilot(paired, losses, other, min(len(u), len(v)), (x, y), observed)
-
-
-def _chosen(arm: Arm, values: Floats, common: Sequence[int] | None) -> Floats:
-    by_seed = arm.by_seed(values)
-    return np.array([by_seed[s] for s in (sorted(by_seed) if common is None else common)])
 
 
 def seeds_that_tell(a: Arm, b: Arm, scalar: Scalar, family: int) -> Power:
