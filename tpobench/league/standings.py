@@ -13,6 +13,7 @@ from tpobench.league.model import AXIS, Event, League
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import Cell, algorithm_order, read_cells
 from tpobench.scores.estimates import SEED
+from tpobench.scores.pairing import values_of
 from tpobench.scores.scalars import Scalar, scalar_of
 from tpobench.scores.suite_level import References, SuiteTest, Values, compare_suites
 from tpobench.stats.compare import tie_group
@@ -179,8 +180,7 @@ def _score(name: str, league: League, cell: Cell, seeds: Sequence[int]) -> float
 
 def _values(name: str, league: League, cell: Cell, seeds: Sequence[int]) -> Floats:
     arm = cell.arms[name]
-    by_seed = arm.by_seed(_scalar(league, cell).values(arm))
-    return np.array([by_seed[s] for s in seeds])
+    return values_of(arm.by_seed(_scalar(league, cell).values(arm)), seeds)
 
 
 def _scalar(league: League, cell: Cell) -> Scalar:

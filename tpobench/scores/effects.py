@@ -15,7 +15,7 @@ import numpy as np
 from tpobench.algorithms.parts import parts_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
-from tpobench.scores.pairing import PAIRED, Sample, compare_samples, pairing
+from tpobench.scores.pairing import PAIRED, Sample, compare_samples, pairing, values_of
 from tpobench.stats.compare import Comparison, adjust
 from tpobench.stats.draws import times_again
 from tpobench.stats.guard import Floats
@@ -62,8 +62,8 @@ def effects_of(cell: Cell) -> Effects | None:
     seeds = sorted(set.intersection(*(set(arm.seeds) for arm in grid.values()))) if grid else []
     if not seeds:
         return None
-    losses = {p: _by(seeds, arm.by_seed(arm.reporting.loss(arm.final))) for p, arm in grid.items()}
-    values = {p: float(_by(seeds, arm.by_seed(arm.final)).mean()) for p, arm in grid.items()}
+    losses = {p: values_of(arm.by_seed(arm.reporting.loss(arm.final)), seeds) for p, arm in grid.items()}
+    values = {p: float(values_of(arm.by_seed(arm.final), seeds).mean()) for p, arm in grid.items()}
     first, *others = grid.values()
     paired = all(pairing(first, other, common=len(seeds)) == PAIRED for other in others)
     means, parts = {}, {}
@@ -75,10 +75,6 @@ def effects_of(cell: Cell) -> Effects | None:
             a, b = (Sample(dict(zip(seeds, _mean(losses, places), strict=True))) for places in (mine, rest))
             parts[factor, level] = compare_samples(a, b, paired=paired)
     return Effects(cell, means, adjust(parts), _shares(losses))
-
-
-def _by(seeds: Sequence[int], values: Mapping[int, float]) -> Floats:
-    return np.array([values[s] for s in seeds])
 
 
 def _mean(losses: Mapping[Place, Floats], places: Sequence[Place]) -> list[float]:
