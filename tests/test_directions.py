@@ -141,11 +141,11 @@ def test_a_report_has_the_mirrored_means_and_the_same_tests(both, options):
 def test_a_report_says_which_way_is_better(both):
     """Arrows, sides of thresholds, what a diverged run scored, the ends of the score."""
     lower, higher = map(render_markdown, both)
-    for text in ("Loss ↓, mean of the last 4", "Updates to loss &lt; 0.1 ↓", "diverged, scored 1.0", "Solved: below 0.05",
-                 "Score: 1 at a final loss of 0, 0 at 1"):  # fmt: skip
+    for text in ("Loss ↓, mean of the last 4", "Updates to loss &lt; 0.1 ↓", "diverged, scored 1.0",
+                 "Solved: below 0.05", "Score: 1 at a final loss of 0, 0 at 1"):  # fmt: skip
         assert text in lower
-    for text in ("Gain ↑, mean of the last 4", "Updates to gain &gt; 0.9 ↓", "diverged, scored 0.0", "Solved: above 0.95",
-                 "Score: 1 at a final gain of 1, 0 at 0", "higher where ↑ says so"):  # fmt: skip
+    for text in ("Gain ↑, mean of the last 4", "Updates to gain &gt; 0.9 ↓", "diverged, scored 0.0",
+                 "Solved: above 0.95", "Score: 1 at a final gain of 1, 0 at 0", "higher where ↑ says so"):  # fmt: skip
         assert text in higher
     assert "↑" not in lower.replace("Score ↑", "")
 
