@@ -106,4 +106,4 @@ def test_a_suite_trains_from_end_to_end(tmp_path):
     """The smoke version of smol_add, with the untrained policy beside it for an algorithm that needs it."""
     plan = plan_runs(load_suite("smol_add", smoke=True), ["tpo", "grpo"])
     assert execute(dataclasses.replace(plan), tmp_path / "r", executor=Inline()).counts == {"ok": 2}
-    assert LanguageSettings(problems="knights_knaves").packages == ("transformers", "reasoning_gym")
+    assert LanguageSettings.packages({"problems": "knights_knaves"}) == ("transformers", "reasoning_gym")

@@ -14,7 +14,7 @@ from tpobench.errors import DataUnavailable, UsageError
 from tpobench.execution import Inline, Local, execute
 from tpobench.execution.job import Message, train_job
 from tpobench.planning.choice import parse_choice
-from tpobench.planning.datasets import paths_of, reads_data, with_data
+from tpobench.planning.datasets import has_needs, paths_of, with_data
 from tpobench.planning.plan import plan_runs
 from tpobench.records.results import load_results
 from tpobench.records.store import Store
@@ -85,7 +85,7 @@ def test_a_published_copy_changes_no_run(monkeypatch, tmp_path):
     assert first is plain
     assert second.specs == before.specs
     assert second.data[LABELS] == str(tmp_path / "d" / f"{LABELS}.gz")
-    assert (reads_data(plain), reads_data(before)) == (False, True)
+    assert (has_needs(plain), has_needs(before)) == (False, True)
 
 
 def test_missing_data_says_everything_that_helps(tmp_path):

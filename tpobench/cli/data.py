@@ -14,7 +14,7 @@ from tpobench.cli.base import AnswerFormat, DataDirOption, JsonOption, answer, a
 from tpobench.cli.help import Application
 from tpobench.data.files import CATALOG, VARIABLE, Found, Missing, cache, datasets, files_of, find
 from tpobench.errors import DataUnavailable, UsageError, unknown
-from tpobench.planning.datasets import reads_data, with_data
+from tpobench.planning.datasets import has_needs, with_data
 from tpobench.planning.plan import Plan
 from tpobench.records.store import Store
 from tpobench.suites.load import Suite, load_suite
@@ -157,7 +157,7 @@ def located(
     """
     from tpobench.execution.due import due
 
-    needy = [reads_data(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
+    needy = [has_needs(p) and bool(due(p, Store(folder).known()[0], options)[0]) for folder, p in plans]
     readers = [p for (_, p), n in zip(plans, needy, strict=True) if n]
     try:
         located = with_data(readers, data_dir, allow_unverified=allow_unverified)

@@ -21,7 +21,7 @@ from tpobench.execution.local import Local
 from tpobench.execution.stop import Stop
 from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 from tpobench.identity import canonical, neutral_defaults
-from tpobench.planning.datasets import reads_data, with_data
+from tpobench.planning.datasets import has_needs, with_data
 from tpobench.planning.design import Fixed, finished
 from tpobench.planning.plan import Job, Plan, RunSpec
 from tpobench.plugins.load import TASK_VERSIONS, VERSIONS, Plugin, load_plugins
@@ -97,7 +97,7 @@ def execute(
     if executor is None:
         with Local(jobs) as local:
             return execute(plan, store, jobs, progress, plugins, executor=local, options=options, stop=stop)
-    if not plan.data and reads_data(plan) and due(plan, store.known()[0], options)[0]:
+    if not plan.data and has_needs(plan) and due(plan, store.known()[0], options)[0]:
         (plan,) = with_data([plan])
     read = load_plugins(
         plugins, algorithms={s.algorithm for s in plan.specs}, kinds={str(s.task["kind"]) for s in plan.specs}

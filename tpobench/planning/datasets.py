@@ -19,7 +19,7 @@ from tpobench.errors import DataUnavailable, unknown
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import printable
 from tpobench.suites.load import Suite
-from tpobench.tasks.catalog import declared, task_settings
+from tpobench.tasks.catalog import declared
 
 BUNDLED = "digits"
 ALLOW = "--allow-unverified-data: runs on this copy get ids of their own, and every report says so"
@@ -68,15 +68,21 @@ def _require_packages(specs: Iterable[RunSpec]) -> None:
     Raises:
         DataUnavailable: it is not.
     """
-    for suite, packages in {s.suite: task_settings(s.task).packages for s in specs if declared(s.task)}.items():
+    for suite, packages in dict.fromkeys((spec.suite, packages_of(spec.task)) for spec in specs):
         if missing := missing_packages(packages):
             msg = f"{suite} is trained with {', '.join(missing)}, not installed; {EXTRA}"
             raise DataUnavailable(msg)
 
 
-def reads_data(plan: Plan) -> bool:
-    """Whether any run of a plan does."""
-    return any(needs_of(spec.task) for spec in plan.specs)
+def has_needs(plan: Plan) -> bool:
+    """Whether any run of a plan reads data, or is trained with more than the base installation."""
+    return any(needs_of(spec.task) or packages_of(spec.task) for spec in plan.specs)
+
+
+def packages_of(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the runs of a task need beyond the base installation; nothing of a kind that is not known here."""
+    settings = declared(task)
+    return () if settings is None else settings.packages(task)
 
 
 def needs_of(task: Mapping[str, Any]) -> dict[str, Need]:

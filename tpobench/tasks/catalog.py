@@ -426,10 +426,10 @@ class LanguageSettings(CompletionSettings):
         }
         return {key: name for key, name in named.items() if name in FETCHED}
 
-    @property
-    def packages(self) -> tuple[str, ...]:
+    @classmethod
+    def packages(cls, task: Mapping[str, Any]) -> tuple[str, ...]:
         """Hugging Face's, and Reasoning Gym for its problems."""
-        return ("transformers", *(("reasoning_gym",) if self.partial else ()))
+        return ("transformers", *(("reasoning_gym",) if task.get("problems", cls.problems) in PARTIAL else ()))
 
     @property
     def partial(self) -> bool:

@@ -96,9 +96,9 @@ class TaskSettings(ABC):
         """What runs with these settings read: the setting that names an unverified copy -> the data set."""
         return {}
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those beyond the base installation that training needs."""
+    @classmethod
+    def packages(cls, task: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG003 - none here
+        """Those beyond the base installation that training with these settings needs."""
         return ()
 
     @property
