@@ -159,7 +159,7 @@ class NoWaiting(TorchDispatchMode):
         super().__init__()
         self.strict, self.steps, self.step, self.copies = False, steps, 0, []
 
-    def begin(self, step):
+    def begin(self, step, _=None):
         self.step, self.strict = step, step in self.steps
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN204 - no annotations in tests

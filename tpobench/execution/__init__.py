@@ -6,6 +6,7 @@ due            which jobs an invocation has to do, and what they may cost
 work           in which order they are done
 estimate       what a plan will cost
 job            one job from message to records
+checkpoints    the state of a long job on disk, and how it goes on from there
 assemble       measurements -> one record per seed
 isolate        a job in a child; a stack that breaks is trained on without the guilty seed
 inline         executor: this process

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,7 +110,7 @@ class Dask:
                     if isinstance(claim, ClaimedElsewhere):
                         yield claim
                     elif claim is not None:
-                        flight = self._submit(claim, message(claim.job), answers)
+                        flight = self._submit(claim, replace(message(claim.job), checkpoint=""), answers)
                         flying[flight.key] = flight
                 if stop.asked.is_set() and self._threads == 0 and self._count_threads() == 0:
                     return  # nothing runs, and nobody is there to give back what waits

@@ -164,7 +164,8 @@ def _train(
     """Run the jobs, those that other invocations hold last."""
 
     def message(job: Job) -> Message:
-        return Message(job, plan.suite.reporting, plugins_for(job, plugins), plan.data)
+        checkpoint = str(store.checkpoint(job.key))
+        return Message(job, plan.suite.reporting, plugins_for(job, plugins), plan.data, checkpoint=checkpoint)
 
     ran: dict[str, str] = {}
     reported: set[str] = set()
@@ -198,6 +199,8 @@ def _write(store: Store, work: Work, claim: Claim, records: Iterable[RunRecord])
     try:
         for record in numbered:
             store.write(record)
+        if all(record.status in FINISHED for record in numbered):
+            store.checkpoint(claim.job.key).unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(store.folder, error) from error
     finally:

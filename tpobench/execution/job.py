@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpobench.data import files as data
 from tpobench.errors import in_one_line, words_of
 from tpobench.execution.assemble import assemble
+from tpobench.execution.checkpoints import Checkpoints, Saved
 from tpobench.execution.provenance import provenance
 from tpobench.identity import canonical
 from tpobench.planning.plan import Job, RunSpec
@@ -22,6 +23,11 @@ from tpobench.plugins.load import Plugin, load_plugin
 from tpobench.plugins.undisturbed import undisturbed
 from tpobench.records.store import DamagedRecord, RunRecord, parse_record
 
+if TYPE_CHECKING:
+    from tpobench.training.loop import Measurement
+    from tpobench.training.state import Snapshot
+
+CHECKPOINT_S = 300.0  # wall-clock time from one checkpoint to the next
 TRACEBACK_LINES = 12
 LINE_LENGTH = 500
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
@@ -37,6 +43,8 @@ class Message:
     plugins: tuple[Plugin, ...] = field(default=())  # those that the job needs; see `plugins_for`
     data: Mapping[str, str] = field(default_factory=dict)  # data file -> path on the machine that planned
     watched: bool = False  # the child tells every update before it begins
+    checkpoint: str = ""  # where its state is kept; empty: nowhere
+    checkpoint_s: float = CHECKPOINT_S
 
     def to_json(self) -> str:
         """One line."""
@@ -50,6 +58,8 @@ class Message:
                 "plugins": [dataclasses.asdict(p) for p in self.plugins],
                 "data": dict(self.data),
                 "watched": self.watched,
+                "checkpoint": self.checkpoint,
+                "checkpoint_s": self.checkpoint_s,
             }
         )
 
@@ -59,7 +69,9 @@ class Message:
         raw = json.loads(text)
         specs, left = tuple(RunSpec(**spec) for spec in raw["specs"]), tuple((s, update) for s, update in raw["left"])
         job = Job(specs, tuple(raw["seeds"]), left, raw["until"])
-        return cls(job, raw["reporting"], tuple(Plugin(**p) for p in raw["plugins"]), raw["data"], raw["watched"])
+        plugins = tuple(Plugin(**p) for p in raw["plugins"])
+        rest = {k: raw[k] for k in ("data", "watched", "checkpoint", "checkpoint_s")}
+        return cls(job, raw["reporting"], plugins, **rest)
 
     def of(self, part: Job) -> Message:
         """The same for a part of the job."""
@@ -74,14 +86,18 @@ def plugins_for(job: Job, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
 def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) -> list[RunRecord]:
     """Train a job: one record per wanted seed, `failed` or `oom` where it raised.
 
-    tell: called with each step as it begins.
+    tell: called with each step as it begins.  A job that was interrupted goes on from its checkpoint.
     """
     job, reached = message.job, 0
+    checkpoints = Checkpoints(job, message.checkpoint, message.checkpoint_s)
+    measured: list[Measurement] = []
 
-    def begin(step: int) -> None:
+    def begin(step: int, snapshot: Callable[[], Snapshot | None] = lambda: None) -> None:
         nonlocal reached
         reached = step
         tell(step)
+        if checkpoints.due and (state := snapshot()) is not None:
+            checkpoints.write(Saved(state, measured, time.perf_counter() - wall, time.process_time() - cpu))
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
     wall, cpu = time.perf_counter(), time.process_time()
@@ -93,7 +109,13 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
             data.prefer(message.data)
             from tpobench.training.loop import train  # noqa: PLC0415 - imports torch, and threads are pinned first
 
-            records = assemble(job, train(job, begin), message.reporting)
+            more: dict[str, Any] = {}
+            if (saved := checkpoints.read()) is not None:
+                measured += saved.measurements
+                wall, cpu, more = wall - saved.wall_s, cpu - saved.cpu_s, {"resume": saved.snapshot}
+            for row in train(job, begin, **more):
+                measured.append(row)
+            records = assemble(job, measured, message.reporting)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
         records = _broken(job, error, message.reporting, reached)
     cost = {
@@ -101,7 +123,7 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
         "cpu_s": round((time.process_time() - cpu) / len(job.seeds), 6),
         "peak_rss_mb": peak_rss_mb(),
     }
-    origin = provenance(job.specs[0], started)
+    origin = provenance(job.specs[0], started) | ({"checkpoint": checkpoints.note} if checkpoints.note else {})
     return [dataclasses.replace(r, cost=cost, provenance={**r.provenance, **origin}) for r in records]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 class Optimizer(Protocol):
     """Updates theta (S, D) in place, given d loss / d theta (S, D)."""
+
+    state: ClassVar[tuple[str, ...]]  # attributes that change from step to step: see `tpobench.training.state`
 
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """One update."""
@@ -28,6 +30,8 @@ class Optimizer(Protocol):
 @dataclass
 class NormalizedStep:
     """theta <- theta - alpha g / ||g||, one norm for all parameters of a seed (TPO sections 3.1 and 3.2)."""
+
+    state: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: float
 
@@ -45,6 +49,8 @@ class Adam:
     m_hat = b1 m_t / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t) with `nesterov`, else m_t / (1 - b1^t);
     theta <- theta - lr m_hat / (sqrt(v_t / (1 - b2^t)) + eps).  Source: Dozat 2016; optax 0.2.8 `scale_by_adam`.
     """
+
+    state: ClassVar[tuple[str, ...]] = ("count", "mean", "square", "_steps")
 
     def __init__(self, learning_rate: float, *, nesterov: bool = False, b1: float = 0.9, b2: float = 0.999) -> None:
         self.learning_rate, self.nesterov, self.b1, self.b2 = learning_rate, nesterov, b1, b2
@@ -111,6 +117,7 @@ class Muon:
     zero-padded stack (padding is exact: zero rows and columns stay zero).
     """
 
+    state: ClassVar[tuple[str, ...]] = ("count", "momentum", "adam")
     beta = 0.95
 
     def __init__(self, learning_rate: float, blocks: tuple[Block, ...], theta: Tensor) -> None:

@@ -3,7 +3,7 @@
 results/<name>/meta.json                  schema, tpobench version and the resolved suite
 results/<name>/runs/<id[:2]>/<id>.json    one run, replaced as a whole or not at all
 results/<name>/quarantine/                damaged records; their runs are due again
-results/<name>/claims/                    locks of jobs in the hands of a running `tpobench run`
+results/<name>/claims/                    locks of jobs in the hands of a running `tpobench run`, and checkpoints
 results/<name>.jsonl                      `tpobench pack`: one sorted line per run, for git
 """
 
@@ -268,6 +268,10 @@ class Store:
         except (OSError, ValueError):
             return None
         return meta if isinstance(meta, dict) and isinstance(meta.get("suite"), dict) else None
+
+    def checkpoint(self, key: str) -> Path:
+        """Where the state of a job lies while it is trained, and after it was interrupted."""
+        return self.folder / "claims" / f"{key}.checkpoint"
 
     def claim(self, key: str) -> FileLock | None:
         """The lock of a job, or None while another process holds it.  The kernel frees it when its holder dies.

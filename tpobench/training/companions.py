@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,8 +22,16 @@ from tpobench.training.sampler import Sampler
 class Critic:
     """V(state), the expected reward, by binary cross-entropy to the rewards, in [0, 1], of the answers through it."""
 
+    state: ClassVar[tuple[str, ...]] = ("theta", "optimizer")
+
     policy: Any
     optimizer: Optimizer
+
+    @property
+    def theta(self) -> Tensor:
+        """Its parameters, which those of its network view."""
+        theta: Tensor = self.policy.theta
+        return theta
 
     def value(self, task: Task, rollout: Rollout) -> Tensor:
         """V of the state before each token, without graph: (S, B, K, T)."""
@@ -52,6 +60,8 @@ class Critic:
 @dataclass
 class Companions:
     """Those that an algorithm asks for in its needs and by its modifiers, and what draws for it."""
+
+    state: ClassVar[tuple[str, ...]] = ("critic", "memory", "sampler")
 
     reference: Policy | None = None
     critic: Critic | None = None

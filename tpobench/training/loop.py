@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,10 +21,14 @@ from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import NONFINITE_PART, STATIC_KERNEL
 from tpobench.tasks.task import Observes, Policy, Rollout, Step, Task
 from tpobench.training.companions import Companions
+from tpobench.training.state import Snapshot, restore, tensors_of
 from tpobench.training.watch import Forward, Update, Watch, on_host
 
 if TYPE_CHECKING:
     from tpobench.planning.plan import Job
+
+
+Begin = Callable[[int, Callable[[], Snapshot | None]], None]
 
 
 class Measurement(NamedTuple):
@@ -36,16 +41,49 @@ class Measurement(NamedTuple):
     value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
 
 
+@dataclass
+class Trained:
+    """What updates change."""
+
+    state: ClassVar[tuple[str, ...]] = ("theta", "optimizer", "companions")
+
+    theta: Tensor
+    optimizer: Optimizer
+    companions: Companions
+
+    def take(self, task: Task, places: list[int]) -> None:
+        """Give every seed what the seed at the place named for it has; the task is that of the seeds after that."""
+        with torch.no_grad():
+            self.theta.copy_(self.theta[places])
+        self.optimizer.take(places)
+        self.companions.take(task, places)
+
+    def go_on_from(self, tensors: Mapping[str, Tensor], task: Task) -> None:
+        """Take the state of a run that was interrupted."""
+        restore(self, {name: tensor.to(self.theta.device) for name, tensor in tensors.items()})
+        self.companions.sampler.again(task)
+
+
+def snapshot(watch: Watch, trained: Trained, step: int, interactions: int, gradient_steps: int) -> Snapshot | None:
+    """The state before update `step`, None while a loss is unreported."""
+    return None if watch.unreported else Snapshot(step, interactions, gradient_steps, tensors_of(trained))
+
+
 def train(
-    job: Job, begin: Callable[[int], None] = lambda _: None, seen: Callable[[Tensor], Tensor] = lambda x: x
+    job: Job,
+    begin: Begin = lambda *_: None,
+    seen: Callable[[Tensor], Tensor] = lambda x: x,
+    resume: Snapshot | None = None,
 ) -> Iterator[Measurement]:
     """Train all seeds of a job side by side and yield their metrics before every recorded update and at the end.
 
     step 0 is the untrained policy.  The last measurement is taken on one more rollout, which is not charged.
-    begin: called with each step before anything of it is done.  seen: called with the gradient (S, D) of every
-        gradient step, before it is taken.
+    begin: called with each step before anything of it is done, and with what gives the state of the run there (None
+        while a loss is unreported).  seen: called with the gradient (S, D) of every gradient step, before it is taken.
+    resume: such a state; the run goes on from there, bit for bit, and yields what was not measured before.
     """
-    spec, stack = job.specs[0], job.stack(0)
+    start, interactions, gradient_steps, tensors = resume or Snapshot(0, 0, 0, {})
+    spec, stack = job.specs[0], job.stack(max(start - 1, 0))
     task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
     policy = task.make_policy()
@@ -53,10 +91,10 @@ def train(
     make = partial(make_optimizer, str(spec.training["optimizer"]), float(spec.training["learning_rate"]))
     optimizer, companions = make(policy), Companions.of(task, algorithm, make, spec.training)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
-    examined = bool(spec.training.get("diagnostics"))
     between = int(spec.training.get("evaluate_every", every))  # two evaluations
-    interactions = gradient_steps = 0
-    static = spec.kernel == STATIC_KERNEL
+    static, trained = spec.kernel == STATIC_KERNEL, Trained(theta, optimizer, companions)
+    if resume is not None:
+        trained.go_on_from(tensors, task)
     watch = Watch(algorithm, theta, static=static)
 
     def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
@@ -65,11 +103,12 @@ def train(
         for name, value in zip(metrics, on_host(torch.stack(masked)) if masked else (), strict=True):
             yield Measurement(step, interactions, gradient_steps, name, tuple(value))
 
-    yield from measure(0, task.facts(policy))
-    for step in range(steps + 1):
+    if resume is None:
+        yield from measure(0, task.facts(policy))
+    for step in range(start, steps + 1):
         if job.until is not None and step > job.until:
             return
-        begin(step)
+        begin(step, partial(snapshot, watch, trained, step, interactions, gradient_steps))
         record, leaving = step % every == 0 or step == steps, bool(job.left) and job.stack(step) != stack
         if record or leaving or not static:  # a step that is not recorded asks a device for nothing
             for lost_in, part in watch.losses():
@@ -77,10 +116,7 @@ def train(
         if leaving:
             places, stack = [stack.index(seed) for seed in job.stack(step)], job.stack(step)
             task = make_task(spec.suite, spec.task, stack, dtype=spec.dtype, device=spec.device, kernel=spec.kernel)
-            with torch.no_grad():
-                theta.copy_(theta[places])
-            optimizer.take(places)
-            companions.take(task, places)
+            trained.take(task, places)
         rollout = companions.sampler.rollout(task, policy, step)
         if record:
             measured = (
@@ -99,7 +135,10 @@ def train(
             )  # fmt: skip
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
-                diagnosis = {**task.diagnose(policy, first), **(task.examine(policy, first) if examined else {})}
+                diagnosis = {
+                    **task.diagnose(policy, first),
+                    **(task.examine(policy, first) if spec.training.get("diagnostics") else {}),
+                }
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             take_step(task, policy, algorithm, batch, credit, seen(flat), optimizer)
         companions.learn(task, rollout, epochs)

@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class Sampler:
     pi_old is the policy that is trained when the update begins, or, with `old_logp` sampler, what drew; offline it is
     the untrained policy, which drew.
     """
+
+    state: ClassVar[tuple[str, ...]] = ("past",)
 
     policy: Any = None  # whose parameters are those of the past; None where the policy that is trained draws
     lag: int = 0
@@ -66,6 +68,11 @@ class Sampler:
             drew, self.policy, self.frozen = self.frozen is not None, task.make_policy(), None
             if drew:
                 self._frozen(task)
+
+    def again(self, task: Task) -> None:
+        """Draw once more what had been drawn once for all when the run was interrupted."""
+        if self.offline:
+            self._frozen(task)
 
     def _drawing(self, policy: Any) -> Any:
         """A policy with the parameters that draw."""

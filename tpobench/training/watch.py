@@ -44,14 +44,19 @@ class Watch:
 
     def __init__(self, algorithm: Algorithm, theta: Tensor, *, static: bool) -> None:
         self.algorithm, self.theta, self.static = algorithm, theta, static
-        self.alive = [True] * len(theta)  # as of the last question
         self._finite, self._step = self.finite(), 0
+        self.alive: list[bool] = on_host(self._finite)  # as of the last question
         self._update: Update | None = None
         self._lost_in = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
 
     def finite(self) -> Tensor:
         """Which seeds have finite parameters only: (S,)."""
         return self.theta.flatten(1).isfinite().all(1) if self.static else finite_seeds(self.theta)
+
+    @property
+    def unreported(self) -> bool:
+        """Whether a seed was lost since the last question."""
+        return bool(on_host(self._finite) != self.alive)
 
     def note(self, step: int, update: Update) -> None:
         """An update is done."""
