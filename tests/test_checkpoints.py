@@ -25,12 +25,16 @@ STEPS = 6
 JOBS = {
     "normalized steps of a table": ("bandit", "tpo", {}),
     "Muon, several epochs": ("sequence", "grpo", {"epochs": 2}),
-    "a language model": ("tiny_math", "tpo", {"optimizer": "adam"}),
+    "a language model": (
+        "tiny_math",
+        "tpo",
+        {"optimizer": "adam", "right": 0.5, "warm_steps": 100, "prompts": 4, "candidates": 4},
+    ),
     "a sampler that lags": ("sequence", "grpo", {"more": {"lag": 2}}),
     "candidates drawn once": ("sequence", "grpo", {"more": {"offline": True}}),
     "a critic": ("sequence", "ppo_gae", {}),
     "the untrained policy": ("sequence", "grpo_deepseek", {}),
-    "what a modifier remembers": ("sequence", "grpo_trl+running_baseline", {}),
+    "what a modifier remembers": ("sequence", "reinforce+running_baseline", {}),
     "a seed that diverges": ("bandit", "tpo", {"optimizer": "adam", "rate": 1e40}),
 }
 
