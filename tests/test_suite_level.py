@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tpobench.stats.suite_level import Reference, normalise, shared_tasks, suite_compare, suite_estimate
+from tpobench.stats.suite_level import (
+    Reference,
+    normalise,
+    shared_tasks,
+    suite_compare,
+    suite_compare_pairs,
+    suite_estimate,
+)
 
 TASKS = [f"t{i}" for i in range(8)]
 ERROR = dict.fromkeys(TASKS, Reference(worst=1.0, best=0.0))
@@ -157,3 +164,15 @@ def test_the_stratified_test_keeps_its_level_and_beats_task_means():
 
 def _p(source, shift, resamples):
     return suite_compare(drawn(source, 5, shift), drawn(source, 5), ERROR, rng=source, resamples=resamples).p
+
+
+def test_pairs_tested_at_once_are_those_tested_one_by_one():
+    """Arms that overlap, are separated, equal, constant, of other sizes, of one seed, not finite."""
+    source = np.random.default_rng(4)
+    arms = [drawn(source, 6), drawn(source, 6, shift=-0.3), drawn(source, 5), dict.fromkeys(TASKS, np.full(6, 0.5))]
+    arms += [dict.fromkeys(TASKS, np.full(6, 0.25)), drawn(source, 1), arms[0] | {"t3": np.full(6, math.nan)}]
+    pairs = [(a, b, ERROR) for a in arms for b in arms]
+    together = suite_compare_pairs(pairs, rng=rng(), resamples=199)
+    alone = [suite_compare(*pair, rng=rng(), resamples=199) for pair in pairs]
+    assert {c.status for c in together} == {"tested", "identical", "deterministic", "untestable", "not finite"}
+    assert list(map(repr, together)) == list(map(repr, alone))  # of a difference that is nan, too

@@ -22,7 +22,7 @@ from tpobench.stats.suite_level import (
     Statistic,
     SuiteComparison,
     SuiteEstimate,
-    suite_compare,
+    suite_compare_pairs,
     suite_estimate,
 )
 
@@ -57,7 +57,10 @@ class SuiteTest:
 
 def compare_suites(sides: Mapping[Key, tuple[Values, Values, References]]) -> dict[Key, SuiteTest]:
     """One stratified test for each, the family of all adjusted by Holm."""
-    raw = {key: _compared(*side) for key, side in sides.items()}
+    bounded = {key: side for key, side in sides.items() if _bounded(side[2])}
+    tests = suite_compare_pairs(list(bounded.values()), rng=np.random.default_rng(SEED), resamples=RESAMPLES)
+    raw = dict.fromkeys(sides, SuiteComparison("untestable", UNBOUNDED))
+    raw |= {key: _drawn(test) for key, test in zip(bounded, tests, strict=True)}
     adjusted, family = holm([c.p for c in raw.values()]), sum(c.p is not None for c in raw.values())
     return {key: SuiteTest(c, q, family) for (key, c), q in zip(raw.items(), adjusted, strict=True)}
 
@@ -69,12 +72,9 @@ def _bounded(references: References) -> bool:
     return all(math.isfinite(r.best) and math.isfinite(r.worst) for r in references.values())
 
 
-def _compared(a: Values, b: Values, references: References) -> SuiteComparison:
-    if not _bounded(references):
-        return SuiteComparison("untestable", UNBOUNDED)
-    test = suite_compare(a, b, references, rng=np.random.default_rng(SEED), resamples=RESAMPLES)
-    least = None if test.smallest is None else max(test.smallest, 2 / (RESAMPLES + 1))  # labels are always drawn
-    return replace(test, smallest=least)
+def _drawn(test: SuiteComparison) -> SuiteComparison:
+    """With the least p of labels that are always drawn."""
+    return replace(test, smallest=None if test.smallest is None else max(test.smallest, 2 / (RESAMPLES + 1)))
 
 
 @dataclass(frozen=True)

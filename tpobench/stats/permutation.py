@@ -63,12 +63,16 @@ def welch_t(labels: Table, pooled: Floats) -> Floats:
 
     +-inf at perfect separation of two constants, 0 where means and variances are all equal.
     """
+    return np.concatenate([_welch_t(part, pooled) for part in in_parts(labels)])
+
+
+def _welch_t(labels: Table, pooled: Floats) -> Floats:
     n = float(labels[0].sum())
     m = len(pooled) - n
     total, squares = pooled.sum(axis=0), (pooled**2).sum(axis=0)
     moments = np.stack([pooled, pooled**2], axis=1)
-    sums = [part.astype(np.float64) @ moments.reshape(len(pooled), -1) for part in in_parts(labels)]
-    sum_x, squares_x = np.moveaxis(np.concatenate(sums).reshape(len(labels), *moments.shape[1:]), 1, 0)
+    sums = labels.astype(np.float64) @ moments.reshape(len(pooled), -1)
+    sum_x, squares_x = np.moveaxis(sums.reshape(len(labels), *moments.shape[1:]), 1, 0)
     mean_x, mean_y = sum_x / n, (total - sum_x) / m
     variance = np.maximum(squares_x / n - mean_x**2, 0) / (n - 1)
     variance = variance + np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)

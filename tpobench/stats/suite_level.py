@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial, reduce
+from operator import add
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tpobench.stats.draws import Table, times_again
 from tpobench.stats.estimate import Estimate
-from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_test
+from tpobench.stats.guard import Floats, Status, Tested, TestStatus, guarded_interval, guarded_tests
 from tpobench.stats.intervals import (
     expanded_level,
     ordered_means,
@@ -151,28 +154,60 @@ def _aggregate(scores: Sequence[Floats], times: Sequence[Table], statistic: Stat
     return ordered_means(pooled, np.concatenate(times), cut, len(pooled) - cut)
 
 
+Tasks = Mapping[str, ArrayLike]  # task -> (n,)
+Arms = tuple[Sequence[Floats], Sequence[Floats]]  # the scores of both, task by task
+
+
 def suite_compare(
-    a: Mapping[str, ArrayLike],
-    b: Mapping[str, ArrayLike],
+    a: Tasks,
+    b: Tasks,
     references: Mapping[str, Reference],
     *,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
 ) -> SuiteComparison:
-    """Stratified permutation test: labels shuffled within each task, mean over tasks of Welch's t, two-sided.
+    """`suite_compare_pairs` of one pair."""
+    return suite_compare_pairs([(a, b, references)], rng=rng, resamples=resamples, confidence=confidence)[0]
+
+
+def suite_compare_pairs(
+    sides: Sequence[tuple[Tasks, Tasks, Mapping[str, Reference]]],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+) -> list[SuiteComparison]:
+    """Stratified permutation tests: labels shuffled within each task, mean over tasks of Welch's t, two-sided.
+
+    Every pair starts from the same state of `rng`, so that pairs of as many seeds share their labels.
 
     Raises:
-        ValueError: the arms have different tasks, or one has no reference.
+        ValueError: the arms of a pair have different tasks, or one has no reference.
     """
+    pairs = [_scored(*side) for side in sides]
+    start = rng.bit_generator.state
+    tests = _stratified(pairs, rng, resamples)
+    comparisons = []
+    for (x, y), (tested, state) in zip(pairs, tests, strict=True):
+        rng.bit_generator.state = state or start
+        comparisons.append(_compared(x, y, tested, rng, confidence))
+    return comparisons
+
+
+def _scored(a: Tasks, b: Tasks, references: Mapping[str, Reference]) -> Arms:
     if set(a) != set(b):
         msg = f"tasks differ: {', '.join(sorted(set(a) ^ set(b)))}; compare the shared ones"
         raise ValueError(msg)
     tasks = list(a) if list(a) == list(b) else sorted(a)  # the same for (a, b) and (b, a)
     x, y = (_scores({task: arm[task] for task in tasks}, references) for arm in (a, b))
+    return x, y
+
+
+def _compared(
+    x: Sequence[Floats], y: Sequence[Floats], tested: Tested, rng: np.random.Generator, confidence: float
+) -> SuiteComparison:
     runs = min((len(v) for v in (*x, *y)), default=0)
-    least = math.prod(smallest_p(len(u), len(v), alternative="greater") for u, v in zip(x, y, strict=True)) * 2
-    tested = _stratified(x, y, rng, resamples, min(1.0, least))
     if tested.status in {"missing", "not finite"}:
         return SuiteComparison(tested.status, tested.reason, len(x), runs)
     low, high = _difference_interval(x, y, rng, confidence)
@@ -196,36 +231,62 @@ def suite_compare(
 
 
 def _stratified(
-    x: Sequence[Floats], y: Sequence[Floats], rng: np.random.Generator, resamples: int, least: float
-) -> Tested:
+    pairs: Sequence[Arms], rng: np.random.Generator, resamples: int
+) -> list[tuple[Tested, dict[str, Any] | None]]:
+    """The test of each pair, and the state in which it leaves the generator, None where it drew nothing."""
+    start: Any = rng.bit_generator.state
+    tests: dict[int, tuple[Tested, dict[str, Any] | None]] = {}
+    alike: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
+    ordered = [(y, x) if _second_first(x, y) else (x, y) for x, y in pairs]
+    for i, (x, y) in enumerate(ordered):
+        if refused := _no_test(x, y):
+            tests[i] = refused, None
+        else:
+            alike[tuple((len(u), len(v)) for u, v in zip(x, y, strict=True))].append(i)
+    for sizes, rows in alike.items():
+        rng.bit_generator.state = start
+        arms = (np.array([np.concatenate(ordered[i][side]) for i in rows]) for side in (0, 1))
+        least = min(1.0, 2 * math.prod(smallest_p(*size, alternative="greater") for size in sizes))
+        test = partial(_stratified_p, sizes=sizes, rng=rng, resamples=resamples)
+        tested = guarded_tests(test, *arms, name="stratified-perm", smallest=least)
+        state: Any = rng.bit_generator.state
+        tests |= {i: (t, state if t.test else None) for i, t in zip(rows, tested, strict=True)}
+    return [tests[i] for i in range(len(pairs))]
+
+
+def _no_test(x: Sequence[Floats], y: Sequence[Floats]) -> Tested | None:
     if not x or min(len(v) for v in (*x, *y)) == 0:
         return Tested(None, "missing", "missing")
-    if _second_first(x, y):
-        x, y = y, x
-    short = min(len(v) for v in (*x, *y))
-    if short == 1:
+    if min(len(v) for v in (*x, *y)) == 1:
         return Tested(None, "untestable", "n=1: no test with 1 seed")
-    flat = np.concatenate(x), np.concatenate(y)
     constant = all(v.min() == v.max() for v in (*x, *y))  # False where a value is NaN
-    if constant and not np.array_equal(*flat):
+    if constant and not np.array_equal(np.concatenate(x), np.concatenate(y)):
         return Tested(None, "deterministic", "deterministic difference in every task; no sampling variance, no test")
+    return None
 
-    def method(_x: Floats, _y: Floats) -> float:
-        total = np.mean([_task_t(u, v, rng, resamples) for u, v in zip(x, y, strict=True)], axis=0)
-        return float(tail_p(total[1:], total[0], exact=False))
 
-    return guarded_test(method, *flat, name="stratified-perm", smallest=least)
+def _stratified_p(
+    x: Floats, y: Floats, *, sizes: Sequence[tuple[int, int]], rng: np.random.Generator, resamples: int
+) -> Floats:
+    """P of pairs (p, all seeds of all tasks), whose tasks have these `sizes`: (p,)."""
+    ends = np.cumsum(sizes, axis=0)[:-1]
+    tasks = zip(np.split(x, ends[:, 0], axis=1), np.split(y, ends[:, 1], axis=1), strict=True)
+    total = reduce(add, (_task_t(u, v, rng, resamples) for u, v in tasks)) / len(sizes)
+    return tail_p(total[:, 1:], total[:, 0], exact=False)
 
 
 def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """Welch's t as observed and under shuffled labels; infinite ones at the largest finite size of the task."""
-    pooled = np.concatenate([x, y])
-    pooled = pooled - pooled.mean()
-    observed = np.repeat([[True, False]], [len(x), len(y)], axis=1)
-    labels = label_table(len(pooled), len(x), rng, resamples)
-    t = np.round(welch_t(np.concatenate([observed, labels]), pooled), 9)
-    finite = np.abs(t[np.isfinite(t)])
-    bound = max(float(finite.max()) if len(finite) else 1.0, 1.0)
+    """Welch's t of (p, n) and (p, m), as observed and under shuffled labels common to all: (p, 1 + resamples).
+
+    Infinite ones at the largest finite size of the pair's task.
+    """
+    n, m = x.shape[1], y.shape[1]
+    pooled = np.concatenate([x, y], axis=1)
+    pooled = pooled - pooled.mean(axis=1, keepdims=True)
+    observed = np.repeat([[True, False]], [n, m], axis=1)
+    labels = label_table(n + m, n, rng, resamples)
+    t = np.round(welch_t(np.concatenate([observed, labels]), pooled.T), 9).T
+    bound = np.where(np.isfinite(t), np.abs(t), 1.0).max(axis=1, keepdims=True, initial=1.0)
     return np.asarray(np.clip(t, -bound, bound))
 
 
