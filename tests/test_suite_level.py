@@ -148,6 +148,29 @@ def test_a_perfectly_separated_task_does_not_decide_alone():
     assert suite_compare(a, b, ERROR, rng=rng()).p > 0.05
 
 
+def test_the_test_is_of_the_difference_that_the_verdict_names():
+    """A is .4 better in one noisy task and .01 worse in seven quiet ones: ahead by .04, and p is that of this lead.
+
+    A mean of t over tasks is below 0 here: it would call A better by a test that speaks for B.
+    """
+    source = np.random.default_rng(5)
+    a = {
+        "t0": 0.3 + 0.05 * source.normal(size=10),
+        **{f"t{i}": 0.11 + 0.001 * source.normal(size=10) for i in range(1, 8)},
+    }
+    b = {
+        "t0": 0.7 + 0.05 * source.normal(size=10),
+        **{f"t{i}": 0.10 + 0.001 * source.normal(size=10) for i in range(1, 8)},
+    }
+    clear = suite_compare(a, b, ERROR, rng=rng())
+    assert clear.difference == pytest.approx((0.4 - 7 * 0.01) / 8, abs=0.01)
+    assert clear.p < 0.001 < clear.low
+    b["t0"] = a["t0"][::-1] + 7 * 0.01  # now the tasks cancel, though each differs by several standard errors
+    level = suite_compare(a, b, ERROR, rng=rng())
+    assert level.p > 0.5
+    assert level.low < 0 < level.high
+
+
 def test_the_stratified_test_keeps_its_level_and_beats_task_means():
     """300 null suites reject about 15 times; half a sd is found more often than by Wilcoxon over 8 task means."""
     source = np.random.default_rng(12)

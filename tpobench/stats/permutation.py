@@ -59,14 +59,18 @@ def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> 
 
 
 def welch_t(labels: Table, pooled: Floats) -> Floats:
-    """Welch's t for each row of 0/1 labels (and each column of `pooled`), from sums alone.
-
-    +-inf at perfect separation of two constants, 0 where means and variances are all equal.
-    """
-    return np.concatenate([_welch_t(part, pooled) for part in in_parts(labels)])
+    """Welch's t for each row of 0/1 labels (and each column of `pooled`)."""
+    return studentized(*welch_parts(labels, pooled))
 
 
-def _welch_t(labels: Table, pooled: Floats) -> Floats:
+def welch_parts(labels: Table, pooled: Floats) -> tuple[Floats, Floats]:
+    """The difference of means and its variance s_x^2 / n + s_y^2 / m for each row of labels, from sums alone."""
+    parts = [_welch_parts(part, pooled) for part in in_parts(labels)]
+    difference, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return difference, variance
+
+
+def _welch_parts(labels: Table, pooled: Floats) -> tuple[Floats, Floats]:
     n = float(labels[0].sum())
     m = len(pooled) - n
     total, squares = pooled.sum(axis=0), (pooled**2).sum(axis=0)
@@ -79,6 +83,11 @@ def _welch_t(labels: Table, pooled: Floats) -> Floats:
     difference, size = mean_x - mean_y, squares / len(pooled)  # what is left of rounding, beside their size, is 0
     variance = np.where(variance <= 1e-13 * size, 0.0, variance)
     difference = np.where(np.abs(difference) <= 1e-13 * np.sqrt(size), 0.0, difference)
+    return difference, variance
+
+
+def studentized(difference: Floats, variance: Floats) -> Floats:
+    """difference / sqrt(variance): +-inf at perfect separation of two constants, 0 where both are equal."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(difference == 0, 0.0, difference / np.sqrt(variance)))
 

@@ -25,7 +25,7 @@ from tpobench.stats.intervals import (
     win_rate,
     wins,
 )
-from tpobench.stats.permutation import label_table, smallest_p, tail_p, welch_t
+from tpobench.stats.permutation import label_table, smallest_p, studentized, tail_p, welch_parts
 
 RESAMPLES = 9999
 DRAWS = 2000
@@ -178,7 +178,9 @@ def suite_compare_pairs(
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
 ) -> list[SuiteComparison]:
-    """Stratified permutation tests: labels shuffled within each task, mean over tasks of Welch's t, two-sided.
+    """Stratified permutation tests of differences of mean scores: labels shuffled within each task, two-sided.
+
+    t = sum_tasks (mean x - mean y) / sqrt(sum_tasks (s_x^2 / n + s_y^2 / m))
 
     Every pair starts from the same state of `rng`, so that pairs of as many seeds share their labels.
 
@@ -271,23 +273,23 @@ def _stratified_p(
     """P of pairs (p, all seeds of all tasks), whose tasks have these `sizes`: (p,)."""
     ends = np.cumsum(sizes, axis=0)[:-1]
     tasks = zip(np.split(x, ends[:, 0], axis=1), np.split(y, ends[:, 1], axis=1), strict=True)
-    total = reduce(add, (_task_t(u, v, rng, resamples) for u, v in tasks)) / len(sizes)
-    return tail_p(total[:, 1:], total[:, 0], exact=False)
+    parts = [_task_parts(u, v, rng, resamples) for u, v in tasks]
+    difference, variance = (reduce(add, part) for part in zip(*parts, strict=True))
+    t = np.round(studentized(difference, variance), 9).T
+    return tail_p(t[:, 1:], t[:, 0], exact=False)
 
 
-def _task_t(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """Welch's t of (p, n) and (p, m), as observed and under shuffled labels common to all: (p, 1 + resamples).
+def _task_parts(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
+    """The differences of means of (p, n) and (p, m) and their variances: each (1 + resamples, p).
 
-    Infinite ones at the largest finite size of the pair's task.
+    As observed in row 0 and under shuffled labels common to all pairs below it.
     """
     n, m = x.shape[1], y.shape[1]
     pooled = np.concatenate([x, y], axis=1)
     pooled = pooled - pooled.mean(axis=1, keepdims=True)
     observed = np.repeat([[True, False]], [n, m], axis=1)
     labels = label_table(n + m, n, rng, resamples)
-    t = np.round(welch_t(np.concatenate([observed, labels]), pooled.T), 9).T
-    bound = np.where(np.isfinite(t), np.abs(t), 1.0).max(axis=1, keepdims=True, initial=1.0)
-    return np.asarray(np.clip(t, -bound, bound))
+    return welch_parts(np.concatenate([observed, labels]), pooled.T)
 
 
 def _difference_interval(
