@@ -21,7 +21,6 @@ breaking     pictures: the share of seeds that learn over p0, and breaking point
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ import matplotlib as mpl
 from tpobench.report.breaking_point import search_of
 from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.classes import merged, told
-from tpobench.report.figures.curves import curve_pictures
+from tpobench.report.figures.curves import curve_pictures, diagnostics_of
 from tpobench.report.figures.improvement import improvement_pictures
 from tpobench.report.figures.labels import drawable_cell, file_stem, undrawn
 from tpobench.report.figures.layout import Picture, algorithms_of, save
@@ -43,8 +42,6 @@ from tpobench.scores.cells import Cell
 from tpobench.scores.options import ReportOptions
 
 __all__ = ["Picture", "pictures_of", "save"]
-
-TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 
 
 FIRST = 3  # kinds of figures that a report shows unless more are asked for
@@ -101,8 +98,7 @@ def _diagnostics(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> 
     for matching in sorted({c.matching for c in chosen}):
         matched = [c for c in chosen if c.matching == matching]
         tail = f"-{matching}" if any(c.condition for c in matched) else ""
-        others = {m for c in matched for a in c.arms.values() for m in a.curves} - {c.reporting.metric for c in matched}
-        for metric in sorted(m for m in others if TALLY.fullmatch(m) is None):
+        for metric in diagnostics_of(matched):
             classes, members = merged(matched, metric)
             pictures += told(curve_pictures(f"{suite}-{metric}{tail}", classes, metric, options), members)
     return pictures

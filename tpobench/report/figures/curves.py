@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,7 @@ POINTS = 201  # of a curve at most: finer than its print; more evaluations are a
 FEW = 50  # of a curve that is noisy from update to update
 NAMES = {"informative": "share of informative groups"}
 SHARES = frozenset(NAMES)  # shown in percent, as errors are
+TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 THIN = 10  # seeds up to which each is drawn as a thin line, in a panel that is alone
 
 
@@ -153,17 +155,33 @@ def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options
 
 
 def _panels(cells: Sequence[Cell], metric: str | None) -> list[Curves]:
-    share = metric in SHARES
-    what = _name(cells[0], metric) + " (%)" * (share or (metric is None and cells[0].reporting.percent))
+    what = metric_title(cells[0], metric)
     thin = len(cells) == 1 and 1 < most_seeds(arms_of(cells)) <= THIN
     points, algorithms = POINTS if metric is None else FEW, algorithms_of(cells)
-    scaled = {
-        c.label: [replace(x, times=100.0 if share else 1.0) for x in lines_of(c, algorithms, metric)] for c in cells
-    }
     return [
-        Curves(c.axes_label, what, scaled[c.label], points=points, x=x_name(c), axis=time_axis(c), thin=thin)
+        Curves(
+            c.axes_label, what, metric_lines(c, algorithms, metric), points=points, x=x_name(c), axis=time_axis(c),
+            thin=thin,
+        )
         for c in cells
-    ]
+    ]  # fmt: skip
+
+
+def metric_lines(cell: Cell, algorithms: Iterable[str], metric: str | None) -> list[Line]:
+    """Several algorithms in a cell, in the unit of the metric's title."""
+    times = 100.0 if metric in SHARES else 1.0
+    return [replace(line, times=times) for line in lines_of(cell, algorithms, metric)]
+
+
+def diagnostics_of(cells: Sequence[Cell]) -> list[str]:
+    """Every other recorded metric that has a curve."""
+    recorded_metrics = {m for arm in arms_of(cells) for m in arm.curves}
+    return sorted(m for m in recorded_metrics - {c.reporting.metric for c in cells} if TALLY.fullmatch(m) is None)
+
+
+def metric_title(cell: Cell, metric: str | None) -> str:
+    """The name of an axis of the score (None) or another metric, with its unit."""
+    return _name(cell, metric) + " (%)" * (metric in SHARES or (metric is None and cell.reporting.percent))
 
 
 def _name(cell: Cell, metric: str | None) -> str:

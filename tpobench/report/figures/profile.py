@@ -18,18 +18,8 @@ from tpobench.scores.options import ReportOptions
 
 
 def profile_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
-    """A panel per reward, matching and value of every axis but the sparsity's; nothing without two sparsities."""
-    usable = [c for c in cells if c.success and c.arms]
-    axis = sparsity_axis(usable)
-    panels: dict[str, list[Cell]] = {}
-    for c in usable:
-        reward = str(c.task.get("reward", ""))
-        others = [f"{k}={v}" for k, v in c.axes.items() if k not in {axis, "reward"}]
-        panels.setdefault(
-            ", ".join(filter(None, [reward, *others, c.condition and f"{c.condition} matched"])), []
-        ).append(c)
-    panels = {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
-    parts = list(map(dict, paged(list(panels.items()))))
+    """A figure for every few panels; nothing without two sparsities."""
+    axis, parts = sparsity_axis(_usable(cells)), list(map(dict, paged(list(profile_panels(cells).items()))))
     pictures = []
     for i, part in enumerate(parts):
         chosen = [c for v in part.values() for c in v]
@@ -41,6 +31,22 @@ def profile_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) 
         name, title = numbered(f"{suite}-sparsity", len(parts), i), "final results against sparsity"
         pictures.append(Picture(name, caption, _figure(part, options), title))
     return pictures
+
+
+def _usable(cells: Sequence[Cell]) -> list[Cell]:
+    return [c for c in cells if c.success and c.arms]
+
+
+def profile_panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """A panel per reward, matching and value of every axis but the sparsity's, where it has two sparsities."""
+    usable = _usable(cells)
+    axis, panels = sparsity_axis(usable), dict[str, list[Cell]]()
+    for c in usable:
+        reward = str(c.task.get("reward", ""))
+        others = [f"{k}={v}" for k, v in c.axes.items() if k not in {axis, "reward"}]
+        title = ", ".join(filter(None, [reward, *others, c.condition and f"{c.condition} matched"]))
+        panels.setdefault(title, []).append(c)
+    return {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
 
 
 def sparsity_axis(cells: Sequence[Cell]) -> str:
