@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from simulated import grid, record
@@ -14,6 +16,7 @@ from simulated import grid, record
 from tpobench.records.results import Results
 from tpobench.report import make_report, write_report
 from tpobench.report.document import document_of
+from tpobench.tables.model import Document, Heading, table_of
 from tpobench.tables.page import anchor, html_page
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -58,14 +61,26 @@ def written(tmp_path_factory):
 
 
 def test_nothing_is_loaded_from_elsewhere(written):
-    """No script, no link, every image in the page itself."""
+    """No link, script and images in the page itself."""
     page, _ = written
-    assert not page.all("script") + page.all("link") + page.all("iframe")
-    assert all(e["src"].startswith("data:image/svg+xml;base64,") for e in page.all("img"))
+    assert not page.all("link") + page.all("iframe")
+    assert not any("src" in e for e in page.all("script"))
+    assert all(e["src"].startswith("data:image/svg+xml,") for e in page.all("img"))
     assert all(e["href"].startswith("#") for e in page.all("a"))
     style = page.all("style")[0]["text"]
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_no_script_runs_but_that_of_the_package(written):
+    """The page names the hash of its script, and allows no other."""
+    page, _ = written
+    policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    (text,) = [e["text"] for e in page.all("script")]
+    hash_ = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert re.findall(r"'(sha256-[^']+)'", policy) == [f"sha256-{hash_}"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe-eval" not in policy
 
 
 def test_the_markup_is_closed_and_ids_are_unique(written):
@@ -113,16 +128,29 @@ def test_figures_are_drawings(written):
     images = page.all("img")
     assert len(images) == len(content["suites"][0]["figures"]) == 3
     for image in images:
-        root = ET.fromstring(base64.b64decode(image["src"].partition(",")[2]))  # noqa: S314 - our own drawing
+        root = ET.fromstring(unquote_to_bytes(image["src"].partition(",")[2]))  # noqa: S314 - our own drawing
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_the_page_follows_the_readers_choice_of_light_or_dark(written):
-    """Both sets of colours define the same names."""
-    style = written[0].all("style")[0]["text"]
-    light, dark = (re.findall(r"(--\w+):", block) for block in re.findall(r":root \{([^}]*)\}", style))
-    assert light == dark != []
-    assert style.index("@media (prefers-color-scheme: dark)") < style.rindex(":root")
+    """Every colour is a pair."""
+    (colours,) = re.findall(r":root \{([^}]*)\}", written[0].all("style")[0]["text"])
+    assert "color-scheme: light dark;" in colours
+    pairs = re.findall(r"--\w+: light-dark\((#\w{6}), (#\w{6})\);", colours)
+    assert len(pairs) == colours.count("--") > 5
+
+
+def test_no_name_takes_an_id_of_the_page_itself():
+    """Suites `theme`, `main`, `tpo` and `tpo-2` twice: every id once."""
+    blocks = [Heading(name, name) for name in ("theme", "main", "tpo", "tpo-2")] * 2
+    ids = [e["id"] for e in Page(html_page(Document("T", tuple(blocks)))).found if "id" in e]
+    assert len(ids) == len(set(ids))
+
+
+def test_an_interval_stays_in_one_line():
+    """The estimate with its interval, then how many got there."""
+    text = html_page(Document("Times", (table_of(("Algorithm", "Updates"), [("tpo", "6900 [6000, 7400] (20/20)")]),)))
+    assert '<span class="whole">6900 [6000, 7400]</span> <span class="whole">(20/20)</span>' in text
 
 
 def test_texts_of_records_are_never_markup(written):
