@@ -16,8 +16,8 @@ from simulated import grid, record
 from tpobench.records.results import Results
 from tpobench.report import make_report, write_report
 from tpobench.report.document import document_of
-from tpobench.tables.model import Document, Heading, table_of
-from tpobench.tables.page import anchor, html_page
+from tpobench.tables.model import Document, table_of
+from tpobench.tables.page import FOLDER, LIBRARIES, anchor, html_page
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -61,7 +61,7 @@ def written(tmp_path_factory):
 
 
 def test_nothing_is_loaded_from_elsewhere(written):
-    """No link, script and images in the page itself."""
+    """No link, every script and image in the page itself."""
     page, _ = written
     assert not page.all("link") + page.all("iframe")
     assert not any("src" in e for e in page.all("script"))
@@ -72,15 +72,26 @@ def test_nothing_is_loaded_from_elsewhere(written):
     assert "@import" not in style
 
 
-def test_no_script_runs_but_that_of_the_package(written):
-    """The page names the hash of its script, and allows no other."""
+def test_no_script_runs_but_those_of_the_package(written):
+    """The page names the hash of each of its scripts, and allows no other."""
     page, _ = written
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
-    (text,) = [e["text"] for e in page.all("script")]
-    hash_ = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    assert re.findall(r"'(sha256-[^']+)'", policy) == [f"sha256-{hash_}"]
+    allowed = re.findall(r"'(sha256-[^']+)'", policy)
+    texts = [e["text"] for e in page.all("script") if e.get("type") != "application/json"]
+    assert allowed == [f"sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}" for t in texts]
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe-eval" not in policy
+
+
+def test_the_notice_names_the_libraries_as_they_are():
+    """Version, source and hash of each, and the licenses of what is in them."""
+    notice = (FOLDER / "vendor" / "NOTICE").read_text(encoding="utf-8")
+    for path in LIBRARIES:
+        content = (FOLDER / path).read_bytes()
+        assert hashlib.sha256(content).hexdigest() in notice
+        version = re.search(rb"v(\d+\.\d+\.\d+)", content[:100])[1].decode()
+        assert f" {version}, file dist/{path.partition('/')[2]}" in notice
+    assert "THE SOFTWARE IS PROVIDED" in notice
 
 
 def test_the_markup_is_closed_and_ids_are_unique(written):
@@ -141,10 +152,17 @@ def test_the_page_follows_the_readers_choice_of_light_or_dark(written):
 
 
 def test_no_name_takes_an_id_of_the_page_itself():
-    """Suites `theme`, `main`, `tpo` and `tpo-2` twice: every id once."""
-    blocks = [Heading(name, name) for name in ("theme", "main", "tpo", "tpo-2")] * 2
-    ids = [e["id"] for e in Page(html_page(Document("T", tuple(blocks)))).found if "id" in e]
+    """A suite `data` beside suites `data-2` and `main`: every id once, and the numbers where the script looks."""
+    runs = [
+        record(name, seed, [0.5, 0.1], suite=suite)
+        for suite in ("data", "data-2", "main", "theme")
+        for name in ("tpo", "grpo")
+        for seed in range(2)
+    ]
+    page = Page(html_page(document_of(make_report(Results(tuple(runs)), views=True))))
+    ids = [e["id"] for e in page.found if "id" in e]
     assert len(ids) == len(set(ids))
+    assert json.loads(page.all("script", id="data")[0]["text"])[0]["drawing"] == "choices"
 
 
 def test_an_interval_stays_in_one_line():

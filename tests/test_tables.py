@@ -36,9 +36,10 @@ from tpobench.tables.model import (
     Links,
     Table,
     TableCell,
+    View,
     table_of,
 )
-from tpobench.tables.page import SCRIPT, html_page, script
+from tpobench.tables.page import LIBRARIES, SCRIPT, html_page, script
 from tpobench.tables.terminal import ROWS, Screen, aligned, glance_text, screen_of, terminal
 from tpobench.tables.writers import WRITERS
 
@@ -61,7 +62,8 @@ def every_block(name):
     marks = [Lines((name, name), mark) for mark in ("", "bullet", "strong", "quote", "code", "verbatim")]
     blocks = (Heading(name, name), table, dataclasses.replace(table, folded=True), *marks, Legend("a", "b", "c."),
               Links({name: "stem"}), Advice(name, (name,), "why `a`", "do `b`"),
-              Figure(name, name, name, svg=b"<svg/>"))  # fmt: skip
+              Figure(name, name, name, svg=b"<svg/>"),
+              View("choices", name, name, name, {name: [name, 1.0]}))  # fmt: skip
     return Document(name, blocks)
 
 
@@ -257,12 +259,14 @@ def test_no_text_of_any_block_commands_a_terminal_or_becomes_markup(name):
     """In all formats that are written from blocks."""
     found = every_block(name)
     texts = {n: WRITERS[n](found) for n in ("terminal", "md", "latex", "html")}
-    texts["html"] = texts["html"].replace(script(SCRIPT), "")
+    for path in (*LIBRARIES, SCRIPT):
+        texts["html"] = texts["html"].replace(script(path), "")
     assert all(commands(text) == set() for text in texts.values())
     assert commands(STYLES.sub("", terminal(found, Screen(80, styled=True)))) == set()
     page = Page(texts["html"])
     assert page.unclosed == []
     assert page.all("b") == []
+    assert name in json.loads(page.all("script", id="data")[0]["text"])[0] or not name.isprintable()
     ids = [e["id"] for e in page.found if "id" in e]
     assert len(ids) == len(set(ids))
     body = texts["latex"].replace(HEAD, "")

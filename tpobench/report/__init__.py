@@ -11,6 +11,7 @@ paper            the paper's conventions
 notes            what every table of a suite has to say
 model            sections of tables and figures
 figures/         figures
+views/           what a page draws
 document         a report to read
 files            its files in their folder
 """
@@ -43,7 +44,7 @@ from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, req
 from tpobench.scores.scalars import Scalar, scalars_of
 from tpobench.scores.unverified import unverified
 from tpobench.stats.estimate import Intervals
-from tpobench.tables.model import Document, Figure, Table
+from tpobench.tables.model import Document, Figure, Table, View
 from tpobench.tables.writers import ENDINGS, WRITERS
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def report_files(
     suites, problems = _read(results, options)
     pictures = _pictures(suites, options, figures) if figure_formats or "html" in formats else {}
     drawn = _drawn(pictures, figure_formats, html="html" in formats) if pictures else {}
-    document = document_of(_report(results, suites, problems, _noted(pictures, drawn, figure_formats), options))
+    shown = _noted(pictures, drawn, figure_formats)
+    document = document_of(_report(results, suites, problems, shown, options, views="html" in formats))
     files = {f"report.{ENDINGS[name]}": WRITERS[name](document).encode() for name in dict.fromkeys(formats)}
     files |= {f"figures/{name}": content for name, content in drawn.items() if name.endswith(tuple(figure_formats))}
     return document, write_files(Path(out), files, _about(results, options), force=force)
@@ -127,15 +129,15 @@ def render_markdown(results: Results, options: ReportOptions | None = None) -> s
     return WRITERS["md"](document_of(make_report(results, options)))
 
 
-def make_report(results: Results, options: ReportOptions | None = None) -> Report:
-    """All tables of all suites, without figures.
+def make_report(results: Results, options: ReportOptions | None = None, *, views: bool = False) -> Report:
+    """All tables of all suites, without figures; `views` are what a page draws beside them.
 
     Raises:
         NothingToDo: no finished run.
     """
     options = options or ReportOptions()
     suites, problems = _read(results, options)
-    return _report(results, suites, problems, {}, options)
+    return _report(results, suites, problems, {}, options, views=views)
 
 
 def _read(results: Results, options: ReportOptions) -> tuple[Suites, list[Problem]]:
@@ -154,19 +156,29 @@ def _report(
     problems: Sequence[Problem],
     figures: Mapping[str, Sequence[Figure]],
     options: ReportOptions,
+    *,
+    views: bool = False,
 ) -> Report:
     # algorithms without a result have a column
     with_problems = {s: {p.algorithm for p in problems if p.suite == s} for s in suites}
     other_data = unverified(results.records)
     sections = [
-        noted(_section(s, cells, with_problems[s], figures.get(s, ()), options), other_data, results.records)
+        noted(
+            _section(s, cells, with_problems[s], figures.get(s, ()), options, views=views), other_data, results.records
+        )
         for s, cells in suites.items()
     ]
     return Report(tuple(sections), tuple(problems), results.quarantined, other_data)
 
 
 def _section(
-    suite: str, cells: list[Cell], with_problems: set[str], figures: Sequence[Figure], options: ReportOptions
+    suite: str,
+    cells: list[Cell],
+    with_problems: set[str],
+    figures: Sequence[Figure],
+    options: ReportOptions,
+    *,
+    views: bool,
 ) -> Section:
     reporting = cells[0].reporting
     arms = [arm for cell in cells for arm in cell.arms.values()]
@@ -180,7 +192,8 @@ def _section(
     tables = _tables(suite, rows, algorithms, options)
     final = next(m for m in rows if m.kind == "final")
     answer = answer_of(rows[final], final, algorithms)
-    return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer)
+    drawn = _views(cells, algorithms, rows, options) if views else ()
+    return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer, drawn)
 
 
 def _tables(
@@ -201,6 +214,14 @@ def _tables(
     if len(algorithms) > 1:
         tables += [pairwise_table(metric_rows, m, signatures[m]) for m, metric_rows in rows.items()]
     return tuple(sorted(tables, key=lambda table: table.folded))
+
+
+def _views(
+    cells: Sequence[Cell], algorithms: Sequence[str], rows: Mapping[Scalar, list[MetricRow]], options: ReportOptions
+) -> tuple[View, ...]:
+    from tpobench.report.views import views_of  # noqa: PLC0415 - as figures
+
+    return views_of(cells, algorithms, rows, options)
 
 
 def _pictures(suites: Suites, options: ReportOptions, kinds: Sequence[str]) -> dict[str, list[Picture]]:

@@ -55,9 +55,10 @@ def _section(section: Section, directions: str) -> Iterator[Block]:
     for lines, mark in ((section.answer.sentences[:1], "strong"), (section.answer.sentences[1:], "")):
         if lines:
             yield Lines(lines, cast("Mark", mark))
+    yield from section.views[:1]
     if section.answer.table is not None and section.answer.table not in section.tables:
         yield section.answer.table
-    yield from section.figures
+    yield from (*section.views[1:], *section.figures)
     yield Lines(("In detail",), "strong", without=("latex",))
     yield Legend(BOLD, "the best point estimate", f"Intervals are 95%; {directions}.")
     for table in section.tables:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.unverified import Unverified
-from tpobench.tables.model import Document, Figure, Table
+from tpobench.tables.model import Document, Figure, Table, View
 from tpobench.tables.readable import Readable
 
 
@@ -21,7 +21,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Section:
-    """One suite: its tables, its figures, and the cells they were made from."""
+    """One suite: its tables, its figures, what a page draws of it, and the cells they were made from."""
 
     suite: str
     title: str
@@ -30,6 +30,7 @@ class Section:
     cells: tuple[Cell, ...]
     metrics: tuple[Scalar, ...]
     answer: Answer = Answer()
+    views: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ markdown     Markdown
 latex        LaTeX
 page         HTML
 templates/   that page
+vendor/      the libraries that draw in it
 exports      CSV and JSON
 junit        JUnit XML of any verdict
 """

@@ -10,6 +10,7 @@ Format = Literal["terminal", "md", "latex", "html"]  # that are written from blo
 Mark = Literal["", "bullet", "strong", "quote", "code", "verbatim"]  # the last to be copied: never wrapped
 PLACE = "PATH"  # of the results, in a command
 PAGES: tuple[Format, ...] = ("md", "latex", "html")  # that have a title; a terminal is told with what it shows
+Drawing = Literal["choices", "curves", "finals", "profile", "pairs"]  # functions of templates/page.js
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,18 @@ class Figure(Block):
     path: str = ""  # to link to; empty without a file
     printed: str = ""  # to include
     svg: bytes = b""
+
+
+@dataclass(frozen=True)
+class View(Block):
+    """A part of an HTML page that is drawn where it is read: by which function, and of which numbers."""
+
+    drawing: Drawing
+    name: str
+    title: str
+    caption: str
+    data: Mapping[str, Any]
+    without: tuple[Format, ...] = field(default=("terminal", "md", "latex"), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -1,51 +1,64 @@
-"""A document as one HTML page that needs nothing else: styles, a script, tables and figures in one file.
+"""A document as one HTML page that needs nothing else: styles, scripts, tables and figures in one file.
 
-Its script sorts and filters; without it the page can be read all the same.  It is the one in templates/, named by its
-hash: the page runs no other, whatever a name in a record may hold.
+Its scripts sort, filter and draw; without them it can be read all the same.  They are the ones in templates/ and
+vendor/, named by their hashes: the page runs no other, whatever a name in a record may hold.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from tpobench import __version__
 from tpobench.printable import printable
-from tpobench.tables.model import Block, Document, Figure, Heading, Table
+from tpobench.tables.exports import finite
+from tpobench.tables.model import Block, Document, Figure, Heading, Table, View
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
+LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")  # of pages with views alone
 SCRIPT = "templates/page.js"
-IDS = ("main", "contents", "theme")  # of the template: no block takes them
+IDS = ("main", "contents", "theme", "data")  # of the template: no block takes them
 PARTS = re.compile(r"(?<=;) (?!rate)|(?<=\]) (?=\()")  # where an entry may go on in another line
 IN_ADDRESS = "".join(c for c in map(chr, range(32, 127)) if c not in "\"#%&'<>")
-Section = tuple[Heading | None, list[tuple[str, Block]]]  # blocks with their anchors, empty where nothing links to them
+
+
+class Section(NamedTuple):
+    """What stands below a heading: blocks with their anchors, empty where nothing links to them."""
+
+    heading: Heading | None
+    blocks: list[tuple[str, Block]]
+    prints: list[tuple[str, Block]]  # figures of what views show, too
 
 
 def html_page(document: Document) -> str:
-    """Tables with their marks and signatures, figures drawn into the page, an anchor for each."""
+    """Tables with their marks and signatures, views, figures drawn into the page, an anchor for each."""
     sections = _sections(document.shown("html"))
-    linked = sum(bool(name) for _, blocks in sections for name, _ in blocks)
-    text = script(SCRIPT)
+    views = [block for section in sections for _, block in section.blocks if isinstance(block, View)]
+    scripts = [script(path) for path in (*(LIBRARIES if views else ()), SCRIPT)]
+    linked = sum(bool(name) for section in sections for name, _ in section.blocks)
     return (
         _environment()
         .get_template("page.html")
         .render(
             document=document,
             sections=sections,
+            views=views,
             contents=linked > 1,
             version=__version__,
-            script=text,
-            hash=f"'sha256-{_digest(text)}'",
+            scripts=scripts,
+            hashes=[f"'sha256-{_digest(text)}'" for text in scripts],
+            data=[{"drawing": view.drawing, **view.data} for view in views],
         )
     )
 
@@ -62,8 +75,8 @@ def _digest(text: str) -> str:
 
 
 def _sections(blocks: Iterable[Block]) -> list[Section]:
-    """What stands below each heading; long tables last."""
-    sections: list[Section] = [(None, [])]
+    """What stands below each heading; long tables last, and figures after them where views show the same."""
+    sections: list[tuple[Heading | None, list[tuple[str, Block]]]] = [(None, [])]
     used = set(IDS)
     for block in blocks:
         if isinstance(block, Heading):
@@ -71,11 +84,21 @@ def _sections(blocks: Iterable[Block]) -> list[Section]:
         else:
             heading = sections[-1][0]
             sections[-1][1].append((_unique(_name(heading, block), used), block))
-    return [(heading, sorted(entries, key=lambda b: getattr(b[1], "folded", False))) for heading, entries in sections]
+    return [_section(heading, entries) for heading, entries in sections]
+
+
+def _section(heading: Heading | None, entries: Sequence[tuple[str, Block]]) -> Section:
+    ordered = sorted(entries, key=lambda entry: getattr(entry[1], "folded", False))
+    if not any(isinstance(block, View) for _, block in ordered):
+        return Section(heading, ordered, [])
+    shown, prints = (
+        [entry for entry in ordered if isinstance(entry[1], Figure) == printed] for printed in (False, True)
+    )
+    return Section(heading, shown, prints)
 
 
 def _name(heading: Heading | None, block: Block) -> str:
-    if isinstance(block, Table) and block.title:
+    if isinstance(block, View | Table) and block.title:
         return anchor(heading.name if heading else "", block.name)
     return anchor("figure", block.name) if isinstance(block, Figure) and block.svg else ""
 
@@ -106,6 +129,7 @@ def _environment() -> Environment:
     environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["parts"] = PARTS.split
     environment.filters["drawing"] = _drawing
+    environment.filters["embedded"] = lambda data: Markup(embedded(data))  # noqa: S704 - no markup is left in it
     environment.filters["code"] = Markup  # a script of the package
     return environment
 
@@ -114,6 +138,23 @@ def _drawing(figure: Figure) -> str:
     """A data address: the drawing travels with the page, and its ids meet no other's; paths in tenths of a point."""
     short = re.sub(rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\d\.\d)\d+|\.0+(?= )", rb"\1", path[0]), figure.svg)
     return "data:image/svg+xml," + quote(re.sub(rb"\s+", b" ", short), safe=IN_ADDRESS)
+
+
+def embedded(data: object) -> str:
+    """JSON on one line as an element of a page may hold it: no character of markup, none that does not print."""
+    text = json.dumps(_shown(finite(data)), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def _shown(value: Any) -> Any:
+    """Names as tables print them, whole numbers without a point."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(key): _shown(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def anchor(*names: str) -> str:

@@ -30,6 +30,7 @@ FAMILY_COLOURS = {
     "target": BLUE, "grpo": VERMILLION, "ratio": ORANGE, "ppo": GREEN, "dg": PURPLE, "reinforce": BLACK,
     "regression": SKY, "weighted": WINE, "preference": OLIVE, "oracle": BLACK,
 }  # fmt: skip
+DARK = {BLACK: "#F0F0F0", BLUE: "#3A94D6", WINE: "#CF6F9E"}  # on a dark page, where the others can be seen as they are
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "d", "h", "8", "*", "H")
 THIN = ("x", "+", "1", "2", "3", "4")  # of modified algorithms, which keep colour and line of what they modify
