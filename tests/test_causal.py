@@ -1,6 +1,7 @@
 """A pretrained causal model as a policy: prompts in common, padding and ends change no log-prob."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from tpobench.policies.causal import CausalPolicy, Weights
 from tpobench.policies.noise import Noise
 from tpobench.policies.pretrained import _random, pretrained
 from tpobench.suites.load import load_suite
-from tpobench.tasks.catalog import LanguageSettings
+from tpobench.tasks.catalog import LanguageSettings, task_settings
 from tpobench.tasks.problems import problems_of
 
 PROMPTS = [[5, 6, 7], [9], [20, 21, 22, 23, 24]]
@@ -100,6 +101,28 @@ def test_sums_are_read_by_their_first_number_and_held_out_ones_are_not_trained_o
         0,
         0,
     ]
+
+
+def test_a_pattern_ends_completions_too():
+    """Of smol_words: a full stop, a new line, and the model's own end; a pattern that is none is refused."""
+    settings = dataclasses.replace(task_settings(load_suite("smol_words", smoke=True).task), precision="training")
+    task = settings.make(NOISE)
+    assert [task.weights.texts[i] for i in task.stops] == ["<end>", ".", "\n"]
+    with pytest.raises(ValueError, match=r"^stop must be a regular expression, such as \[\.\\n\]"):
+        dataclasses.replace(settings, stop="[.")
+
+
+def test_word_problems_are_of_one_step_and_answered_by_it():
+    """Every question has its two numbers and what is done with them; no held-out problem is trained on."""
+    problems = problems_of("words", 9)
+    for question, _, answer in [*problems.trained, *problems.held_out]:
+        a, b = map(int, re.findall(r"\d+", question))
+        assert int(answer) == (a + b if "gets" in question else a - b)
+        assert max(a, b) <= 9
+    assert not {*problems.trained} & {*problems.held_out}
+    thirteen = problems.trained[0]._replace(answer="13")
+    texts = ["8 + 5 = 13", "13 books", "8 + 5 = 130", "13, so 8", ""]
+    assert [problems.grade(text, thirteen, "flexible") for text in texts] == [1, 1, 0, 0, 0]
 
 
 def test_a_suite_trains_from_end_to_end(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -376,7 +377,8 @@ class LanguageSettings(CompletionSettings):
 
     `model` is a name of `tpobench data fetch`, a folder, a name on the hub, or `random`.  `prompts` B problems a step,
     `candidates` K completions of at most `new_tokens` T tokens each; those that were cut count as wrong unless
-    `cut_counts`.  The question stands in the model's chat template, or in `template` in place of {question}.
+    `cut_counts`.  A token whose text the pattern `stop` matches ends a completion, as the model's own ends do.  The
+    question stands in the model's chat template, or in `template` in place of {question}.
     """
 
     kind: ClassVar[str] = "language"
@@ -403,6 +405,7 @@ class LanguageSettings(CompletionSettings):
     samples: Annotated[int, Within(1, 1024)] = 4
     grader: str = "flexible"
     cut_counts: bool = field(default=False, metadata=NEUTRAL)
+    stop: str = field(default="", metadata=NEUTRAL)
     template: str = field(default="", metadata=NEUTRAL)
     system: str = field(default="", metadata=NEUTRAL)
     thinking: bool = field(default=False, metadata=NEUTRAL)
@@ -416,6 +419,7 @@ class LanguageSettings(CompletionSettings):
         for name, text in (("data_sha256", self.data_sha256), ("model_sha256", self.model_sha256)):
             require(HASH.fullmatch(text) is not None, f"{name} must be 64 hexadecimal digits, or empty")
         require(not self.template or "{question}" in self.template, "template must have {question} in it")
+        require(is_pattern(self.stop), "stop must be a regular expression, such as [.\\n]")
 
     @classmethod
     def reads(cls, task: Mapping[str, Any]) -> Mapping[str, str]:
@@ -486,6 +490,15 @@ class MnistSettings(DataSettings):
         pixels = 784
         parameters = self.hidden * (pixels + self.hidden + 16)
         return 4 * (8 * parameters + 4 * self.contexts * (pixels + 4 * self.hidden)) + 10_000_000
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it is a regular expression."""
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 TASKS: dict[str, type[TaskSettings]] = {

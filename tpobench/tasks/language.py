@@ -62,7 +62,7 @@ class LanguageTask:
     @functools.cached_property
     def stops(self) -> Tensor:
         """The tokens that end a completion."""
-        weights, pattern = self.weights, self.problems.stop
+        weights, pattern = self.weights, "|".join(filter(None, (self.problems.stop, self.settings.stop)))
         more = [i for i, text in enumerate(weights.texts) if re.search(pattern, text)] if pattern else []
         return torch.tensor(sorted({*weights.ends, *more}), device=self.noise.device)
 
