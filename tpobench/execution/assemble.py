@@ -12,7 +12,7 @@ from tpobench.planning.plan import Job, RunSpec
 from tpobench.records.shapes import AXES
 from tpobench.records.store import RunRecord
 from tpobench.tasks.catalog import task_settings
-from tpobench.tasks.settings import NONFINITE_PART, OWN_PART, PARTS
+from tpobench.tasks.settings import COMPLETIONS, NONFINITE_PART, OWN_PART, PARTS
 
 if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
@@ -31,11 +31,12 @@ def assemble(job: Job, measurements: Iterable[Measurement], reporting: dict[str,
         msg = "the trainer measured nothing"
         raise ValueError(msg)
     parts = [row for row in rows if row.metric == NONFINITE_PART]
-    rows = [row for row in rows if row.metric != NONFINITE_PART]
+    written = [row for row in rows if row.metric == COMPLETIONS]
+    rows = [row for row in rows if row.metric not in {NONFINITE_PART, COMPLETIONS}]
     facts = {fact.name for fact in task_settings(job.specs[0].task).facts}
     return [
-        _record(spec, job.position(spec), rows, facts, reporting, _culprit(parts, job.position(spec)))
-        for spec in job.specs
+        _record(spec, i, rows, facts, reporting, _culprit(parts, i), _completions(written, i))
+        for spec, i in ((spec, job.position(spec)) for spec in job.specs)
     ]
 
 
@@ -47,8 +48,18 @@ def _culprit(parts: Iterable[Measurement], index: int) -> str:
     return ""
 
 
+def _completions(written: Iterable[Measurement], index: int) -> tuple[dict[str, Any], ...]:
+    return tuple({"step": row.step, **text} for row in written for text in row.value[index])
+
+
 def _record(
-    spec: RunSpec, index: int, rows: list[Measurement], facts: set[str], reporting: dict[str, Any], culprit: str
+    spec: RunSpec,
+    index: int,
+    rows: list[Measurement],
+    facts: set[str],
+    reporting: dict[str, Any],
+    culprit: str,
+    completions: tuple[dict[str, Any], ...],
 ) -> RunRecord:
     points: dict[int, dict[str, Any]] = defaultdict(dict)
     lost = [r.step for r in rows if not _measured(r.value[index])]
@@ -64,6 +75,8 @@ def _record(
     names = [*AXES, *sorted({k for p in points.values() for k in p} - set(AXES))]
     ordered = [points[step] for step in sorted(points)]
     final = max(rows, key=lambda r: (r.step, r.interactions, r.gradient_steps))
+    counters = {counter.name for counter in task_settings(spec.task).counters}
+    counted = {r.metric: int(r.value[index]) for r in rows if r.metric in counters and _measured(r.value[index])}
     return RunRecord(
         id=spec.run_id,
         spec=spec.as_dict(),
@@ -71,9 +84,10 @@ def _record(
         reason="" if nonfinite is None else f"not finite at step {nonfinite}{culprit}",
         facts={r.metric: significant(r.value[index]) for r in rows if r.metric in facts},
         curve={name: [point.get(name) for point in ordered] for name in names},
-        counts={"interactions": final.interactions, "gradient_steps": final.gradient_steps},
+        counts={"interactions": final.interactions, "gradient_steps": final.gradient_steps, **counted},
         first_nonfinite_step=nonfinite,
         reporting=reporting,
+        completions=completions,
     )
 
 

@@ -20,6 +20,7 @@ from tpobench.identity import canonical
 from tpobench.planning.plan import Job
 from tpobench.records.difference import BITS
 from tpobench.records.store import write_atomically
+from tpobench.tasks.settings import COMPLETIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
     from tpobench.training.state import Snapshot
 
-VERSION = 1
+VERSION = 2
 DIGEST = 32  # bytes
 
 
@@ -95,12 +96,13 @@ def _content(maker: dict[str, Any], saved: Saved) -> bytes:
     import torch  # noqa: PLC0415 - threads are pinned before it is imported
 
     snapshot, rows = saved.snapshot, saved.measurements
-    tensors = {**snapshot.tensors, "measured": torch.tensor([row.value for row in rows], dtype=torch.float64)}
+    numbers = [row.value for row in rows if row.metric != COMPLETIONS]
+    tensors = {**snapshot.tensors, "measured": torch.tensor(numbers, dtype=torch.float64)}
     stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
     header = {
         "maker": maker,
         "counts": [snapshot.step, snapshot.interactions, snapshot.gradient_steps],
-        "rows": [list(row[:4]) for row in rows],
+        "rows": [list(row if row.metric == COMPLETIONS else row[:4]) for row in rows],  # numbers are a tensor
         "spent": [saved.wall_s, saved.cpu_s],
         "tensors": [[name, str(x.dtype).removeprefix("torch."), list(x.shape)] for name, x in stored.items()],
     }
@@ -138,6 +140,7 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], Saved]:
         raw = bytearray(rest[offset : offset + size])
         tensors[name] = torch.frombuffer(raw, dtype=empty.dtype).view(shape) if size else empty
         offset += size
-    values = tensors.pop("measured").tolist()
-    rows = [Measurement._make([*row, tuple(value)]) for row, value in zip(header["rows"], values, strict=True)]
+    values = iter(tensors.pop("measured").tolist())
+    measured = ([*row[:4], tuple(row[4] if len(row) > 4 else next(values))] for row in header["rows"])
+    rows = list(map(Measurement._make, measured))
     return header, Saved(Snapshot._make([*header["counts"], tensors]), rows, *header["spent"])

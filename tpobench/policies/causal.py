@@ -195,7 +195,7 @@ class CausalPolicy:
         B, K, T = uniform.shape
         cache, logits, mask, position = self._prefix(prompts, K)
         rows, real = torch.arange(B * K, device=uniform.device), uniform.new_zeros(B * K, T)
-        tokens, logp, u = torch.zeros_like(real, dtype=torch.int64), torch.zeros_like(real), uniform.view(B * K, T)
+        tokens, logp, u = torch.zeros_like(real, dtype=torch.int64), torch.zeros_like(real), uniform.reshape(B * K, T)
         for t in range(T):
             log_pi = logits.to(self.theta.dtype).log_softmax(-1)
             chosen = choose(log_pi, u[rows, t])

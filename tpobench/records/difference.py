@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tpobench.identity import canonical
-from tpobench.records.store import RunRecord
+from tpobench.records.store import RunRecord, same
 
 ORIGIN = (
     "torch", "cpu", "threads", "device", "kernel", "seed_scheme", "numpy", "python", "platform", "tpobench", "git",
@@ -29,11 +29,6 @@ class Difference:
         at = "" if self.step is None else f" at step {self.step}"
         most = "" if self.largest is None else f", largest difference {self.largest:.3g}"
         return f"{self.what}{at}: {_shown(self.first)} against {_shown(self.second)}{most}"
-
-
-def same(first: RunRecord, second: RunRecord) -> bool:
-    """Byte for byte, cost, provenance and attempts apart."""
-    return canonical(first.payload) == canonical(second.payload)
 
 
 def difference(first: RunRecord, second: RunRecord) -> Difference | None:

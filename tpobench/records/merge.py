@@ -16,7 +16,7 @@ from typing import Any
 
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError
 from tpobench.identity import canonical, flat
-from tpobench.records.difference import difference, other_origin, same
+from tpobench.records.difference import difference, other_origin
 from tpobench.records.store import (
     FINISHED,
     PACKED,
@@ -33,6 +33,7 @@ from tpobench.records.store import (
     read_record,
     require_ours,
     require_readable,
+    same,
     set_aside,
     sources,
     write_plan,

@@ -177,6 +177,12 @@ ORIGIN = dict.fromkeys(
     ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "seed_scheme",
      "kernel", "started_utc"), optional(scalar),
 )  # fmt: skip
+COMPLETION = Table(
+    needs={
+        "step": whole(), "question": text, "answer": text, "greedy": text, "sampled": text, "greedy_reward": number,
+        "sampled_reward": number,
+    }
+)  # fmt: skip
 RECORD = Table(
     needs={
         "id": text,
@@ -192,7 +198,8 @@ RECORD = Table(
         "cost": Table(may={"wall_s": number, "cpu_s": number, "peak_rss_mb": number}),
         "provenance": Table(may=ORIGIN),
         "schema": whole(1),
-    }
+    },
+    may={"completions": listed(COMPLETION.holds)},
 )
 REPORTING = Table(needs=SCORED, may=REPORTED)  # of a run with a result
 LOG_ENTRY = Table(

@@ -29,12 +29,15 @@ from tpobench.identity import canonical, chosen, flat, spec_id
 from tpobench.limits import load_json, parse_json
 from tpobench.printable import brief, first_of
 from tpobench.records.shapes import SEED_PLAN, fault_of
+from tpobench.tasks.settings import COUNTERS
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 SCHEMA = 1
 PLAN_SCHEMA = 1
+LATER = frozenset({"completions"})  # fields of a record that came after its schema
+COUNTED = frozenset(counter.name for counter in COUNTERS)  # columns and counts that came after it
 PLAN_FILE = "plan.json"  # of a folder whose seeds follow an adaptive plan
 LONGEST_PATH = 4096
 PACKED = ".jsonl"  # the ending of a packed file
@@ -62,13 +65,14 @@ class RunRecord:
     reason: str = ""
     facts: Mapping[str, float | None] = field(default_factory=dict)  # measured once, before the first update
     curve: Mapping[str, list[Any]] = field(default_factory=dict)  # step, interactions, gradient_steps and the metrics
-    counts: Mapping[str, int] = field(default_factory=dict)  # interactions and gradient_steps of the whole run
+    counts: Mapping[str, int] = field(default_factory=dict)  # of the whole run: interactions, gradient_steps, tokens ..
     first_nonfinite_step: int | None = None
     reporting: Mapping[str, Any] = field(default_factory=dict)  # the suite's [report] and title
     attempts: int = 1
     cost: Mapping[str, Any] = field(default_factory=dict)  # wall_s, cpu_s (per seed), peak_rss_mb (of the job)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+    completions: Sequence[Mapping[str, Any]] = ()  # of a language model, before and after; not written where empty
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -77,7 +81,8 @@ class RunRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in fields.items() if name not in LATER or value}
 
     @cached_property
     def order(self) -> tuple[str, str, str, str, int, str]:
@@ -91,6 +96,20 @@ class RunRecord:
 
 
 FIELDS = {f.name for f in dataclasses.fields(RunRecord)}
+
+
+def same(first: RunRecord, second: RunRecord) -> bool:
+    """Byte for byte, apart from cost, provenance, attempts, and what one was made too early to hold."""
+    a, b = first.payload, second.payload
+    return canonical(_shared(a, b)) == canonical(_shared(b, a))
+
+
+def _shared(payload: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what records have had for a while only, where the other one lacks it."""
+    shared = {name: value for name, value in payload.items() if name not in LATER or name in other}
+    for name in ("curve", "counts"):
+        shared[name] = {k: v for k, v in payload[name].items() if k not in COUNTED or k in other[name]}
+    return shared
 
 
 def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRecord:
@@ -109,7 +128,7 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
     if raw["schema"] > SCHEMA:
         msg = f"{where} has record schema {raw['schema']}, this tpobench reads up to {SCHEMA}; upgrade tpobench"
         raise CorruptResults(msg)
-    if odd := raw.keys() ^ FIELDS:
+    if odd := (raw.keys() | LATER) ^ FIELDS:
         raise DamagedRecord(where, f"{brief(min(odd))} is {'missing' if odd & FIELDS else 'no field of a record'}")
     if raw["status"] not in STATUSES:
         raise DamagedRecord(where, f"status is {brief(repr(raw['status']))}")
@@ -462,7 +481,7 @@ def merge_copies(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
         if other is not None and other.status in FINISHED:
             if record.status not in FINISHED:
                 continue
-            if canonical(other.payload) != canonical(record.payload):
+            if not same(other, record):
                 msg = (
                     f"two different results of run {record.id} ({record.spec['suite']}, {record.spec['algorithm']}, "
                     f"seed {record.spec['seed']}); they should be equal, delete the one you do not trust"

@@ -18,6 +18,7 @@ from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import Number, Within
 from tpobench.tasks.graders import GRADERS
 from tpobench.tasks.settings import (
+    COUNTERS,
     ERROR,
     GRADIENT_NORM,
     HASH,
@@ -305,6 +306,7 @@ class CompletionSettings(GroupSettings):
     """Kinds of language models that answer `prompts` problems a step, and `held_out` others, `samples` times each."""
 
     counted: ClassVar[tuple[str, ...]] = ("prompts", "candidates")
+    counters: ClassVar[tuple[Metric, ...]] = COUNTERS
 
     prompts: int  # these are declared by each kind, at their places among the fields
     held_out: int
@@ -569,7 +571,8 @@ def unknown_kind(kind: object, where: str) -> UsageError:
 
 def recorded_metrics(task: Mapping[str, Any], *, diagnostics: bool = False) -> tuple[str, ...]:
     """The names of the metrics in the curve of a run with these settings."""
-    return tuple(metric.name for metric in task_settings(task).recorded(diagnostics=diagnostics))
+    settings = task_settings(task)
+    return tuple(metric.name for metric in (*settings.recorded(diagnostics=diagnostics), *settings.counters))
 
 
 def chosen_task(task: Mapping[str, Any]) -> dict[str, Any]:

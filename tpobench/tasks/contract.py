@@ -319,11 +319,13 @@ def _metrics(kind: Kind) -> Iterator[Breach]:
             "facts": kind.facts,
             "evaluate and diagnose": tried.settings.recorded(),
             "examine": kind.diagnostics,
+            "rollout counts": kind.counters,
         }
         tensors = {
             "facts": measured["facts"],
             "evaluate and diagnose": {**measured["evaluate"], **measured["diagnose"]},
             "examine": measured["examine"],
+            "rollout counts": rollout.counts,
         }
         for where, metrics in declared.items():
             names = {m.name for m in metrics}

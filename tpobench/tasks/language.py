@@ -17,8 +17,8 @@ from tpobench.policies.language import GREEDY
 from tpobench.policies.noise import Noise
 from tpobench.policies.pretrained import pretrained
 from tpobench.tasks.catalog import LanguageSettings
-from tpobench.tasks.completions import batch_metrics, held_out_errors
-from tpobench.tasks.problems import Problem, Problems, problems_of
+from tpobench.tasks.completions import SHOWN, batch_metrics, counts, held_out_errors, written
+from tpobench.tasks.problems import Problem, Problems, problems_of, right_answer
 from tpobench.tasks.task import Rollout, Step
 
 RIGHT = 1.0  # the grade of a wholly right answer
@@ -86,7 +86,7 @@ class LanguageTask:
         grades = self._grades(drawn, ended, problems)
         groups = CandidateGroups.of_rollouts(old_logp, mask, grades, rollout_logp=logp)
         inputs = Inputs(prompts, problems, tokens, ended, entropy)
-        return Rollout(groups, inputs, interactions=s.prompts * s.candidates)
+        return Rollout(groups, inputs, interactions=s.prompts * s.candidates, counts=counts(groups))
 
     def logp(self, policy: CausalPolicy, rollout: Rollout, rows: Tensor | None) -> Tensor:
         """Log-probs of the completions' tokens, 0 after their ends, with graph."""
@@ -156,13 +156,17 @@ class LanguageTask:
         """1 where a completion has an end: (S, B, K)."""
         return (torch.isin(drawn.tokens, self.stops) & (drawn.mask > 0)).any(-1).to(drawn.mask.dtype)
 
+    def _texts(self, drawn: Completions) -> list[list[list[str]]]:
+        """Of every completion: (S, B, K)."""
+        decode = self.weights.decode
+        return [[[decode(t[: int(n)]) for t, n in zip(T, N, strict=True)] for T, N in zip(Ts, Ns, strict=True)]
+                for Ts, Ns in zip(drawn.tokens.tolist(), drawn.mask.sum(-1).tolist(), strict=True)]  # fmt: skip
+
     def _grades(self, drawn: Completions, ended: Tensor, problems: Sequence[Sequence[Problem]]) -> Tensor:
         """Of every completion, 0 where it was cut and must have ended: (S, B, K)."""
-        grade, grader, decode = self.problems.grade, self.settings.grader, self.weights.decode
-        texts = [[[decode(t[: int(n)]) for t, n in zip(T, N, strict=True)] for T, N in zip(Ts, Ns, strict=True)]
-                 for Ts, Ns in zip(drawn.tokens.tolist(), drawn.mask.sum(-1).tolist(), strict=True)]  # fmt: skip
+        grade, grader = self.problems.grade, self.settings.grader
         values = [[[grade(text, p, grader) for text in group] for group, p in zip(groups, row, strict=True)]
-                  for groups, row in zip(texts, problems, strict=True)]  # fmt: skip
+                  for groups, row in zip(self._texts(drawn), problems, strict=True)]  # fmt: skip
         grades = torch.tensor(values, dtype=self.noise.dtype, device=self.noise.device)
         return grades if self.settings.cut_counts else grades * ended
 
@@ -180,11 +184,35 @@ class LanguageTask:
         grades: Tensor = self._last["grades"]
         return grades
 
-    def _evaluated(self, policy: CausalPolicy) -> Tensor:
-        s, S = self.settings, len(self.noise.seeds)
+    def completions(self, policy: CausalPolicy) -> list[list[Mapping[str, Any]]]:
+        """To the first held-out problems, greedy and the first of those that are sampled."""
+        asked, uniform = self._asked
+        problems, S = asked[:SHOWN], len(uniform)
+        prompts = [[self._encoded(p) for p in problems]] * S
+        drawn = self._drawn(policy, prompts, uniform[:, :SHOWN, :2])
+        texts, grades = self._texts(drawn), self._grades(drawn, self._ended(drawn), [problems] * S)
+        return [
+            written(
+                [
+                    (p.question, right_answer(p), *(p.begun + t for t in pair))
+                    for p, pair in zip(problems, of_seed, strict=True)
+                ],
+                grade,
+            )
+            for of_seed, grade in zip(texts, grades, strict=True)
+        ]
+
+    @property
+    def _asked(self) -> tuple[list[Problem], Tensor]:
+        """The held-out problems, and what answers are drawn at: GREEDY, then samples (S, N, 1 + samples, T)."""
+        s = self.settings
         problems = list(self.problems.held_out[: s.held_out])
         uniform = self.noise.uniform("held_out", 0, (len(problems), s.samples, s.new_tokens))
-        uniform = torch.cat([torch.full_like(uniform[:, :, :1], GREEDY), uniform], dim=2)
+        return problems, torch.cat([torch.full_like(uniform[:, :, :1], GREEDY), uniform], dim=2)
+
+    def _evaluated(self, policy: CausalPolicy) -> Tensor:
+        s, S = self.settings, len(self.noise.seeds)
+        problems, uniform = self._asked
         parts = []
         for first in range(0, len(problems), s.prompts):
             part = problems[first : first + s.prompts]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,6 +38,11 @@ class Problem(NamedTuple):
     question: str
     begun: str
     answer: Any  # a number as text, or the entry that Reasoning Gym grades by
+
+
+def right_answer(problem: Problem) -> str:
+    """As text: of an entry the one that Reasoning Gym has, which need not be the only one."""
+    return str(problem.answer["answer"] if isinstance(problem.answer, Mapping) else problem.answer)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ STATIC_KERNEL = "static"  # shapes that do not depend on what is drawn, in steps
 NONFINITE_PART = "nonfinite_part"  # what is measured of a seed that is lost: its place in PARTS
 PARTS = ("", "credit", "fit")  # of an algorithm, which gave the first number that is not finite; neither: it overflowed
 OWN_PART = "the rule's own"  # how the reason of such a record begins to say so
+COMPLETIONS = "completions"  # what is measured where a task's answers are texts: a few of them
 HASH = re.compile(r"([0-9a-f]{64})?")
 
 
@@ -53,6 +54,9 @@ WORST_ERROR = Metric("worst_error", "lower", SHARE)  # the error of the task tha
 MISALIGNMENT = Metric("misalignment", "lower", Within(0, 2))  # 1 - cos of the update and an oracle's
 GRADIENT_NORM = Metric("gradient_norm", within=POSITIVE)  # of the first gradient of a step
 INFORMATIVE = Metric("informative", within=SHARE)  # share of contexts whose candidates differ in reward
+PROMPTS = Metric("prompts", within=POSITIVE)  # asked in training so far
+TOKENS = Metric("tokens", within=POSITIVE)  # sampled in training so far
+COUNTERS = (PROMPTS, TOKENS)  # of language models, beside interactions
 INITIAL_SUCCESS = Metric("initial_success", "higher", SHARE)  # the axis of sparsity that all tasks share
 
 
@@ -79,6 +83,7 @@ class TaskSettings(ABC):
     offers: ClassVar[frozenset[str]]  # what algorithms may need: candidates, draws, optional fields of CandidateGroups
     metrics: ClassVar[tuple[Metric, ...]]  # of every recorded step; the first is what the task is about
     diagnostics: ClassVar[tuple[Metric, ...]] = ()  # recorded too with training.diagnostics
+    counters: ClassVar[tuple[Metric, ...]] = ()  # sums over the rollouts so far of what each counts
     facts: ClassVar[tuple[Metric, ...]] = (INITIAL_SUCCESS,)  # of the untrained policy
     unit: ClassVar[str] = "sequence"  # what a candidate is
     optimizers: ClassVar[tuple[str, ...]] = PLAIN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -29,6 +29,7 @@ class Rollout:
     groups: CandidateGroups
     inputs: Any
     interactions: int  # scored rollouts (or draws) per seed
+    counts: Mapping[str, Tensor] = field(default_factory=dict)  # of the settings' counters, as float64: name -> (S,)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Observes(Protocol):
 
     def observe(self, rollout: Rollout) -> Mapping[str, Tensor]:
         """Those of `evaluate`, at recorded points between evaluations: name -> (S,)."""
+        ...
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A task whose answers are texts."""
+
+    def completions(self, policy: Any) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """Of each seed what the policy answers to a few held-out problems, at the same noise in every step."""
         ...
 
 

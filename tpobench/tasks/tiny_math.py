@@ -14,11 +14,11 @@ from tpobench.policies.language import END, GREEDY, LanguagePolicy
 from tpobench.policies.noise import Noise
 from tpobench.policies.prefix_tree import Packing
 from tpobench.tasks.catalog import TinyMathSettings
-from tpobench.tasks.completions import batch_metrics, held_out_errors
+from tpobench.tasks.completions import SHOWN, batch_metrics, counts, held_out_errors, written
 from tpobench.tasks.graders import is_right
 from tpobench.tasks.task import Rollout, Step
 from tpobench.tasks.warm_start import Recipe, warm_start
-from tpobench.tasks.word_problems import WORDS, answer_length, decode, problem_sets, prompt_length
+from tpobench.tasks.word_problems import WORDS, answer_length, decode, problem_sets, prompt_length, text_of
 
 
 @dataclass
@@ -60,7 +60,8 @@ class TinyMathTask:
         tokens, logp = policy.sample(prompts, self.noise.uniform("action", step, shape))
         mask = real_tokens(tokens).to(logp.dtype)
         inputs = Inputs(policy.paths(prompts, tokens), mask, prompts, answers)
-        return Rollout(self._groups(tokens, logp, inputs), inputs, interactions=s.prompts * s.candidates)
+        groups = self._groups(tokens, logp, inputs)
+        return Rollout(groups, inputs, interactions=s.prompts * s.candidates, counts=counts(groups))
 
     def _groups(self, tokens: Tensor, logp: Tensor, inputs: Inputs) -> CandidateGroups:
         """Groups of completions."""
@@ -115,12 +116,28 @@ class TinyMathTask:
 
         The uniforms are the same at every step, so curves change by the policy alone.
         """
+        return self._answered(policy, self.settings.held_out, self.settings.samples)[1]
+
+    def _answered(self, policy: LanguagePolicy, problems: int, samples: int) -> tuple[Tensor, Tensor]:
+        """Completions (S, n, 1 + samples, T) and rewards (S, n, 1 + samples) of the first held-out problems."""
         s, S = self.settings, len(self.noise.seeds)
         _, evaluated = problem_sets(s.operations)
-        prompts = torch.from_numpy(evaluated.prompts[: s.held_out]).to(self.noise.device).expand(S, -1, -1)
-        uniform = self.noise.uniform("held_out", 0, (prompts.shape[1], s.samples, answer_length(s.operations)))
+        prompts = torch.from_numpy(evaluated.prompts[:problems]).to(self.noise.device).expand(S, -1, -1)
+        shape = min(s.held_out, len(evaluated.problems)), s.samples, answer_length(s.operations)
+        uniform = self.noise.uniform("held_out", 0, shape)[:, :problems, :samples]
         tokens, _ = policy.walk(prompts, torch.cat([torch.full_like(uniform[:, :, :1], GREEDY), uniform], dim=2))
-        return self.reward(tokens, [evaluated.answers[: s.held_out]] * S)
+        return tokens, self.reward(tokens, [evaluated.answers[:problems]] * S)
+
+    def completions(self, policy: LanguagePolicy) -> list[list[Mapping[str, Any]]]:
+        """To the first held-out problems, greedy and the first of those that are sampled."""
+        _, evaluated = problem_sets(self.settings.operations)
+        tokens, rewards = self._answered(policy, min(SHOWN, self.settings.held_out), 1)
+        asked = zip(map(text_of, evaluated.prompts[:SHOWN].tolist()), evaluated.answers[:SHOWN], strict=True)
+        problems = list(asked)
+        return [
+            written([(*problem, *map(decode, pair)) for problem, pair in zip(problems, of_seed, strict=False)], reward)
+            for of_seed, reward in zip(tokens.tolist(), rewards, strict=True)
+        ]
 
     def diagnose(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
         """gradient_norm of the step's first gradient."""

@@ -117,6 +117,11 @@ def decode(tokens: list[int]) -> str:
     return " ".join(WORDS[t] for t in tokens[:end]).replace(f" {LINE} ", LINE)
 
 
+def text_of(prompt: list[int]) -> str:
+    """The text of a prompt."""
+    return decode([t for t in prompt if t != TOKEN[PAD]])
+
+
 def solution(problem: Problem, steps: tuple[int, ...] | None = None, final: int | None = None) -> str:
     """A line for each change, and the answer; `steps` and `final` in place of the right ones."""
     changes = problem.changes if steps is None else steps

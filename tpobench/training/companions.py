@@ -114,7 +114,7 @@ class Companions:
             fields["greedy_reward"] = task.greedy_reward(policy, rollout)
         groups = dataclasses.replace(rollout.groups, **fields) if fields else rollout.groups
         scored = rollout.interactions + greedy * groups.reward.shape[1]
-        return Rollout(algorithm.prepare(groups, self.memory), rollout.inputs, scored)
+        return dataclasses.replace(rollout, groups=algorithm.prepare(groups, self.memory), interactions=scored)
 
     def learn(self, task: Task, rollout: Rollout, epochs: int) -> None:
         """The critic, from a rollout that the policy has used."""

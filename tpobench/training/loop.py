@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -18,8 +18,8 @@ from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_rewar
 from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
-from tpobench.tasks.settings import NONFINITE_PART, STATIC_KERNEL
-from tpobench.tasks.task import Observes, Policy, Rollout, Step, Task
+from tpobench.tasks.settings import COMPLETIONS, NONFINITE_PART, STATIC_KERNEL
+from tpobench.tasks.task import Observes, Policy, Rollout, Step, Task, Writes
 from tpobench.training.companions import Companions
 from tpobench.training.state import Snapshot, restore, tensors_of
 from tpobench.training.watch import Forward, Update, Watch, on_host
@@ -38,18 +38,28 @@ class Measurement(NamedTuple):
     interactions: int  # rollouts drawn so far, per seed
     gradient_steps: int  # optimiser steps so far
     metric: str
-    value: tuple[float, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
+    value: tuple[Any, ...]  # one per seed; nan from the step at which a seed's parameters are not finite
 
 
 @dataclass
 class Trained:
     """What updates change."""
 
-    state: ClassVar[tuple[str, ...]] = ("theta", "optimizer", "companions")
+    state: ClassVar[tuple[str, ...]] = ("theta", "optimizer", "companions", "counted")
 
     theta: Tensor
     optimizer: Optimizer
     companions: Companions
+    counted: dict[str, Tensor] = field(default_factory=dict)  # what the rollouts so far count: name -> (S,)
+
+    def learn(self, task: Task, rollout: Rollout, epochs: int) -> None:
+        """What else learns from a rollout that the policy has used, and what it counts."""
+        self.companions.learn(task, rollout, epochs)
+        self.counted = {name: self.counted.get(name, 0) + count for name, count in rollout.counts.items()}
+
+    def counts(self, rollout: Rollout) -> dict[str, Tensor]:
+        """What has been counted before a rollout."""
+        return {name: self.counted.get(name, torch.zeros_like(count)) for name, count in rollout.counts.items()}
 
     def take(self, task: Task, places: list[int]) -> None:
         """Give every seed what the seed at the place named for it has; the task is that of the seeds after that."""
@@ -57,6 +67,7 @@ class Trained:
             self.theta.copy_(self.theta[places])
         self.optimizer.take(places)
         self.companions.take(task, places)
+        self.counted = {name: count[places] for name, count in self.counted.items()}
 
     def go_on_from(self, tensors: Mapping[str, Tensor], task: Task) -> None:
         """Take the state of a run that was interrupted."""
@@ -97,11 +108,15 @@ def train(
         trained.go_on_from(tensors, task)
     watch = Watch(algorithm, theta, static=static)
 
-    def measure(step: int, metrics: Mapping[str, Tensor]) -> Iterator[Measurement]:
+    def measure(
+        step: int, metrics: Mapping[str, Tensor], texts: Iterable[tuple[Any, ...]] = ()
+    ) -> Iterator[Measurement]:
         finite = watch.finite()
         masked = [torch.where(finite, value, torch.nan) for value in metrics.values()]
         for name, value in zip(metrics, on_host(torch.stack(masked)) if masked else (), strict=True):
             yield Measurement(step, interactions, gradient_steps, name, tuple(value))
+        for value in texts:
+            yield Measurement(step, interactions, gradient_steps, COMPLETIONS, value)
 
     if resume is None:
         yield from measure(0, task.facts(policy))
@@ -122,7 +137,11 @@ def train(
             measured = (
                 partial(task.evaluate, policy) if step % between == 0 or step == steps else partial(observed, task)
             )
-            yield from measure(step, measured(companions.sampler.present(task, policy, rollout, step)))
+            yield from measure(
+                step,
+                {**trained.counts(rollout), **measured(companions.sampler.present(task, policy, rollout, step))},
+                written(task, policy, watch.finite()) if step in {0, steps} else (),
+            )
         if step == steps or not any(watch.alive):
             return
         batch = companions.prepared(task, policy, algorithm, rollout, step=step, steps=steps)
@@ -141,7 +160,7 @@ def train(
                 }
             flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
             take_step(task, policy, algorithm, batch, credit, seen(flat), optimizer)
-        companions.learn(task, rollout, epochs)
+        trained.learn(task, rollout, epochs)
         watch.note(step, update)
         if record:
             yield from measure(step, diagnosis)
@@ -151,6 +170,13 @@ def train(
 def observed(task: Task, rollout: Rollout) -> Mapping[str, Tensor]:
     """What a recorded point between two evaluations has: nothing where every metric is an evaluation's."""
     return task.observe(rollout) if isinstance(task, Observes) else {}
+
+
+def written(task: Task, policy: Policy, finite: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Completions of the seeds whose parameters are finite, of a task that has any: one of each seed."""
+    if isinstance(task, Writes):
+        texts = zip(task.completions(policy), on_host(finite), strict=True)
+        yield tuple(of_seed if sound else () for of_seed, sound in texts)
 
 
 def loss_gradient(

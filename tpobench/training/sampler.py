@@ -90,5 +90,6 @@ class Sampler:
         groups = rollout.groups
         if self.old_logp == "sampler" and groups.rollout_logp is not None:
             rollout = dataclasses.replace(rollout, groups=dataclasses.replace(groups, old_logp=groups.rollout_logp))
-        self.frozen = dataclasses.replace(rollout, interactions=0)
+        counted = {name: torch.zeros_like(count) for name, count in rollout.counts.items()}
+        self.frozen = dataclasses.replace(rollout, interactions=0, counts=counted)
         return rollout

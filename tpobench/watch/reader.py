@@ -111,4 +111,4 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
 def _scored_part(record: RunRecord) -> RunRecord:
     """Without what nobody looks at while runs are in progress: ten thousand records stay in memory."""
     shown = {"step", record.reporting.get("metric")}
-    return replace(record, curve={k: v for k, v in record.curve.items() if k in shown}, provenance={})
+    return replace(record, curve={k: v for k, v in record.curve.items() if k in shown}, provenance={}, completions=())
