@@ -13,15 +13,15 @@ with warnings.catch_warnings():  # of verl's own imports
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
     from verl.workers.config import ActorConfig
 
-    from tpobench.engines.verl import CREDIT, EXACT, OFFERS, SNAPSHOT, answers_of
+    from tpobench.engines.verl import CREDIT, EXACT, SNAPSHOT, answers_of
 
 from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
-from tpobench.engines.answers import Update, by_row, why_not
+from tpobench.engines.answers import VERL_OFFERS, Update, by_row, why_not
 from tpobench.errors import UsageError
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 N, T = 12, 5
-SERVED = [n for n in BUILT_IN if not why_not(ALGORITHMS[n], OFFERS)]
+SERVED = [n for n in BUILT_IN if not why_not(ALGORITHMS[n], VERL_OFFERS)]
 BY_ROW = [n for n in SERVED if by_row(ALGORITHMS[n])]
 
 

@@ -47,6 +47,17 @@ def test_the_token_gradient_of_tpo_by_hand():
     torch.testing.assert_close(g.flatten(), p - q, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize(("name", "silent"), [("tpo", True), ("grpo", True), ("reinforce", False)])
+def test_a_group_that_says_nothing_has_no_gradient_at_all(name, silent):
+    """Of four rewards 0 at the snapshot exactly 0: rounding would be a full step to Adam.  A batch mean speaks."""
+    answers, _ = batch()
+    old, flat = answers.old_logp.float(), answers.prompt == 0
+    equal = Answers(old, answers.mask.float(), answers.reward.float().masked_fill(flat, 0.0), answers.prompt)
+    _, g = Update(ALGORITHMS[name], equal).gradient(old)
+    assert bool(g[flat].any()) != silent
+    assert bool(g[~flat].any())
+
+
 def test_groups_must_be_whole():
     """A prompt with fewer answers than others is refused."""
     with pytest.raises(UsageError, match="3 to 5 answers to a prompt"):

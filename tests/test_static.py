@@ -13,6 +13,7 @@ from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.credit import baseline_advantage
 from tpobench.algorithms.fit import policy_gradient
+from tpobench.algorithms.groups import contributing
 from tpobench.cli.kernel import settled
 from tpobench.errors import UsageError
 from tpobench.planning import devices
@@ -25,7 +26,7 @@ from tpobench.suites.load import load_suite
 from tpobench.tasks.catalog import task_settings
 from tpobench.tasks.settings import NONFINITE_PART, PARTS
 from tpobench.training import loop, watch
-from tpobench.training.loop import contributing, loss_gradient, make_task, train
+from tpobench.training.loop import loss_gradient, make_task, train
 
 TASK = TASKS | {
     "tokens": {**TASKS["sequence"], "kind": "tokens", "reward": "sequential", "vocabulary": 3},

@@ -171,6 +171,10 @@ class Algorithm:
             paper="; ".join((self.paper, *(f"{m.name}: {m.paper}" for m in modifiers))),
         )
 
+    def silent_on_flat(self, *, at_snapshot: bool) -> bool:
+        """Whether a group of equal rewards and scores is declared to have exactly zero gradient."""
+        return self.zero_gradient_on_flat in (("always", "at_snapshot") if at_snapshot else ("always",))
+
     def prepare(self, groups: CandidateGroups, memory: Memory) -> CandidateGroups:
         """The groups as the modifiers leave them, once per batch; what they keep for the next goes into `memory`."""
         self._require_fields(groups)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
+from tpobench.algorithms.groups import contributing
 from tpobench.algorithms.promises import Breach, Broken, Promise, PromiseResult, name_of, try_promises
 from tpobench.algorithms.trial import (
     PER_CANDIDATE,
@@ -318,7 +318,7 @@ def _flat(algorithm: Algorithm) -> Iterator[Breach]:
     if algorithm.zero_gradient_on_flat == "never":
         return
     for case in (sequences(algorithm), sequences(algorithm, flat=0.0), sequences(algorithm, flat=1.0)):
-        flat = _says_nothing(prepared(algorithm, case).groups)
+        flat = ~contributing(prepared(algorithm, case).groups)
         if not bool(flat.any()):
             continue
         here = ask(algorithm, dataclasses.replace(case, logp=case.groups.old_logp)).gradient[flat].abs().max()
@@ -335,12 +335,6 @@ def _flat(algorithm: Algorithm) -> Iterator[Breach]:
             what = f"has a gradient of {float(away):.2g} on {_flat_name(case)} away from the snapshot"
             yield Breach("fit", f"{what}, {declared}", remedy)
             return
-
-
-def _says_nothing(groups: CandidateGroups) -> Tensor:
-    """Contexts of equal rewards and equal scores: (S, B)."""
-    scores_differ = groups.score.std(-1, correction=0) > ZERO_VARIANCE
-    return ~(scores_differ | (has_reward_variance(groups) > 0))
 
 
 def _flat_name(case: Case) -> str:

@@ -148,3 +148,14 @@ def has_reward_variance(groups: CandidateGroups) -> Tensor:
     w, r = groups.weight, groups.reward
     mean = (w * r).sum(-1, keepdim=True)
     return ((w * (r - mean).square()).sum(-1).sqrt() > ZERO_VARIANCE).to(r.dtype)
+
+
+def scores_differ(groups: CandidateGroups) -> Tensor:
+    """Where the scores of a group do: (S, B)."""
+    deviation = groups.score - groups.score.mean(-1, keepdim=True)
+    return deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
+
+
+def contributing(groups: CandidateGroups) -> Tensor:
+    """Where rewards or scores differ, so that a group is not flat: (S, B)."""
+    return scores_differ(groups) | (has_reward_variance(groups) > 0)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm, Memory
-from tpobench.algorithms.groups import CandidateGroups
+from tpobench.algorithms.groups import CandidateGroups, contributing
 from tpobench.algorithms.trial import sequences
 from tpobench.errors import UsageError
 
 ALWAYS = frozenset({"draws", "candidates"})  # what groups of sampled answers offer
+TRL_OFFERS = ALWAYS | {"progress", "entropy", "rewards"}
+VERL_OFFERS = ALWAYS | {"ref_logp", "rollout_logp"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,11 @@ class Update:
         with torch.enable_grad():
             loss = self.loss(leaf)
             (g,) = torch.autograd.grad(loss, leaf, allow_unused=True)
-        return loss.detach(), torch.zeros_like(leaf) if g is None else g
+        g = torch.zeros_like(leaf) if g is None else g
+        if self.algorithm.silent_on_flat(at_snapshot=torch.equal(logp, self.answers.old_logp)):
+            speaks = contributing(self.groups).unsqueeze(-1).expand_as(self.groups.reward)
+            g = g * self.answers.flat(speaks).unsqueeze(-1)  # or rounding would be a full step to Adam
+        return loss.detach(), g
 
 
 def why_not(algorithm: Algorithm, offers: Collection[str] = ALWAYS, epochs: int = 1) -> str:

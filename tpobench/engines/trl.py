@@ -23,7 +23,7 @@ from trl import GRPOConfig, GRPOTrainer
 from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.algorithms.catalog import require_algorithm
 from tpobench.algorithms.groups import concentration
-from tpobench.engines.answers import ALWAYS, Answers, Update, require_served
+from tpobench.engines.answers import TRL_OFFERS, Answers, Update, require_served
 from tpobench.errors import UsageError
 
 NAME = "trl"
@@ -52,8 +52,8 @@ class GroupTrainer(GRPOTrainer):
         self.algorithm = require_algorithm(algorithm, NAME) if isinstance(algorithm, str) else algorithm
         _require_plain(args)
         reference = args.beta != 0 or more.get("peft_config") is not None or isinstance(model, PeftModel)
-        optional = {"progress", "entropy", "rewards", *(["ref_logp"] * reference), *(["rollout_logp"] * args.use_vllm)}
-        require_served(self.algorithm, NAME, ALWAYS | optional, args.num_iterations)
+        optional = {*(["ref_logp"] * reference), *(["rollout_logp"] * args.use_vllm)}
+        require_served(self.algorithm, NAME, TRL_OFFERS | optional, args.num_iterations)
         self._memory: Memory = {}
         self._rewards = torch.empty(0)  # (N, M) of all ranks
         self._update: Update | None = None

@@ -28,14 +28,13 @@ from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
 from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.trial import sequences
-from tpobench.engines.answers import Answers, Update, by_row, why_not
+from tpobench.engines.answers import VERL_OFFERS, Answers, Update, by_row, why_not
 from tpobench.errors import UsageError
 
 NAME = "verl"
 EXACT, CREDIT = "tpobench-", "tpobench-credit-"
 LOG_PROBS = ("old_log_probs", "ref_log_prob", "rollout_log_probs")  # as verl calls them
 FIELDS = dict(zip(LOG_PROBS, ("old_logp", "ref_logp", "rollout_logp"), strict=True))
-OFFERS = frozenset({"draws", "candidates", "ref_logp", "rollout_logp"})
 Snapshot = dict[str, Tensor]
 SNAPSHOT: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)  # of the batch whose advantages are taken
 
@@ -133,7 +132,7 @@ def row_loss(algorithm: Algorithm) -> Callable[..., tuple[Tensor, dict[str, Any]
 
 def register(algorithm: Algorithm) -> None:
     """Make an algorithm known to verl, by every route that serves it."""
-    if why_not(algorithm, OFFERS):
+    if why_not(algorithm, VERL_OFFERS):
         return
     register_adv_est(f"{EXACT}{algorithm.name}")(exact_advantage(algorithm))
     if by_row(algorithm):

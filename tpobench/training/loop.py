@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
-from tpobench.algorithms.groups import ZERO_VARIANCE, CandidateGroups, has_reward_variance
+from tpobench.algorithms.groups import CandidateGroups, contributing, scores_differ
 from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
@@ -206,7 +206,7 @@ def loss_gradient(
     if rows is not None:
         groups, credit = groups.rows(rows), credit.index_select(1, rows)
     losses = algorithm.loss(logp, groups, credit)
-    if static and skippable(algorithm, at_snapshot=at_snapshot):
+    if static and algorithm.silent_on_flat(at_snapshot=at_snapshot):
         losses = torch.where(contributing(groups), losses, 0.0)
     loss = losses.sum() / B  # the normaliser is that of the full batch
     gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
@@ -238,25 +238,9 @@ def take_step(
     )
 
 
-def skippable(algorithm: Algorithm, *, at_snapshot: bool) -> bool:
-    """Whether the algorithm declares that a group of equal rewards and scores has exactly zero gradient."""
-    return algorithm.zero_gradient_on_flat in (("always", "at_snapshot") if at_snapshot else ("always",))
-
-
-def contributing(groups: CandidateGroups) -> Tensor:
-    """Where rewards or scores differ: (S, B)."""
-    return scores_differ(groups) | (has_reward_variance(groups) > 0)
-
-
-def scores_differ(groups: CandidateGroups) -> Tensor:
-    """Where scores do: (S, B)."""
-    deviation = groups.score - groups.score.mean(-1, keepdim=True)
-    return deviation.square().mean(-1).sqrt() > ZERO_VARIANCE
-
-
 def contributing_rows(algorithm: Algorithm, groups: CandidateGroups, *, at_snapshot: bool) -> Tensor | None:
     """Contexts whose gradient may be non-zero for some seed, or None for all of them; skipping the rest is exact."""
-    if not skippable(algorithm, at_snapshot=at_snapshot) or bool(scores_differ(groups).any(0).all()):
+    if not algorithm.silent_on_flat(at_snapshot=at_snapshot) or bool(scores_differ(groups).any(0).all()):
         return None
     useful = contributing(groups).any(0)
     return None if bool(useful.all()) else useful.nonzero().squeeze(-1)
