@@ -57,7 +57,6 @@ class Sortable {
     this.body = table.tBodies[0];
     this.heads = [...table.tHead.rows[0].cells];
     this.names = this.heads.map(textOf);
-    this.rows = [...this.body.rows].map(row => ({row, texts: [...row.cells].map(textOf)}));
     this.words = [];
     this.left = new Set();  // names that are not chosen
     this.heads.forEach((head, column) => {
@@ -65,7 +64,11 @@ class Sortable {
       button.addEventListener("click", () => this.sort(head, column));
       head.replaceChildren(button);
     });
-    if (this.rows.length > TALL) this.addFilter(table.closest(".scroll"));
+    if (this.body.rows.length > TALL) this.addFilter(table.closest(".scroll"));
+  }
+
+  get rows() {  // read when they are asked for: a page may have a hundred thousand entries
+    return this.read ??= [...this.body.rows].map(row => ({row, texts: [...row.cells].map(textOf)}));
   }
 
   sort(head, column) {
@@ -90,8 +93,9 @@ class Sortable {
 
   // Rows about a name that is not chosen go, and so does its column.
   choose(left) {
+    const asBefore = !left.size && !this.left.size;
     this.left = left;
-    this.show();
+    if (!asBefore) this.show();
   }
 
   show() {
@@ -100,7 +104,7 @@ class Sortable {
     const keys = this.names.flatMap((name, i) => KEYS.includes(name) ? [i] : []);
     let shown = 0;
     for (const {row, texts} of this.rows) {
-      const all = texts.join(" ").toLowerCase();
+      const all = this.words.length ? texts.join(" ").toLowerCase() : "";
       row.hidden = keys.some(i => this.left.has(texts[i])) || !this.words.every(word => all.includes(word));
       [...row.cells].forEach((cell, i) => { cell.hidden = gone[i]; });
       shown += !row.hidden;
@@ -337,7 +341,7 @@ function curves(place, {metrics}, choices) {
       const every = Math.max(1, Math.floor(points.length / 5)), start = Math.floor((2 * place + 1) * every / (2 * arms.length));
       const className = `arm a${algorithm}`;
       return [
-        ...(bands.checked && low ? [Plot.areaY(points, {x: "x", y1: "low", y2: "high", fill: stroke, fillOpacity: 0.15, className})] : []),
+        ...(bands.checked && low ? [Plot.areaY(points, {x: "x", y1: "low", y2: "high", fill: stroke, fillOpacity: Math.min(0.15, 0.9 / arms.length), className})] : []),
         Plot.lineY(each, {x: "x", y: "y", z: "seed", stroke, strokeWidth: 0.6, strokeOpacity: 0.6, className: `${className} seeds`}),
         Plot.lineY(points, {x: "x", y: "y", stroke, strokeWidth: 1.7, strokeDasharray: dash.join(" "), className}),
         Plot.dot(points.filter((_, k) => k % every === start), {x: "x", y: "y", symbol: choices.symbols[algorithm], r: 3, fill: stroke, stroke, className}),
