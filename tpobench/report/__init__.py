@@ -6,6 +6,7 @@ tables           the tables of one suite
 overall          the suite as a whole
 effects          main effects of the parts of algorithms
 details          the long tables
+completions      what two algorithms answer to the same problems
 breaking_point   a search: breaking points, and every pair
 paper            the paper's conventions
 notes            what every table of a suite has to say
@@ -29,6 +30,7 @@ from tpobench.identity import canonical
 from tpobench.records.results import Results
 from tpobench.report.answer import answer_of
 from tpobench.report.breaking_point import search_answer, search_of, search_tables
+from tpobench.report.completions import completion_tables
 from tpobench.report.details import detail_table
 from tpobench.report.document import document_of
 from tpobench.report.effects import effect_tables
@@ -208,6 +210,7 @@ def _tables(
     if options.paper_compat:
         tables += [paper_table(cells, t, algorithms, suite) for t in cells[0].reporting.thresholds]
     tables += suite_tables(suite, cells, algorithms, options)
+    tables += completion_tables(cells)
     final = next(m for m in rows if m.kind == "final")
     tables += effect_tables(cells, final, signatures[final])
     tables += [detail_table(cells, m, signatures[m], options) for m in rows if m.kind in DETAILED]

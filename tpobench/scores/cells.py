@@ -102,6 +102,15 @@ class Arm:
         """Scalars (n,) that were asked for: every pair, row and note of a report asks again."""
         return {}
 
+    def along(self, axis: str) -> Floats:
+        """At each evaluation (E,): an axis, or the mean of what the runs that lasted have counted until then."""
+        return self.axes[axis] if axis in self.axes else np.asarray(self.lasting(axis).mean(axis=0))
+
+    def lasting(self, metric: str) -> Floats:
+        """The curves of a metric, of the runs that did not diverge; none where it is not recorded."""
+        curves = self.curves.get(metric, np.empty((len(self.seeds), 0)))
+        return np.asarray(curves[~np.array(self.diverged)])
+
     def by_seed(self, values: Floats) -> dict[int, float]:
         """Per-seed scalars, keyed by seed."""
         return {seed: float(value) for seed, value in zip(self.seeds, values, strict=True)}

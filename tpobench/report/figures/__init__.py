@@ -29,7 +29,7 @@ import matplotlib as mpl
 from tpobench.report.breaking_point import search_of
 from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.classes import merged, told
-from tpobench.report.figures.curves import curve_pictures, diagnostics_of
+from tpobench.report.figures.curves import counting, curve_pictures, diagnostics_of
 from tpobench.report.figures.improvement import improvement_pictures
 from tpobench.report.figures.labels import drawable_cell, file_stem, undrawn
 from tpobench.report.figures.layout import Picture, algorithms_of, save
@@ -40,6 +40,7 @@ from tpobench.report.figures.style import RC, told_apart
 from tpobench.report.figures.sweeps import sweep_pictures
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import ReportOptions
+from tpobench.tasks.settings import COUNTERS, INFORMATIVE, TOKENS
 
 __all__ = ["Picture", "pictures_of", "save"]
 
@@ -81,8 +82,13 @@ def _makers(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> Maker
     def each(name: str, draw: Callable[[str, list[Cell]], list[Picture]]) -> Callable[[], list[Picture]]:
         return lambda: [p for c, who, tail in matchings for p in told(draw(f"{suite}-{name}{tail}", c), who)]
 
+    of_texts: Makers = {
+        "tokens": each("tokens", lambda name, c: curve_pictures(name, c, None, options, TOKENS.name)),
+        "informative": each("informative", lambda name, c: curve_pictures(name, c, INFORMATIVE.name, options)),
+    }
     return {
         "curves": each("curves", lambda name, c: curve_pictures(name, c, None, options)),
+        **(of_texts if any(counting(c, TOKENS.name) for c in chosen) else {}),
         "sparsity": lambda: told(profile_pictures(suite, classes, options), members),
         "sweeps": lambda: told(sweep_pictures(suite, classes, options), members),
         "reached": each("reached", reached_pictures),
@@ -93,12 +99,14 @@ def _makers(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> Maker
 
 
 def _diagnostics(suite: str, chosen: Sequence[Cell], options: ReportOptions) -> list[Picture]:
-    """Every other recorded metric over the updates."""
+    """Every other recorded metric over the updates, but for what other kinds show."""
     pictures: list[Picture] = []
+    texts = any(counting(c, TOKENS.name) for c in chosen)
+    elsewhere = {c.name for c in COUNTERS} | ({INFORMATIVE.name} if texts else set())
     for matching in sorted({c.matching for c in chosen}):
         matched = [c for c in chosen if c.matching == matching]
         tail = f"-{matching}" if any(c.condition for c in matched) else ""
-        for metric in diagnostics_of(matched):
+        for metric in (m for m in diagnostics_of(matched) if m not in elsewhere):
             classes, members = merged(matched, metric)
             pictures += told(curve_pictures(f"{suite}-{metric}{tail}", classes, metric, options), members)
     return pictures

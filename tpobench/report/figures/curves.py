@@ -15,7 +15,7 @@ from tpobench.report.figures.captions import arms_of, averages_text, band_text, 
 from tpobench.report.figures.grid import facet_figure, from_best
 from tpobench.report.figures.layout import Picture, algorithms_of, named_lines, numbered, paged, side_by_side
 from tpobench.report.figures.panel import Line, lines_of, with_runs
-from tpobench.report.figures.scales import decades, few_ticks, log_axis, time_axis, x_name
+from tpobench.report.figures.scales import X_NAMES, decades, few_ticks, log_axis, time_axis
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.scores.options import ReportOptions
@@ -109,7 +109,7 @@ class Curves:
         data = recorded(line)
         if data is None or line.arm is None:
             return None
-        (taken, curves), x = data, line.arm.axes[self.axis]
+        (taken, curves), x = data, line.arm.along(self.axis)
         width = -(-curves.shape[1] // self.points)
         seeds = averaged(curves, width) * line.scale
         return Curve(averaged(x[taken][None], width)[0], seeds, _band(seeds, options))
@@ -123,7 +123,7 @@ class Curves:
                 start = (2 * place + 1) * every // (2 * len(self.lines))  # markers of equal curves are side by side
                 self._draw(ax, line, curve, (start, every))
                 heights += curve.mean.tolist()
-        ax.set_xlim(0, max((float(line.arm.axes[self.axis][-1]) for line in self.lines if line.arm), default=1.0))
+        ax.set_xlim(0, max((float(line.arm.along(self.axis)[-1]) for line in self.lines if line.arm), default=1.0))
         few_ticks(ax)
         if self.log:
             log_axis(ax, heights, self.floor)
@@ -138,32 +138,50 @@ class Curves:
             ax.plot(curve.x, curve.seeds.T, color=style.colour, linewidth=0.35, alpha=0.4, label="_seeds")
 
 
-def curve_pictures(name: str, cells: Sequence[Cell], metric: str | None, options: ReportOptions) -> list[Picture]:
-    """The score (None) or another recorded metric over the updates."""
-    shown = [c for c in cells if any(map(recorded, lines_of(c, c.arms, metric)))]
+def curve_pictures(
+    name: str, cells: Sequence[Cell], metric: str | None, options: ReportOptions, over: str = ""
+) -> list[Picture]:
+    """The score (None) or another recorded metric over the updates, or over what all runs have counted."""
+    shown = [
+        c for c in cells
+        if any(map(recorded, lines_of(c, c.arms, metric))) and (not over or counting(c, over))
+    ]  # fmt: skip
     empty = [c.axes_label for c in cells if c not in shown]
     left = f" Not recorded, so left out: {first_of(empty, 6, '; ')}." if shown and empty else ""
     parts = paged(shown)
     pictures = []
     for i, part in enumerate(parts):
-        panels, what = _panels(part, metric), _name(part[0], metric)
-        caption = f"{what}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}.{left}"
+        panels, what = _panels(part, metric, over), _name(part[0], metric)
+        along = f" against the {X_NAMES[over].lower()} until then" if over else ""
+        caption = (
+            f"{what}{along}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}.{left}"
+        )
         pictures.append(
-            Picture(numbered(name, len(parts), i), caption, _figure(panels, options), f"{what.lower()} over training")
+            Picture(
+                numbered(name, len(parts), i),
+                caption,
+                _figure(panels, options),
+                f"{what.lower()} over {over or 'training'}",
+            )
         )
     return pictures
 
 
-def _panels(cells: Sequence[Cell], metric: str | None) -> list[Curves]:
+def counting(cell: Cell, counter: str) -> bool:
+    """Whether every algorithm has a run that lasted and counted."""
+    return all(arm.lasting(counter).size for arm in cell.arms.values())
+
+
+def _panels(cells: Sequence[Cell], metric: str | None, over: str) -> list[Curves]:
     what = metric_title(cells[0], metric)
     thin = len(cells) == 1 and 1 < most_seeds(arms_of(cells)) <= THIN
     points, algorithms = POINTS if metric is None else FEW, algorithms_of(cells)
     return [
         Curves(
-            c.axes_label, what, metric_lines(c, algorithms, metric), points=points, x=x_name(c), axis=time_axis(c),
+            c.axes_label, what, metric_lines(c, algorithms, metric), points=points, x=X_NAMES[axis], axis=axis,
             thin=thin,
         )
-        for c in cells
+        for c, axis in ((c, over or time_axis(c)) for c in cells)
     ]  # fmt: skip
 
 

@@ -13,9 +13,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from tpobench.scores.cells import Cell
 from tpobench.scores.reporting import Reporting
+from tpobench.tasks.settings import TOKENS
 
 DECADES = 1.5  # a positive quantity that spans more is drawn on a log axis
 P0 = "Initial success probability p0"  # the axis of sparsity
+X_NAMES = {"step": "Updates", "interactions": "Rollouts drawn", TOKENS.name: "Tokens sampled"}
 NARROW = 1.7  # inches: up to there a panel has room for few numbers below it
 
 
@@ -26,7 +28,7 @@ def time_axis(cell: Cell) -> str:
 
 def x_name(cell: Cell) -> str:
     """The label of that axis."""
-    return "Rollouts drawn" if time_axis(cell) == "interactions" else "Updates"
+    return X_NAMES[time_axis(cell)]
 
 
 def final_name(reporting: Reporting) -> str:
