@@ -13,7 +13,7 @@ from tpobench.planning.levels import outcome_of
 from tpobench.report.breaking_point import searched
 from tpobench.report.details import detail_table
 from tpobench.report.overall import suite_tables
-from tpobench.report.rows import make_row
+from tpobench.report.rows import make_rows
 from tpobench.scores.cells import read_cells
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.reporting import Reporting
@@ -43,7 +43,7 @@ def solved(final):
     found = runs(final)
     cells = read_cells(found)[0]["simulated"]
     arm, reporting = cells[0].arms["tpo"], cells[0].reporting
-    row = make_row(cells[0], scalars_of(reporting, 10)[0], ["tpo"], ReportOptions())
+    row = make_rows(cells[:1], scalars_of(reporting, 10)[0], ["tpo"], ReportOptions())[0]
     details = detail_table(cells, scalars_of(reporting, 10)[0], "", ReportOptions()).rows[0]
     overall = suite_tables("simulated", cells, ["tpo"], ReportOptions())[0].rows[0]
     search = searched(read_cells(runs(final, reporting={"search": SEARCH}))[0]["simulated"])[0]

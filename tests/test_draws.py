@@ -6,7 +6,7 @@ from scipy import stats
 
 from tpobench.stats import draws
 from tpobench.stats.guard import quiet
-from tpobench.stats.intervals import RESAMPLES, bca_interval, percentile_interval, resampled_counts, resampled_means
+from tpobench.stats.intervals import RESAMPLES, bca_intervals, percentile_intervals, resampled_counts, resampled_means
 from tpobench.stats.permutation import random_labellings, sign_flip
 
 
@@ -52,7 +52,8 @@ def test_bca_is_that_of_scipy():
     for x in (fresh().gamma(2.0, size=12), np.round(fresh().gamma(0.5, size=20), 1), np.repeat([0.0, 1.0], [15, 4])):
         found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, confidence_level=0.9, method="BCa", rng=fresh())
         for _ in range(2):
-            assert bca_interval(x, fresh(), 0.9) == pytest.approx(tuple(found.confidence_interval), rel=1e-13, abs=0)
+            ends = np.concatenate(bca_intervals(np.stack([x, x]), fresh(), 0.9))
+            assert ends == pytest.approx(np.repeat(found.confidence_interval, 2), rel=1e-13, abs=0)
 
 
 def test_bca_is_none_where_that_of_scipy_is_none():
@@ -61,25 +62,30 @@ def test_bca_is_none_where_that_of_scipy_is_none():
     with quiet():
         found = stats.bootstrap((x,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=fresh()).confidence_interval
         assert np.isnan(found).all()
-        assert np.isnan(bca_interval(x, fresh(), 0.95)).all()
+        assert np.isnan(bca_intervals(x[None], fresh(), 0.95)).all()
 
 
 def test_resamples_are_drawn_once_for_all_arms_of_as_many_seeds(monkeypatch):
-    """A report of many arms draws one table per size and test."""
+    """A report of many arms draws its tables once per size and test."""
     asked = []
     monkeypatch.setattr(draws, "_seeds_again", lambda rng, n, k: asked.append(n) or rng.integers(0, n, size=(n, k)))
     for arm in range(6):
-        percentile_interval(np.arange(8.0) + arm, fresh(), 0.9)
-        percentile_interval(np.arange(9.0) + arm, fresh(), 0.9)
-    assert asked == [8, 9]
+        percentile_intervals(np.arange(8.0)[None] + arm, fresh(), 0.9)
+        percentile_intervals(np.arange(9.0)[None] + arm, fresh(), 0.9)
+    assert asked == [8, 8, 9, 9]  # which seeds, and how often each
 
 
-@pytest.mark.parametrize("n", [2, 7, 8, 9, 20, 25, 128, 129, 300])
-def test_resampled_means_are_those_of_numpy_to_the_last_bit(n):
-    """As `x[indices].mean(axis=1)`, which adds the seeds of a resample in an order of its own."""
-    x = fresh().lognormal(sigma=3, size=n)
+@pytest.mark.parametrize("n", [2, 7, 20, 129, 300])
+def test_resampled_means_are_those_of_numpy(n):
+    """As `x[indices].mean(axis=1)` but for rounding, and on the same side of x̄ where as many hundredths meet it."""
+    x = np.stack(
+        [fresh().lognormal(sigma=3, size=n), np.round(fresh().random(n), 2), np.repeat([0.1, 0.7], [1, n - 1])]
+    )
     indices = fresh().integers(0, n, size=(RESAMPLES, n))
-    np.testing.assert_array_equal(resampled_means(x, fresh()), x[indices].mean(axis=1))
+    means, expected = resampled_means(x, fresh()), np.array([row[indices].mean(axis=1) for row in x])
+    np.testing.assert_allclose(means, expected, rtol=1e-14)
+    middle = x.mean(axis=1, keepdims=True)
+    np.testing.assert_array_equal(np.sign(means - middle), np.sign(expected - middle))
 
 
 def test_sign_flips_are_those_of_numpy():

@@ -17,6 +17,7 @@ from tpobench.stats.estimate import (
     final_window,
     iqm_estimate,
     mean_estimate,
+    mean_estimates,
     median_estimate,
     rate_estimate,
     standard_error,
@@ -259,6 +260,21 @@ def test_resampled_estimates_have_the_guards_of_the_mean(estimate):
     assert estimate([], rng=rng).status == "missing"
     same = estimate([0.3] * 20, rng=rng)
     assert (same.value, same.low, same.status) == (pytest.approx(0.3), None, "constant")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 12, 20])
+@pytest.mark.parametrize("ci", ["auto", "studentized", "percentile", "se"])
+def test_arms_estimated_at_once_have_the_estimates_of_each_alone(n, ci):
+    """Beside arms that have no interval, one that BCa has none for, and one beyond the range, up to rounding."""
+    rng = np.random.default_rng(1)
+    nearly = [0.1] * (n - 1) + [np.nextafter(0.1, 1)] * min(n, 1)
+    x = np.array([rng.random(n), np.round(rng.random(n), 1), [0.3] * n, [math.nan] * n, nearly, 3 * rng.random(n)])
+    together = mean_estimates(x, rng=np.random.default_rng(0), lowest=0.0, highest=1.0, ci=ci)
+    for found, row in zip(together, x, strict=True):
+        alone = mean_of(row, lowest=0.0, highest=1.0, ci=ci)
+        assert (found.method, found.status, found.reason) == (alone.method, alone.status, alone.reason)
+        ends = np.array([[e.value, e.low, e.high] for e in (found, alone)], dtype=np.float64)  # None is NaN
+        np.testing.assert_allclose(*ends, rtol=1e-13)
 
 
 def test_a_dominant_seed_is_seen():

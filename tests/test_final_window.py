@@ -11,7 +11,7 @@ from tpobench.lint.model import ResultSet, cells_of
 from tpobench.paper.claim import AREA, FINAL
 from tpobench.paper.sample import sample
 from tpobench.planning.levels import outcome_of
-from tpobench.report.rows import make_row
+from tpobench.report.rows import make_rows
 from tpobench.scores.cells import final_value, read_cells, scored_curves
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import scalar_of, scalars_of
@@ -62,7 +62,7 @@ def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
     }
     for name, values in readers.items():
         assert values == pytest.approx(FINALS), name
-    row = make_row(cell, scalars_of(cell.reporting, 6)[0], ["tpo"], ReportOptions())
+    row = make_rows([cell], scalars_of(cell.reporting, 6)[0], ["tpo"], ReportOptions())[0]
     assert row.entries["tpo"].data["solved"]["count"] == 2
     assert outcome_of(specs, {r.id: r for r in runs}, search).learned == 2
 

@@ -15,7 +15,7 @@ from tpobench.lint.seeds import powerless
 from tpobench.records.results import Results
 from tpobench.report import make_report
 from tpobench.scores.cells import read_cells
-from tpobench.scores.pairing import PAIRED, compare_arms, compare_family, pairing
+from tpobench.scores.pairing import PAIRED, compare_arms, compare_families, compare_family, pairing
 from tpobench.scores.scalars import scalar_of, scalars_of
 
 SCORING = {**REPORTING, "window": 2, "persist": 2, "thresholds": [0.3, 0.1], "solved": 0.2}
@@ -84,6 +84,14 @@ def test_a_report_a_comparison_and_an_audit_have_one_p(tmp_path):
     assert expected["test"] == "sign-flip"
     for table in (reported, audited):
         assert {k: table.rows[0][-1].data[k] for k in numbers} == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cells_compared_at_once_have_the_answers_of_each_alone(kind):
+    """Of families of two and of three pairs of as many seeds, of others, and of arms without a test."""
+    cells = [arms(*parts) for parts in (*CASES.values(), [*CASES["equal"], runs("c", finals(3, 0.3))])]
+    scalar = scalar_of(kind, cells[0]["a"].reporting, 8)
+    assert compare_families(cells, scalar) == [compare_family(cell, scalar) for cell in cells]
 
 
 @pytest.mark.parametrize("kind", ["final", "area", "steps"])

@@ -11,7 +11,7 @@ from tpobench.audit.runs import SHARE, Runs
 from tpobench.report.overall import PAIRS, score_cells, score_pair
 from tpobench.report.tables import TESTS, comparison_cells
 from tpobench.scores.cells import Arm
-from tpobench.scores.estimates import SEED, iqm_of, mean_of, median_of, tail_of
+from tpobench.scores.estimates import SEED, iqms_of, mean_of, medians_of, tails_of
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.suite_level import SuiteLevel, suite_level
 from tpobench.stats.estimate import RESAMPLES, Estimate
@@ -38,7 +38,7 @@ def _row(name: str, arm: Arm | None, outcome: Outcome) -> tuple[TableCell, ...]:
     x, r, diverged = arm.final, arm.reporting, sum(arm.diverged)
     mean, best, leader = outcome.means[name], name in outcome.tied, name == outcome.leader
     text = mean_text(mean, diverged=diverged, worst=r.worst)
-    others = [median_of(x, r), iqm_of(x, r), tail_of(x, r)]
+    others = [of([(x, r)])[0] for of in (medians_of, iqms_of, tails_of)]
     cells = [TableCell(_text(e), data={"estimate": asdict(e)}) for e in others]
     data = {"estimate": asdict(mean), "diverged": diverged}
     return (TableCell(name), TableCell(str(len(x))), TableCell(text, best, leader, data), *cells)

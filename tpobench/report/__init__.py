@@ -39,7 +39,7 @@ from tpobench.report.model import Report, Section
 from tpobench.report.notes import noted
 from tpobench.report.overall import suite_tables
 from tpobench.report.paper import paper_table
-from tpobench.report.rows import MetricRow, make_row
+from tpobench.report.rows import MetricRow, make_rows
 from tpobench.report.tables import algorithms_table, metric_table, pairwise_table, signature_of
 from tpobench.scores.cells import Cell, Problem, algorithm_order, read_cells
 from tpobench.scores.options import FIGURE_FORMATS, Diverged, ReportOptions, require_valid
@@ -190,7 +190,7 @@ def _section(
         tables = tuple(sorted(search_tables(suite, cells, options), key=lambda table: table.folded))
         answer = search_answer(cells, tables)
         return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer)
-    rows = {m: [make_row(cell, m, algorithms, options) for cell in cells] for m in metrics}
+    rows = {m: make_rows(cells, m, algorithms, options) for m in metrics}
     tables = _tables(suite, rows, algorithms, options)
     final = next(m for m in rows if m.kind == "final")
     answer = answer_of(rows[final], final, algorithms)

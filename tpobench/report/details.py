@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tpobench.scores.cells import Arm, Cell
-from tpobench.scores.estimates import iqm_of, mean_of, median_of, rate_of, steps_of, tail_of
+from tpobench.scores.estimates import all_steps_of, iqms_of, means_of, medians_of, rate_of, tails_of
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import Scalar
 from tpobench.scores.text import rate_text
@@ -31,31 +31,29 @@ TIMES_NOTE = (
 def detail_table(cells: Sequence[Cell], metric: Scalar, signature: str, options: ReportOptions) -> Table:
     """Final values with their median, interquartile mean and worst quarter; times with their means and ERT."""
     name, title = f"details-{metric.name}", metric.bare_title
+    arms = [(cell, arm) for cell in cells for arm in cell.arms.values()]
     if metric.test == "times":
-        body = [_times(cell, arm, metric) for cell, arm in _arms(cells)]
+        steps = all_steps_of((metric.values(arm), arm.budget) for _, arm in arms)
+        body = [_times(cell, arm, estimate) for (cell, arm), estimate in zip(arms, steps, strict=True)]
         return Table(name, f"In detail: {title}", STEPS, tuple(body), signature, (TIMES_NOTE,), folded=True)
-    body = [_finals(cell, arm, metric, options) for cell, arm in _arms(cells)]
+    values = [(metric.values(arm), cell.reporting) for cell, arm in arms]
+    estimates = zip(means_of(values, options), medians_of(values), iqms_of(values), tails_of(values), strict=True)
+    body = [_finals(cell, arm, metric, each) for (cell, arm), each in zip(arms, estimates, strict=True)]
     r = cells[0].reporting
     note = f"Solved: {r.side} {r.solved * r.scale:g}. {FINAL_NOTE}"
     return Table(name, f"In detail: {title}", FINAL, tuple(body), signature, (note,), folded=True)
 
 
-def _arms(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Arm]]:
-    return ((cell, arm) for cell in cells for arm in cell.arms.values())
-
-
-def _finals(cell: Cell, arm: Arm, metric: Scalar, options: ReportOptions) -> tuple[TableCell, ...]:
+def _finals(cell: Cell, arm: Arm, metric: Scalar, estimates: Iterable[Estimate]) -> tuple[TableCell, ...]:
     r, values, n = cell.reporting, metric.values(arm), len(arm.seeds)
     scale, k = r.scale, int(r.passed(values, r.solved).sum())
     rate = rate_of(k, n)
-    estimates = [mean_of(values, options, r), median_of(values, r), iqm_of(values, r), tail_of(values, r)]
     mean, *others = (TableCell(mean_text(e, scale), data={"estimate": numbers_of(e)}) for e in estimates)
     solved = TableCell(f"{k}/{n} {rate_text(rate)}", data={"count": k, "estimate": numbers_of(rate)})
     return TableCell(cell.label), TableCell(arm.algorithm), TableCell(str(n)), mean, solved, *others
 
 
-def _times(cell: Cell, arm: Arm, metric: Scalar) -> tuple[TableCell, ...]:
-    estimate = steps_of(metric.values(arm), arm.budget)
+def _times(cell: Cell, arm: Arm, estimate: StepsEstimate) -> tuple[TableCell, ...]:
     ert = estimate.expected_running_time
     return (
         TableCell(cell.label),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tpobench.scores.cells import Arm, Cell
-from tpobench.scores.estimates import mean_of, rate_of
+from tpobench.scores.estimates import all_steps_of, mean_of, means_of, rate_of
 from tpobench.scores.options import ReportOptions
-from tpobench.scores.pairing import compare_family
+from tpobench.scores.pairing import compare_families
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import Estimate, dominated
@@ -40,9 +40,26 @@ class MetricRow:
         return [name for name, entry in self.entries.items() if entry.best and not entry.leader]
 
 
-def make_row(cell: Cell, metric: Scalar, algorithms: Sequence[str], options: ReportOptions) -> MetricRow:
-    """Estimate every algorithm, test every pair, mark the group tied with the best."""
-    comparisons = compare_family(cell.arms, metric)
+def make_rows(
+    cells: Sequence[Cell], metric: Scalar, algorithms: Sequence[str], options: ReportOptions
+) -> list[MetricRow]:
+    """Estimate every algorithm in every cell, test every pair of a cell, mark the group tied with the best."""
+    arms = [(metric.values(arm), cell.reporting, arm.budget) for cell in cells for arm in cell.arms.values()]
+    if metric.test == "times":  # all at once, which entries then ask for one by one
+        all_steps_of((times, budget) for times, _, budget in arms)
+    else:
+        means_of(((values, r) for values, r, _ in arms), options)
+    families = compare_families([cell.arms for cell in cells], metric)
+    return [_row(cell, metric, algorithms, options, family) for cell, family in zip(cells, families, strict=True)]
+
+
+def _row(
+    cell: Cell,
+    metric: Scalar,
+    algorithms: Sequence[str],
+    options: ReportOptions,
+    comparisons: Mapping[tuple[str, str], Comparison],
+) -> MetricRow:
     leader, tied = _best(cell, metric, comparisons) if cell.learned else ("", ())
     entries = {n: _entry(cell, n, metric, options, best=n in tied, leader=n == leader) for n in algorithms}
     notes = [note for n in algorithms for note in _notes_of(cell, n, metric, options)]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tpobench.scores.cells import Arm, algorithm_order
-from tpobench.scores.estimates import SEED
+from tpobench.scores.estimates import AT_ONCE, SEED
 from tpobench.scores.scalars import Scalar, Test
 from tpobench.stats.compare import PAIRS_NEEDED, Comparison, adjust, compare_pairs
 from tpobench.stats.estimate import RESAMPLES, rate_estimate
@@ -51,15 +51,17 @@ def pairing(a: Arm, b: Arm, test: Test = "mean", common: int | None = None) -> s
 
 def compare_arms(a: Arm, b: Arm, scalar: Scalar, *, resamples: int = RESAMPLES) -> Comparison:
     """A against B by their losses, not yet adjusted; of B against A the same with A and B changed over."""
-    return _compare_all({"a": a, "b": b}, [("a", "b")], scalar, resamples)[0]
+    return _compare_all([(a, b)], scalar, [resamples])[0]
 
 
-def _compare_all(arms: Mapping[str, Arm], pairs: Sequence[Pair], scalar: Scalar, resamples: int) -> list[Comparison]:
+def _compare_all(pairs: Sequence[tuple[Arm, Arm]], scalar: Scalar, resamples: Sequence[int]) -> list[Comparison]:
     if scalar.test == "rate":
-        return [compare_failures(scalar.values(arms[a]), scalar.values(arms[b])) for a, b in pairs]
-    samples = {name: sample_of(arm, scalar) for name, arm in arms.items()}
-    sides = [Sides(samples[a], samples[b], pairing(arms[a], arms[b], scalar.test) == PAIRED) for a, b in pairs]
-    return compare_all_samples(sides, resamples=resamples)
+        return [compare_failures(scalar.values(a), scalar.values(b)) for a, b in pairs]
+    samples = {id(arm): sample_of(arm, scalar) for arm in itertools.chain.from_iterable(pairs)}
+    return compare_all_samples([
+        Sides(samples[id(a)], samples[id(b)], pairing(a, b, scalar.test) == PAIRED, count)
+        for (a, b), count in zip(pairs, resamples, strict=True)
+    ])  # fmt: skip
 
 
 def sample_of(arm: Arm, scalar: Scalar) -> Sample:
@@ -71,37 +73,39 @@ def sample_of(arm: Arm, scalar: Scalar) -> Sample:
 
 def compare_samples(a: Sample, b: Sample, *, paired: bool, resamples: int = RESAMPLES) -> Comparison:
     """`compare_all_samples` of one pair."""
-    return compare_all_samples([Sides(a, b, paired)], resamples=resamples)[0]
+    return compare_all_samples([Sides(a, b, paired, resamples)])[0]
 
 
 class Sides(NamedTuple):
-    """Two samples to compare; means of `paired` ones by their common seeds."""
+    """Two samples to compare, under as many labels or signs; means of `paired` ones by their common seeds."""
 
     a: Sample
     b: Sample
     paired: bool
+    resamples: int = RESAMPLES
 
 
-def compare_all_samples(pairs: Sequence[Sides], *, resamples: int = RESAMPLES) -> list[Comparison]:
+def compare_all_samples(pairs: Sequence[Sides]) -> list[Comparison]:
     """Means by sign flips of the common seeds where `paired`, else by permutations; times by ranks.
 
     Pairs of as many seeds are computed at once.  An arm without a run that lasted has no spread to test with: the
     counts of diverged runs are compared.
     """
-    alike: dict[tuple[int, int, bool, bool], list[int]] = defaultdict(list)
-    arms, comparisons = [_arms(*sides) for sides in pairs], {}
+    alike: dict[tuple[int, int, bool, bool, int], list[int]] = defaultdict(list)
+    arms, comparisons = [_arms(*sides[:3]) for sides in pairs], {}
     for i, (sides, (x, y, rank)) in enumerate(zip(pairs, arms, strict=True)):
         if rank and sides.a.budget is not None and sides.b.budget is not None and sides.a.budget != sides.b.budget:
             rng = np.random.default_rng(SEED)
-            comparisons[i] = compare_times(x, y, sides.a.budget, sides.b.budget, rng=rng, resamples=resamples)
+            comparisons[i] = compare_times(x, y, sides.a.budget, sides.b.budget, rng=rng, resamples=sides.resamples)
         else:
-            alike[len(x), len(y), sides.paired and not rank, rank].append(i)
-    for (_, _, paired, rank), places in alike.items():
-        x, y = (np.array([arms[i][side] for i in places], dtype=np.float64) for side in (0, 1))
-        rng = np.random.default_rng(SEED)
-        compared = compare_pairs(x, y, rng=rng, paired=paired, resamples=resamples, rank=rank)
-        comparisons |= zip(places, compared, strict=True)
-    return [_with_counts(sides, comparisons[i]) for i, sides in enumerate(pairs)]
+            alike[len(x), len(y), sides.paired and not rank, rank, sides.resamples].append(i)
+    for (_, _, paired, rank, resamples), places in alike.items():
+        for part in (places[first : first + AT_ONCE] for first in range(0, len(places), AT_ONCE)):
+            x, y = (np.array([arms[i][side] for i in part], dtype=np.float64) for side in (0, 1))
+            rng = np.random.default_rng(SEED)
+            compared = compare_pairs(x, y, rng=rng, paired=paired, resamples=resamples, rank=rank)
+            comparisons |= zip(part, compared, strict=True)
+    return [_with_counts(sides.a, sides.b, comparisons[i]) for i, sides in enumerate(pairs)]
 
 
 def _arms(a: Sample, b: Sample, paired: bool) -> tuple[Floats, Floats, bool]:  # noqa: FBT001 - the fields of Sides
@@ -118,8 +122,7 @@ def values_of(by_seed: Mapping[int, float], seeds: Collection[int] | None = None
     return np.array([by_seed[s] for s in sorted(by_seed if seeds is None else seeds)], dtype=np.float64)
 
 
-def _with_counts(sides: Sides, comparison: Comparison) -> Comparison:
-    a, b, _ = sides
+def _with_counts(a: Sample, b: Sample, comparison: Comparison) -> Comparison:
     if a.lost == b.lost:
         return comparison
     counts = compare_rates(a.diverged, len(a.values), b.diverged, len(b.values))
@@ -150,5 +153,13 @@ def compare_failures(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.nd
 
 def compare_family(arms: Mapping[str, Arm], scalar: Scalar) -> dict[Pair, Comparison]:
     """The declared family: every pair of arms of a cell under one scalar, adjusted by Holm."""
-    pairs = list(itertools.combinations(sorted(arms, key=algorithm_order), 2))
-    return adjust(dict(zip(pairs, _compare_all(arms, pairs, scalar, resamples_for(len(pairs))), strict=True)))
+    return compare_families([arms], scalar)[0]
+
+
+def compare_families(cells: Sequence[Mapping[str, Arm]], scalar: Scalar) -> list[dict[Pair, Comparison]]:
+    """`compare_family` of each cell, the pairs of all cells at once."""
+    families = [list(itertools.combinations(sorted(arms, key=algorithm_order), 2)) for arms in cells]
+    pairs = [(arms[a], arms[b]) for arms, family in zip(cells, families, strict=True) for a, b in family]
+    resamples = [resamples_for(len(family)) for family in families for _ in family]
+    compared = iter(_compare_all(pairs, scalar, resamples))
+    return [adjust({pair: next(compared) for pair in family}) for family in families]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
 from tpobench.stats.curves import below_threshold
-from tpobench.stats.estimate import Estimate, mean_estimate, median_estimate, rate_estimate
+from tpobench.stats.estimate import Estimate, mean_estimates, median_estimates, rate_estimate
 from tpobench.stats.guard import Floats, guarded_interval
 from tpobench.stats.reproduction import first_below
 
@@ -49,19 +50,26 @@ def expected_running_time(times: ArrayLike, budget: float) -> float | None:
     return float(np.minimum(t, budget).sum() / reached) if reached else None
 
 
-def steps_estimate(times: ArrayLike, budget: float, *, rng: np.random.Generator, ci: str = "auto") -> StepsEstimate:
-    """Count reached, median with its exact interval, restricted mean E[min(t, T)] and ERT."""
-    t = np.asarray(times, dtype=np.float64)
-    reached = int(np.isfinite(t).sum())
-    return StepsEstimate(
-        median=median_estimate(t),
-        reached=reached,
-        runs=len(t),
-        budget=budget,
-        rate=rate_estimate(reached, len(t)),
-        restricted_mean=mean_estimate(np.minimum(t, budget), rng=rng, lowest=0.0, highest=budget, ci=ci),
-        expected_running_time=expected_running_time(t, budget),
-    )
+def steps_estimate(times: ArrayLike, budget: float, **choices: Any) -> StepsEstimate:
+    """`steps_estimates` of one arm (n,)."""
+    return steps_estimates(np.asarray(times, dtype=np.float64).reshape(1, -1), budget, **choices)[0]
+
+
+def steps_estimates(times: Floats, budget: float, *, rng: np.random.Generator, ci: str = "auto") -> list[StepsEstimate]:
+    """Of rows (p, n): count reached, median with its exact interval, restricted mean E[min(t, T)] and ERT."""
+    restricted = mean_estimates(np.minimum(times, budget), rng=rng, lowest=0.0, highest=budget, ci=ci)
+    return [
+        StepsEstimate(
+            median=median,
+            reached=(reached := int(np.isfinite(t).sum())),
+            runs=len(t),
+            budget=budget,
+            rate=rate_estimate(reached, len(t)),
+            restricted_mean=mean,
+            expected_running_time=expected_running_time(t, budget),
+        )
+        for t, median, mean in zip(times, median_estimates(times), restricted, strict=True)
+    ]
 
 
 def steps_text(estimate: StepsEstimate) -> str:

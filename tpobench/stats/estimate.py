@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from tpobench.stats.curves import area_under_curve, bootstrap_band, final_window
-from tpobench.stats.guard import Floats, Interval, IntervalMethod, Status, guarded_interval
+from tpobench.stats.guard import (
+    Floats,
+    Interval,
+    Status,
+    guarded_interval,
+    guarded_intervals,
+    quiet,
+)
 from tpobench.stats.intervals import (
     RESAMPLES,
-    bca_interval,
-    bootstrap_t_interval,
+    bca_intervals,
+    bootstrap_t_intervals,
     expanded_level,
-    ordered_interval,
-    percentile_interval,
+    ordered_intervals,
+    percentile_intervals,
     se_interval,
     standard_error,
     t_interval,
@@ -58,8 +66,13 @@ def _estimate(value: float, interval: Interval, runs: int, method: str) -> Estim
     return Estimate(value, interval.low, interval.high, runs, method)
 
 
-def mean_estimate(
-    values: ArrayLike,
+def mean_estimate(values: ArrayLike, **choices: Any) -> Estimate:
+    """`mean_estimates` of one arm (n,)."""
+    return mean_estimates(_row(values), **choices)[0]
+
+
+def mean_estimates(
+    x: Floats,
     *,
     rng: np.random.Generator,
     lowest: float = -math.inf,
@@ -67,11 +80,11 @@ def mean_estimate(
     confidence: float = 0.95,
     ci: str = "auto",
     paper_compat: bool = False,
-) -> Estimate:
-    """Mean over seeds with an interval, clipped to the range of the metric.
+) -> list[Estimate]:
+    """Means over seeds with intervals, clipped to the range of the metric, under resamples common to all arms.
 
     Args:
-        values: one scalar per seed.
+        x: one scalar per seed, an arm a row (p, n).
         rng: of the resampling methods.
         lowest: of the metric's range.
         highest: of the metric's range; bootstrap-t needs a bounded metric.
@@ -82,44 +95,69 @@ def mean_estimate(
     if ci not in get_args(Intervals):
         msg = f"unknown interval '{ci}'; valid: {', '.join(get_args(Intervals))}"
         raise ValueError(msg)
-    x = np.asarray(values, dtype=np.float64)
-    n = len(x)
-    value = float(x.mean()) if n and np.isfinite(x).all() else math.nan
+    n = x.shape[1]
     name: str = "se" if paper_compat else ci
     if name == "auto":
         name = "values" if n == 2 else "t" if n < 10 else "bca-expanded"
+    values = _means(x)
 
-    least_value, most_value = _range(x, lowest, highest)
+    def bounded(name: str, rows: Sequence[int]) -> dict[int, tuple[str, Interval]]:
+        method, part = _mean_method(name, rng, confidence, paper_compat=paper_compat), x[rows]
+        lows, highs = _range(part, lowest, highest)
+        intervals = guarded_intervals(
+            method, part, name=name, least=LEAST.get(name, 2), lowest=lows, highest=highs,
+            around=[values[row] for row in rows],
+        )  # fmt: skip
+        return {row: (name, interval) for row, interval in zip(rows, intervals, strict=True)}
 
-    def bounded(name: str) -> Interval:
-        method, least = _mean_method(name, rng, confidence, paper_compat=paper_compat), LEAST.get(name, 2)
-        return guarded_interval(method, x, name=name, least=least, lowest=least_value, highest=most_value, around=value)
+    made = bounded(name, range(len(x)))
+    again = [row for row, (_, interval) in made.items() if interval.status == "not computable"]
+    if ci == "auto" and again:
+        made |= bounded("t", again)  # BCa does not exist on nearly constant data
+    for row in np.flatnonzero((x == x[:, :1]).all(axis=1)).tolist() if n else ():
+        values[row] = float(x[row, 0])  # the mean of equal numbers can be off by one ulp
+    return [_mean(values[row], *made[row], n, paper_compat=paper_compat) for row in range(len(x))]
 
-    interval = bounded(name)
-    if n and x.min() == x.max():
-        value = float(x[0])  # the mean of equal numbers can be off by one ulp
-    if interval.status == "not computable" and ci == "auto":
-        name, interval = "t", bounded("t")  # BCa does not exist on nearly constant data
+
+def _mean(value: float, name: str, interval: Interval, n: int, *, paper_compat: bool) -> Estimate:
     if name == "values" and interval.status == "ok":
         return Estimate(value, interval.low, interval.high, 2, "values", "pair", "2 seeds: the two values")
     return _estimate(value, interval, n, "se-ddof0" if paper_compat else name)
 
 
-def _mean_method(name: str, rng: np.random.Generator, confidence: float, *, paper_compat: bool) -> IntervalMethod:
+def _row(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64).reshape(1, -1)
+
+
+def _means(x: Floats) -> list[float]:
+    """Means of rows (p, n), NaN where a value is not finite or there is none."""
+    if not x.shape[1]:
+        return len(x) * [math.nan]
+    finite = np.asarray(np.isfinite(x).all(axis=1, keepdims=True))
+    means: list[float] = np.where(finite[:, 0], np.where(finite, x, 0.0).mean(axis=1), math.nan).tolist()
+    return means
+
+
+def _mean_method(
+    name: str, rng: np.random.Generator, confidence: float, *, paper_compat: bool
+) -> Callable[[Floats], tuple[Floats, Floats]]:
     return {
-        "values": lambda x: (float(x.min()), float(x.max())),
+        "values": lambda x: (x.min(axis=1), x.max(axis=1)),
         "t": lambda x: t_interval(x, confidence),
         "se": lambda x: se_interval(x, ddof=0 if paper_compat else 1),
-        "bca": lambda x: bca_interval(x, rng, confidence),
-        "bca-expanded": lambda x: bca_interval(x, rng, expanded_level(len(x), confidence)),
-        "studentized": lambda x: bootstrap_t_interval(x, rng, confidence),
-        "percentile": lambda x: percentile_interval(x, rng, confidence),
+        "bca": lambda x: bca_intervals(x, rng, confidence),
+        "bca-expanded": lambda x: bca_intervals(x, rng, expanded_level(x.shape[1], confidence)),
+        "studentized": lambda x: bootstrap_t_intervals(x, rng, confidence),
+        "percentile": lambda x: percentile_intervals(x, rng, confidence),
     }[name]
 
 
-def _range(x: Floats, lowest: float, highest: float) -> tuple[float, float]:
-    """The ends to which an interval is clipped; an end that a value lies beyond is none."""
-    return (lowest if (x >= lowest).all() else -math.inf), (highest if (x <= highest).all() else math.inf)
+def _range(x: Floats, lowest: float, highest: float) -> tuple[Floats, Floats]:
+    """The ends to which the interval of each row is clipped; an end that a value lies beyond is none."""
+    return (
+        np.where((x >= lowest).all(axis=1), lowest, -math.inf),
+        np.where((x <= highest).all(axis=1), highest, math.inf),
+    )
 
 
 def dominated(values: ArrayLike) -> bool:
@@ -128,67 +166,84 @@ def dominated(values: ArrayLike) -> bool:
     return len(x) > 2 and bool(np.isfinite(x).all()) and bool(x.max() > x.sum() / 2)
 
 
-def iqm_estimate(
-    values: ArrayLike,
+def iqm_estimate(values: ArrayLike, **choices: Any) -> Estimate:
+    """`iqm_estimates` of one arm (n,)."""
+    return iqm_estimates(_row(values), **choices)[0]
+
+
+def iqm_estimates(
+    x: Floats,
     *,
     rng: np.random.Generator,
     lowest: float = -math.inf,
     highest: float = math.inf,
     confidence: float = 0.95,
-) -> Estimate:
-    """Interquartile mean: the lowest and highest quarter of the seeds left out; percentile bootstrap, expanded level.
+) -> list[Estimate]:
+    """Interquartile means of rows (p, n): a quarter of the seeds left out at either end.
 
-    It hides failures of up to a quarter of the seeds: report it beside the solved rate only.
+    Percentile bootstrap at the expanded level.  It hides failures of up to a quarter of the seeds: report it beside the
+    solved rate only.
     """
-    cut = np.size(values) // 4
-    return _resampled(values, "IQM", 4, slice(cut, np.size(values) - cut), rng, (lowest, highest), confidence)
+    n = x.shape[1]
+    return _resampled(x, "IQM", 4, slice(n // 4, n - n // 4), rng, (lowest, highest), confidence)
 
 
-def tail_estimate(
-    values: ArrayLike,
+def tail_estimate(values: ArrayLike, **choices: Any) -> Estimate:
+    """`tail_estimates` of one arm (n,)."""
+    return tail_estimates(_row(values), **choices)[0]
+
+
+def tail_estimates(
+    x: Floats,
     *,
     rng: np.random.Generator,
     lowest: float = -math.inf,
     highest: float = math.inf,
     confidence: float = 0.95,
-) -> Estimate:
-    """CVaR25: mean of the worst ceil(n / 4) seeds, lower is better, from 8 seeds on.
+) -> list[Estimate]:
+    """CVaR25 of rows (p, n): mean of the worst ceil(n / 4) seeds, lower is better, from 8 seeds on.
 
     Its interval (percentile bootstrap, expanded level) needs 20, and covers .65 to .89 there (docs/calibration.md).
     """
-    n = np.size(values)
-    tail = _resampled(values, "CVaR25", 8, slice(n - math.ceil(n / 4), n), rng, (lowest, highest), confidence)
-    if tail.status != "ok" or tail.runs >= TAIL_INTERVAL:
-        return tail
+    n = x.shape[1]
+    tails = _resampled(x, "CVaR25", 8, slice(n - math.ceil(n / 4), n), rng, (lowest, highest), confidence)
     reason = f"n<{TAIL_INTERVAL}: no interval"
-    return replace(tail, low=None, high=None, method="none", status="too few", reason=reason)
+    return [
+        tail if tail.status != "ok" or n >= TAIL_INTERVAL
+        else replace(tail, low=None, high=None, method="none", status="too few", reason=reason)
+        for tail in tails
+    ]  # fmt: skip
 
 
 def _resampled(
-    values: ArrayLike,
+    x: Floats,
     name: str,
     least: int,
     part: slice,
     rng: np.random.Generator,
     bounds: tuple[float, float],
     confidence: float,
-) -> Estimate:
+) -> list[Estimate]:
     """Mean of a part of the sorted seeds; of fewer than `least` it is not what its name says, so there is no value."""
-    x = np.asarray(values, dtype=np.float64)
-    n = len(x)
+    n = x.shape[1]
 
-    def method(x: Floats) -> tuple[float, float]:
-        return ordered_interval(x, part.start, part.stop, rng, expanded_level(n, confidence))
+    def method(x: Floats) -> tuple[Floats, Floats]:
+        return ordered_intervals(x, part.start, part.stop, rng, expanded_level(n, confidence))
 
-    value = float(np.sort(x)[part].mean()) if n else math.nan
+    with quiet():
+        values = np.sort(x, axis=1)[:, part].mean(axis=1).tolist() if n else len(x) * [math.nan]
     lowest, highest = _range(x, *bounds)
-    interval = guarded_interval(method, x, name=name, lowest=lowest, highest=highest, around=value)
-    if interval.status in {"missing", "not finite"}:
-        return _estimate(math.nan, interval, n, "none")
-    if n < least:
-        reason = f"{n} seed{'s' if n > 1 else ''}: no {name}; need {least}"
-        return Estimate(None, None, None, n, "none", "too few", reason)
-    return _estimate(value, interval, n, "percentile-expanded")
+    intervals = guarded_intervals(method, x, name=name, lowest=lowest, highest=highest, around=values)
+
+    def estimate(value: float, interval: Interval) -> Estimate:
+        if interval.status in {"missing", "not finite"}:
+            return _estimate(math.nan, interval, n, "none")
+        if n < least:
+            reason = f"{n} seed{'s' if n > 1 else ''}: no {name}; need {least}"
+            return Estimate(None, None, None, n, "none", "too few", reason)
+        return _estimate(value, interval, n, "percentile-expanded")
+
+    return list(map(estimate, values, intervals))
 
 
 def rate_estimate(successes: int, runs: int, confidence: float = 0.95) -> Estimate:
@@ -212,18 +267,28 @@ def _median_ranks(runs: int, confidence: float) -> tuple[int, int] | None:
 
 
 def median_estimate(values: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Median with its exact order-statistic interval; +inf is a value (never reached)."""
-    x = np.asarray(values, dtype=np.float64)
-    n = len(x)
+    """`median_estimates` of one arm (n,)."""
+    return median_estimates(_row(values), confidence)[0]
 
-    def order_statistics(x: Floats) -> tuple[float, float]:
-        ranks = _median_ranks(len(x), confidence)
-        return (math.nan, math.nan) if ranks is None else (float(np.sort(x)[ranks[0]]), float(np.sort(x)[ranks[1]]))
 
-    interval = guarded_interval(order_statistics, x, name="median", least=1, infinite=True, constant=True)
-    middle = float(np.median(x)) if n else math.nan
-    if interval.status == "not computable":
+def median_estimates(x: Floats, confidence: float = 0.95) -> list[Estimate]:
+    """Medians of rows (p, n) with their exact order-statistic intervals; +inf is a value (never reached)."""
+    n = x.shape[1]
+
+    def order_statistics(x: Floats) -> tuple[Floats, Floats]:
+        low, high = (np.sort(x, axis=1)[:, ranks].T if (ranks := _median_ranks(n, confidence)) else
+                     np.full((2, len(x)), math.nan))  # fmt: skip
+        return low, high
+
+    intervals = guarded_intervals(order_statistics, x, name="median", least=1, infinite=True, constant=True)
+
+    def estimate(middle: float, interval: Interval) -> Estimate:
+        if interval.status != "not computable":
+            return _estimate(middle, interval, n, "order-statistics")
         least = next(k for k in range(1, 100) if 2 * 0.5**k <= 1 - confidence)
         reason = f"{n} seed{'s' if n > 1 else ''}: no {confidence:.0%} interval of a median; need {least}"
         return Estimate(middle, None, None, n, "none", "too few", reason)
-    return _estimate(middle, interval, n, "order-statistics")
+
+    with quiet():
+        middles = np.median(x, axis=1).tolist() if n else len(x) * [math.nan]
+    return list(map(estimate, middles, intervals))

@@ -72,8 +72,8 @@ def guarded_intervals(
     least: int = 2,
     infinite: bool = False,
     constant: bool = False,
-    lowest: float = -math.inf,
-    highest: float = math.inf,
+    lowest: ArrayLike = -math.inf,
+    highest: ArrayLike = math.inf,
     around: Sequence[float] | None = None,
 ) -> list[Interval]:
     """An interval for each row by `method(*arms)`, clipped to the metric's range.
@@ -85,8 +85,8 @@ def guarded_intervals(
         least: values that each arm must have.
         infinite: +-inf is a value to this method (order statistics do not average).
         constant: the method is sound on values that do not vary (shares k/n).
-        lowest: of the metric's range.
-        highest: of the metric's range.
+        lowest: of the metric's range, or of each row's.
+        highest: of the metric's range, or of each row's.
         around: the estimates; an interval that leaves its own out is not one.  What rounding leaves out is put in.
     """
     data = [np.asarray(a, dtype=np.float64) for a in arms]
@@ -94,6 +94,7 @@ def guarded_intervals(
     if n == 0:
         return len(data[0]) * [Interval(None, None, "missing", "missing")]
     spans = [list(zip(x.min(axis=1).tolist(), x.max(axis=1).tolist(), strict=True)) for x in data]
+    least_of, most_of = (np.broadcast_to(end, len(data[0])).tolist() for end in (lowest, highest))
     values, lost = sum(x.shape[1] for x in data), _lost(data, infinite=infinite)
 
     def refused(row: int) -> tuple[Status, str] | None:
@@ -106,7 +107,7 @@ def guarded_intervals(
         return ("too few", f"{n} seeds: no {name or 'such'} interval; need {least}") if n < least else None
 
     def interval(row: int, low: float, high: float) -> Interval:
-        low, high = max(low, lowest), min(high, highest)
+        low, high = max(low, least_of[row]), min(high, most_of[row])
         if around is not None:
             rounding = 1e-12 * max(max(-span[row][0], span[row][1]) for span in spans)
             low = min(low, around[row]) if abs(low - around[row]) <= rounding else low

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,34 +40,39 @@ def standard_error(x: Floats, ddof: int = 1) -> float:
     return float(x.std(ddof=ddof) / math.sqrt(len(x)))
 
 
-def se_interval(x: Floats, ddof: int) -> tuple[float, float]:
-    """x̄ ± one standard error: a 68% interval at best, for plots in a paper's style."""
-    half = standard_error(x, ddof)
-    return float(x.mean()) - half, float(x.mean()) + half
+def se_interval(x: Floats, ddof: int) -> tuple[Floats, Floats]:
+    """x̄ ± one standard error of (..., n): a 68% interval at best, for plots in a paper's style."""
+    half, middle = x.std(axis=-1, ddof=ddof) / math.sqrt(x.shape[-1]), x.mean(axis=-1)
+    return middle - half, middle + half
 
 
-def bca_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Bias-corrected and accelerated bootstrap of the mean (NaN on nearly constant data).
+def bca_intervals(x: Floats, rng: np.random.Generator, level: float) -> tuple[Floats, Floats]:
+    """Bias-corrected and accelerated bootstrap of the means of rows (p, n); NaN on nearly constant data.
 
     Quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means, z = ±Phi^-1((1 - level) / 2), where
     z0 = Phi^-1(share of them below x̄) and a is a sixth of the skewness of x̄ without one seed.
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, equations 14.9 to 14.15.
     """
-    n, value = len(x), x.mean()
-    means = resampled_means(x, rng)
-    share = (np.count_nonzero(means < value) + np.count_nonzero(means <= value)) / (2 * len(means))
-    without = x[_others(n)].mean(axis=-1)
-    influence = without.mean() - without
-    acceleration = (influence**3).sum() / (influence**2).sum() ** 1.5 / 6
+    value, means = x.mean(axis=1, keepdims=True), resampled_means(x, rng)
+    share = (np.count_nonzero(means < value, axis=1) + np.count_nonzero(means <= value, axis=1)) / (2 * means.shape[1])
+    without = x.take(_others(x.shape[1]), axis=1).mean(axis=-1)  # side by side, as of one row
+    influence = without.mean(axis=-1, keepdims=True) - without
+    acceleration = (influence**3).sum(axis=-1) / (influence**2).sum(axis=-1) ** 1.5 / 6
     z0, z = special.ndtri(share), special.ndtri((1 - level) / 2)
-    low, high = (z0 + end / (1 - acceleration * end) for end in (z0 + z, z0 - z))
-    return quantiles(means, special.ndtr(low), special.ndtr(high))
+    low, high = (special.ndtr(z0 + end / (1 - acceleration * end)) for end in (z0 + z, z0 - z))
+    return _rows(map(quantiles, means, low.tolist(), high.tolist()))
 
 
 @lru_cache(4)
 def _others(n: int) -> NDArray[np.intp]:
     """For each of n seeds the n - 1 others: (n, n - 1)."""
     return np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
+
+
+def _rows(ends: Iterable[tuple[float, float]]) -> tuple[Floats, Floats]:
+    """The lower and the upper ends of some intervals."""
+    low, high = np.array(list(ends), dtype=np.float64).reshape(-1, 2).T
+    return low, high
 
 
 def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
@@ -95,15 +100,18 @@ def _counts(rng: np.random.Generator, n: int, draws: int) -> Table:
     return narrow(rng.multinomial(n, np.full(n, 1 / n), size=draws), n)
 
 
-def percentile_interval(x: Floats, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Percentiles of the mean over resampled seeds."""
-    return quantiles(resampled_means(x, rng), (1 - level) / 2, (1 + level) / 2)
+def percentile_intervals(x: Floats, rng: np.random.Generator, level: float) -> tuple[Floats, Floats]:
+    """Percentiles of the means of rows (p, n) over resampled seeds."""
+    return _rows(quantiles(means, (1 - level) / 2, (1 + level) / 2) for means in resampled_means(x, rng))
 
 
-def ordered_interval(x: Floats, first: int, last: int, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Percentiles of the mean of the sorted values first to last - 1 (from 0) over resampled seeds."""
-    means = ordered_means(x, times_again(len(x), rng, RESAMPLES), first, last)
-    return quantiles(means, (1 - level) / 2, (1 + level) / 2)
+def ordered_intervals(
+    x: Floats, first: int, last: int, rng: np.random.Generator, level: float
+) -> tuple[Floats, Floats]:
+    """Of rows (p, n) percentiles of the mean of the sorted values first to last - 1 (from 0) over resampled seeds."""
+    times = times_again(x.shape[1], rng, RESAMPLES)
+    each = (ordered_means(row, times, first, last) for row in x)
+    return _rows(quantiles(means, (1 - level) / 2, (1 + level) / 2) for means in each)
 
 
 def ordered_means(x: Floats, times: Table, first: int, last: int) -> Floats:
@@ -123,34 +131,34 @@ def ordered_means(x: Floats, times: Table, first: int, last: int) -> Floats:
 
 
 def resampled_means(x: Floats, rng: np.random.Generator) -> Floats:
-    """Means of seeds resampled with replacement: (draws,)."""
-    return _sum([x.take(places) for places in seeds_again(len(x), rng, RESAMPLES)]) / len(x)
+    """Means of rows (p, n) over seeds resampled with replacement, the same for all: (p, draws).
 
-
-def _sum(rows: Sequence[Floats]) -> Floats:
-    """Sum of rows (draws,) in the order in which `np.sum` adds numbers that lie side by side, bit for bit.
-
-    It adds 8 sums of every eighth number, and halves of more than 128; to add whole rows takes a third of the time.
+    From how often each seed is drawn; one that rounding could put on either side of x̄ is added up seed by seed, as
+    resamples of values from a short scale often have just that mean, and BCa counts those below it.
     """
-    n, total = len(rows), rows[0]
-    if n > 128:
-        half = n // 2 - n // 2 % 8
-        return _sum(rows[:half]) + _sum(rows[half:])
-    rest = n % 8 if n >= 8 else n - 1
-    if n >= 8:
-        a, b, c, d, e, f, g, h = (sum(rows[k + 8 : n - rest : 8], start=rows[k]) for k in range(8))
-        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    return sum(rows[n - rest :], start=total)
+    n, state = x.shape[1], rng.bit_generator.state
+    means = np.asarray(x @ times_again(n, rng, RESAMPLES).astype(np.float64) / n)
+    rounding = 1e-12 * np.abs(x).max(axis=1, keepdims=True)
+    rows, draws = np.nonzero(np.abs(means - x.mean(axis=1, keepdims=True)) <= rounding)
+    if len(rows):
+        rng.bit_generator.state = state
+        seeds = seeds_again(n, rng, RESAMPLES)[:, draws].T.copy()  # side by side: sums as of a row of x
+        means[rows, draws] = x[rows[:, None], seeds].mean(axis=1)
+    return means
 
 
-def bootstrap_t_interval(x: Floats, rng: np.random.Generator, confidence: float) -> tuple[float, float]:
-    """Bootstrap-t: x̄ - q* se with q* the quantiles of t* = (x̄* - x̄) / se*.
+def bootstrap_t_intervals(x: Floats, rng: np.random.Generator, confidence: float) -> tuple[Floats, Floats]:
+    """Bootstrap-t of rows (p, n): x̄ - q* se with q* the quantiles of t* = (x̄* - x̄) / se*.
 
     A resample of equal values has se* = 0 and t* = ±inf (0 where x̄* = x̄ too): ends may be infinite before the clip to
     the metric's range.
     """
+    counts = resampled_counts(x.shape[1], rng)
+    return _rows(_bootstrap_t(row, counts, confidence) for row in x)
+
+
+def _bootstrap_t(x: Floats, counts: Floats, confidence: float) -> tuple[float, float]:
     n, centred = len(x), x - x.mean()  # sums of squares below do not cancel
-    counts = resampled_counts(n, rng)
     mean = counts @ centred / n
     variance = np.maximum(counts @ centred**2 / n - mean**2, 0.0) / (n - 1)
     variance = np.where(variance <= 1e-12 * centred.var(), 0.0, variance)
