@@ -1,7 +1,10 @@
 """The pinned baseline: what it holds, how it is replaced, and what its log says."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -399,6 +402,16 @@ def test_this_code_passes_the_committed_baseline(tpobench):
     code, out, err = tpobench("check", "-b", CI, "--suite", "ci", "--executor", "inline", "--json")
     assert code == 0, out + err
     assert json.loads(out)["family"] == {"cells": 15, "final": 8, "steps": 7}
+
+
+def test_digits_do_not_hinge_on_the_instruction_set(tmp_path):
+    """torch's kernels without AVX sum in another order: what shows must be a mistake, so rounding may not grow."""
+    words = ["check", "-b", CI, "--suite", "ci_exact", "--executor", "inline", "--json", tmp_path / "new"]
+    env = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    command = [sys.executable, "-m", "tpobench", *map(str, words)]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["headline"] == "UNCHANGED: 63 cells compared: 63 unchanged"
 
 
 def test_the_example_workflow_calls_what_exists():

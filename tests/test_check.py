@@ -2,13 +2,14 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 from check_helpers import bench_fixture  # noqa: F401 - a fixture
 from record_helpers import REPORTING, record, write, write_jsonl
 
 from tpobench.check.baseline import read_baseline
-from tpobench.check.evidence import candidate_of, gate_cells, measures_of, parse_margins, resolution
+from tpobench.check.evidence import candidate_of, digits_of, gate_cells, measures_of, parse_margins, resolution
 from tpobench.errors import UsageError
 from tpobench.records.store import load_packed
 from tpobench.stats.gate import MARGINS, Margin, decide
@@ -691,6 +692,24 @@ def test_digits_are_the_same_or_something_else_is_computed(tmp_path, errors, sta
     (verdict,) = decide([cell.evidence]).verdicts
     assert (cell.measure, verdict.status) == ("digits", status)
     assert why in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "same"), [(6.3e-19, 0.0, True), (2e-16, 9e-13, True), (0.0, 1e-11, False), (1.0, 1.00001, False)]
+)
+def test_sums_that_cancel_end_at_other_bits_of_nothing(was, now, same):
+    """A gradient of 0 is 1e-17 on one processor and 0 on the next: no other computation; from 1e-12 on it is one."""
+    old, new = (replace(exact_record(0, 0.5), curve={"step": [0], "gradient_norm": [x]}) for x in (was, now))
+    assert (digits_of(old, new)[1] == "") is same
+
+
+def test_last_bits_of_trained_cells_are_noise_in_the_headline(bench):
+    """Float32 on another processor: differences of both signs and of 1e-5 are CHANGED WITHIN NOISE, exit 0."""
+    bench.baseline()
+    bench.quality["tpo"] = lambda seed: 1e-5 * (-1) ** seed
+    code, answer = judged(bench)
+    assert code == 0
+    assert answer["headline"] == "CHANGED WITHIN NOISE: 4 cells compared: 1 ok, 3 unchanged"
 
 
 def test_a_refactoring_is_held_to_every_bit(bench):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm
-from tpobench.algorithms.groups import contributing
+from tpobench.algorithms.groups import ROUNDING, contributing
 from tpobench.algorithms.promises import Breach, Broken, Promise, PromiseResult, name_of, try_promises
 from tpobench.algorithms.trial import (
     PER_CANDIDATE,
@@ -35,7 +35,6 @@ from tpobench.algorithms.trial import (
 )
 
 EXTREME = 200.0  # log-ratios that nobody should meet
-ROUNDING = 1e-12  # of float64 numbers near 1, summed in another order
 
 
 def _answers(algorithm: Algorithm) -> Iterator[Breach]:

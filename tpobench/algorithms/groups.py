@@ -19,6 +19,9 @@ from tpobench.algorithms.lazy import Tensor, torch
 ZERO_VARIANCE = 1e-6
 """A group whose standard deviation is not above this carries no information: its standardised scores are 0."""
 
+ROUNDING = 1e-12
+"""What float64 numbers near 1 may differ by where they are summed in another order, as other processors do."""
+
 ON_REQUEST = (
     "label",
     "greedy_reward",

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from tpobench.algorithms.groups import ROUNDING
 from tpobench.check.arms import ArmKey, by_arm, settings_differ, settings_of
 from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
@@ -227,7 +228,7 @@ def digits_of(old: RunRecord, new: RunRecord) -> tuple[float, str]:
     metrics = sorted(old.curve.keys() | new.curve.keys())
     steps = old.curve.get("step", [])
     parted = [
-        (math.inf if was is None or now is None else abs(now - was) / max(abs(was), abs(now)), place, name, was, now)
+        (_distance(was, now), place, name, was, now)
         for name in metrics
         for place, (was, now) in enumerate(zip_longest(old.curve.get(name, []), new.curve.get(name, [])))
         if was != now
@@ -238,6 +239,14 @@ def digits_of(old: RunRecord, new: RunRecord) -> tuple[float, str]:
     _, place, name, was, now = min(beyond, key=lambda row: row[1])
     step = steps[place] if place < len(steps) else place
     return max(row[0] for row in beyond), f"computes something else: from update {step} on {name} is {now}, was {was}"
+
+
+def _distance(was: float | None, now: float | None) -> float:
+    """Relative; 0 where both are as near to each other as sums that cancel may end, such as a gradient of 0."""
+    if was is None or now is None:
+        return math.inf
+    apart = abs(now - was)
+    return 0.0 if apart <= ROUNDING else apart / max(abs(was), abs(now))
 
 
 def _seeds(records: Mapping[int, RunRecord], seeds: Sequence[int]) -> dict[int, RunRecord]:
