@@ -15,8 +15,9 @@ from tpobench.records.results import Results
 from tpobench.report import ReportOptions, render_markdown
 from tpobench.report.figures import pictures_of, save
 from tpobench.report.figures.classes import merged
+from tpobench.report.figures.facets import TALL, pages, point_text
 from tpobench.report.figures.improvement import improvement
-from tpobench.report.figures.layout import legend_columns, side_by_side
+from tpobench.report.figures.layout import legend_columns
 from tpobench.report.figures.reached import stairs
 from tpobench.report.figures.scales import decades
 from tpobench.report.figures.strips import lanes
@@ -310,6 +311,12 @@ def test_single_panels_are_one_column_wide_and_texts_at_least_seven_points():
         assert min(t.get_fontsize() for t in texts) >= 7
 
 
+def _seen(ax, y):
+    """Whether a tick lies on the axis."""
+    low, high = sorted(ax.get_ylim())
+    return low <= y <= high
+
+
 def test_many_rules_still_fit():
     """Ten rules in one panel and in three: every text inside its figure, no label over a legend."""
     found = grid(list(BUILT_IN[:10]), lengths=(4, 6, 8), seeds=2)
@@ -319,7 +326,8 @@ def test_many_rules_still_fit():
         figure = drawn[name]
         with mpl.rc_context(RC):
             figure.draw_without_rendering()
-        texts = [ax.title for ax in figure.axes] + [t for ax in figure.axes for t in (*ax.texts, *ax.get_yticklabels())]
+        ticks = [t.label1 for ax in figure.axes for t in ax.yaxis.get_major_ticks() if _seen(ax, t.get_loc())]
+        texts = [ax.title for ax in figure.axes] + [t for ax in figure.axes for t in ax.texts] + ticks
         boxes = [t.get_window_extent() for t in texts if t.get_text() and t.get_visible()]
         names = [legend.get_window_extent() for legend in figure.legends]
         page = figure.bbox
@@ -401,11 +409,99 @@ def test_no_two_algorithms_of_a_figure_share_colour_and_line():
     assert style_of("mine_3") == style_of("mine_3")
 
 
+def lie(points, tall=TALL):
+    """Page by page what lies where, with the names of rows and columns."""
+    titles = [point_text(p) for p in points]
+    return [(list(facets.rows), list(facets.columns), dict(zip(items, facets.places, strict=True)))
+            for items, facets in pages(titles, points, titles, tall)]  # fmt: skip
+
+
 def test_panels_lie_as_the_grid_of_the_suite():
-    """A full grid of two axes has a row for each value of the first; anything else three to a row."""
-    (cells,) = read_cells(grid(["tpo"], lengths=(4, 8), seeds=1).records)[0].values()
-    cell = cells[0]
-    full = [replace(cell, axes={"a": a, "b": b}) for a in (1, 2) for b in "wxyz"]
-    assert side_by_side(full) == 4
-    assert side_by_side(full[:-1]) == 3
-    assert side_by_side([replace(cell, axes={"a": a}) for a in range(5)]) == 3
+    """The last axis across and all others down, in ascending order; a point that was not run leaves its place empty."""
+    points = [{"a": a, "b": b} for b in (10, 2) for a in (16, 1, 4) if (a, b) != (4, 2)]
+    ((rows, columns, places),) = lie(points)
+    assert (rows, columns) == (["a=1", "a=4", "a=16"], ["b=2", "b=10"])
+    assert places == {"a=16, b=10": (2, 1), "a=1, b=10": (0, 1), "a=4, b=10": (1, 1), "a=16, b=2": (2, 0),
+                      "a=1, b=2": (0, 0)}  # fmt: skip
+    ((rows, columns, _),) = lie([{"a": a, "b": b, "c": c} for a in "xy" for b in (1, 2) for c in "uvw"])
+    assert rows == ["a=x, b=1", "a=x, b=2", "a=y, b=1", "a=y, b=2"]
+    assert columns == ["c=u", "c=v", "c=w"]
+
+
+def test_a_grid_that_is_too_long_for_a_page_is_turned_or_cut_between_rows():
+    """Five by three on one page with the five across; by the height of a row else in pages of whole rows."""
+    points = [{"a": a, "b": b} for a in range(5) for b in range(3)]
+    ((rows, columns, _),) = lie(points)
+    assert (len(rows), len(columns)) == (3, 5)
+    assert [len(rows) for rows, _, _ in lie(points, tall=3 * TALL)] == [1, 1, 1]
+    wide = lie([{"a": a, "b": b} for a in range(6) for b in range(6)])
+    assert [(len(rows), len(columns)) for rows, columns, _ in wide] == [(3, 3)] * 4
+
+
+def test_one_axis_makes_a_row_and_what_is_no_grid_three_to_a_row():
+    """Five side by side, six three by three; where long titles have room for three, so many; in pages of four rows."""
+
+    def shapes(points):
+        titles = [point_text(p) for p in points]
+        return [facets.shape for _, facets in pages(points, points, titles)]
+
+    assert shapes([{"eta": e} for e in range(5)]) == [(1, 5)]
+    assert shapes([{"eta": e} for e in range(6)]) == [(2, 3)]
+    assert shapes([{"reward": f"a word of many letters {e}"} for e in range(5)]) == [(2, 3)]
+    assert shapes([{"a": 1}, {"b": 1}, {"c": 1}, {"d": 1}, {"e": 1}]) == [(2, 3)]
+    assert shapes([{"a": 1}, {"b": 1}, {"c": 1}, {"d": 1}]) == [(2, 2)]
+    assert shapes([{str(i): i} for i in range(14)]) == [(4, 3), (1, 2)]
+
+
+def test_labels_that_panels_share_stand_once():
+    """Values across on top and down at the left, the names of the axes once, numbers at the outside of the grid."""
+    cells = [{"epochs": e, "rate": r} for e in (1, 2) for r in (0.1, 0.3) if (e, r) != (2, 0.1)]
+    found = picture(results(*(flat("tpo", [0.2], cell=c) for c in cells)), "curves").figure
+    shown = [ax for ax in found.axes if ax.axison]
+    assert [(ax.get_title(), ax.get_ylabel()) for ax in shown] == [
+        ("rate=0.1", "epochs=1"),
+        ("rate=0.3", ""),
+        ("", "epochs=2"),
+    ]
+    assert (found.get_supxlabel(), found.get_supylabel()) == ("Updates", "Error (%)")
+    numbers = [(ax.xaxis.get_tick_params()["labelbottom"], ax.yaxis.get_tick_params()["labelleft"]) for ax in shown]
+    assert numbers == [(True, True), (False, False), (True, True)]
+    (empty,) = (ax for ax in found.axes if not ax.axison)
+    assert [t.get_text() for t in empty.texts] == ["no data"]
+
+
+def test_cells_without_a_finished_run_are_named_below_every_figure():
+    """They have no panel."""
+    failed = record("tpo", 0, [], cell={"length": 8}, status="failed", reason="out of memory")
+    found = results(flat("tpo", [0.2], cell={"length": 4}), (failed,))
+    assert all(
+        p.caption.endswith("Left out, since no run finished: length=8.") for p in pictures_of("s", cells_of(found))
+    )
+
+
+def test_a_sweep_over_decades_has_a_log_axis_and_bars_begin_at_zero():
+    """Final errors of 50, 5 and 0.5 %."""
+    errors = {4: 0.5, 8: 0.05, 16: 0.005}
+    points = picture(results(*(flat("tpo", [e] * 3, cell={"length": n}) for n, e in errors.items())), "length")
+    assert points.figure.axes[0].get_yscale() == "log"
+    words = picture(results(*(flat("tpo", [e] * 3, cell={"reward": f"r{n}"}) for n, e in errors.items())), "reward")
+    assert words.figure.axes[0].get_yscale() == "linear"
+    assert words.figure.axes[0].get_ylim()[0] == 0
+
+
+def test_estimates_of_one_success_probability_are_no_sparsities():
+    """0.0971 and 0.0968 print apart and are no profile; 0.10 and 0.08 are."""
+
+    def names(*success):
+        runs = [record("tpo", 0, [0.1] * 2, cell={"noise": p}, success=p) for p in success]
+        return [p.name for p in pictures_of("s", cells_of(results(runs)))]
+
+    assert "s-sparsity" not in names(0.0971, 0.0948)
+    assert "s-sparsity" in names(0.1, 0.08)
+
+
+def test_bands_of_many_algorithms_are_left_out():
+    """Of eleven they would hide each other, and the caption says so."""
+    few, many = (picture(grid(list(BUILT_IN[:n]), lengths=(4,), seeds=2), "curves") for n in (10, 11))
+    assert [len(p.figure.axes[0].collections) for p in (few, many)] == [10, 0]
+    assert "No bands: more than 10 algorithms." in many.caption

@@ -2,7 +2,8 @@
 
 style        colours, lines and markers of every algorithm
 scales       axes: their names, log or linear, how many numbers stand beside them
-layout       facets, legends, names at the ends of lines, and the bytes of a picture
+layout       legends, names at the ends of lines, and the bytes of a picture
+facets       where panels of one kind lie on a page: the axes of the grid down and across, each label once
 classes      algorithms whose runs are the same, as one
 labels       names as a figure may draw them and a file may bear them
 panel        what every panel is given: lines with runs and looks
@@ -26,6 +27,7 @@ from dataclasses import replace
 
 import matplotlib as mpl
 
+from tpobench.printable import first_of
 from tpobench.report.breaking_point import search_of
 from tpobench.report.figures.breaking import breaking_pictures
 from tpobench.report.figures.classes import merged, told
@@ -58,13 +60,15 @@ def pictures_of(
     chosen = [drawable_cell(c) for c in cells if c.arms]
     if not chosen:
         return []
+    lost = [c.label for c in cells if not c.arms]
+    left = f" Left out, since no run finished: {first_of(lost, 6, '; ')}." if lost else ""
     pictures: list[list[Picture]] = []
     with mpl.rc_context(RC), told_apart(algorithms_of(chosen)):
         for kind, make in _makers(suite, chosen, options or ReportOptions()).items():
             if {kind, ALL} & set(kinds) or (not kinds and len(pictures) < FIRST and kind != "diagnostics"):
                 pictures += filter(None, [make()])
     return [
-        replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption), title=undrawn(p.title))
+        replace(p, name=file_stem(undrawn(p.name)), caption=undrawn(p.caption) + left, title=undrawn(p.title))
         for several in pictures for p in several
     ]  # fmt: skip
 

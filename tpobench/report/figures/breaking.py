@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from tpobench.report.breaking_point import Searched, searched
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import COLUMN, Picture, facets, name_axes, name_rows, numbered
+from tpobench.report.figures.facets import in_rows
+from tpobench.report.figures.layout import COLUMN, Picture, name_rows, numbered
 from tpobench.report.figures.scales import P0
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Cell
@@ -76,7 +77,8 @@ def _log_axis(ax: Axes, hardest: float, easiest: float) -> None:
 
 def _curves(group: Searched) -> Figure:
     points = {name: point for name, point in group.points.items() if point.levels}
-    figure, axes = facets(len(points), height=1.45, single=2.2)
+    facets = in_rows(list(points))
+    figure, axes = facets.figure(height=1.45, single=2.2)
     for ax, (name, point) in zip(axes, points.items(), strict=True):
         _log_axis(ax, *_ends(group))
         for other in points.values():
@@ -86,10 +88,9 @@ def _curves(group: Searched) -> Figure:
             _level(ax, level, name)
         _band(ax, group, point, name)
         ax.axhline(50, color=GREY, linewidth=0.6, linestyle=":")
-        ax.set_title(name)
         ax.set_ylim(-4, 104)
         ax.set_yticks([0, 50, 100])
-    name_axes(axes, P0, "Seeds that learn (%)")
+    facets.name(axes, P0, "Seeds that learn (%)")
     return figure
 
 

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from tpobench.printable import first_of
 from tpobench.report.figures.captions import arms_of, averages_text, band_text, diverged_text, most_seeds, seeds_text
-from tpobench.report.figures.grid import facet_figure, from_best
-from tpobench.report.figures.layout import Picture, algorithms_of, named_lines, numbered, paged, side_by_side
+from tpobench.report.figures.facets import Facets, pages_of
+from tpobench.report.figures.grid import facet_figure, log_heights
+from tpobench.report.figures.layout import Picture, algorithms_of, numbered
 from tpobench.report.figures.panel import Line, lines_of, with_runs
-from tpobench.report.figures.scales import X_NAMES, decades, few_ticks, log_axis, time_axis
+from tpobench.report.figures.scales import X_NAMES, few_ticks, log_axis, time_axis
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.scores.options import ReportOptions
@@ -27,6 +28,7 @@ FEW = 50  # of a curve that is noisy from update to update
 NAMES = {"informative": "share of informative groups"}
 SHARES = frozenset(NAMES)  # shown in percent, as errors are
 TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
+BANDED = 10  # algorithms up to which bands are told apart
 THIN = 10  # seeds up to which each is drawn as a thin line, in a panel that is alone
 
 
@@ -93,6 +95,7 @@ class Curves:
     x: str = "Updates"
     axis: str = "step"  # what is counted along x
     thin: bool = False  # whether each seed is drawn, too
+    banded: bool = True  # whether their bands are
 
     @property
     def from_zero(self) -> bool:
@@ -132,7 +135,7 @@ class Curves:
         style = line.style
         ax.plot(curve.x, curve.mean, color=style.colour, linestyle=style.line, marker=style.marker,
                 markevery=markevery, label=line.label)  # fmt: skip
-        if curve.band is not None:
+        if curve.band is not None and self.banded:
             ax.fill_between(curve.x, *curve.band, color=style.colour, alpha=0.13, linewidth=0)
         if self.thin:
             ax.plot(curve.x, curve.seeds.T, color=style.colour, linewidth=0.35, alpha=0.4, label="_seeds")
@@ -148,22 +151,16 @@ def curve_pictures(
     ]  # fmt: skip
     empty = [c.axes_label for c in cells if c not in shown]
     left = f" Not recorded, so left out: {first_of(empty, 6, '; ')}." if shown and empty else ""
-    parts = paged(shown)
+    parts = pages_of(shown)
     pictures = []
-    for i, part in enumerate(parts):
+    for i, (part, facets) in enumerate(parts):
         panels, what = _panels(part, metric, over), _name(part[0], metric)
         along = f" against the {X_NAMES[over].lower()} until then" if over else ""
         caption = (
             f"{what}{along}, mean over {seeds_text(arms_of(part))}. {'. '.join(_sentences(panels, options))}.{left}"
         )
-        pictures.append(
-            Picture(
-                numbered(name, len(parts), i),
-                caption,
-                _figure(panels, options),
-                f"{what.lower()} over {over or 'training'}",
-            )
-        )
+        figure, title = _figure(panels, facets, options), f"{what.lower()} over {over or 'training'}"
+        pictures.append(Picture(numbered(name, len(parts), i), caption, figure, title))
     return pictures
 
 
@@ -176,10 +173,11 @@ def _panels(cells: Sequence[Cell], metric: str | None, over: str) -> list[Curves
     what = metric_title(cells[0], metric)
     thin = len(cells) == 1 and 1 < most_seeds(arms_of(cells)) <= THIN
     points, algorithms = POINTS if metric is None else FEW, algorithms_of(cells)
+    banded = len(algorithms) <= BANDED
     return [
         Curves(
             c.axes_label, what, metric_lines(c, algorithms, metric), points=points, x=X_NAMES[axis], axis=axis,
-            thin=thin,
+            thin=thin, banded=banded,
         )
         for c, axis in ((c, over or time_axis(c)) for c in cells)
     ]  # fmt: skip
@@ -210,26 +208,18 @@ def _name(cell: Cell, metric: str | None) -> str:
 def _sentences(panels: Sequence[Curves], options: ReportOptions) -> list[str]:
     lines = with_runs(panels)
     averages = averages_text({width for panel in panels for width in panel.widths})
-    sentences = [band_text([line.arm for line in lines if line.arm], options), averages]
+    band = band_text([line.arm for line in lines if line.arm], options)
+    sentences = [band if panels[0].banded else f"No bands: more than {BANDED} algorithms", averages]
     return [*filter(None, sentences), *["Thin lines: the seeds"] * panels[0].thin, *diverged_text(lines)]
 
 
-def _figure(panels: Sequence[Curves], options: ReportOptions) -> Figure:
+def _figure(panels: Sequence[Curves], facets: Facets, options: ReportOptions) -> Figure:
     metric = panels[0].lines[0].metric
 
-    def scale(axes: Sequence[Axes]) -> None:
-        if _logarithmic(axes, panels[0].lines[0]):
-            log_axis(axes[0], [h for ax in axes for line in named_lines(ax) for h in np.asarray(line.get_ydata())])
-        elif metric is None:
-            from_best(axes, panels[0].lines)
+    def diagnostic(axes: Sequence[Axes]) -> None:
+        """Norms are compared by their ratio."""
+        if metric and metric.endswith("norm"):
+            log_heights(axes)
 
-    columns = side_by_side([line.cell for panel in panels for line in panel.lines[:1] if line.cell])
-    return facet_figure(panels, [line.label for line in panels[0].lines], options, scale, columns)
-
-
-def _logarithmic(axes: Sequence[Axes], shown: Line) -> bool:
-    """Norms are compared by their ratio; a score that is best at zero, where it spans decades and never gets there."""
-    if shown.metric is not None:
-        return shown.metric.endswith("norm")
-    best_at_zero = shown.cell is not None and shown.cell.reporting.sign > 0
-    return best_at_zero and decades([line.get_ydata() for ax in axes for line in ax.get_lines()])
+    names = [line.label for line in panels[0].lines]
+    return facet_figure(panels, facets, names, options, diagnostic if metric else None)

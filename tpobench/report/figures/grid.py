@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from tpobench.report.figures.layout import COLUMN, PAGE, facets, legend, name_axes, name_lines, title_panels
+from tpobench.report.figures.facets import Facets
+from tpobench.report.figures.layout import COLUMN, PAGE, legend, name_lines, named_lines
 from tpobench.report.figures.panel import Line, Panel, missing, with_runs
-from tpobench.report.figures.scales import ends_of
+from tpobench.report.figures.scales import decades, ends_of, log_axis
 from tpobench.report.figures.style import GREY
 from tpobench.scores.options import ReportOptions
 
@@ -20,31 +22,43 @@ TOP = 0.55  # inches: legend and the labels of the lowest axes
 HEIGHT = 1.9  # inches of a row
 
 
-def from_best(axes: Sequence[Axes], lines: Iterable[Line]) -> None:
-    """The scale that panels of one score share ends at its best value: only once everything is drawn."""
-    axes[0].set_ylim(*ends_of(next(line.cell.reporting for line in lines if line.cell)))
+def scale_score(axes: Sequence[Axes], lines: Iterable[Line]) -> None:
+    """The scale that panels of one score share, once everything is drawn: one of its ends is its best value.
+
+    Logarithmic where that is zero, and lines span decades and never get there; bars begin at zero.
+    """
+    reporting = next(line.cell.reporting for line in lines if line.cell)
+    drawn = [line.get_ydata() for ax in axes if named_lines(ax) for line in ax.get_lines()]
+    if reporting.sign > 0 and drawn and decades(drawn):
+        log_heights(axes)
+    else:
+        axes[0].set_ylim(*ends_of(reporting))
+
+
+def log_heights(axes: Sequence[Axes]) -> None:
+    """A log axis for the lines of all panels that share it."""
+    log_axis(axes[0], [h for ax in axes for line in named_lines(ax) for h in np.asarray(line.get_ydata())])
 
 
 def facet_figure(
     panels: Sequence[Panel],
+    facets: Facets,
     names: Sequence[str],
     options: ReportOptions,
     scale: Callable[[Sequence[Axes]], None] | None = None,
-    columns: int = 3,
 ) -> Figure:
     """Panels of one kind under one y axis, which `scale` sets once they are drawn; the lines bear `names`.
 
-    scale: of the axis of a score where it is left out.
+    scale: where it is left out, that of a score.
     """
-    figure, axes = facets(len(panels), columns=columns)
+    figure, axes = facets.figure()
     for ax, panel in zip(axes, panels, strict=True):
         panel.draw(ax, options)
     if scale is None:
-        from_best(axes, [line for panel in panels for line in panel.lines])
+        scale_score(axes, [line for panel in panels for line in panel.lines])
     else:
         scale(axes)
-    title_panels(axes, [panel.title for panel in panels])
-    name_axes(axes, panels[0].x, panels[0].y)
+    facets.name(axes, panels[0].x, panels[0].y)
     name_lines(figure, axes, names)
     return figure
 

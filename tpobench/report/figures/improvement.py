@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import COLUMN, Picture, algorithms_of, name_rows, numbered, paged
+from tpobench.report.figures.layout import COLUMN, Picture, algorithms_of, name_rows, numbered
 from tpobench.report.figures.style import GREY, style_of
 from tpobench.scores.cells import Arm, Cell
 from tpobench.scores.estimates import SEED
@@ -30,7 +30,8 @@ def improvement_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
     pairs = list(itertools.combinations(algorithms, 2))
     if not shared or not pairs:
         return []
-    parts, caption = paged(pairs, PAIRS), _caption(shared, len(cells))
+    parts = [pairs[i : i + PAIRS] for i in range(0, len(pairs), PAIRS)]
+    caption = _caption(shared, len(cells))
     return [
         Picture(numbered(name, len(parts), i), caption, _figure(shared, part), "probability of improvement")
         for i, part in enumerate(parts)

@@ -1,4 +1,4 @@
-"""What the figures share: the facet grid, names of lines, ticks, and bytes that depend on the records alone."""
+"""What the figures share: names of lines, legends, rows, and bytes that depend on the records alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -20,8 +19,6 @@ from tpobench.report.figures.style import RC
 from tpobench.scores.cells import Cell, algorithm_order
 
 COLUMN, PAGE = 3.3, 6.75  # inches: one column and the whole width of a two-column page
-WIDEST = 4  # panels side by side on a page
-PANELS = 12  # of one figure; more cells make more figures
 HANDLE, LETTER, LINE = 0.52, 0.064, 0.16  # inches of a legend entry's line, of a letter, and between two rows
 DIRECT_LABELS = 6  # algorithms up to which line ends carry their names
 LABEL = 0.085  # of the panel's height: a name at the end of a line
@@ -31,9 +28,6 @@ METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 DESCRIBED = {"png": "Description", "pdf": "Subject", "svg": "Description"}
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,62 +56,6 @@ def save(picture: Picture, ending: str) -> bytes:
 def _shortened(svg: bytes) -> bytes:
     """Paths in hundredths of a point: half the bytes, the same picture."""
     return re.sub(rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\d+\.\d{2})\d+", rb"\1", path.group()), svg)
-
-
-def facets(
-    panels: int, *, height: float = 1.75, columns: int = 3, single: float = 2.5, share: str = "y"
-) -> tuple[Figure, list[Axes]]:
-    """A grid of panels on one page width, each `height` inches tall; a single one on one column."""
-    columns = min(panels, columns, 2 if panels == 4 else columns)
-    rows = -(-panels // columns)
-    tall = single if panels == 1 else 0.5 + (height * 1.25 if columns == 2 else height) * rows
-    figure = Figure(figsize=(PAGE if panels > 1 else COLUMN, tall), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey="y" in share, sharex="x" in share).ravel().tolist()
-    for unused in axes[panels:]:
-        unused.remove()
-    for above in axes[max(0, panels - columns) : (rows - 1) * columns]:
-        above.tick_params(labelbottom=True)  # nothing below it that could carry the numbers of its axis
-    return figure, axes[:panels]
-
-
-def side_by_side(cells: Sequence[Cell]) -> int:
-    """Panels in a row: the values of the axis that varies fastest where cells are a full grid of two, else three."""
-    axes = [a for a in (cells[0].axes if cells else {}) if len({str(c.axes.get(a)) for c in cells}) > 1]
-    if len(axes) < 2:
-        return 3
-    last = [str(c.axes.get(axes[-1])) for c in cells]
-    columns = len(dict.fromkeys(last))
-    full = len(last) % columns == 0 and last == last[:columns] * (len(last) // columns)
-    return columns if full and columns <= WIDEST else 3
-
-
-def columns_of(axes: Sequence[Axes]) -> int:
-    """Panels side by side."""
-    return int(axes[0].get_gridspec().ncols)  # type: ignore[union-attr]
-
-
-def name_axes(axes: Sequence[Axes], x: str, y: str) -> None:
-    """y once per row of panels, x below the last panel of each column."""
-    columns = columns_of(axes)
-    for i, ax in enumerate(axes):
-        if i % columns == 0:
-            ax.set_ylabel(y)
-        if i >= len(axes) - columns:
-            ax.set_xlabel(x)
-
-
-def title_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
-    """Each panel its title, on at most two lines; none on a single panel, whose caption says it."""
-    if len(axes) > 1:
-        for ax, title in zip(axes, titles, strict=True):
-            ax.set_title(wrapped(title))
-
-
-def wrapped(label: str) -> str:
-    """At most two lines, broken at a comma."""
-    parts = label.split(", ")
-    half = -(-len(parts) // 2)
-    return label if len(label) <= 30 else ", ".join(parts[:half]) + ",\n" + ", ".join(parts[half:])
 
 
 def spelled(axis: str) -> str:
@@ -227,11 +165,6 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=True, axis="x")
     ax.grid(visible=False, axis="y")
-
-
-def paged(items: Sequence[T], size: int = PANELS) -> list[Sequence[T]]:
-    """Cells, panels or pairs in groups that fit on one figure."""
-    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def numbered(name: str, count: int, index: int) -> str:

@@ -16,6 +16,8 @@ from tpobench.scores.estimates import mean_of
 from tpobench.scores.options import ReportOptions
 from tpobench.stats.estimate import Estimate
 
+APART = 0.25  # of the way from one position to the next, that lines of one take
+
 
 @dataclass(frozen=True)
 class Series:
@@ -66,11 +68,11 @@ class Points:
         ax.minorticks_off()
 
     def _side(self, at: Sequence[float]) -> float:
-        """From line to line at one position; all lines of one together take at most half the way to the next."""
+        """From line to line at one position; all lines of one together take part of the way to the next."""
         scale = np.unique(np.log(at) if self.base else at)
         side = np.log(self.aside) if self.base and self.aside else self.aside or (scale[-1] - scale[0]) / 60
         if len(scale) > 1:
-            side = min(side, np.diff(scale).min() / 2 / max(1, len(self.series) - 1))
+            side = min(side, APART * np.diff(scale).min() / max(1, len(self.series) - 1))
         return float(np.exp(side) if self.base else side)
 
 

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from tpobench.report.figures.facets import Facets, pages, point_of
 from tpobench.report.figures.grid import facet_figure
-from tpobench.report.figures.layout import Picture, algorithms_of, numbered, paged, spelled
+from tpobench.report.figures.layout import Picture, algorithms_of, numbered, spelled
 from tpobench.report.figures.panel import line_of
 from tpobench.report.figures.points import Points, final_caption, final_series
 from tpobench.report.figures.scales import P0, final_name
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import ReportOptions
 
+LEAST = 1.25  # ratio of two success probabilities that are apart
+
 
 def profile_pictures(suite: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
-    """A figure for every few panels; nothing without two sparsities."""
-    axis, parts = sparsity_axis(_usable(cells)), list(map(dict, paged(list(profile_panels(cells).items()))))
+    """A panel per reward, matching and value of every axis but the sparsity's; nothing without two sparsities."""
+    axis, panels = sparsity_axis(_usable(cells)), profile_panels(cells)
+    points = [point_of(v[0], axis) for v in panels.values()]
+    parts = list(pages(list(panels.values()), points, list(panels)))
     pictures = []
-    for i, part in enumerate(parts):
-        chosen = [c for v in part.values() for c in v]
+    for i, (part, facets) in enumerate(parts):
+        chosen = [c for v in part for c in v]
         caption = (
             f"Final {chosen[0].reporting.metric} against the success probability p0 of the untrained policy (harder to "
             f"the right), {final_caption(chosen, options)}; a line joins cells that differ in {spelled(axis)} alone, "
             "points of one p0 are set side by side."
         )
         name, title = numbered(f"{suite}-sparsity", len(parts), i), "final results against sparsity"
-        pictures.append(Picture(name, caption, _figure(part, options), title))
+        pictures.append(Picture(name, caption, _figure(part, facets, options), title))
     return pictures
 
 
@@ -46,7 +51,12 @@ def profile_panels(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
         others = [f"{k}={v}" for k, v in c.axes.items() if k not in {axis, "reward"}]
         title = ", ".join(filter(None, [reward, *others, c.condition and f"{c.condition} matched"]))
         panels.setdefault(title, []).append(c)
-    return {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if len(set(positions_of(v))) > 1}
+    return {k: sorted(v, key=lambda c: -(c.success or 0)) for k, v in panels.items() if _spans(positions_of(v))}
+
+
+def _spans(p0: Sequence[float]) -> bool:
+    """Whether they differ by more than estimates of one p0 do."""
+    return max(p0) >= LEAST * min(p0)
 
 
 def sparsity_axis(cells: Sequence[Cell]) -> str:
@@ -65,16 +75,16 @@ def sparsity_axis(cells: Sequence[Cell]) -> str:
     return min((a for a in axes if len({str(c.axes.get(a)) for c in cells}) > 1), key=within, default="")
 
 
-def _figure(panels: Mapping[str, list[Cell]], options: ReportOptions) -> Figure:
-    cells = [c for v in panels.values() for c in v]
+def _figure(panels: Sequence[list[Cell]], facets: Facets, options: ReportOptions) -> Figure:
+    cells = [c for v in panels for c in v]
     algorithms, y = algorithms_of(cells), final_name(cells[0].reporting)
     drawn = []
-    for title, several in panels.items():
+    for title, several in zip(facets.titles, panels, strict=True):
         positions = positions_of(several)
         ticks = [(p, f"{p:.2g}") for p in apart(sorted(set(positions)))]
         series = [final_series([line_of(c, a) for c in several], positions, options) for a in algorithms]
         drawn.append(Points(title, P0, y, ticks, series, base=10, aside=1.04, descending=True))
-    return facet_figure(drawn, algorithms, options)
+    return facet_figure(drawn, facets, algorithms, options)
 
 
 def positions_of(cells: Sequence[Cell]) -> list[float]:
@@ -88,6 +98,6 @@ def apart(values: Sequence[float]) -> list[float]:
     """Ascending values thinned so that labels on a log axis do not touch: a sixth of the range between any two."""
     ticks: list[float] = []
     for value in values:
-        if not ticks or value / ticks[-1] >= max(1.25, (values[-1] / values[0]) ** (1 / 6)):
+        if not ticks or value / ticks[-1] >= max(LEAST, (values[-1] / values[0]) ** (1 / 6)):
             ticks.append(value)
     return ticks

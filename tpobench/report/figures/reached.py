@@ -9,17 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpobench.report.figures.captions import arms_of, seeds_text
-from tpobench.report.figures.layout import (
-    Picture,
-    algorithms_of,
-    facets,
-    name_axes,
-    name_lines,
-    numbered,
-    paged,
-    side_by_side,
-    title_panels,
-)
+from tpobench.report.figures.facets import Facets, pages_of
+from tpobench.report.figures.layout import Picture, algorithms_of, name_lines, numbered
 from tpobench.report.figures.scales import few_ticks, time_axis, x_name
 from tpobench.report.figures.style import style_of
 from tpobench.scores.cells import Arm, Cell
@@ -33,11 +24,11 @@ def reached_pictures(name: str, cells: Sequence[Cell]) -> list[Picture]:
     for t in sorted({t for c in cells for t in c.reporting.thresholds}, reverse=True):
         scored = [c for c in cells if t in c.reporting.thresholds]
         if any(np.isfinite(a.times(t)).any() for c in scored for a in c.arms.values()):
-            parts, full = paged(scored), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
+            parts, full = pages_of(scored), f"{name}-{t:g}".replace(".", "_")  # a dot would look like a file's ending
             title = f"seeds {scored[0].reporting.side} {scored[0].reporting.level(t)} over time"
             pictures += [
-                Picture(numbered(full, len(parts), i), _caption(p, t), _figure(p, t), title)
-                for i, p in enumerate(parts)
+                Picture(numbered(full, len(parts), i), _caption(p, t), _figure(p, facets, t), title)
+                for i, (p, facets) in enumerate(parts)
             ]
     return pictures
 
@@ -52,9 +43,9 @@ def _caption(cells: Sequence[Cell], threshold: float) -> str:
     )
 
 
-def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
+def _figure(cells: Sequence[Cell], facets: Facets, threshold: float) -> Figure:
     algorithms = algorithms_of(cells)
-    figure, axes = facets(len(cells), columns=side_by_side(cells))
+    figure, axes = facets.figure()
     ends = []
     for ax, cell in zip(axes, cells, strict=True):
         ends.append([_draw(ax, cell, cell.arms[n], threshold) for n in algorithms if n in cell.arms])
@@ -62,8 +53,7 @@ def _figure(cells: Sequence[Cell], threshold: float) -> Figure:
         few_ticks(ax)
     axes[0].set_ylim(-2, 102)
     axes[0].set_yticks(range(0, 101, 25))
-    title_panels(axes, [c.axes_label for c in cells])
-    name_axes(axes, x_name(cells[0]), f"Seeds {cells[0].reporting.side} {cells[0].reporting.level(threshold)} (%)")
+    facets.name(axes, x_name(cells[0]), f"Seeds {cells[0].reporting.side} {cells[0].reporting.level(threshold)} (%)")
     name_lines(figure, axes, algorithms, ends)
     return figure
 

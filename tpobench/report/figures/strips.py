@@ -8,17 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tpobench.report.figures.layout import (
-    Picture,
-    algorithms_of,
-    columns_of,
-    facets,
-    name_rows,
-    numbered,
-    paged,
-    side_by_side,
-    title_panels,
-)
+from tpobench.report.figures.facets import Facets, pages_of
+from tpobench.report.figures.layout import Picture, algorithms_of, name_rows, numbered
 from tpobench.report.figures.points import final_caption
 from tpobench.report.figures.scales import decades, ends_of, final_name, log_ticks
 from tpobench.report.figures.style import style_of
@@ -34,11 +25,11 @@ BAND = 0.22  # half the height, in rows, over which the dots of an algorithm are
 
 def strip_pictures(name: str, cells: Sequence[Cell], options: ReportOptions) -> list[Picture]:
     """A panel per cell, a row per algorithm."""
-    parts = paged(cells)
+    parts = pages_of(cells, _height(cells))
     title = "final results, seed by seed"
     return [
-        Picture(numbered(name, len(parts), i), _caption(p, options), _figure(p, options), title)
-        for i, p in enumerate(parts)
+        Picture(numbered(name, len(parts), i), _caption(p, options), _figure(p, facets, options), title)
+        for i, (p, facets) in enumerate(parts)
     ]
 
 
@@ -53,10 +44,13 @@ def _caption(cells: Sequence[Cell], options: ReportOptions) -> str:
     )
 
 
-def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
+def _height(cells: Sequence[Cell]) -> float:
+    return ROW * len(algorithms_of(cells)) + 0.35
+
+
+def _figure(cells: Sequence[Cell], facets: Facets, options: ReportOptions) -> Figure:
     algorithms, reporting = algorithms_of(cells), cells[0].reporting
-    tall = ROW * len(algorithms)
-    figure, axes = facets(len(cells), height=tall + 0.35, single=tall + 0.6, columns=side_by_side(cells), share="xy")
+    figure, axes = facets.figure(_height(cells), _height(cells) + 0.25, share="xy")
     scale = reporting.scale
     for ax, cell in zip(axes, cells, strict=True):
         for row, name in enumerate(algorithms):
@@ -70,10 +64,7 @@ def _figure(cells: Sequence[Cell], options: ReportOptions) -> Figure:
         log_ticks(axes[0].xaxis)
     else:
         axes[0].set_xlim(*ends_of(reporting))
-    title_panels(axes, [c.label if c.condition else c.axes_label for c in cells])
-    columns = columns_of(axes)
-    for ax in axes[-columns:]:
-        ax.set_xlabel(final_name(reporting))
+    facets.name(axes, final_name(reporting))
     return figure
 
 

@@ -80,11 +80,12 @@ STYLES = _styles()
 ONE_EPOCH = Style(SKY, "-.", "v")  # TPO with one epoch, beside TPO with several
 HATCHES = ("", "////", "....", "xxxx")  # bars side by side, told apart without colour
 RC: Any = {
-    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7,
-    "ytick.labelsize": 7, "legend.fontsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.linewidth": 0.7,
-    "lines.linewidth": 1.4, "lines.markersize": 4, "pdf.fonttype": 42, "svg.hashsalt": "tpobench",
-    "axes.axisbelow": True, "savefig.dpi": 200, "figure.dpi": 100, "axes.unicode_minus": True, "legend.frameon": False,
+    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "figure.labelsize": 8,
+    "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 8, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "lines.markersize": 4, "pdf.fonttype": 42,
+    "svg.hashsalt": "tpobench", "axes.axisbelow": True, "savefig.dpi": 200, "figure.dpi": 100,
+    "axes.unicode_minus": True, "legend.frameon": False,
 }  # fmt: skip
 
 
