@@ -120,6 +120,19 @@ def test_what_is_chosen_is_what_tables_and_drawings_show(browser, page):
         assert browser.run("document.activeElement.closest('.panel').querySelector('h4 span').textContent") == shown[0]
 
 
+def test_panels_share_a_scale_unless_each_is_to_have_its_own(browser, page):
+    """The numbers beside the axes are the same, or are not."""
+    browser.open(page)
+    draw_all(browser)
+    numbers = (
+        "[...document.querySelectorAll('.curves .panel svg')]"
+        ".map(s => s.querySelector('[aria-label=\"y-axis tick label\"]').textContent)"
+    )
+    for toggle, same in (("log scale", True), ("same scale", False)):
+        browser.run(f"[...document.querySelectorAll('.curves label')].find(l => l.textContent === '{toggle}').click()")
+        assert (len(set(browser.run(numbers))) == 1) == same
+
+
 def point_at(browser, selector):
     """The text that comes up over the first element."""
     x, y = browser.run(

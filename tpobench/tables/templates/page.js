@@ -233,10 +233,10 @@ class Panels {
     return select;
   }
 
-  toggle(label, checked) {
+  toggle(label, checked, useful = true) {
     const input = make("input", {type: "checkbox", checked});
     input.addEventListener("change", () => this.again());
-    this.bar.append(make("label", {}, input, label));
+    if (useful) this.bar.append(make("label", {}, input, label));
     return input;
   }
 
@@ -252,11 +252,16 @@ class Panels {
       make("span", {}, this.choices.swatch(i), ` ${this.choices.algorithms[i].name}`), this.place, i)));
   }
 
-  // A row for each value of the grid's other axes where that fits; else rows that are about full.
+  // Rows as the grid has them, or a whole part of such a row; else rows that are about full.
   columns(count) {
-    const most = Math.min(3, Math.max(1, Math.floor(this.width / 330))), {axes, cells, places} = this.choices;
+    const fit = (wide, most) => Math.min(most, Math.max(1, Math.floor(this.width / wide))), {axes, cells, places} = this.choices;
     const last = Object.keys(axes).at(-1), values = new Set(places.map(i => cells[i].at[last])).size;
-    return count === places.length && values > 1 && values <= most ? values : Math.ceil(count / Math.ceil(count / most)) || 1;
+    const part = d3.range(fit(280, 4), 1, -1).find(n => values % n === 0);
+    return count === places.length && part ? part : Math.ceil(count / Math.ceil(count / fit(330, 3))) || 1;
+  }
+
+  shows(cell) {
+    return this.alone === null || this.alone === this.choices.cells[cell].label;
   }
 
   panel({title, marks, options}, width, count) {
@@ -291,7 +296,7 @@ function curves(place, {metrics}, choices) {
   const panels = new Panels(place, choices, draw);
   const metric = panels.select("Metric", metrics.map(({title}) => title));
   const log = panels.toggle("log scale", metrics[0].log), bands = panels.toggle("bands", true);
-  const seeds = panels.toggle("every seed", false);
+  const seeds = panels.toggle("every seed", false), shared = panels.toggle("same scale", true, choices.cells.length > 1);
   metric.addEventListener("change", () => { log.checked = metrics[metric.value].log; panels.again(); });
 
   function domain({zero}, chosen) {
@@ -306,27 +311,30 @@ function curves(place, {metrics}, choices) {
     const {title, xs, lines: all} = metrics[metric.value];
     const named = all.map(([cell, algorithm, x, mean, low, high, count, at, runs]) =>
       ({cell, algorithm, x: xs[x], mean, low, high, count, at: xs[at], runs}));
-    const chosen = named.filter(({cell, algorithm}) => choices.shown.has(algorithm) && choices.places.includes(cell));
+    const chosen = named.filter(({cell, algorithm}) =>
+      choices.shown.has(algorithm) && choices.places.includes(cell) && panels.shows(cell));
     if (!chosen.length) return [];
-    const ends = domain(metrics[metric.value], chosen), type = log.checked && ends[0] > 0 ? "log" : "linear";
     const last = Math.max(...chosen.map(({x}) => x.at(-1)));
     place.classList.toggle("with-seeds", seeds.checked);
-    return choices.places.filter(i => chosen.some(({cell}) => cell === i)).map(i => ({
-      title: choices.cells[i].label,
-      marks: marks(chosen.filter(({cell}) => cell === i), ends, choices.cells[i].time),
-      options: (width, count) => ({
-        height: height(width, count), x: {label: choices.cells[i].time, labelArrow: false, ticks: width < 400 ? 4 : 6, domain: [0, last]},
-        y: {type, domain: ends, label: title, labelArrow: false, grid: true, clamp: true, ...(type === "log" ? {ticks: powers(ends), tickFormat: digits} : {ticks: 5})},
-      }),
-    }));
+    return choices.places.filter(i => chosen.some(({cell}) => cell === i)).map(i => {
+      const arms = chosen.filter(({cell}) => cell === i), {label, time} = choices.cells[i];
+      const ends = domain(metrics[metric.value], shared.checked ? chosen : arms);
+      const scale = log.checked && ends[0] > 0 ? {type: "log", ticks: powers(ends), tickFormat: digits} : {ticks: 5};
+      return {
+        title: label, marks: marks(arms, ends, time),
+        options: (width, count) => ({
+          height: height(width, count), x: {label: time, labelArrow: false, ticks: width < 400 ? 4 : 6, domain: [0, last]},
+          y: {domain: ends, label: title, labelArrow: false, grid: true, clamp: true, ...scale},
+        }),
+      };
+    });
   }
 
   // Of a log axis: powers of ten, and what lies between where these are few.
   function powers([low, high]) {
     const exponents = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
     const within = factors => exponents.flatMap(e => factors.map(f => f * 10 ** e)).filter(v => v >= low && v <= high);
-    const tens = within([1]);
-    return tens.length > 2 ? tens : within([1, 2, 5]);
+    return [within([1]), within([1, 2, 5])].find(ticks => ticks.length > 2) ?? d3.ticks(low, high, 4);
   }
 
   function marks(arms, [floor], when) {
@@ -386,7 +394,8 @@ function finals(place, {metrics}, choices) {
     const {unit, better, rows: all} = metrics[metric.value];
     const rows = all.map(([cell, algorithm, budget, text, value, low, high, runs]) =>
       ({cell, algorithm, budget, value, low, high, runs, text: lines(choices.algorithms[algorithm].name, text)}));
-    const seen = rows.filter(({cell, algorithm}) => choices.places.includes(cell) && choices.shown.has(algorithm));
+    const seen = rows.filter(({cell, algorithm}) =>
+      choices.places.includes(cell) && choices.shown.has(algorithm) && panels.shows(cell));
     const domain = ends([0, ...seen.flatMap(({value, low, high, budget, runs}) =>
       [value, low, high, ...(seeds.checked ? runs.map(([, , v]) => v ?? budget) : [])])]);
     return choices.places.flatMap(i => {
@@ -478,7 +487,7 @@ function pairs(place, {metrics, verdicts}, choices) {
   function draw() {
     const {unit, better, rows} = metrics[metric.value], against = +reference.value;
     const seen = rows.filter(([, a, b, d]) => (a === against || b === against) && d !== null).map(turned)
-      .filter(({cell, algorithm}) => choices.places.includes(cell) && choices.shown.has(algorithm));
+      .filter(({cell, algorithm}) => choices.places.includes(cell) && choices.shown.has(algorithm) && panels.shows(cell));
     const domain = ends([0, ...seen.flatMap(({x, low, high}) => [x, low, high])]);
     return choices.places.flatMap(i => {
       const chosen = seen.filter(({cell}) => cell === i).map((row, y) => ({...row, y}));
