@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -37,6 +38,13 @@ class Browser:
         os.close(theirs_out)
         self.out, self.into = os.fdopen(ours_out, "wb"), os.fdopen(ours_in, "rb")
         self.buffer, self.session = b"", None
+        try:
+            self._attach()
+        except ConnectionError:
+            self._release()
+            raise
+
+    def _attach(self) -> None:
         target = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -44,8 +52,12 @@ class Browser:
 
     def close(self) -> None:
         self.send("Browser.close")
+        self._release()
+
+    def _release(self) -> None:
         self.process.wait(20)
-        self.out.close()
+        with contextlib.suppress(BrokenPipeError):  # of a browser that never read
+            self.out.close()
         self.into.close()
         self.profile.cleanup()
 
@@ -67,7 +79,8 @@ class Browser:
             ready, _, _ = select.select([self.into], [], [], PATIENCE)
             assert ready, "the browser does not answer"
             part = self.into.read1(1 << 20)
-            assert part, "the browser has ended"
+            if not part:
+                raise ConnectionError("the browser has ended")
             self.buffer += part
         message, _, self.buffer = self.buffer.partition(b"\0")
         return json.loads(message)
