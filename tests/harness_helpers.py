@@ -1,5 +1,6 @@
 """A small suite and a trainer of two lines for the tests of the harness."""
 
+import dataclasses
 import json
 import math
 from collections import defaultdict
@@ -56,6 +57,15 @@ def write_suite(path, text):
     path.write_text("".join(f"{k} = {toml(v)}\n" for k, v in text.items()), encoding="utf-8")
 
 
+def of_league(specs):
+    """The suites of the packaged league by name; that of breaking points at the learning rates of some runs."""
+    league = load_league()
+    at = {s["cell"]["learning_rate"] for s in specs}
+    searched = league.sparsity.suite
+    searched = dataclasses.replace(searched, grid={**searched.grid, "learning_rate": tuple(sorted(at))})
+    return {searched.name: searched} | {event.suite.name: event.suite for event in league.events}
+
+
 def recorded_and_planned(path):
     """The ids in a packed file, and those that its suites plan today for the same rules and seeds."""
     recorded, planned = set(), set()
@@ -66,11 +76,12 @@ def recorded_and_planned(path):
         of_suite[record["spec"]["suite"]].append(record["spec"])
     for name, specs in of_suite.items():
         seeds = {s["seed"] for s in specs}
-        copies = {s["task"].get("data_sha256", "") for s in specs}  # of the data, where it is not published
-        copy = [f"task.data_sha256={sha}" for sha in copies if sha]
+        copies = {s["task"].get("data_sha256", "") for s in specs} - {""}  # of the data, where it is not published
         scale = "quick" if name.endswith("-quick") else "paper"
-        played = {e.suite.name: e.suite for e in load_league().events} if path.parent.name == "league" else {}
-        suite = played.get(name) or load_suite(name.removesuffix("-quick"), copy, scale=scale)
+        played = of_league(specs) if path.parent.name == "league" else {}
+        suite = played.get(name) or load_suite(name.removesuffix("-quick"), scale=scale)
+        for sha in copies:
+            suite = dataclasses.replace(suite, task={**suite.task, "data_sha256": sha})
         for kernel in {s.get("kernel", PLAIN_KERNEL) for s in specs}:
             plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds), kernel=kernel)
             planned |= {s.run_id for s in (*plan.specs, *(skip.spec for skip in plan.skipped))}

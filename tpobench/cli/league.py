@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tpobench.league.model import League
     from tpobench.league.standings import Standings
     from tpobench.planning.plan import Plan
+    from tpobench.records.store import RunRecord
 
 FOLDER = "league"
 
@@ -73,21 +74,34 @@ app.command("league")(spread(league))
 def _train(played: League, algos: list[str], root: Path, training: Training, plugin: list[str]) -> None:
     """What is missing of the runs of some algorithms, in one budget of time and cost."""
     from tpobench.algorithms.catalog import ALGORITHMS
+    from tpobench.league.standings import searched_rates
     from tpobench.planning.design import Fixed
 
     options, workers = training.options(), training.workers()
     kernel = settled(training.kernel, [event.suite for event in played.events], training.device)
+    wanted = algos or list(ALGORITHMS)
     plans: list[tuple[Path, Plan]] = [
-        (root / plan.suite.name, plan) for plan in played.plans(algos or list(ALGORITHMS), training.device, kernel)
+        (root / plan.suite.name, plan) for plan in played.plans(wanted, training.device, kernel)
     ]
     plans = located(plans, options, training.data_dir, allow_unverified=training.allow_unverified_data, only_warn=False)
     warn_of_threads((plan for _, plan in plans), workers.processes)
     with workers.begin(options, plugin) as by:
         answers, refused = run_all([(folder, Fixed(plan)) for folder, plan in plans], by)
+        rates = {n: of for n, of in searched_rates(played, _records(played, root)).items() if n in wanted}
+        searches = [(root / d.plan.suite.name, d) for d in played.searches(rates, training.device, kernel)]
+        more, refused_searches = run_all(searches, by)
+    answers, refused = answers + more, refused | refused_searches
     require_not_stopped([a["folder"] for a in answers], by.stop)
     for refusal in refused.values():
         say(f"tpobench: {refusal}")
     require_results(answers)
+
+
+def _records(played: League, root: Path) -> dict[str, list[RunRecord]]:
+    """By suite, those of the search for breaking points among them."""
+    from tpobench.records.store import Store
+
+    return {name: list(Store(root / name).known()[0].values()) for name in played.suites}
 
 
 def _standings(played: League, root: Path) -> Standings:
@@ -97,9 +111,8 @@ def _standings(played: League, root: Path) -> Standings:
         NothingToDo: there are none.
     """
     from tpobench.league.standings import standings
-    from tpobench.records.store import Store
 
-    records = {e.suite.name: list(Store(root / e.suite.name).known()[0].values()) for e in played.events}
+    records = _records(played, root)
     if not any(records.values()):
         msg = f"no results of the league in {root}; without --no-run they are made"
         raise NothingToDo(msg)

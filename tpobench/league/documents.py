@@ -4,40 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tpobench import __version__
+from tpobench.league.model import Division
 from tpobench.league.ranking import Ranking
-from tpobench.league.standings import TRACKS, WORKS, Choice, Standings, Track
+from tpobench.league.standings import TRACKS, WORKS, Breaking, Choice, Standings, Track
 from tpobench.printable import first_of
+from tpobench.report.breaking_point import meaning, point_text, reversals
 from tpobench.report.overall import score_text
 from tpobench.scores.estimates import SEED
 from tpobench.scores.text import difference_text, seed_ranges, share_text
+from tpobench.stats.breaking_point import BreakingPoint
 from tpobench.stats.suite_level import RESAMPLES
 from tpobench.stats.texts import p_text
-from tpobench.tables.model import Block, Document, Figure, Heading, Lines, Table, TableCell, numbers_of, value_cell
+from tpobench.tables.model import (
+    Block,
+    Document,
+    Figure,
+    Heading,
+    Lines,
+    Table,
+    TableCell,
+    dense,
+    numbers_of,
+    value_cell,
+)
 
 SCORE = "Score ↑ [95% CI]"
 HEADER = ("Place", "Algorithm", SCORE, "Leader − it [95% CI]", "P(leader better)", "Holm p", "Against the leader")
+ALL = Division("", ())  # of results that no league planned
 HEADS = 12  # algorithms of the matrix that is printed; CSV and JSON have all
 
 
 def league_document(table: Standings, figures: Mapping[Path, str] | None = None) -> Document:
-    """The league: a verdict for each track, then everything behind it."""
-    blocks: list[Block] = [
-        Lines(tuple(_verdict(t, len(table.tasks)) for t in table.tracks) or ("Nobody is ranked yet.",))
-    ]
-    for track in table.tracks:
-        blocks += [Heading(f"Ranking, {TRACKS[track.name]}", track.name)]
-        blocks.append(_ranking(track, table.league.metric, len(table.tasks), table.league.scored))
-        if track.outside:
-            blocks.append(_outside(track))
-    if table.tracks:
+    """The league: a verdict for each ranking, then everything behind it."""
+    divisions = [each for each in table.divisions if each.tracks]
+    verdicts = [_verdict(t, len(each.tasks), each.division.name) for each in divisions for t in each.tracks]
+    blocks: list[Block] = [Lines(tuple(verdicts) or ("Nobody is ranked yet.",))]
+    for each in divisions:
+        for track in each.tracks:
+            blocks += [Heading(_title("Ranking", track, each.division), _name("", track, each.division))]
+            blocks.append(_ranking(track, table.league.metric, len(each.tasks), table.league.scored, each.division))
+            if track.outside:
+                blocks.append(_outside(track, each.division))
+    if divisions:
         blocks += [Heading("Learning rates", "rates"), _rates(table)]
-        blocks += [Heading("Who beats whom", "wins"), *(_matrix(track) for track in table.tracks)]
+        if table.breaking:
+            blocks += [Heading("Breaking points", "breaking"), _breaking(table, table.breaking)]
+        blocks += [Heading("Who beats whom", "wins")]
+        blocks += [_matrix(track, each.division) for each in divisions for track in each.tracks]
     blocks += [Figure(path.stem, caption, path=str(path)) for path, caption in (figures or {}).items()]
-    if table.unranked:
+    if any(each.unranked for each in table.divisions):
         blocks += [Heading("Not ranked", "unranked"), _unranked(table)]
     blocks += [Heading("What this is", "about"), Lines(_about(table), "bullet")]
     return Document(table.league.title, tuple(blocks), _data(table), tuple(_records(table)))
@@ -57,17 +77,28 @@ def ranking_document(ranks: Ranking) -> Document:
     )
 
 
-def _verdict(track: Track, tasks: int) -> str:
+def _title(text: str, track: Track, division: Division) -> str:
+    """`Ranking, as published, with MNIST`."""
+    return ", ".join(filter(None, (text, TRACKS.get(track.name, ""), division.name)))
+
+
+def _name(text: str, track: Track, division: Division) -> str:
+    """`wins-published-with-mnist`."""
+    return "-".join(filter(None, (text, track.name, division.slug)))
+
+
+def _verdict(track: Track, tasks: int, division: str = "") -> str:
     """One sentence on one track."""
     n, others = len(track.ranked), [name for name in track.tied if name != track.leader]
     score = track.scores[track.leader].value or 0.0
     tied = f"cannot be told from {first_of(others, 8)}" if others else "is ahead of every other"
-    where = f"{TRACKS[track.name].capitalize()}: " if track.name else ""
-    words = f"{where}{track.leader} leads {n} algorithms over {tasks} task{'s' if tasks > 1 else ''}"
+    where = ", ".join(filter(None, (TRACKS.get(track.name, ""), division)))
+    words = f"{track.leader} leads {n} algorithms over {tasks} task{'s' if tasks > 1 else ''}"
+    words = f"{where[0].upper()}{where[1:]}: {words}" if where else words
     return f"{words} with a score of {score:.3f} and {tied} (5 %, Holm over {n - 1} tests)."
 
 
-def _ranking(track: Track, metric: str, tasks: int, seeds: Sequence[int]) -> Table:
+def _ranking(track: Track, metric: str, tasks: int, seeds: Sequence[int], division: Division = ALL) -> Table:
     rows = []
     for place, name in enumerate(track.ranked, 1):
         estimate, test = track.scores[name], track.tests.get(name)
@@ -94,29 +125,56 @@ def _ranking(track: Track, metric: str, tasks: int, seeds: Sequence[int]) -> Tab
         "ci:stratified-bootstrap95", "test:stratified-perm",
         f"adj:holm/{len(track.tests)}", f"B:{RESAMPLES}", f"rng:{SEED}", "diverged:worst",
     ])  # fmt: skip
-    return Table("-".join(filter(None, ("ranking", track.name))), "", HEADER, tuple(rows), signature, (note,))
+    return Table(_name("ranking", track, division), "", HEADER, tuple(rows), signature, (note,))
 
 
-def _outside(track: Track) -> Table:
+def _outside(track: Track, division: Division) -> Table:
     rows = tuple((TableCell(n), TableCell(score_text(track.scores[n]))) for n in track.outside)
     note = "Online adaptations of preference losses, and what is told the right answer: not in the ranking"
-    return Table(f"outside-{track.name}", "Outside the ranking", ("Algorithm", SCORE), rows, "", (note,))
+    return Table(_name("outside", track, division), "Outside the ranking", ("Algorithm", SCORE), rows, "", (note,))
 
 
 def _rates(table: Standings) -> Table:
     suites = [event.suite.name for event in table.league.events]
+    shared = [s for s in suites if all(s in e.choices for e in table.listed)]
     rows = []
-    for name in table.tracks[-1].scores:
-        choices = table.entrants[name].choices
-        width = math.prod(c.width for c in choices.values()) ** (1 / len(choices))
-        rows.append((TableCell(name), *(_choice(choices[s]) for s in suites), value_cell(float(f"{width:.3g}"))))
+    for entrant in table.listed:
+        width = math.prod(entrant.choices[s].width for s in shared) ** (1 / len(shared)) if shared else math.nan
+        cells = (_choice(entrant.choices[s]) if s in entrant.choices else TableCell("") for s in suites)
+        rows.append((TableCell(entrant.name), *cells, value_cell(float(f"{width:.3g}"))))
     chosen = f"Chosen on seeds {seed_ranges(sorted(table.league.choosing))}"
     works = f"in brackets the swept rates around it at which the score is at least {WORKS:g} of the best"
+    over = ", ".join(shared) or "none"
     notes = (
         f"{chosen}; {works}; *: an end of the grid, the best may lie beyond",
-        "Width: how many times the lowest rate that works the highest is, geometric mean over the suites",
+        f"Width: how many times the lowest rate that works the highest is, geometric mean over what all played: {over}",
     )
     return Table("rates", "", ("Algorithm", *suites, "Width ↑"), tuple(rows), "", notes)
+
+
+def _breaking(table: Standings, breaking: Breaking) -> Table:
+    """Sparsest reward first, learning rate tuned."""
+    *_, last = breaking.points.values()
+    listed = {entrant.name for entrant in table.listed}
+
+    def cells(name: str) -> Iterator[TableCell]:
+        yield from (_point(of[name]) if name in of else TableCell("") for of in breaking.points.values())
+
+    rows = [(TableCell(name), *cells(name)) for name in last if name in listed]
+    search, seeds = breaking.group.search, len(table.league.scored)
+    where = f"Suite {breaking.group.cells[0].suite}, {search.axis} {search.easiest} to {search.hardest}"
+    notes = (
+        meaning(breaking.group),
+        f"{where}, {seeds} seeds a level, at the learning rates of {breaking.event}",
+        "Intervals, no tests: order within an interval, and among those that learn at every level, says nothing",
+        *(f"{TRACKS[track].capitalize()}: {text}" for track, of in breaking.points.items() for text in reversals(of)),
+    )
+    header = ("Algorithm", *(f"p0* ↓ [95% CI], {TRACKS[track]}" for track in breaking.points))
+    return dense(Table("breaking", "", header, tuple(rows), "", notes))
+
+
+def _point(point: BreakingPoint) -> TableCell:
+    return TableCell(point_text(point), data={"point": asdict(point)})
 
 
 def _choice(choice: Choice) -> TableCell:
@@ -124,7 +182,7 @@ def _choice(choice: Choice) -> TableCell:
     return TableCell(text, data=vars(choice))
 
 
-def _matrix(track: Track) -> Table:
+def _matrix(track: Track, division: Division = ALL) -> Table:
     names = list(track.scores)
     shown = track.ranked[:HEADS]
     at = [names.index(n) for n in shown]
@@ -135,13 +193,18 @@ def _matrix(track: Track) -> Table:
     note = "P(a seed of the row scores better than one of the column), mean over tasks, ties count half" + (
         f"; the first {HEADS} of {len(track.ranked)}, JSON has all" if len(track.ranked) > HEADS else ""
     )
-    title = ", ".join(("Probability of improvement", *([TRACKS[track.name]] if track.name else [])))
-    return Table("-".join(filter(None, ("wins", track.name))), title, ("", *shown), rows, "", (note,), folded=True)
+    title = _title("Probability of improvement", track, division)
+    return Table(_name("wins", track, division), title, ("", *shown), rows, "", (note,), folded=True)
 
 
 def _unranked(table: Standings) -> Table:
-    rows = tuple((TableCell(name), TableCell(why)) for name, why in table.unranked.items())
-    return Table("unranked", "", ("Algorithm", "Why"), rows)
+    """A row for each division and reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in table.divisions:
+        for name, why in each.unranked.items():
+            reasons.setdefault((each.division.name, why), []).append(name)
+    rows = tuple(tuple(map(TableCell, (where, ", ".join(names), why))) for (where, why), names in reasons.items())
+    return dense(Table("unranked", "", ("Division", "Algorithms", "Why"), rows))
 
 
 def _about(table: Standings) -> tuple[str, ...]:
@@ -153,21 +216,36 @@ def _about(table: Standings) -> tuple[str, ...]:
     published = "As published: the suite's own learning rate, the published hyperparameters"
     shows = "It does not show how algorithms do on long runs, large models, or tasks unlike these"
     left = (f"Not played yet, for want of runs: {', '.join(table.unplayed)}.",) if table.unplayed else ()
+    named = "; ".join(f"{each.division.name} ({', '.join(each.division.suites)})" for each in table.divisions)
+    over = "A ranking is over suites that everybody in it has played, so there are several"
+    divided = (f"{over}: {named}.  Neither scores nor places of one compare with those of another.",)
     return (
         *left,
+        *(divided if len(table.divisions) > 1 else ()),
         f"{budget}, chosen by the mean score of seeds {choosing}, one rate per suite; scored on seeds {scored}.",
         f"{published}.  Nothing else is tuned: not epochs, clips, temperatures or regularisers.",
         f"{shows}; those tied with the leader share the first place, and order within an interval says nothing.",
+        *(f"{copy}." for copy in table.unverified),
     )
 
 
 def _data(table: Standings) -> dict[str, Any]:
+    points = table.breaking.points if table.breaking else {}
     return {
         "title": table.league.title,
-        "tasks": list(table.tasks),
-        "tracks": {track.name: _track_data(track) for track in table.tracks},
-        "rates": {n: {s: vars(c) for s, c in e.choices.items()} for n, e in table.entrants.items()},
-        "unranked": dict(table.unranked),
+        "divisions": [
+            {
+                "name": each.division.name,
+                "suites": list(each.division.suites),
+                "tasks": list(each.tasks),
+                "tracks": {track.name: _track_data(track) for track in each.tracks},
+                "unranked": dict(each.unranked),
+            }
+            for each in table.divisions
+        ],
+        "rates": {e.name: {s: vars(c) for s, c in e.choices.items()} for e in table.listed},
+        "breaking_points": {track: {n: asdict(p) for n, p in of.items()} for track, of in points.items()},
+        "unverified_data": [copy.as_dict() for copy in table.unverified],
     }
 
 
@@ -190,10 +268,14 @@ def _scores(track: Track) -> Iterator[dict[str, Any]]:
 
 
 def _records(table: Standings) -> list[dict[str, Any]]:
-    """A line of CSV per algorithm, track and task."""
+    """A line of CSV per division, algorithm, track and task."""
     return [
-        {"track": track.name, "algorithm": name, "task": task, "seeds": len(values), "mean": float(values.mean())}
-        for track in table.tracks
+        {
+            "division": each.division.name, "track": track.name, "algorithm": name, "task": task,
+            "seeds": len(values), "mean": float(values.mean()),
+        }
+        for each in table.divisions
+        for track in each.tracks
         for name in track.scores
-        for task, values in table.entrants[name].values[track.name].items()
-    ]
+        for task, values in table.entrants[name].of(track.name, each.division.suites).items()
+    ]  # fmt: skip

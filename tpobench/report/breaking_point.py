@@ -141,7 +141,7 @@ def _best(
     points: Mapping[str, BreakingPoint], comparisons: Mapping[tuple[str, str], PointComparison]
 ) -> tuple[str, tuple[str, ...]]:
     """The least p0*, and every algorithm that learns somewhere and that the tests cannot tell from it."""
-    ranked = {name: (_rank(point),) for name, point in points.items() if point.status != "untestable"}
+    ranked = {name: (hardness(point),) for name, point in points.items() if point.status != "untestable"}
     if len(ranked) < 2:
         return "", ()
     views = {
@@ -151,7 +151,8 @@ def _best(
     return tie_group(ranked, views, failed=[name for name in ranked if points[name].status == "nowhere"])
 
 
-def _rank(point: BreakingPoint) -> float:
+def hardness(point: BreakingPoint) -> float:
+    """By which breaking points are put in order, the sparsest reward first: log p0*, as far as levels bound it."""
     if point.value is not None:
         return math.log(point.value)
     return -math.inf if point.status == "everywhere" else math.inf
@@ -191,22 +192,32 @@ def number(p0: float, digits: int = 2) -> str:
     return f"{p0:.{digits}g}"
 
 
-def _notes(group: Searched) -> Iterator[str]:
+def meaning(group: Searched) -> str:
+    """What p0 and p0* are, and what counts as learned."""
     r = group.cells[0].reporting
     final = f"final {r.metric}" + (f" (mean of the last {r.window})" if r.window > 1 else "")
-    yield (
+    return (
         "p0: chance that the untrained policy is fully rewarded; p0*: the p0 at which half of the seeds learn. A seed "
         f"learned if its {final} is {r.side} {group.search.learned:g}"
     )
+
+
+def _notes(group: Searched) -> Iterator[str]:
+    yield meaning(group)
     if any(p.status == "estimated" and None in {p.low, p.high} for p in group.points.values()):
         yield "<, > at an end of an interval: no level that was run bounds it there"
     unknown = [str(group.value(c)) for c in group.cells if not c.success]
     if unknown:
         yield f"Without a p0, so left out: {group.search.axis} {', '.join(unknown)}"
-    yield from (_reversed(name, p.reversal) for name, p in group.points.items() if p.reversal is not None)
+    yield from reversals(group.points)
     turned = [f"{n} ({p.inversions})" for n, p in group.points.items() if p.inversions and p.reversal is None]
     if turned:
         yield f"Neighbouring levels of which the harder has the larger share, within chance: {', '.join(turned)}"
+
+
+def reversals(points: Mapping[str, BreakingPoint]) -> list[str]:
+    """A sentence on each algorithm that learns at a harder level and not at an easier one, beyond chance."""
+    return [_reversed(name, point.reversal) for name, point in points.items() if point.reversal is not None]
 
 
 def _reversed(name: str, reversal: Reversal) -> str:

@@ -32,7 +32,10 @@ from tpobench.tasks.settings import TaskSettings
 
 Document = dict[str, Any]
 
-KIND_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true or false", list: "a list"}
+KIND_NAMES = {
+    int: "an integer", float: "a number", str: "a text", bool: "true or false", list: "a list",
+    dict: "a table",
+}  # fmt: skip
 # Columns of the table of results, which an axis must not hide.
 COLUMNS = {
     "suite", "suite_version", "matching", "algorithm", "seed", "status", "reason", "run_id", "step", "interactions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,9 +48,14 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     return pictures
 
 
-def _ends(group: Searched) -> tuple[float, float]:
-    levels = [level.p0 for p in group.points.values() for level in p.levels]
+def ends_of_levels(points: Iterable[BreakingPoint]) -> tuple[float, float]:
+    """The hardest and the easiest p0 that any of them ran."""
+    levels = [level.p0 for p in points for level in p.levels]
     return min(levels), max(levels)
+
+
+def _ends(group: Searched) -> tuple[float, float]:
+    return ends_of_levels(group.points.values())
 
 
 def _around(group: Searched) -> tuple[float, float]:
@@ -62,8 +67,8 @@ def _around(group: Searched) -> tuple[float, float]:
     return low, max(high, low * 1.5)
 
 
-def _log_axis(ax: Axes, hardest: float, easiest: float) -> None:
-    """Harder to the right, ticks at powers of ten, and at 3 times those where there are few."""
+def sparsity_axis(ax: Axes, hardest: float, easiest: float) -> None:
+    """Of p0: harder to the right, ticks at powers of ten, and at 3 times those where there are few."""
     side = max((easiest / hardest) ** 0.05, 1.1)
     low, high = hardest / side, min(easiest * side, 1.5)
     powers = [10.0**k for k in range(math.floor(math.log10(low)), 1)]
@@ -80,7 +85,7 @@ def _curves(group: Searched) -> Figure:
     facets = in_rows(list(points))
     figure, axes = facets.figure(height=1.45, single=2.2)
     for ax, (name, point) in zip(axes, points.items(), strict=True):
-        _log_axis(ax, *_ends(group))
+        sparsity_axis(ax, *_ends(group))
         for other in points.values():
             _curve(ax, group, other, GREY, 0.6)
         _curve(ax, group, point, style_of(name).colour, 1.4)
@@ -121,24 +126,23 @@ def _band(ax: Axes, group: Searched, point: BreakingPoint, name: str) -> None:
 def _intervals(group: Searched) -> Figure:
     figure = Figure(figsize=(COLUMN, 0.75 + ROW * len(group.points)), layout="constrained")
     ax = figure.subplots()
-    _log_axis(ax, *_around(group))
+    sparsity_axis(ax, *_around(group))
     for row, (name, point) in enumerate(group.points.items()):
-        _interval(ax, group, point, row, name)
+        draw_interval(ax, point, row, style_of(name).colour, style_of(name).marker)
     name_rows(ax, list(group.points))
     ax.set_xlabel("Breaking point p0*")
     return figure
 
 
-def _interval(ax: Axes, group: Searched, point: BreakingPoint, row: int, name: str) -> None:
+def draw_interval(ax: Axes, point: BreakingPoint, row: int, colour: str, marker: str) -> None:
     """A marker at the estimate, a line over its interval, an arrowhead at an end that nothing bounds."""
     if point.status == "untestable":
         return
-    hardest, easiest = _ends(group)
-    colour = style_of(name).colour
+    hardest, easiest = point.levels[0].p0, point.levels[-1].p0
     low, high = point.low or hardest, point.high or easiest
     ax.plot([low, high], [row, row], color=colour, linewidth=1.4, solid_capstyle="butt")
-    for end, bound, marker in ((low, point.low, ">"), (high, point.high, "<")):
+    for end, bound, arrow in ((low, point.low, ">"), (high, point.high, "<")):
         if bound is None:
-            ax.plot([end], [row], color=colour, marker=marker, markersize=5, clip_on=False)
+            ax.plot([end], [row], color=colour, marker=arrow, markersize=5, clip_on=False)
     if point.value is not None:
-        ax.plot([point.value], [row], color=colour, marker=style_of(name).marker, clip_on=False)
+        ax.plot([point.value], [row], color=colour, marker=marker, clip_on=False)
