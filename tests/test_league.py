@@ -1,6 +1,7 @@
 """The league: rates are chosen on some seeds and scored on others, and everybody is judged alike."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,6 +256,16 @@ def test_a_league_that_cannot_be_played_is_one_clear_line(tmp_path, change, word
         load_league(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_league_of_the_documents_can_be_played(tmp_path):
+    """As written there."""
+    text = (Path(__file__).parent.parent / "docs" / "league.md").read_text(encoding="utf-8")
+    path = tmp_path / "my_league.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    league = load_league(path)
+    assert league.suites == ("sparse", "breaking_point_sequence")
+    assert [d.name for d in league.divisions] == ["sequences"]
 
 
 def test_the_packaged_league_is_one_grid_for_everybody():
