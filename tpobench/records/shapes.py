@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from operator import le, lt
 from reprlib import repr as shown
 from typing import Any
 
+from tpobench.identity import settings_key
 from tpobench.limits import LARGEST, LONGEST, bounds_of, field_types, require_plain
 from tpobench.printable import brief
 from tpobench.suites.model import DIRECTIONS, MOST_POINTS
@@ -24,6 +25,7 @@ from tpobench.tasks.settings import TaskSettings
 AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
 NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
+MOST_KEYS = 2**14  # of settings and columns remembered as sound: those of a suite of 2,000 cells
 MOST = 2**53  # of a count: what a float holds exactly
 
 Check = Callable[[Any], bool]
@@ -111,6 +113,29 @@ class Table:
         return {**self.may, **self.needs}
 
 
+@dataclass(frozen=True)
+class _Alike(Table):
+    """A table that is the same in many records but for some fields: what was sound once is so again."""
+
+    apart: Mapping[str, Check] = field(default_factory=dict)  # fields that are looked at in each record
+
+    def fault(self, value: Any, path: str = "") -> str:
+        """The first field that is not what it must be."""
+        key = None
+        if type(value) is dict and all(k in value and check(value[k]) for k, check in self.apart.items()):
+            key = settings_key({k: v for k, v in value.items() if k not in self.apart})
+        if key is not None and key in self._sound:
+            return ""
+        fault = super().fault(value, path)
+        if key is not None and not fault and len(self._sound) < MOST_KEYS:
+            self._sound.add(key)
+        return fault
+
+    @cached_property
+    def _sound(self) -> set[bytes]:
+        return set()
+
+
 def _search(value: Any) -> bool:
     if type(value) is not dict or not all(map(scalar, value.values())):
         return False
@@ -148,7 +173,9 @@ def _settings(task: type[TaskSettings] | None) -> Table:
     return Table({"kind": name, **{k: checked[k] for k in task.counted}}, checked, others=scalar)
 
 
-SPEC = Table(
+SEED = whole(0, 2**31 - 1)
+SPEC = _Alike(
+    apart={"seed": SEED},
     needs={
         "suite": name,
         "suite_version": whole(1),
@@ -161,7 +188,7 @@ SPEC = Table(
             others=scalar,
         ),
         "algorithm": name,
-        "seed": whole(0, 2**31 - 1),
+        "seed": SEED,
     },
     may={
         "algorithm_version": text, "hyper": Table(others=scalar), "seed_batch": whole(1, 10**5), "threads": whole(1),
@@ -193,7 +220,7 @@ RECORD = Table(
         "curve": lambda value: type(value) is dict,
         "counts": Table(others=whole()),
         "first_nonfinite_step": optional(whole()),
-        "reporting": Table(may={**SCORED, **REPORTED}),
+        "reporting": lambda value: type(value) is dict,
         "attempts": whole(1),
         "cost": Table(may={"wall_s": number, "cpu_s": number, "peak_rss_mb": number}),
         "provenance": Table(may=ORIGIN),
@@ -201,7 +228,7 @@ RECORD = Table(
     },
     may={"completions": listed(COMPLETION.holds)},
 )
-REPORTING = Table(needs=SCORED, may=REPORTED)  # of a run with a result
+REPORTING = {True: _Alike(needs=SCORED, may=REPORTED), False: _Alike(may={**SCORED, **REPORTED})}  # of a result or not
 LOG_ENTRY = Table(
     may={
         "date": text, "who": text, "reason": text, "runs": whole(), "sha256": text, "means": Table(others=number),
@@ -227,7 +254,9 @@ SEED_PLAN = Table(
 
 def fault_of(raw: Mapping[str, Any], *, result: bool) -> str:
     """What makes a decoded record none, empty for a sound one; a `result` has a curve and says how it is scored."""
-    if fault := RECORD.fault(raw) or _fault_of_curve(raw["curve"]):
+    if fault := RECORD.fault(raw) or REPORTING[result].fault(raw["reporting"], "reporting"):
+        return fault
+    if fault := _fault_of_curve(raw["curve"]):
         return fault
     return _fault_of_result(raw) if result else ""
 
@@ -236,17 +265,34 @@ def _fault_of_curve(curve: Mapping[str, Any]) -> str:
     """Columns of one length: integers that do not fall on the axes, steps that rise, numbers or null elsewhere."""
     lengths = set()
     for key, column in curve.items():
-        if not name(key) or type(column) is not list:
+        if not _name(key) or type(column) is not list:
             return f"curve.{brief(key)} is {shown(column)}"
         lengths.add(len(column))
-        kinds = set(map(type, column))
-        if key in AXES:
-            sound = kinds <= {int} and _rises(column, strictly=key == "step")
-        else:
-            sound = kinds <= {int, float, type(None)} and _bounded(column, gaps=type(None) in kinds)
-        if not sound:
+        if not (_is_axis if key in AXES else _is_metric)(key, column):
             return f"curve.{brief(key)} is no column of {'integers that rise' if key in AXES else 'numbers'}"
     return "the columns of curve differ in length" if len(lengths) > 1 else ""
+
+
+_name = lru_cache(2**10)(name)  # of few metrics
+
+
+def _is_axis(key: str, column: list[Any]) -> bool:
+    """Whether they are integers that rise; a column that many runs have is looked at once."""
+    same = settings_key(column)
+    if same in _axes[key]:
+        return True
+    sound = set(map(type, column)) <= {int} and _rises(column, strictly=key == "step")
+    if sound and same is not None and len(_axes[key]) < MOST_KEYS:
+        _axes[key].add(same)
+    return sound
+
+
+_axes: dict[str, set[bytes]] = {key: set() for key in AXES}
+
+
+def _is_metric(_: str, column: list[Any]) -> bool:
+    kinds = set(map(type, column))
+    return kinds <= {int, float, type(None)} and _bounded(column, gaps=type(None) in kinds)
 
 
 def _rises(column: list[int], *, strictly: bool) -> bool:
@@ -266,8 +312,6 @@ def _bounded(column: list[Any], *, gaps: bool) -> bool:
 def _fault_of_result(raw: Mapping[str, Any]) -> str:
     """What a result must have beside what every record has."""
     reporting, curve, cell = raw["reporting"], raw["curve"], raw["spec"]["cell"]
-    if fault := REPORTING.fault(reporting, "reporting"):
-        return fault
     for key in (*AXES, reporting["metric"]):
         if not curve.get(key):
             return f"curve.{key} is {'empty' if key in curve else 'missing'}"

@@ -166,7 +166,8 @@ def uncollected() -> Iterator[None]:
 def read_record(path: Path) -> RunRecord:
     """The record in one file, whose name must be its run id."""
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb", buffering=0) as file:
+            text = file.readall().decode()
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DamagedRecord(str(path), str(error)) from error
     return parse_record(text, str(path), path.stem)
@@ -330,7 +331,7 @@ class Store:
             CorruptResults: a record cannot be read, or was written by a newer tpobench.
         """
         records, damaged = [], 0
-        for path in sorted((self.folder / "runs").glob("*/*.json")):
+        for path in sorted((self.folder / "runs").glob("*/*.json"), key=str):
             try:
                 records.append(read_record(path))
             except DamagedRecord:
