@@ -1,6 +1,7 @@
 """The command line: parse, call one library function, print, exit code.
 
 help         how help reads: its groups, its order, its examples
+refusals     what the parser of the command line refuses, on one line
 base         what every verb shares: the application, its options, and how it speaks
 training     the options of every verb that trains
 kernel       `--kernel`

@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tpobench.cli.refusals import refuse_nan, refused_in_one_line
+from tpobench.errors import unknown
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 EXAMPLE = "$ "
 WIDEST = 100  # columns, of a wider terminal too: longer lines are hard to read
@@ -37,6 +40,12 @@ KINDS = {"str": "TEXT", "path": "PATH", "int": "N", "float": "NUMBER"}
 class Verb(TyperCommand):
     """A command."""
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Its words read."""
+        refuse_nan(self, args)
+        with refused_in_one_line(self, path_of(info_name, parent), args):
+            return super().make_context(info_name, args, parent, **extra)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Usage, what it does, its options, examples."""
         self.format_usage(ctx, formatter)
@@ -47,6 +56,21 @@ class Verb(TyperCommand):
 
 class Verbs(TyperGroup):
     """A command that has commands."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Its own words read."""
+        with refused_in_one_line(self, path_of(info_name, parent), args):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if self.get_command(ctx, args[0]) is None:
+            raise unknown("command", args[0], self.list_commands(ctx), path_of(ctx.info_name, ctx.parent))
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order of GROUPS, others after them as they were declared."""
@@ -79,6 +103,15 @@ class Application(typer.Typer):
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
         """As Typer's."""
         return super().command(name, cls=Verb, **settings)
+
+
+def path_of(name: str | None, parent: Any) -> str:
+    """The words before the options of a command: `data fetch`; none of the program itself."""
+    names = [name] if parent is not None else []
+    while parent is not None and parent.parent is not None:
+        names.append(parent.info_name)
+        parent = parent.parent
+    return " ".join(filter(None, reversed(names)))
 
 
 def lines_of(command: Any) -> list[str]:
