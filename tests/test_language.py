@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from test_train import TASKS, job
 
+from tpobench.algorithms.catalog import ALGORITHMS
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.execution.job import Message, train_job
 from tpobench.planning.plan import RunSpec
 from tpobench.policies.causal import CausalPolicy, Weights
@@ -241,3 +244,46 @@ def test_committed_records_are_written_as_they_were():
     """A record without completions has the bytes that it had."""
     for line in (RESULTS / "smol_add.jsonl").read_text(encoding="utf-8").splitlines()[:3]:
         assert parse_record(line, "committed").to_line() == line
+
+
+CORRECT = (1, 2, 4, 6, 7)  # of eight completions
+MOVED = {  # probability that a group's right completions gain, as docs/language.md has it
+    "tpo_length_norm": lambda p: p / (p + (1 - p) * math.exp(-1 / math.sqrt(p * (1 - p)))) - p,
+    "maxrl": lambda p: 1 - p,
+    "grpo": lambda p: math.sqrt(p * (1 - p)),
+    "reinforce": lambda p: p * (1 - p),  # where the batch's mean reward is p
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_what_rewards_of_0_and_1_move_is_a_weight_of_the_prompt(name):
+    """By the share p that is right, of completions with equal mean log-probs; the documentation has the numbers."""
+    moved = []
+    for k in CORRECT:
+        reward = torch.tensor([[[1.0] * k + [0.0] * (8 - k)]], dtype=torch.float64)
+        logp = torch.full((1, 1, 8, 3), -1.0, dtype=torch.float64)
+        groups = CandidateGroups.of_rollouts(logp, torch.ones_like(logp), reward)
+        entry = ALGORITHMS[name]
+        credit = entry.credit_for(groups)
+        gain = credit - groups.weight if entry.credit_is == "target" else credit * groups.weight
+        moved.append(float((gain * reward).sum()))
+    assert moved == pytest.approx([MOVED[name](k / 8) for k in CORRECT], abs=1e-5)
+    row = f"| `{name}` | " + " | ".join(f"{MOVED[name](k / 8):.2f}" for k in CORRECT) + " |"
+    assert row in (RESULTS.parent / "docs" / "language.md").read_text(encoding="utf-8")
+
+
+def test_the_controls_of_tiny_math_are_those_of_the_documentation():
+    """Accuracy at the end, sampled and in brackets greedy, of five seeds in each cell."""
+    lines = (RESULTS / "further" / "tiny_math_controls.jsonl").read_text(encoding="utf-8").splitlines()
+    lines += (RESULTS / "tiny_math-quick.jsonl").read_text(encoding="utf-8").splitlines()
+    records, text = [parse_record(line, "committed") for line in lines], (RESULTS.parent / "docs" / "language.md")
+    for right in (0.5, 0.2, 0.05):
+        entries = []
+        for name in ("tpo", "tpo_length_norm", "grpo", "maxrl"):
+            runs = [r for r in records if r.spec["algorithm"] == name and r.spec["cell"]["right"] == right]
+            assert sorted(r.spec["seed"] for r in runs) == list(range(5))
+            sampled, greedy = (
+                sum(100 - 100 * r.curve[metric][-1] for r in runs) / 5 for metric in ("error", "greedy_error")
+            )
+            entries.append(f"{sampled:.0f} ({greedy:.0f})")
+        assert f"| {right} | {' | '.join(entries)} |" in text.read_text(encoding="utf-8")

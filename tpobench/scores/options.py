@@ -11,7 +11,9 @@ from tpobench.stats.estimate import Intervals
 
 Diverged = Literal["worst", "drop", "fail"]
 FIGURE_FORMATS = ("png", "pdf", "svg")
-FIGURES = ("curves", "sparsity", "sweeps", "reached", "final", "improvement", "diagnostics", "learn")  # kinds of them
+FIGURES = (  # kinds of them
+    "curves", "tokens", "informative", "sparsity", "sweeps", "reached", "final", "improvement", "diagnostics", "learn",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
