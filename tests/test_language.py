@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ from tpobench.tasks.completions import LONGEST, SHOWN, shortened
 from tpobench.tasks.language import LanguageTask
 from tpobench.tasks.tiny_math import TinyMathTask
 from tpobench.training.loop import make_task, train
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from language import rows_of
 
 REPORTING = {"metric": "error", "window": 1, "thresholds": [0.1], "worst": 1.0}
 RESULTS = Path(__file__).parent.parent / "results"
@@ -287,3 +292,12 @@ def test_the_controls_of_tiny_math_are_those_of_the_documentation():
             )
             entries.append(f"{sampled:.0f} ({greedy:.0f})")
         assert f"| {right} | {' | '.join(entries)} |" in text.read_text(encoding="utf-8")
+
+
+def test_an_update_is_measured_part_by_part():
+    """Of the same batch: sampling, log-probs, the loss, and the whole update; tokens, time and memory are positive."""
+    small = ["task.warm_steps=3", "task.prompts=2", "task.candidates=2"]
+    rows = list(rows_of("tiny", "tpo", small, "cpu", 1))
+    assert [row[1] for row in rows] == ["generation", "log-probs", "loss", "update"]
+    assert rows[0][0] == "tiny, 2 problems × 2 completions of at most 15 tokens"
+    assert all(float(number) > 0 for row in rows for number in (row[2], row[4]))
