@@ -8,6 +8,7 @@ import torch
 
 pytest.importorskip("transformers")
 
+from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.errors import DataUnavailable
 from tpobench.execution.engine import execute
 from tpobench.execution.inline import Inline
@@ -18,9 +19,12 @@ from tpobench.policies.pretrained import _random, pretrained
 from tpobench.suites.load import load_suite
 from tpobench.tasks.catalog import LanguageSettings, task_settings
 from tpobench.tasks.problems import problems_of
+from tpobench.training.loop import loss_gradient
 
 PROMPTS = [[5, 6, 7], [9], [20, 21, 22, 23, 24]]
 NOISE = Noise("s", "c", (0, 1), dtype=torch.float64)
+SMALL = {"precision": "training", "prompts": 5, "candidates": 3, "new_tokens": 6}
+RANKED = torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64).expand(2, 5, 3)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,28 @@ def test_word_problems_are_of_one_step_and_answered_by_it():
     thirteen = problems.trained[0]._replace(answer="13")
     texts = ["8 + 5 = 13", "13 books", "8 + 5 = 130", "13, so 8", ""]
     assert [problems.grade(text, thirteen, "flexible") for text in texts] == [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("algorithm", ["tpo", "grpo_trl", "dapo"])
+def test_micro_batches_change_no_gradient(algorithm):
+    """Two problems at a time of five: prompts and completions are padded otherwise, and that is all."""
+    whole, parted = (
+        task_settings({**load_suite("smol_words", smoke=True).task, **SMALL, "micro_batch": m}).make(NOISE)
+        for m in (0, 2)
+    )
+    policy, rule = whole.make_policy(), ALGORITHMS[algorithm]
+    rollout = whole.rollout(policy, 0)
+    rollout = dataclasses.replace(rollout, groups=dataclasses.replace(rollout.groups, reward=RANKED, score=RANKED))
+    credit = rule.credit_for(rollout.groups)
+    gradients = [
+        torch.cat([g.flatten() for g in loss_gradient(task, policy, rule, rollout, credit, at_snapshot=True)])
+        for task in (whole, parted)
+    ]
+    assert gradients[0].abs().max() > 1e-3
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-12 * float(gradients[0].abs().max()))
+    torch.testing.assert_close(
+        parted.rollout(policy, 0).groups.old_logp, rollout.groups.old_logp, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_suite_trains_from_end_to_end(tmp_path):

@@ -66,3 +66,15 @@ def tilted(x: Tensor, weight: Tensor, over: tuple[int, ...]) -> Tensor:
     x = torch.where(weight > 0, x, -torch.inf)
     e = (x - x.amax(over, keepdim=True)).exp()
     return e / (weight * e).sum(over, keepdim=True)
+
+
+def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """e^c - c - 1 >= 0, c = log pi_ref - log pi: of samples from pi an estimate of KL(pi, pi_ref).  Schulman 2020."""
+    c = bounded(ref_logp - logp)
+    return c.exp() - c - 1
+
+
+def reference_kl(logp: Tensor, groups: CandidateGroups) -> Tensor:
+    """sum_k w_k mean_t k3, the mean over the tokens of each candidate: (S, B, K, T) -> (S, B)."""
+    assert groups.ref_logp is not None  # noqa: S101 - who asks for it has set it
+    return average(k3(logp, groups.ref_logp) / length(groups).unsqueeze(-1), groups)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.lazy import Tensor, torch
-from tpobench.algorithms.measure import average, bounded, length, log_ratio, per_token, token_log_ratio
+from tpobench.algorithms.measure import average, bounded, k3, length, log_ratio, per_token, token_log_ratio
 from tpobench.algorithms.ranges import Cap, Clip, ClipHigh, Coefficient, Temperature
 
 
@@ -122,7 +122,6 @@ def clipped_with_reference_kl(
     """
     assert groups.ref_logp is not None  # noqa: S101 - Algorithm.needs has refused tasks without
     A, rho = per_token(credit), bounded(token_log_ratio(logp, groups)).exp()
-    c = bounded(groups.ref_logp - logp)
-    penalty = kl * (c.exp() - c - 1)
+    penalty = kl * k3(logp, groups.ref_logp)
     gain = torch.minimum(rho * A, rho.clamp(1 - clip, 1 + clip) * A) - (rho * penalty if kl_ratio else penalty)
     return -average(gain / length(groups).unsqueeze(-1), groups)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.algorithms.groups import CandidateGroups, contributing
+from tpobench.algorithms.slope import slope
 from tpobench.algorithms.trial import sequences
 from tpobench.errors import UsageError
 
@@ -92,20 +93,12 @@ class Update:
         return self.algorithm.loss(grouped, self.groups, self.credit).mean()
 
     def gradient(self, logp: Tensor) -> tuple[Tensor, Tensor]:
-        """L, and g = dL / dlogp (N, T), which ties no answer to another any more.
-
-        d/dtheta of sum g log pi_theta is that of L at this policy, however answers are then cut into micro-batches and
-        dealt to ranks.
-        """
-        leaf = logp.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = self.loss(leaf)
-            (g,) = torch.autograd.grad(loss, leaf, allow_unused=True)
-        g = torch.zeros_like(leaf) if g is None else g
+        """L, and g = dL / dlogp (N, T), which ties no answer to another any more."""
+        loss, g = slope(self.loss, logp)
         if self.algorithm.silent_on_flat(at_snapshot=torch.equal(logp, self.answers.old_logp)):
             speaks = contributing(self.groups).unsqueeze(-1).expand_as(self.groups.reward)
             g = g * self.answers.flat(speaks).unsqueeze(-1)  # or rounding would be a full step to Adam
-        return loss.detach(), g
+        return loss, g
 
 
 def why_not(algorithm: Algorithm, offers: Collection[str] = ALWAYS, epochs: int = 1) -> str:
@@ -147,17 +140,10 @@ def by_row(algorithm: Algorithm) -> bool:
     ones = torch.ones(S, B * K, 1, dtype=case.logp.dtype)
     old_logp, mask = (x.reshape(S, B * K, 1, T) for x in (groups.old_logp, groups.mask))
     alone = CandidateGroups(old_logp, mask, reward=ones, baseline=ones, weight=ones, score=ones, draws=1)
-    every = [
-        _slope(algorithm, logp, of, A).flatten()
-        for logp, of, A in (
-            (case.logp, groups, credit),
-            (case.logp.reshape(S, B * K, 1, T), alone, credit.reshape(S, B * K, 1, *credit.shape[3:])),
-        )
-    ]
-    return torch.allclose(K * every[0], every[1], rtol=1e-9, atol=1e-12)
 
+    def slopes(logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
+        return slope(lambda x: algorithm.loss(x, groups, credit).sum(), logp)[1].flatten()
 
-def _slope(algorithm: Algorithm, logp: Tensor, groups: CandidateGroups, credit: Tensor) -> Tensor:
-    leaf = logp.detach().clone().requires_grad_()
-    (g,) = torch.autograd.grad(algorithm.loss(leaf, groups, credit).sum(), leaf)
-    return g
+    together = slopes(case.logp, groups, credit)
+    apart = slopes(case.logp.reshape(S, B * K, 1, T), alone, credit.reshape(S, B * K, 1, *credit.shape[3:]))
+    return torch.allclose(K * together, apart, rtol=1e-9, atol=1e-12)

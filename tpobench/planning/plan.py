@@ -223,6 +223,8 @@ def why_not(cell: GridCell, algorithm: Algorithm) -> str:
     """Why an algorithm cannot be trained in a cell, empty where it can."""
     if cell.training.offline and "greedy_reward" in algorithm.needs:
         return "needs greedy_reward, of answers that offline training does not draw"
+    if cell.training.kl_reference and algorithm.step is not None:
+        return "takes a step of its own, to whose loss no KL to the untrained policy is added"
     stale = {"rollout_logp"} if cell.training.lag else set()  # which a lag gives on any task
     asked = dataclasses.replace(algorithm, needs=algorithm.needs - stale)
     return cell.task.why_not(asked, diagnostics=cell.training.diagnostics)

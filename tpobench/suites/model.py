@@ -60,6 +60,8 @@ class Training:
     lag: Annotated[int, Within(0, 1000)] = field(default=0, metadata=NEUTRAL)  # updates that what draws is behind
     old_logp: str = field(default="policy", metadata=NEUTRAL)  # pi_old: the policy an update begins with, or what drew
     offline: bool = field(default=False, metadata=NEUTRAL)  # the untrained policy draws once, for every update
+    # of the KL to the untrained policy that is added to the loss of every algorithm
+    kl_reference: Annotated[float, Within(0, 1e6)] = field(default=0.0, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         require_within(self)

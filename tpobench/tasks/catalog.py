@@ -380,7 +380,8 @@ class LanguageSettings(CompletionSettings):
     `model` is a name of `tpobench data fetch`, a folder, a name on the hub, or `random`.  `prompts` B problems a step,
     `candidates` K completions of at most `new_tokens` T tokens each; those that were cut count as wrong unless
     `cut_counts`.  A token whose text the pattern `stop` matches ends a completion, as the model's own ends do.  The
-    question stands in the model's chat template, or in `template` in place of {question}.
+    question stands in the model's chat template, or in `template` in place of {question}.  Completions are scored and
+    differentiated for `micro_batch` problems at a time, 0 for all: the gradient is that of the whole batch.
     """
 
     kind: ClassVar[str] = "language"
@@ -388,7 +389,9 @@ class LanguageSettings(CompletionSettings):
     offers: ClassVar[frozenset[str]] = frozenset({"draws", "candidates", "greedy_reward", "entropy", "rollout_logp"})
     metrics: ClassVar[tuple[Metric, ...]] = TinyMathSettings.metrics
     diagnostics: ClassVar[tuple[Metric, ...]] = (*TinyMathSettings.diagnostics, Metric("sampler_gap", within=POSITIVE))
-    unstreamed: ClassVar[frozenset[str]] = TinyMathSettings.unstreamed | {"precision", "data_sha256", "model_sha256"}
+    unstreamed: ClassVar[frozenset[str]] = TinyMathSettings.unstreamed | {
+        "precision", "micro_batch", "data_sha256", "model_sha256",
+    }  # fmt: skip
     tiny: ClassVar[Mapping[str, Any]] = {
         "model": "random", "precision": "training", "largest": 4, "prompts": 6, "candidates": 8, "new_tokens": 2,
         "rank": 4, "held_out": 2, "samples": 32, "cut_counts": True,
@@ -406,6 +409,7 @@ class LanguageSettings(CompletionSettings):
     held_out: Annotated[int, Within(1, 2000)] = 64
     samples: Annotated[int, Within(1, 1024)] = 4
     grader: str = "flexible"
+    micro_batch: Annotated[int, Within(0, 10**6)] = field(default=0, metadata=NEUTRAL)
     cut_counts: bool = field(default=False, metadata=NEUTRAL)
     stop: str = field(default="", metadata=NEUTRAL)
     template: str = field(default="", metadata=NEUTRAL)
@@ -450,7 +454,7 @@ class LanguageSettings(CompletionSettings):
     @property
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: logits of its completions, in four copies."""
-        return 16 * VOCABULARY * self.prompts * self.candidates * self.new_tokens
+        return 16 * VOCABULARY * (self.micro_batch or self.prompts) * self.candidates * self.new_tokens
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class LanguageTask:
         return pretrained(s.model, dtype, noise.device)
 
     @property
+    def at_once(self) -> int:
+        """Problems whose completions are scored in one pass; 0: all of a batch."""
+        return self.settings.micro_batch
+
+    @property
     def problems(self) -> Problems:
         """What is asked."""
         return problems_of(self.settings.problems, self.settings.largest)
@@ -81,7 +86,7 @@ class LanguageTask:
         drawn = self._drawn(policy, prompts, uniform)
         tokens, mask, logp = drawn
         with torch.no_grad():
-            old_logp, entropy = scored(policy, prompts, tokens, mask)
+            old_logp, entropy = scored(policy, prompts, tokens, mask, self.at_once)
         ended = self._ended(drawn)
         grades = self._grades(drawn, ended, problems)
         groups = CandidateGroups.of_rollouts(old_logp, mask, grades, rollout_logp=logp)
@@ -94,7 +99,7 @@ class LanguageTask:
         mask, places = rollout.groups.mask, range(len(inputs.prompts[0])) if rows is None else rows.tolist()
         prompts = [[row[b] for b in places] for row in inputs.prompts]
         tokens, mask = (x if rows is None else x.index_select(1, rows) for x in (inputs.tokens, mask))
-        return scored(policy, prompts, tokens, mask).logp
+        return scored(policy, prompts, tokens, mask, 0 if torch.is_grad_enabled() else self.at_once).logp
 
     def greedy_reward(self, policy: CausalPolicy, rollout: Rollout) -> Tensor:
         """Reward of the completions made of the most probable tokens: (S, B)."""
@@ -107,7 +112,7 @@ class LanguageTask:
         """Of the next token's distribution, 0 after the end: (S, B, K, T)."""
         inputs: Inputs = rollout.inputs
         with torch.no_grad():
-            return scored(policy, inputs.prompts, inputs.tokens, rollout.groups.mask).entropy
+            return scored(policy, inputs.prompts, inputs.tokens, rollout.groups.mask, self.at_once).entropy
 
     def evaluate(self, policy: CausalPolicy, rollout: Rollout) -> Mapping[str, Tensor]:
         """error, greedy_error: 1 - share of right answers, sampled and greedy; and of the batch what `observe` gives.
@@ -222,7 +227,12 @@ class LanguageTask:
         return torch.cat(parts, dim=1)
 
 
-def scored(policy: CausalPolicy, prompts: Sequence[Prompts], tokens: Tensor, mask: Tensor) -> Scores:
-    """Log-probs and entropies of completions (S, B, K, T) of every seed's prompts."""
-    scores = [policy.score(i, row, tokens[i], mask[i]) for i, row in enumerate(prompts)]
+def scored(policy: CausalPolicy, prompts: Sequence[Prompts], tokens: Tensor, mask: Tensor, at_once: int = 0) -> Scores:
+    """Log-probs and entropies of completions (S, B, K, T) of every seed's prompts, `at_once` prompts a pass or all."""
+    scores = []
+    for i, row in enumerate(prompts):
+        size = at_once or len(row)
+        parts = [slice(b, b + size) for b in range(0, len(row), size)]
+        passes = [policy.score(i, row[part], tokens[i][part], mask[i][part]) for part in parts]
+        scores.append(Scores(*(torch.cat(x) for x in zip(*passes, strict=True))))
     return Scores(*(torch.stack(x) for x in zip(*scores, strict=True)))

@@ -60,6 +60,16 @@ class Writes(Protocol):
         ...
 
 
+@runtime_checkable
+class Parted(Protocol):
+    """A task whose batch is scored in parts, since the graph of a whole one is too large."""
+
+    @property
+    def at_once(self) -> int:
+        """Contexts in a part; 0: all."""
+        ...
+
+
 class Task(Protocol):
     """A source of candidate groups whose log-probs depend on a policy's parameters."""
 

@@ -64,6 +64,7 @@ class Companions:
     state: ClassVar[tuple[str, ...]] = ("critic", "memory", "sampler")
 
     reference: Policy | None = None
+    kept_near: bool = False  # whether the loop adds a KL to the reference
     critic: Critic | None = None
     memory: Memory = field(default_factory=dict)
     sampler: Sampler = field(default_factory=Sampler)
@@ -77,10 +78,11 @@ class Companions:
         training: Mapping[str, Any] = MappingProxyType({}),
     ) -> Companions:
         """`optimizer` makes the one that a network is trained by; `training` has the settings of a run."""
-        reference = task.make_policy() if "ref_logp" in algorithm.needs else None
+        kept_near = bool(training.get("kl_reference"))
+        reference = task.make_policy() if kept_near or "ref_logp" in algorithm.needs else None
         network = task.make_critic() if "value" in algorithm.needs else None
         critic = None if network is None else Critic(network, optimizer(network))
-        return cls(reference, critic, sampler=Sampler.of(task, training))
+        return cls(reference, kept_near, critic, sampler=Sampler.of(task, training))
 
     def take(self, task: Task, places: list[int]) -> None:
         """Give every seed what the seed at the place named for it has; the task is that of the seeds after that."""
@@ -114,7 +116,10 @@ class Companions:
             fields["greedy_reward"] = task.greedy_reward(policy, rollout)
         groups = dataclasses.replace(rollout.groups, **fields) if fields else rollout.groups
         scored = rollout.interactions + greedy * groups.reward.shape[1]
-        return dataclasses.replace(rollout, groups=algorithm.prepare(groups, self.memory), interactions=scored)
+        batch = algorithm.prepare(groups, self.memory)
+        if self.kept_near:  # modifiers leave an algorithm what it needs
+            batch = dataclasses.replace(batch, ref_logp=groups.ref_logp)
+        return dataclasses.replace(rollout, groups=batch, interactions=scored)
 
     def learn(self, task: Task, rollout: Rollout, epochs: int) -> None:
         """The critic, from a rollout that the policy has used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -15,11 +15,13 @@ from torch import Tensor
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import CandidateGroups, contributing, scores_differ
+from tpobench.algorithms.measure import reference_kl
+from tpobench.algorithms.slope import slope
 from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import COMPLETIONS, NONFINITE_PART, STATIC_KERNEL
-from tpobench.tasks.task import Observes, Policy, Rollout, Step, Task, Writes
+from tpobench.tasks.task import Observes, Parted, Policy, Rollout, Step, Task, Writes
 from tpobench.training.companions import Companions
 from tpobench.training.state import Snapshot, restore, tensors_of
 from tpobench.training.watch import Forward, Update, Watch, on_host
@@ -151,6 +153,7 @@ def train(
             gradient = loss_gradient(
                 task, policy, algorithm, batch, credit,
                 at_snapshot=epoch == 0 and companions.sampler.at_snapshot, passes=update.passes, static=static,
+                kl=float(spec.training.get("kl_reference", 0.0)),
             )  # fmt: skip
             if record and epoch == 0:
                 first = Step(rollout, algorithm, credit, gradient)
@@ -189,28 +192,56 @@ def loss_gradient(
     at_snapshot: bool,
     passes: list[Forward] | None = None,
     static: bool = False,
+    kl: float = 0.0,
 ) -> tuple[Tensor, ...]:
-    """d/d parameters of sum_S mean_B loss, computed on the contexts that can contribute only.
+    """d/d parameters of sum_S mean_B (loss + kl KL to the reference), on the contexts that can contribute only.
 
     The log-probs of the forward pass are added to `passes`.  static: contexts that cannot contribute have weight 0 in
-    place of being left out, since what depends on how many they are must wait for the device.
+    place of being left out, since what depends on how many they are must wait for the device.  kl: every context
+    contributes.  A task that scores parts of a batch is differentiated in these, to the same gradient.
     """
     groups: CandidateGroups = rollout.groups
     B = groups.reward.shape[1]
-    rows = None if static else contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
+    rows = None if static or kl else contributing_rows(algorithm, groups, at_snapshot=at_snapshot)
     if rows is not None and len(rows) == 0:
         return tuple(torch.zeros_like(p) for p in policy.parameters)
-    logp = task.logp(policy, rollout, rows)
-    if passes is not None:
-        passes.append(Forward(logp.detach(), rows))
+    parts = parts_of(task, groups, rows)
     if rows is not None:
         groups, credit = groups.rows(rows), credit.index_select(1, rows)
-    losses = algorithm.loss(logp, groups, credit)
-    if static and algorithm.silent_on_flat(at_snapshot=at_snapshot):
-        losses = torch.where(contributing(groups), losses, 0.0)
-    loss = losses.sum() / B  # the normaliser is that of the full batch
+
+    def total(logp: Tensor) -> Tensor:
+        losses = algorithm.loss(logp, groups, credit)
+        if (static or kl) and algorithm.silent_on_flat(at_snapshot=at_snapshot):
+            losses = torch.where(contributing(groups), losses, 0.0)  # or rounding would be a full step to Adam
+        if kl:
+            losses = losses + kl * reference_kl(logp, groups)
+        return losses.sum() / B  # the normaliser is that of the full batch
+
+    whole = len(parts) == 1
+    with torch.set_grad_enabled(whole):
+        scored = [task.logp(policy, rollout, part) for part in parts]
+        logp = scored[0] if whole else torch.cat(scored, 1)
+    if passes is not None:
+        passes.append(Forward(logp.detach(), rows))
+    if whole:
+        return gradient_of(total(logp), policy)
+    slopes = torch.split(slope(total, logp)[1], [len(part) for part in parts], 1)
+    weighed = zip(parts, slopes, strict=True)
+    each = [gradient_of((g * task.logp(policy, rollout, part)).sum(), policy) for part, g in weighed]
+    return tuple(torch.stack(gradients).sum(0) for gradients in zip(*each, strict=True))
+
+
+def gradient_of(loss: Tensor, policy: Policy) -> tuple[Tensor, ...]:
+    """By the parameters, 0 by those on which the loss does not depend."""
     gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
     return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(policy.parameters, gradient, strict=True))
+
+
+def parts_of(task: Task, groups: CandidateGroups, rows: Tensor | None) -> Sequence[Any]:
+    """The contexts, None for all of them, as many at a time as the task scores."""
+    at_once = task.at_once if isinstance(task, Parted) else 0
+    places = torch.arange(groups.reward.shape[1], device=groups.reward.device) if rows is None else rows
+    return torch.split(places, at_once) if 0 < at_once < len(places) else [rows]
 
 
 def take_step(
