@@ -67,7 +67,7 @@ def of_league(specs):
 
 
 def recorded_and_planned(path):
-    """The ids in a packed file, and those that its suites plan today for the same rules and seeds."""
+    """The ids in a packed file, and those that its suites plan today for the same rules, seeds and stacks of seeds."""
     recorded, planned = set(), set()
     of_suite = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -82,7 +82,8 @@ def recorded_and_planned(path):
         suite = played.get(name) or load_suite(name.removesuffix("-quick"), scale=scale)
         for sha in copies:
             suite = dataclasses.replace(suite, task={**suite.task, "data_sha256": sha})
-        for kernel in {s.get("kernel", PLAIN_KERNEL) for s in specs}:
+        for kernel, batch in {(s.get("kernel", PLAIN_KERNEL), s["seed_batch"]) for s in specs}:
+            suite = dataclasses.replace(suite, training=dataclasses.replace(suite.training, seed_batch=batch))
             plan = plan_runs(suite, sorted({s["algorithm"] for s in specs}), sorted(seeds), kernel=kernel)
             planned |= {s.run_id for s in (*plan.specs, *(skip.spec for skip in plan.skipped))}
     return recorded, planned
