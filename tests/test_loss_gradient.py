@@ -124,6 +124,24 @@ def test_a_kl_keeps_a_run_near_its_start():
     assert moved[100.0] < 0.5 * moved[None]
 
 
+def test_decay_and_clipping_are_of_the_run():
+    """A norm that is clipped to next to nothing lets Adam's epsilon rule; decay makes all logits 0; 0 is without."""
+    start, plain, clipped, decayed = (
+        curves(job("contexts", "tpo", steps=steps, optimizer=optimizer, more=more))["error"][-1, 0]
+        for steps, optimizer, more in (
+            (0, "adam", {}),
+            (20, "adamw", {"weight_decay": 0.0, "max_grad_norm": 0.0}),
+            (20, "adam", {"max_grad_norm": 1e-9}),
+            (20, "adamw", {"weight_decay": 500.0}),
+        )
+    )
+    assert curves(job("contexts", "tpo", steps=20, optimizer="adam"))["error"][-1, 0] == plain < start
+    assert plain < clipped < start
+    assert decayed == pytest.approx(1 - 1 / 5, abs=0.01)  # all five arms alike
+    with pytest.raises(ValueError, match="weight_decay is of optimizer = adamw alone"):
+        dataclasses.replace(load_suite("ci_sampled").training, optimizer="adam", weight_decay=0.1)
+
+
 def test_an_algorithm_with_a_step_of_its_own_gets_no_kl():
     """It is left out with the reason, as whatever cannot be trained in a cell."""
     suite = load_suite("ci_sampled")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tpobench.policies.optimizers import Adam, Block, Muon, NormalizedStep, muon_scale, orthogonalize
+from tpobench.policies.optimizers import Adam, Block, Muon, NormalizedStep, clipped, muon_scale, orthogonalize
 
 
 def test_normalized_step_has_length_alpha_per_seed():
@@ -19,6 +19,26 @@ def test_first_adam_steps():
         theta = torch.zeros(1, 2, dtype=torch.float64)
         Adam(1e-3, nesterov=nesterov).step(theta, torch.tensor([[0.5, -2.0]], dtype=torch.float64))
         np.testing.assert_allclose(theta, [[-size * 1e-3, size * 1e-3]], rtol=1e-6)
+
+
+def test_adamw_is_that_of_torch():
+    """Three steps from the same start on the same gradients, weights decayed apart from the moments."""
+    generator = torch.Generator().manual_seed(3)
+    theta = torch.randn(2, 5, dtype=torch.float64, generator=generator)
+    expected = theta.clone().requires_grad_()
+    theirs, ours = torch.optim.AdamW([expected], lr=0.1, weight_decay=0.3), Adam(0.1, decay=0.3)
+    for _ in range(3):
+        expected.grad = torch.randn(2, 5, dtype=torch.float64, generator=generator)
+        ours.step(theta, expected.grad)
+        theirs.step()
+    np.testing.assert_allclose(theta, expected.detach(), rtol=1e-12)
+
+
+def test_a_gradient_is_clipped_to_the_largest_norm_of_each_seed():
+    """(3, 4) has norm 5 and is cut to 1, (0.3, 0.4) stays; 0 clips nothing."""
+    gradient = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64)
+    np.testing.assert_allclose(clipped(gradient, 1.0), [[0.6, 0.8], [0.3, 0.4], [0, 0]], rtol=1e-15)
+    assert clipped(gradient, 0.0) is gradient
 
 
 def test_orthogonalize_pushes_singular_values_towards_one():

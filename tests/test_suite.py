@@ -51,7 +51,7 @@ def with_key(section, key, value, base=document):
         (with_key("task", "arms", 1), ("task.arms", "at least 2")),
         (with_key("task", "arms", 5.0), ("'task.arms' is 5.0", "an integer")),
         (with_key("training", "step", 3), ("'training.step'", "did you mean 'training.steps'")),
-        (with_key("training", "optimizer", "mun"), ("muon, adam, normalized", "did you mean 'muon'")),
+        (with_key("training", "optimizer", "mun"), ("muon, adam, adamw, normalized", "did you mean 'muon'")),
         (with_key("training", "learning_rate", float("inf")), ("training.learning_rate", "a number")),
         (with_key("training", "learning_rate", False), ("'training.learning_rate' is false", "a number")),
         (with_key("training", "matching", "prompt"), ("prompts, interactions", "did you mean 'prompts'")),
@@ -398,17 +398,17 @@ def test_the_changes_of_a_scale_are_every_key_with_both_values(tmp_path):
 @pytest.mark.parametrize("kind", ["bandit", "contexts", "sampled", "mnist"])
 def test_muon_is_refused_where_there_are_no_matrices(kind):
     """Before anything is trained, also as one value of an axis."""
-    said = f"training.optimizer=muon needs matrices of a transformer; task kind {kind} takes adam, normalized"
+    said = f"training.optimizer=muon needs matrices of a transformer; task kind {kind} takes adam, adamw, normalized"
     task, training = {"kind": kind}, document()["training"]
     assert refusal(document(task=task, training={**training, "optimizer": "muon"})) == f"tiny.toml: {said}"
     assert said in refusal(document(task=task, grid={"optimizer": ["adam", "muon"]}))
-    for optimizer in ("adam", "normalized"):
+    for optimizer in ("adam", "adamw", "normalized"):
         build_suite("tiny", document(task=task, training={**training, "optimizer": optimizer}), "f")
 
 
 def test_muon_is_refused_as_an_override():
     """With the words of the command line."""
-    with pytest.raises(UsageError, match=r"^--set optimizer=muon: .*task kind mnist takes adam, normalized$"):
+    with pytest.raises(UsageError, match=r"^--set optimizer=muon: .*task kind mnist takes adam, adamw, normalized$"):
         load_suite("mnist", ["optimizer=muon"], smoke=True)
 
 
@@ -416,7 +416,7 @@ def test_muon_is_refused_as_an_override():
 def test_the_transformer_takes_every_optimizer(kind):
     """Muon for its matrices, the others for all of its parameters."""
     task = {"kind": kind, "reward": "sequential"}
-    for optimizer in ("muon", "adam", "normalized"):
+    for optimizer in ("muon", "adam", "adamw", "normalized"):
         build_suite(
             "tiny", sequence_document(task=task, training={**document()["training"], "optimizer": optimizer}), "f"
         )

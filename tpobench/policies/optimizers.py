@@ -48,12 +48,15 @@ class Adam:
 
     m_hat = b1 m_t / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t) with `nesterov`, else m_t / (1 - b1^t);
     theta <- theta - lr m_hat / (sqrt(v_t / (1 - b2^t)) + eps).  Source: Dozat 2016; optax 0.2.8 `scale_by_adam`.
+    decay: theta <- (1 - lr decay) theta before it, which is AdamW (Loshchilov & Hutter 2019).
     """
 
     state: ClassVar[tuple[str, ...]] = ("count", "mean", "square", "_steps")
 
-    def __init__(self, learning_rate: float, *, nesterov: bool = False, b1: float = 0.9, b2: float = 0.999) -> None:
-        self.learning_rate, self.nesterov, self.b1, self.b2 = learning_rate, nesterov, b1, b2
+    def __init__(
+        self, learning_rate: float, *, nesterov: bool = False, b1: float = 0.9, b2: float = 0.999, decay: float = 0.0
+    ) -> None:
+        self.learning_rate, self.nesterov, self.b1, self.b2, self.decay = learning_rate, nesterov, b1, b2, decay
         self.count = 0
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
@@ -63,6 +66,8 @@ class Adam:
         """One Adam update."""
         if self.mean is None or self.square is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        if self.decay:
+            theta.mul_(1 - self.learning_rate * self.decay)
         if not self.nesterov:
             self._plain(theta, gradient, self.mean, self.square)
             return
@@ -174,6 +179,14 @@ def orthogonalize(x: Tensor) -> Tensor:
         B = torch.baddbmm(A, A, A, beta=b, alpha=c)
         X = torch.baddbmm(X, B, X, beta=a)
     return (X.mT if transposed else X).reshape(shape)
+
+
+def clipped(gradient: Tensor, largest: float) -> Tensor:
+    """g min(1, c / ||g||), one norm for all parameters of a seed, (S, D); g where the largest norm is 0."""
+    if not largest:
+        return gradient
+    norm: Tensor = gradient.norm(dim=1, keepdim=True)
+    return gradient * (largest / (norm + 1e-30)).clamp_max(1)
 
 
 def nesterov_factors(beta: float, t: int) -> tuple[float, float]:

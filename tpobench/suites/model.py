@@ -62,6 +62,8 @@ class Training:
     offline: bool = field(default=False, metadata=NEUTRAL)  # the untrained policy draws once, for every update
     # of the KL to the untrained policy that is added to the loss of every algorithm
     kl_reference: Annotated[float, Within(0, 1e6)] = field(default=0.0, metadata=NEUTRAL)
+    weight_decay: Annotated[float, Within(0, 1e6)] = field(default=0.0, metadata=NEUTRAL)  # of adamw
+    max_grad_norm: Annotated[float, Within(0, 1e15)] = field(default=0.0, metadata=NEUTRAL)  # 0: gradients as they are
 
     def __post_init__(self) -> None:
         require_within(self)
@@ -75,6 +77,7 @@ class Training:
             f"evaluate_every must be a multiple of record_every, which is {self.record_every}",
         )
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        require(not self.weight_decay or self.optimizer == "adamw", "weight_decay is of optimizer = adamw alone")
         _one_of("matching", self.matching, MATCHINGS)
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("old_logp", self.old_logp, OLD_LOGP)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tpobench.tasks.task import Task
 
 Better = Literal["lower", "higher", "neither"]
-PLAIN = ("adam", "normalized")  # optimizers of any vector of parameters
+PLAIN = ("adam", "adamw", "normalized")  # optimizers of any vector of parameters
 OPTIMIZERS = ("muon", *PLAIN)  # muon turns matrices, which only the transformer has
 UNITS: Mapping[str, str] = {"sequence": "whole answers", "token": "next tokens"}  # what a candidate is
 Arms = Annotated[int, Within(2, 10**7)]

@@ -18,7 +18,7 @@ from tpobench.algorithms.groups import CandidateGroups, contributing, scores_dif
 from tpobench.algorithms.measure import reference_kl
 from tpobench.algorithms.slope import slope
 from tpobench.policies.noise import Noise, NoiseAhead
-from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer
+from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer, clipped
 from tpobench.tasks.catalog import streams, task_settings
 from tpobench.tasks.settings import COMPLETIONS, NONFINITE_PART, STATIC_KERNEL
 from tpobench.tasks.task import Observes, Parted, Policy, Rollout, Step, Task, Writes
@@ -101,7 +101,10 @@ def train(
     algorithm = dataclasses.replace(ALGORITHMS[spec.algorithm], hyper=spec.hyper)  # what is not named is off
     policy = task.make_policy()
     theta = policy.theta
-    make = partial(make_optimizer, str(spec.training["optimizer"]), float(spec.training["learning_rate"]))
+    make = partial(
+        make_optimizer, str(spec.training["optimizer"]), float(spec.training["learning_rate"]),
+        decay=float(spec.training.get("weight_decay", 0.0)),
+    )  # fmt: skip
     optimizer, companions = make(policy), Companions.of(task, algorithm, make, spec.training)
     steps, epochs, every = (int(spec.training[k]) for k in ("steps", "epochs", "record_every"))
     between = int(spec.training.get("evaluate_every", every))  # two evaluations
@@ -161,8 +164,8 @@ def train(
                     **task.diagnose(policy, first),
                     **(task.examine(policy, first) if spec.training.get("diagnostics") else {}),
                 }
-            flat = torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
-            take_step(task, policy, algorithm, batch, credit, seen(flat), optimizer)
+            flat = clipped(seen(side_by_side(gradient)), float(spec.training.get("max_grad_norm", 0.0)))
+            take_step(task, policy, algorithm, batch, credit, flat, optimizer)
         trained.learn(task, rollout, epochs)
         watch.note(step, update)
         if record:
@@ -231,6 +234,11 @@ def loss_gradient(
     return tuple(torch.stack(gradients).sum(0) for gradients in zip(*each, strict=True))
 
 
+def side_by_side(gradient: Sequence[Tensor]) -> Tensor:
+    """By all parameters of each seed: (S, D)."""
+    return torch.cat([g.flatten(1) for g in gradient], dim=1) if len(gradient) > 1 else gradient[0].flatten(1)
+
+
 def gradient_of(loss: Tensor, policy: Policy) -> tuple[Tensor, ...]:
     """By the parameters, 0 by those on which the loss does not depend."""
     gradient = torch.autograd.grad(loss, list(policy.parameters), allow_unused=True)
@@ -288,11 +296,11 @@ def make_task(
     return dataclasses.replace(instance, kernel=kernel) if settings.takes_kernel else instance
 
 
-def make_optimizer(name: str, learning_rate: float, policy: Any) -> Optimizer:
-    """normalized | adam | muon; Muon asks the policy which of its parameters are matrices."""
+def make_optimizer(name: str, learning_rate: float, policy: Any, *, decay: float = 0.0) -> Optimizer:
+    """normalized | adam | adamw | muon; Muon asks the policy which of its parameters are matrices."""
     if name == "normalized":
         return NormalizedStep(learning_rate)
-    if name == "adam":
-        return Adam(learning_rate)
+    if name in {"adam", "adamw"}:
+        return Adam(learning_rate, decay=decay)
     muon: Optimizer = policy.muon(learning_rate)
     return muon
