@@ -40,7 +40,7 @@ from tpobench.records.store import BROKEN, Store, other_settings, require_folder
 from tpobench.suites.load import ID, load_suite
 from tpobench.tables.exports import flat
 from tpobench.tables.model import Document, Glance, Table, table_of
-from tpobench.units import duration
+from tpobench.units import duration, size
 
 if TYPE_CHECKING:
     from tpobench.execution.due import Options
@@ -343,8 +343,9 @@ def _counted(count: int, what: str) -> str:
 
 def _outlook(folder: Path, design: Design, processes: int, options: Options) -> tuple[dict[str, Any], Table]:
     """For scripts, and for people."""
-    from tpobench.execution.due import due, forecast
+    from tpobench.execution.due import bytes_of, due, forecast, too_large
     from tpobench.execution.estimate import Costs, plan_table, total, wall_seconds
+    from tpobench.execution.machine import job_memory
 
     _require_possible(folder, design, options)
     known, _ = Store(folder).known()
@@ -361,6 +362,9 @@ def _outlook(folder: Path, design: Design, processes: int, options: Options) -> 
     }  # fmt: skip
     spent, around = ("unknown" if s is None else duration(s) for s in (cpu, wall))
     notes = [f"estimated CPU time {spent}, wall time {around} with --jobs {processes}"]
+    if memory := bytes_of(jobs):
+        facts["memory_bytes"] = memory
+        notes.append(too_large(jobs, job_memory(processes)) or f"estimated memory of a job {size(memory)}")
     if view.section:
         bounds = forecast(state, known, options)
         facts[view.section], more = view.before(bounds)

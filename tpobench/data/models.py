@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
+import math
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tpobench.data.files import DataFile, Packed, digest
+from tpobench.data.files import MODELS, DataFile, Packed, digest, folder_of
 from tpobench.errors import in_one_line
 
 PACKAGES = ("transformers", "gguf", "safetensors")
 EXTRA = "pip install 'tpobench[rlvr]'"
 DOWNLOAD_S = 1800.0
+MOST_HEAD = 2**27  # bytes of the head of a file of weights
 
 
 def unpack(data: DataFile, packed: Packed, folder: Path, work: Path) -> str:
@@ -42,6 +46,37 @@ def unpack(data: DataFile, packed: Packed, folder: Path, work: Path) -> str:
     except Exception as error:  # noqa: BLE001 - another version of the libraries may raise anything
         return f"{packed.member} cannot be converted: {in_one_line(error)}"
     return ""
+
+
+def configuration(model: str) -> dict[str, Any]:
+    """The config.json of a model of the catalogue, or of a folder.
+
+    Raises:
+        DataUnavailable, OSError, ValueError: it is not here, or is none.
+    """
+    values: dict[str, Any] = json.loads((_place(model) / "config.json").read_text(encoding="utf-8"))
+    return values
+
+
+def parameters(model: str) -> int:
+    """Of how many numbers its weights are, by the heads of the files that hold them."""
+    return sum(
+        math.prod(tensor["shape"])
+        for path in sorted(_place(model).glob("*.safetensors"))
+        for name, tensor in _head(path).items()
+        if name != "__metadata__"
+    )
+
+
+def _place(model: str) -> Path:
+    return folder_of(model) if model in MODELS else Path(model).expanduser()
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """A safetensors file begins with the length of its head, which is JSON."""
+    with path.open("rb") as file:
+        head: dict[str, Any] = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MOST_HEAD)))
+    return head
 
 
 def missing_packages(packages: Sequence[str]) -> list[str]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from tpobench.errors import UsageError
 from tpobench.execution.estimate import Costs
 from tpobench.execution.work import shard_of
+from tpobench.identity import canonical
 from tpobench.planning.design import State
 from tpobench.planning.plan import Job, Plan, RunSpec
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.units import duration
+from tpobench.tasks.catalog import task_settings
+from tpobench.units import duration, size
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,31 @@ def require_affordable(states: Iterable[tuple[State, Mapping[str, RunRecord]]], 
         cost = f"{'take about' if all(f.least_runs == f.most_runs for f in forecasts) else 'may take'} {duration(most)}"
         msg = f"--max-cost {limit}: the runs due {cost} of CPU time; take fewer seeds, algorithms or cells"
         raise UsageError(msg)
+
+
+def bytes_of(jobs: Iterable[Job]) -> int:
+    """Memory of the largest of the jobs on a CPU that may need more than a machine has; 0 where there is none."""
+    specs = (job.specs[0] for job in jobs)
+    tasks = {(canonical(s.task), s.seed_batch): s.task for s in specs if s.device == "cpu"}
+    return max((task_settings(task).job_bytes(seeds) or 0 for (_, seeds), task in tasks.items()), default=0)
+
+
+def too_large(jobs: Iterable[Job], limit: int) -> str:
+    """Why a job does not fit into what it may use, and what to do; empty where it does, or nothing is known."""
+    needed = bytes_of(jobs)
+    if needed <= limit:
+        return ""
+    return (
+        f"a job needs about {size(needed)} of memory and may use {size(limit)} here; take fewer --jobs, lower "
+        "task.prompts, task.candidates or task.new_tokens, or raise --memory-limit if you know better"
+    )
+
+
+def require_room(jobs: Iterable[Job], limit: int) -> None:
+    """Refuse jobs that would be ended for their memory after minutes.
+
+    Raises:
+        UsageError: one would.
+    """
+    if why := too_large(jobs, limit):
+        raise UsageError(why)

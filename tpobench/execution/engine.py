@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tpobench.algorithms.catalog import packaged
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
-from tpobench.execution.due import Options, due, require_affordable
+from tpobench.execution.due import Options, due, require_affordable, require_room
 from tpobench.execution.estimate import key_of
 from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
@@ -106,6 +106,8 @@ def execute(
     known, quarantined = _prepare(plan, store)
     mine, given_up = due(plan, known, options)
     require_affordable([(Fixed(plan).replay(known), known)], options)
+    if isinstance(executor, Local):
+        require_room(mine, executor.memory_limit)
     work = Work(
         plan,
         store,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from tpobench.errors import TpobenchError
 from tpobench.execution.isolate import train_isolated
+from tpobench.execution.machine import job_memory
 from tpobench.execution.slots import SlotPool
 from tpobench.execution.work import Claim, ClaimedElsewhere, Trained, Work
 
@@ -23,7 +24,7 @@ class Local:
     """
 
     def __init__(self, processes: int = 1, memory_limit: int | None = None, devices: Sequence[int] = ()) -> None:
-        self.processes = processes
+        self.processes, self.memory_limit = processes, memory_limit or job_memory(processes)
         self._pool = SlotPool(processes, memory_limit, devices)
 
     def run(

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMORY_SHARE = 0.9  # of the machine, all jobs together
 
 
 def cores() -> int:
@@ -25,6 +26,11 @@ def memory_bytes() -> int:
         with contextlib.suppress(OSError, ValueError):  # "max" means no limit
             return min(total, int((CGROUP / name).read_text(encoding="ascii")))
     return total
+
+
+def job_memory(processes: int) -> int:
+    """Memory that one of so many jobs side by side may use, unless it is said otherwise."""
+    return int(MEMORY_SHARE * memory_bytes() / processes)
 
 
 def _quota() -> int:

@@ -18,8 +18,8 @@ from tpobench import __version__
 from tpobench.errors import TpobenchError
 from tpobench.execution.isolate import train_isolated
 from tpobench.execution.job import Message
-from tpobench.execution.machine import memory_bytes
-from tpobench.execution.slots import MEMORY_SHARE, SlotPool
+from tpobench.execution.machine import MEMORY_SHARE, memory_bytes
+from tpobench.execution.slots import SlotPool
 from tpobench.identity import canonical
 from tpobench.records.store import SCHEMA
 

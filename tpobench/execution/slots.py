@@ -26,7 +26,7 @@ from typing import IO, Self
 from tpobench.children import THREAD_VARIABLES, boot, child_command, end_group, resident_bytes, signal_name
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
 from tpobench.execution.job import Message, answered, without_result
-from tpobench.execution.machine import memory_bytes
+from tpobench.execution.machine import job_memory
 from tpobench.execution.stop import Flag
 from tpobench.execution.worker import TOKEN_LENGTH
 from tpobench.identity import canonical
@@ -43,7 +43,6 @@ LOG_LINES = 20
 LOG_BYTES = 16 * 2**20
 PIECE_BYTES = 2**16  # of a line, whose end may never come
 NO_ANSWER = (ValueError, TypeError, KeyError, RecursionError, DamagedRecord, CorruptResults)
-MEMORY_SHARE = 0.9  # of the machine, all slots together
 BOOT = boot("tpobench.execution.worker")
 
 # Linux ties PR_SET_PDEATHSIG to the thread that started the child, so all are started by one thread that lives as long
@@ -59,7 +58,7 @@ class SlotPool:
     """
 
     def __init__(self, size: int, memory_limit: int | None = None, devices: Sequence[int] = ()) -> None:
-        limit = memory_limit or int(MEMORY_SHARE * memory_bytes() / size)
+        limit = memory_limit or job_memory(size)
         self.killed = Flag()
         self._slots = [Slot(limit, devices[i % len(devices)] if devices else None, self.killed) for i in range(size)]
         self._idle = list(self._slots)

@@ -12,6 +12,7 @@ completions      what is recorded of the completions of language models
 rewards          targets and rewards of token tasks
 word_problems    arithmetic word problems and their solutions
 graders          which completions are right
+model_memory     what training a pretrained model takes
 warm_start       the language model that training by reward starts from
 contract         what every kind promises
 """

@@ -17,6 +17,7 @@ from tpobench.errors import UsageError, unknown
 from tpobench.identity import NEUTRAL, chosen
 from tpobench.limits import Number, Within
 from tpobench.tasks.graders import GRADERS
+from tpobench.tasks.model_memory import ModelSize
 from tpobench.tasks.settings import (
     COUNTERS,
     ERROR,
@@ -455,6 +456,12 @@ class LanguageSettings(CompletionSettings):
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound: logits of its completions, in four copies."""
         return 16 * VOCABULARY * (self.micro_batch or self.prompts) * self.candidates * self.new_tokens
+
+    def job_bytes(self, seeds: int) -> int | None:
+        """Where the model's files are here: weights, factors, what a graph keeps, logits."""
+        size = ModelSize.of(self.model, 2 if self.precision == "bfloat16" else 4)
+        graph, rows = self.bytes_per_seed // (16 * VOCABULARY), self.prompts * self.candidates
+        return None if size is None else size.bytes_of_job(seeds, self.prompts, rows, self.new_tokens, graph, self.rank)
 
 
 @dataclass(frozen=True)

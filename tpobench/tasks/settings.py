@@ -126,6 +126,10 @@ class TaskSettings(ABC):
     def bytes_per_seed(self) -> int:
         """Memory that one more seed in a stack takes, as an upper bound."""
 
+    def job_bytes(self, seeds: int) -> int | None:  # noqa: ARG002 - small here
+        """Memory of a job with so many seeds side by side, where it may be more than a machine has; None elsewhere."""
+        return None
+
     @property
     def why_not_native(self) -> str:
         """Why the native kernel cannot train it; empty where it can."""
