@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import marshal
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,29 +47,5 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def spec_id(spec: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON, 16 hex digits; what stands around the seed is written once for all seeds."""
-    others = {k: v for k, v in spec.items() if k != "seed"}
-    key = settings_key(others)
-    if "seed" not in spec or key is None:
-        return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
-    if key not in _around:
-        if len(_around) > MOST_KEYS:
-            _around.clear()
-        parts = [{k: v for k, v in others.items() if (k < "seed") is before} for before in (True, False)]
-        before, after = (canonical(part)[1:-1] for part in parts)
-        _around[key] = before + ("," if before else ""), ("," if after else "") + after
-    before, after = _around[key]
-    text = f'{{{before}"seed":{canonical(spec["seed"])}{after}}}'
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-MOST_KEYS = 2**14
-_around: dict[bytes, tuple[str, str]] = {}
-
-
-def settings_key(values: dict[str, Any] | list[Any]) -> bytes | None:
-    """Equal for equal values of equal types in one order, at a tenth of the cost of `canonical`; None for others."""
-    try:
-        return marshal.dumps(values, 2)  # whose bytes depend on no counts of references
-    except ValueError:  # nested too deep, or no plain value
-        return None
+    """sha256 of the canonical JSON, 16 hex digits."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]

@@ -14,7 +14,6 @@ from operator import le, lt
 from reprlib import repr as shown
 from typing import Any
 
-from tpobench.identity import settings_key
 from tpobench.limits import LARGEST, LONGEST, bounds_of, field_types, require_plain
 from tpobench.printable import brief
 from tpobench.suites.model import DIRECTIONS, MOST_POINTS
@@ -25,7 +24,7 @@ from tpobench.tasks.settings import TaskSettings
 AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
 NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
-MOST_KEYS = 2**14  # of settings and columns remembered as sound: those of a suite of 2,000 cells
+MOST_ALIKE = 2**14  # settings remembered as sound: those of a suite of 2,000 cells
 MOST = 2**53  # of a count: what a float holds exactly
 
 Check = Callable[[Any], bool]
@@ -121,19 +120,30 @@ class _Alike(Table):
 
     def fault(self, value: Any, path: str = "") -> str:
         """The first field that is not what it must be."""
-        key = None
-        if type(value) is dict and all(k in value and check(value[k]) for k, check in self.apart.items()):
-            key = settings_key({k: v for k, v in value.items() if k not in self.apart})
-        if key is not None and key in self._sound:
+        if type(value) is not dict or not all(k in value and check(value[k]) for k, check in self.apart.items()):
+            return super().fault(value, path)
+        try:
+            key = _fields({k: v for k, v in value.items() if k not in self.apart})
+        except RecursionError:  # which is a fault
+            return super().fault(value, path)
+        if key in self._sound:
             return ""
         fault = super().fault(value, path)
-        if key is not None and not fault and len(self._sound) < MOST_KEYS:
+        if not fault and len(self._sound) < MOST_ALIKE:
             self._sound.add(key)
         return fault
 
     @cached_property
-    def _sound(self) -> set[bytes]:
+    def _sound(self) -> set[Any]:
         return set()
+
+
+def _fields(table: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The fields of a table of plain values and of tables within it, each value with its type: 1 is no True."""
+    return tuple(
+        (k, dict, *_fields(v)) if type(v) is dict else (k, list, repr(v)) if type(v) is list else (k, type(v), v)
+        for k, v in table.items()
+    )
 
 
 def _search(value: Any) -> bool:
@@ -277,17 +287,7 @@ _name = lru_cache(2**10)(name)  # of few metrics
 
 
 def _is_axis(key: str, column: list[Any]) -> bool:
-    """Whether they are integers that rise; a column that many runs have is looked at once."""
-    same = settings_key(column)
-    if same in _axes[key]:
-        return True
-    sound = set(map(type, column)) <= {int} and _rises(column, strictly=key == "step")
-    if sound and same is not None and len(_axes[key]) < MOST_KEYS:
-        _axes[key].add(same)
-    return sound
-
-
-_axes: dict[str, set[bytes]] = {key: set() for key in AXES}
+    return set(map(type, column)) <= {int} and _rises(tuple(column), strictly=key == "step")
 
 
 def _is_metric(_: str, column: list[Any]) -> bool:
@@ -295,7 +295,8 @@ def _is_metric(_: str, column: list[Any]) -> bool:
     return kinds <= {int, float, type(None)} and _bounded(column, gaps=type(None) in kinds)
 
 
-def _rises(column: list[int], *, strictly: bool) -> bool:
+@lru_cache(2**12)  # axes that many runs have
+def _rises(column: tuple[int, ...], *, strictly: bool) -> bool:
     if not column:
         return True
     return column[0] >= 0 and column[-1] <= MOST and all(map(lt if strictly else le, column, column[1:]))
