@@ -264,7 +264,7 @@ def test_diverged_runs_are_printed_and_weighed():
     ("times", "printed"),
     [
         ([865] * 6 + [1000, 1100, 1200, 1400, 1454] + [math.inf] * 9, "1427 [865, >2000] (11/20)"),
-        ([math.inf] * 20, ">2000 (0/20; rate <= .16)"),
+        ([math.inf] * 20, ">2000 (0/20; rate <= 16%)"),
         ([], "missing"),
     ],
 )

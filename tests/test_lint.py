@@ -440,7 +440,7 @@ def on_grid(record, answers):
 def test_a_threshold_below_the_evaluation_is_found_from_the_values():
     """L063: errors in steps of 1/24 are below 4% only at zero; in steps of 1/192 they are below 10% at many values."""
     coarse = changed(clean(), every, lambda r: reporting(on_grid(r, 24), thresholds=[0.1, 0.04]))
-    what = "error is measured in steps of 0.042, threshold 0.04"
+    what = "error is measured in steps of 4.2%, threshold 4%"
     assert found(coarse, "L063") == [(BOTH, (), what)]
     assert found(changed(clean(), every, lambda r: on_grid(r, 192)), "L063") == []
 
@@ -468,7 +468,7 @@ def test_a_worst_value_that_is_not_the_worst_makes_diverging_pay():
     """L065: dg ends near .45 where diverged runs are scored .4."""
     records = changed(clean(lengths=(8,)), every, lambda r: reporting(r, worst=0.4))
     ((_, rules, what),) = found(records, "L065")
-    assert (rules, what.split(" > ")[1]) == (("dg",), "worst 0.4")
+    assert (rules, what.split(" > ")[1]) == (("dg",), "worst 40%")
 
 
 def test_the_best_of_several_evaluations_is_optimistic():
@@ -485,7 +485,7 @@ def test_a_mean_between_two_kinds_of_seeds_comes_with_the_solved_rate():
         return curve(r, error=[*r.curve["error"][:-5], *[end] * 5])
 
     records = changed(clean(), lambda r: is_dg(r) and one_cell(r), split)
-    what = "dg: mean 0.32, median 0; 12/20 [0.39, 0.78] solved"
+    what = "dg: mean 32%, median 0%; 12/20 [39%, 78%] solved"
     assert found(records, "L080") == [(("length=8",), ("dg",), what)]
 
 

@@ -116,7 +116,7 @@ def test_several_processes_find_the_same(monkeypatch):
 
 
 def test_the_lines_are_those_of_the_design(command_line, tmp_path):
-    """`with 20 seeds this cell detects >= 0.055; 16 seeds for 0.06`, rules before pairs, the signature last."""
+    """`with 20 seeds this cell detects >= 5.5; 16 seeds for 6.0` in percent, rules before pairs, the signature last."""
     write(tmp_path / "one", *runs("a", NOISE["a"]), *runs("b", NOISE["b"]))
     code, out, err = command_line("power", "one", "--mde", "0.06")
     lines = out.splitlines()
@@ -125,7 +125,7 @@ def test_the_lines_are_those_of_the_design(command_line, tmp_path):
     found = detect(results(runs("a", NOISE["a"]), runs("b", NOISE["b"])), target=Target(0.06)).rows
     p = found[0].power
     assert lines[4].split("  ")[0] == "algorithm or pair"
-    assert lines[5].endswith(f"  with 20 seeds this cell detects >= {p.detectable:.3f}; {p.needed} seeds for 0.060")
+    assert lines[5].endswith(f"  with 20 seeds this cell detects >= {100 * p.detectable:.1f}; {p.needed} seeds for 6.0")
     assert [line.split("  ")[0] for line in lines[5:8]] == ["a", "b", "a - b"]
     assert "metric:final1|pilot seeds:0-19|power:0.8|alpha:0.05|adj:holm/1" in lines[-1]
     code, out, _ = command_line("power", "one", "--json", "--algos", "b")

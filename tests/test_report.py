@@ -91,7 +91,7 @@ def test_times_are_printed_with_their_counts():
     """Reached by all, by none."""
     found = results(flat("tpo", [0.0] * 20), flat("grpo", [0.5] * 20))
     assert entry(found, "summary", "tpo", 2).text == "0 [0, 0] (20/20)"
-    assert entry(found, "summary", "grpo", 2).text == ">90 (0/20; rate <= .16)"
+    assert entry(found, "summary", "grpo", 2).text == ">90 (0/20; rate <= 16%)"
     assert not entry(found, "summary", "grpo", 2).best
 
 
@@ -252,7 +252,7 @@ def test_a_table_without_a_signature_has_no_line_for_one():
 def test_markdown_escapes_what_would_become_markup():
     """Cell borders, emphasis, tags and links; rule names stay readable."""
     assert md_escape("a|b *c* _d_ <b> [e](f) g_h") == r"a\|b \*c\* \_d\_ \<b> [e\](f) g_h"
-    assert md_escape(">90 (0/20; rate <= .16)") == ">90 (0/20; rate <= .16)"
+    assert md_escape(">90 (0/20; rate <= 16%)") == ">90 (0/20; rate <= 16%)"
 
 
 def test_times_under_budgets_that_differ_are_compared_by_the_log_rank_test():

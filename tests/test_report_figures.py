@@ -260,7 +260,7 @@ def test_the_probability_of_improvement_is_named_on_both_sides():
     assert [t.get_text() for t in axes.get_yticklabels()] == ["tpo", "tpo", "grpo"]
     assert [t.get_text() for t in axes.texts] == ["grpo", "ppo", "ppo"]
     values = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in {"o", "s"}]
-    assert values == pytest.approx([0.75, 0.5, 0.25])
+    assert values == pytest.approx([75, 50, 25])
 
 
 def test_improvement_is_the_mean_over_cells_with_ties_counted_half():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from tpobench.errors import CorruptResults, RunsFailed, UsageError
 from tpobench.records.results import Results
 from tpobench.report import ReportOptions, make_report, write_report
 from tpobench.report.document import document_of
+from tpobench.scores.reporting import Reporting
 from tpobench.tables.exports import csv_text
 
 SPREAD = [0.01 * i for i in range(20)]
@@ -45,7 +47,7 @@ LOST = [record("tpo", s, [0.5, None], status="diverged") for s in (18, 19)]
 def test_details_stand_beside_the_mean():
     """20 seeds at 0, 1, .. 19 %: 5 solved, median 9.5, middle half 9.5, worst quarter 17."""
     (row,) = texts(results(flat("tpo", SPREAD)), "details-final5")
-    assert row[:5] == ["sequence", "tpo", "20", "9.5 [6.7, 12.2]", "5/20 [0.11, 0.47]"]
+    assert row[:5] == ["sequence", "tpo", "20", "9.5 [6.7, 12.2]", "5/20 [11%, 47%]"]
     assert [t.split()[0] for t in row[5:]] == ["9.5", "9.5", "17.0"]
 
 
@@ -61,10 +63,10 @@ def test_times_have_their_restricted_mean_and_ert():
     """10 of 20 at once, 10 never within 90 updates: mean of min 45, 900 steps for 10 successes."""
     found = results(flat("tpo", [0.0] * 10 + [0.5] * 10))
     (row,) = texts(found, "details-steps0.1m3")
-    assert row[2] == "10/20 [0.30, 0.70]"
+    assert row[2] == "10/20 [30%, 70%]"
     assert row[4].startswith("45 [")
     assert row[5] == "90"
-    assert texts(results(flat("tpo", [0.5] * 8)), "details-steps0.1m3")[0][2:4] == ["0/8 [0.00, 0.32]", ">90"]
+    assert texts(results(flat("tpo", [0.5] * 8)), "details-steps0.1m3")[0][2:4] == ["0/8 [0%, 32%]", ">90"]
     assert texts(results(flat("tpo", [0.5] * 8)), "details-steps0.1m3")[0][5] == "never"
 
 
@@ -107,9 +109,31 @@ def test_pairwise_tables_say_what_the_test_could_do():
     rows = texts(results(flat("tpo", [0.1, 0.2, 0.3]), flat("grpo", [0.25, 0.35, 0.5])), "tests-final5")
     (row,) = rows
     assert row[3] == "n=3"
-    assert row[5].startswith("0.89 [")
+    assert row[5].startswith("89% [")
     assert row[6:10] == ["", "", ".1", "1"]
     assert row[10] == "n=3: smallest possible p .1 > .05 (Holm, 1 test): cannot reject; need 4 seeds"
+
+
+SHARE = re.compile(r"P\(|Solved|Reached|Share|\(%\)")  # columns of shares
+
+
+def test_shares_are_in_percent_for_people_and_between_0_and_1_for_scripts():
+    """Every column of shares of every table of a report; the numbers behind an entry are those of the estimate."""
+    found = grid(["tpo", "grpo"], lengths=(4, 6), seeds=6)
+    tables = [t for s in make_report(found).sections for t in s.tables]
+    columns = [(t, i) for t in tables for i, name in enumerate(t.header) if SHARE.search(name)]
+    assert {t.name.split("-")[0] for t, _ in columns} >= {"details", "tests", "suite"}
+    texts_of = [re.sub(r"\d+/\d+", "", row[i].text).strip() for t, i in columns for row in t.rows]
+    assert all(re.fullmatch(r"(\d+%)?( ?\[\d+%, \d+%\])?", text) for text in texts_of), texts_of
+    solved = table(found, "details-final5").rows[0][4]
+    assert 0 <= solved.data["estimate"]["low"] <= solved.data["estimate"]["high"] <= 1
+
+
+def test_every_error_of_answers_is_a_share_and_thresholds_speak_its_unit():
+    """The error of the worst task as that of all; a reward is a number."""
+    error, reward = Reporting(metric="worst_error"), Reporting(metric="reward")
+    assert (error.scale, error.unit, error.level(0.05), error.brief(0.1234)) == (100.0, " (%)", "5%", "12%")
+    assert (reward.scale, reward.unit, reward.level(0.05), reward.brief(0.1234)) == (1.0, "", "0.05", "0.12")
 
 
 def test_a_rule_that_always_diverges_is_compared_by_how_often():

@@ -57,4 +57,4 @@ def test_the_commands_work_as_they_stand(tmp_path: Path) -> None:
     assert verdicts == ["better", "better"]
     assert "p <.001 (stratified-perm, least .0002): A is better" in against_reinforce
     assert "A is not distinguishable; score" in against_grpo
-    assert len(re.findall(r"^grpo - reinforce .*\d+ seeds for 0\.10$", power, re.MULTILINE)) == 2
+    assert len(re.findall(r"^grpo - reinforce .*\d+ seeds for 10$", power, re.MULTILINE)) == 2

@@ -40,7 +40,9 @@ class Measure:
     @property
     def kind(self) -> str:
         """A key of stats.gate.MARGINS."""
-        return "steps" if self.scalar.test == "times" else "error" if self.scalar.reporting.percent else "reward"
+        return (
+            "steps" if self.scalar.test == "times" else "error" if self.scalar.reporting.metric == "error" else "reward"
+        )
 
     def value(self, record: RunRecord) -> float:
         """The number of a finished run; a diverged one scores the metric's worst value, or the whole budget."""

@@ -72,13 +72,17 @@ class Detection:
 
     @property
     def text(self) -> str:
-        """`with 20 seeds this cell detects >= 0.18; 43 seeds for 0.12`."""
-        text = power_text(self.power)
+        """In the unit of the records."""
+        return self.words()
+
+    def words(self, scale: float = 1.0) -> str:
+        """`with 20 seeds this cell detects >= 0.18; 43 seeds for 0.12`, in the unit of that scale."""
+        text = power_text(self.power, scale)
         if self.expected is None or self.expected.status != "ok" or not self.observed:
             return text
         needed = self.expected.needed
         seeds = f"more than {MOST_SEEDS}" if needed is None else needed
-        return f"{text}; {seeds} seeds for the observed {abs(self.observed):.2g}"
+        return f"{text}; {seeds} seeds for the observed {abs(self.observed) * scale:.2g}"
 
 
 @dataclass(frozen=True)

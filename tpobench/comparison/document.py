@@ -129,7 +129,8 @@ def detections_document(detections: Detections) -> Document:
         f"detects: the least difference found with probability {POWER:.0%} at the level that Holm asks of the smallest "
         "p of a cell; spreads at their upper 80% bound"
     )
-    lead = Lines((f"{detections.measure.name}: {detections.measure.words}", detects))
+    measure = detections.measure
+    lead = Lines((f"{measure.name}, {measure.unit}: {measure.words}", detects))
     blocks = (lead, *_detections(detections), Lines((detections.signature,), "code"))
     data, title = detections.as_dict(), "What the seeds can detect"
     records = tuple(map(flat, data["detections"]))
@@ -138,22 +139,22 @@ def detections_document(detections: Detections) -> Document:
 
 def _detections_glance(detections: Detections) -> Glance:
     """The least difference of every pair, or algorithm where there is one alone, and the seeds for the observed one."""
-    pairs = [row for row in detections.rows if len(row.arms) == 2]
+    pairs, measure = [row for row in detections.rows if len(row.arms) == 2], detections.measure
     rows = sorted(pairs or detections.rows, key=_hardness)
     several, what = len({(row.suite, row.cell) for row in rows}) > 1, "pair" if pairs else "algorithm"
     header = (*(["cell"] * several), what, "observed", "seeds for it", "found from", "seeds")
-    table = table_of(header, [_detection_row(row, several=several) for row in rows], "detections")
+    table = table_of(header, [_detection_row(row, measure.scale, several=several) for row in rows], "detections")
     notes = ("Found from: the least true difference that a test would find with 80% probability",)
-    return Glance(f"{_enough(rows)} ({detections.measure.words}).", table, notes)
+    return Glance(f"{_enough(rows, measure.scale)} ({measure.unit}: {measure.words}).", table, notes)
 
 
-def _enough(rows: Sequence[Detection]) -> str:
+def _enough(rows: Sequence[Detection], scale: float) -> str:
     """For how many of them the seeds at hand would do."""
     seeds = sorted({row.power.runs for row in rows})
     counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     sizes = [row.power.detectable for row in rows if row.power.detectable is not None]
     most = (
-        f"the least differences that {counts} seeds find reach {two_digits(max(sizes))}"
+        f"the least differences that {counts} seeds find reach {two_digits(max(sizes) * scale)}"
         if sizes
         else "nothing is known"
     )
@@ -170,14 +171,14 @@ def _hardness(row: Detection) -> tuple[float, float]:
     return -(power.needed or math.inf), -(row.power.detectable or 0.0)
 
 
-def _detection_row(row: Detection, *, several: bool) -> list[object]:
+def _detection_row(row: Detection, scale: float, *, several: bool) -> list[object]:
     power = row.expected or row.power
     needed = None if power.target is None else f">{MOST_SEEDS}" if power.needed is None else str(power.needed)
-    found = row.power.reason if row.power.detectable is None else two_digits(row.power.detectable)
+    found = row.power.reason if row.power.detectable is None else two_digits(row.power.detectable * scale)
     return [
         *([row.cell] if several else []),
         " - ".join(row.arms),
-        f"{row.observed:.3g}",
+        f"{row.observed * scale:.3g}",
         needed,
         found,
         row.power.runs,
@@ -189,10 +190,10 @@ def _detections(detections: Detections) -> Iterator[Table]:
         members = list(rows)
         title = f"{suite}, {cell} (family of {members[0].power.family})"
         header = ("algorithm or pair", "observed", "what its seeds tell")
-        yield Table(f"cell-{i}", title, header, tuple(map(_detection, members)))
+        yield Table(f"cell-{i}", title, header, tuple(_detection(row, detections.measure.scale) for row in members))
 
 
-def _detection(row: Detection) -> tuple[TableCell, ...]:
+def _detection(row: Detection, scale: float) -> tuple[TableCell, ...]:
     what = "difference" if len(row.arms) == 2 else "mean"
-    observed = f"{what} {row.observed:.3g}" + ", paired" * row.paired
-    return tuple(map(TableCell, (" - ".join(row.arms), observed, row.text)))
+    observed = f"{what} {row.observed * scale:.3g}" + ", paired" * row.paired
+    return tuple(map(TableCell, (" - ".join(row.arms), observed, row.words(scale))))

@@ -19,7 +19,7 @@ from tpobench.scores.estimates import SEED
 from tpobench.scores.text import difference_text, seed_ranges, share_text
 from tpobench.stats.breaking_point import BreakingPoint
 from tpobench.stats.suite_level import RESAMPLES
-from tpobench.stats.texts import p_text
+from tpobench.stats.texts import p_text, percent
 from tpobench.tables.model import (
     Block,
     Document,
@@ -187,7 +187,7 @@ def _matrix(track: Track, division: Division = ALL) -> Table:
     shown = track.ranked[:HEADS]
     at = [names.index(n) for n in shown]
     rows = tuple(
-        (TableCell(a), *(TableCell("" if i == j else f"{track.wins[i, j]:.2f}") for j in at))
+        (TableCell(a), *(TableCell("" if i == j else percent(track.wins[i, j])) for j in at))
         for a, i in zip(shown, at, strict=True)
     )
     note = "P(a seed of the row scores better than one of the column), mean over tasks, ties count half" + (

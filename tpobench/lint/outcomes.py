@@ -11,6 +11,7 @@ from tpobench.records.results import evaluations
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import padded
 from tpobench.scores.reporting import Reporting
+from tpobench.scores.text import rate_text
 from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.guard import Floats
 
@@ -52,8 +53,8 @@ def thresholds(cell: CellRuns) -> Iterator[Finding]:
     grid = resolution(r.loss(np.concatenate(curves))) if r.bounded else None
     fine = [t for t in r.thresholds if grid is not None and r.loss(t) <= grid * (1 + 1e-6)]
     if fine:
-        listed = " and ".join(f"{t:g}" for t in fine)
-        yield cell.finding("L063", f"{r.metric} is measured in steps of {grid:.2g}, threshold {listed}")
+        listed = " and ".join(map(r.level, fine))
+        yield cell.finding("L063", f"{r.metric} is measured in steps of {r.brief(grid or 0.0)}, threshold {listed}")
     if r.persist == 1:
         yield cell.finding("L064", f"one evaluation {r.side} a threshold counts as reached")
 
@@ -82,7 +83,8 @@ def worst(cell: CellRuns) -> Iterator[Finding]:
         losses = r.loss(arm.lasted)
         if len(losses) and losses.max() > limit + 1e-9 * abs(limit):
             beyond = "> worst" if r.sign > 0 else "< worst"
-            yield cell.finding("L065", f"{name}: final {arm.lasted[losses.argmax()]:.3g} {beyond} {r.worst:g}", [name])
+            final = r.brief(arm.lasted[losses.argmax()], 3)
+            yield cell.finding("L065", f"{name}: final {final} {beyond} {r.level(r.worst)}", [name])
 
 
 def best(cell: CellRuns) -> Iterator[Finding]:
@@ -105,8 +107,8 @@ def means(cell: CellRuns) -> Iterator[Finding]:
         if misleading(x, r):
             k = int(r.passed(x, r.solved).sum())
             rate = rate_estimate(k, len(x))
-            interval = f" [{rate.low:.2f}, {rate.high:.2f}]" if rate.low is not None and rate.high is not None else ""
-            what = f"{name}: mean {x.mean():.2g}, median {np.median(x):.2g}; {k}/{len(x)}{interval} solved"
+            mean, median = r.brief(x.mean()), r.brief(np.median(x))
+            what = f"{name}: mean {mean}, median {median}; {k}/{len(x)} {rate_text(rate)} solved"
             yield cell.finding("L080", what, [name])
 
 

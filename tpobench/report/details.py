@@ -40,7 +40,7 @@ def detail_table(cells: Sequence[Cell], metric: Scalar, signature: str, options:
     estimates = zip(means_of(values, options), medians_of(values), iqms_of(values), tails_of(values), strict=True)
     body = [_finals(cell, arm, metric, each) for (cell, arm), each in zip(arms, estimates, strict=True)]
     r = cells[0].reporting
-    note = f"Solved: {r.side} {r.solved * r.scale:g}. {FINAL_NOTE}"
+    note = f"Solved: {r.side} {r.level(r.solved)}. {FINAL_NOTE}"
     return Table(name, f"In detail: {title}", FINAL, tuple(body), signature, (note,), folded=True)
 
 

@@ -15,7 +15,7 @@ from tpobench.scores.pairing import compare_families
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.compare import Comparison, tie_group
 from tpobench.stats.estimate import Estimate, dominated
-from tpobench.stats.texts import mean_text
+from tpobench.stats.texts import mean_text, percent
 from tpobench.tables.model import TableCell, numbers_of
 
 
@@ -140,7 +140,9 @@ def _dominated(cell: Cell, metric: Scalar, options: ReportOptions) -> tuple[str,
         return ()
     losses = {name: np.abs(metric.losses(arm)) for name, arm in cell.arms.items()}
     return tuple(
-        f"{cell.label}, {name} ({x.max() / x.sum():.0%})" for name, x in losses.items() if len(x) > 2 and dominated(x)
+        f"{cell.label}, {name} ({percent(x.max() / x.sum())})"
+        for name, x in losses.items()
+        if len(x) > 2 and dominated(x)
     )
 
 

@@ -16,6 +16,8 @@ from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats
 from tpobench.stats.suite_level import Reference
 
+ERRORS = frozenset({"error", "worst_error", "greedy_error"})  # shares of answers that are wrong
+
 
 @dataclass(frozen=True)
 class Reporting:
@@ -108,7 +110,7 @@ class Reporting:
     @property
     def percent(self) -> bool:
         """Errors are shares and shown in percent; other metrics as they are."""
-        return self.metric == "error"
+        return self.metric in ERRORS
 
     @property
     def scale(self) -> float:
@@ -123,3 +125,7 @@ class Reporting:
     def level(self, threshold: float) -> str:
         """`1%` of an error, `0.01` of anything else."""
         return f"{100 * threshold:g}%" if self.percent else f"{threshold:g}"
+
+    def brief(self, value: float, digits: int = 2) -> str:
+        """The same of any value, rounded."""
+        return self.level(float(f"{value:.{digits}g}"))

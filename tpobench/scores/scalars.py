@@ -185,8 +185,8 @@ def _rate(s: Scalar, arm: Arm) -> Floats:
 
 def _rate_words(s: Scalar) -> str:
     if math.isnan(s.threshold):
-        return f"1 for a seed that does not end {s.reporting.side} {{}} {s.reporting.solved:g}, else 0"
-    return f"1 for a seed that never gets {s.reporting.side} {{}} {s.threshold:g}, else 0"
+        return f"1 for a seed that does not end {s.reporting.side} {{}} {s.reporting.level(s.reporting.solved)}, else 0"
+    return f"1 for a seed that never gets {s.reporting.side} {{}} {s.reporting.level(s.threshold)}, else 0"
 
 
 def _late(x: Floats, t: Floats, budget: float) -> Floats:
@@ -208,7 +208,7 @@ SCALARS: dict[str, Definition] = {
     ),
     "steps": Definition(
         lambda s, arm: arm.times(s.threshold),
-        lambda s: f"min(updates until {{}} {s.reporting.relation} {s.threshold}, budget)",
+        lambda s: f"min(updates until {{}} {s.reporting.relation} {s.reporting.level(s.threshold)}, budget)",
         test="times",
         name=lambda s: f"steps{s.threshold:g}m{s.reporting.persist}",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tpobench.stats.estimate import Estimate
-from tpobench.stats.texts import decimals
+from tpobench.stats.texts import decimals, percent
 
 KINDS = {
     "t": "t", "bca-expanded": "expanded BCa", "bca": "BCa", "studentized": "bootstrap-t",
@@ -32,10 +32,15 @@ def difference_text(value: float | None, low: float | None, high: float | None, 
 
 
 def share_text(value: float | None, low: float | None, high: float | None) -> str:
-    """`0.90 [0.60, 0.98]`: two digits are what any number of seeds can carry."""
+    """`90% [60%, 98%]`: a share of seeds, of pairs of them, or of a spread."""
     if value is None:
         return ""
-    return f"{value:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+    return percent(value) + ("" if low is None or high is None else f" {share_interval(low, high)}")
+
+
+def share_interval(low: float, high: float) -> str:
+    """`[60%, 98%]`."""
+    return f"[{percent(low)}, {percent(high)}]"
 
 
 def least_text(p: float | None) -> str:
@@ -57,5 +62,5 @@ def seed_ranges(seeds: Iterable[int]) -> str:
 
 
 def rate_text(estimate: Estimate) -> str:
-    """`[.60, .98]`: Wilson's interval of the share beside its count."""
-    return "" if estimate.low is None or estimate.high is None else f"[{estimate.low:.2f}, {estimate.high:.2f}]"
+    """`[60%, 98%]`: Wilson's interval of the share beside its count."""
+    return "" if estimate.low is None or estimate.high is None else share_interval(estimate.low, estimate.high)

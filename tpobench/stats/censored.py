@@ -14,6 +14,7 @@ from tpobench.stats.curves import below_threshold
 from tpobench.stats.estimate import Estimate, mean_estimates, median_estimates, rate_estimate
 from tpobench.stats.guard import Floats, guarded_interval
 from tpobench.stats.reproduction import first_below
+from tpobench.stats.texts import percent
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,11 @@ def steps_estimates(times: Floats, budget: float, *, rng: np.random.Generator, c
 
 
 def steps_text(estimate: StepsEstimate) -> str:
-    """`673 [448, 1039] (18/20)`, `1427 [865, >2000] (11/20)`, `>2000 (0/20; rate <= .16)`."""
+    """`673 [448, 1039] (18/20)`, `1427 [865, >2000] (11/20)`, `>2000 (0/20; rate <= 16%)`."""
     if estimate.runs == 0 or estimate.median.value is None:
         return "missing"
     if estimate.reached == 0:
-        bound = f"{estimate.rate.high:.2f}".lstrip("0")
-        return f">{estimate.budget:.0f} (0/{estimate.runs}; rate <= {bound})"
+        return f">{estimate.budget:.0f} (0/{estimate.runs}; rate <= {percent(estimate.rate.high or 0.0)})"
     low, high = estimate.median.low, estimate.median.high
     shown = low is not None and high is not None and math.isfinite(low)
     interval = f" [{step_text(low, estimate.budget)}, {step_text(high, estimate.budget)}]" if shown else ""
@@ -163,4 +163,4 @@ def crossing_text(crossing: MeanCurveCrossing) -> str:
         return f"{text} (n=1)"
     if crossing.low is not None and not (math.isinf(crossing.value) and math.isinf(crossing.low)):
         text += f" [{step_text(crossing.low, crossing.budget)}, {step_text(crossing.high, crossing.budget)}]"
-    return f"{text} ({crossing.never_share:.0%} of resamples never)"
+    return f"{text} ({percent(crossing.never_share)} of resamples never)"

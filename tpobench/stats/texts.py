@@ -11,6 +11,11 @@ from tpobench.stats.compare import Comparison
 from tpobench.stats.estimate import Estimate, dominated
 
 
+def percent(share: float) -> str:
+    """`82%`: every share of seeds or of pairs of them, a digit more than which no number of seeds can carry."""
+    return f"{share:.0%}"
+
+
 def decimals(estimate: Estimate, scale: float = 1.0) -> int:
     """Two significant digits of the interval's half width decide the rounding, three of the value without one."""
     if estimate.low is not None and estimate.high is not None and 0 < estimate.high - estimate.low < math.inf:
@@ -82,7 +87,7 @@ def pairing_text(comparison: Comparison) -> str:
         return ""
     r = f"{comparison.correlation:.2f}".replace("0.", ".", 1)
     effect = "saved" if comparison.saved >= 0 else "added"
-    return f"r={r}, pairing {effect} {abs(comparison.saved):.0%} of the variance"
+    return f"r={r}, pairing {effect} {percent(abs(comparison.saved))} of the variance"
 
 
 def interval_note(values: ArrayLike, seeds: int | None = None) -> str:
@@ -92,6 +97,6 @@ def interval_note(values: ArrayLike, seeds: int | None = None) -> str:
     if n == 1:
         return "1 seed: no uncertainty"
     if dominated(x):
-        share = float(np.abs(x).max() / np.abs(x).sum())
-        return f"1 of {n} seeds holds {share:.0%} of the sum: intervals cover less than they say; try --ci studentized"
+        share = percent(float(np.abs(x).max() / np.abs(x).sum()))
+        return f"1 of {n} seeds holds {share} of the sum: intervals cover less than they say; try --ci studentized"
     return ""

@@ -32,7 +32,7 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
         place, r = f" ({group.label})" if group.label else "", group.cells[0].reporting
         seeds = seeds_text(arms_of(group.cells))
         curves = (
-            f"Share of seeds that learn (final {r.metric} {r.side} {group.search.learned:g}) at "
+            f"Share of seeds that learn (final {r.metric} {r.side} {r.level(group.search.learned)}) at "
             "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
             f"{seeds} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
             f"other algorithms'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"

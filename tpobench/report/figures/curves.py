@@ -20,13 +20,14 @@ from tpobench.report.figures.scales import X_NAMES, few_ticks, log_axis, time_ax
 from tpobench.scores.cells import Cell, scored_curves
 from tpobench.scores.estimates import SEED
 from tpobench.scores.options import ReportOptions
+from tpobench.scores.reporting import ERRORS
 from tpobench.stats.curves import Bools
 from tpobench.stats.estimate import Floats, bootstrap_band
 
 POINTS = 201  # of a curve at most: finer than its print; more evaluations are averaged
 FEW = 50  # of a curve that is noisy from update to update
 NAMES = {"informative": "share of informative groups"}
-SHARES = frozenset(NAMES)  # shown in percent, as errors are
+SHARES = ERRORS | {*NAMES, "all_fail", "some_success", "clipped", "largest_p_old"}  # shown in percent, as errors are
 TALLY = re.compile(r"(count|\w+_sum)\d+")  # parts of a histogram: a curve of one of them says nothing
 BANDED = 10  # algorithms up to which bands are told apart
 THIN = 10  # seeds up to which each is drawn as a thin line, in a panel that is alone

@@ -56,12 +56,12 @@ def _figure(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> Figure:
     for row, (a, b) in enumerate(pairs):
         _draw(ax, row, [c.arms[a] for c in cells], [c.arms[b] for c in cells])
         ax.annotate(b, (1.05, row), xycoords=("axes fraction", "data"), va="center", annotation_clip=False, fontsize=7)
-    ax.axvline(0.5, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
-    ax.set_xlim(0, 1)
-    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    ax.axvline(50, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
+    ax.set_xlim(0, 100)
+    ax.set_xticks(range(0, 101, 25))
     name_rows(ax, [a for a, _ in pairs])
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(f"P(left ends {cells[0].reporting.better} than right)")
+    ax.set_xlabel(f"P(left ends {cells[0].reporting.better} than right) (%)")
     return figure
 
 
@@ -69,12 +69,12 @@ def _draw(ax: Axes, row: int, a: Sequence[Arm], b: Sequence[Arm]) -> None:
     style, estimate = style_of(a[0].algorithm), improvement(a, b, np.random.default_rng(SEED))
     if len(a) > 1:
         each = [probability_better(_losses(x), _losses(y), paired=paired(x, y)) for x, y in zip(a, b, strict=True)]
-        ax.plot(each, [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3, markeredgewidth=0,
-                clip_on=False, label="_cells")  # fmt: skip
+        ax.plot([100 * p for p in each], [float(row)] * len(each), "o", color=style.colour, alpha=0.3, markersize=3,
+                markeredgewidth=0, clip_on=False, label="_cells")  # fmt: skip
     if estimate.low is not None and estimate.high is not None:
-        ax.plot([estimate.low, estimate.high], [row, row], color=style.colour, linewidth=1.6, clip_on=False)
-    ax.plot([estimate.value or 0.0], [row], style.marker, color=style.colour, markersize=5.5, markeredgecolor="white",
-            markeredgewidth=0.5, clip_on=False, zorder=5)  # fmt: skip
+        ax.plot([100 * estimate.low, 100 * estimate.high], [row, row], color=style.colour, linewidth=1.6, clip_on=False)
+    ax.plot([100 * (estimate.value or 0.0)], [row], style.marker, color=style.colour, markersize=5.5,
+            markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=5)  # fmt: skip
 
 
 def improvement(a: Sequence[Arm], b: Sequence[Arm], rng: np.random.Generator) -> Estimate:
