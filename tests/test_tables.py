@@ -27,6 +27,7 @@ from tpobench.tables.markdown import markdown
 from tpobench.tables.model import (
     PAGES,
     Advice,
+    Deferred,
     Document,
     Figure,
     Glance,
@@ -462,3 +463,15 @@ def test_people_see_the_outcome_and_programs_everything(command_line, tmp_path, 
     for module in ("base", "stored", "inspect"):
         monkeypatch.setattr(f"tpobench.cli.{module}.on_pipe", lambda: True)
     assert "the same with --full" not in command_line(*words)[1]
+
+
+def test_numbers_are_made_for_the_formats_that_write_them_alone():
+    """CSV and JSON have the rows and the data of a document that a page never asks for."""
+    made = []
+    document = Document(
+        "x", (), Deferred(lambda: {"a": made.append("json") or 1}), lambda: [{"b": made.append("csv") or 2}]
+    )
+    assert WRITERS["md"](document) == "# x\n"
+    assert made == []
+    assert (json.loads(WRITERS["json"](document)), WRITERS["csv"](document)) == ({"a": 1}, "b\n2\n")
+    assert made == ["json", "csv"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from tpobench import __version__
@@ -11,7 +12,7 @@ from tpobench.report.model import Report, Section
 from tpobench.scores.cells import Cell, Problem
 from tpobench.scores.scalars import Scalar
 from tpobench.tables.exports import table_data
-from tpobench.tables.model import PLACE, Block, Document, Glance, Heading, Legend, Lines, Mark, table_of
+from tpobench.tables.model import PLACE, Block, Deferred, Document, Glance, Heading, Legend, Lines, Mark, table_of
 
 SCHEMA = 2
 COLUMNS = ("suite", "cell", "matching", "p0", "algorithm", "seed", "status", "reason")
@@ -46,7 +47,12 @@ def document_of(report: Report) -> Document:
         Lines(tuple(signatures), "code"),
     ]
     return Document(
-        "tpobench report", tuple(blocks), _data(report), tuple(seed_rows(report)), COLUMNS, glance=_glance(report)
+        "tpobench report",
+        tuple(blocks),
+        Deferred(partial(_data, report)),
+        partial(seed_rows, report),
+        COLUMNS,
+        glance=_glance(report),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from tpobench.stats.draws import Table, drawn, in_parts
+from tpobench.stats.draws import PART, Table, drawn, in_parts
 from tpobench.stats.guard import Floats
 
 RESAMPLES = 9999
@@ -45,11 +45,16 @@ def label_table(total: int, n: int, rng: np.random.Generator, resamples: int) ->
 
 
 def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:
-    places = np.tile(np.arange(total), (resamples, 1))  # of this type numpy shuffles fastest
+    rows = math.ceil(PART / 8 / total)  # that fit a cache
+    return np.concatenate([_packed(rng, total, n, min(rows, resamples - done)) for done in range(0, resamples, rows)])
+
+
+def _packed(rng: np.random.Generator, total: int, n: int, rows: int) -> Table:
+    places = np.tile(np.arange(total), (rows, 1))  # of this type numpy shuffles fastest
     rng.permuted(places, axis=1, out=places)
-    labels = np.zeros(resamples * total, dtype=np.uint8)
+    labels = np.zeros(rows * total, dtype=np.uint8)
     labels[places[:, :n] + np.arange(0, len(labels), total)[:, None]] = 1
-    return np.packbits(labels.reshape(resamples, total), axis=1)
+    return np.packbits(labels.reshape(rows, total), axis=1)
 
 
 def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:

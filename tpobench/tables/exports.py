@@ -26,7 +26,9 @@ def csv_text(document: Document) -> str:
 
 def records_of(document: Document) -> Sequence[Mapping[str, Any]]:
     """The lines of CSV."""
-    return _entries(document.tables) if document.records is None else document.records
+    if document.records is None:
+        return _entries(document.tables)
+    return document.records() if callable(document.records) else document.records
 
 
 def _entries(tables: Sequence[Table]) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Format = Literal["terminal", "md", "latex", "html"]  # that are written from blocks; CSV and JSON are numbers
@@ -149,6 +150,29 @@ class Glance:
     then: tuple[tuple[str, str], ...] = ()  # what comes next, and its command
 
 
+class Deferred(Mapping[str, Any]):
+    """What is made when it is first looked at: of a report only JSON writes every number."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[str, Any]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+Records = Sequence[Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Document:
     """What a verb answers: blocks to read, and the same in full precision for scripts."""
@@ -156,7 +180,7 @@ class Document:
     title: str
     blocks: tuple[Block, ...]
     data: Mapping[str, Any] = field(default_factory=dict)  # JSON
-    records: tuple[Mapping[str, Any], ...] | None = None  # lines of CSV; without them the entries of the tables
+    records: Records | Callable[[], Records] | None = None  # lines of CSV; without them the entries of the tables
     columns: tuple[str, ...] = ()  # the first ones of CSV, in this order
     glance: Glance | None = None  # without one a terminal shows the blocks
 
