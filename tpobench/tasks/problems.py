@@ -6,7 +6,7 @@ gsm8k           GSM8K, train and test split
 graph_coloring  Reasoning Gym's graph_color     partial scores: .01 for JSON that is no colouring
 knights_knaves  Reasoning Gym's                 partial scores: .3 + .7 of the right roles, 0 where none is
 
-Guessing scores about .2 on graph_coloring (a random colouring of 10 vertices) and about .6 on knights_knaves.
+What answers that read nothing score on the last two: `benchmarks/blind.py`.
 """
 
 from __future__ import annotations
