@@ -24,6 +24,7 @@ from tpobench.training.loop import loss_gradient
 PROMPTS = [[5, 6, 7], [9], [20, 21, 22, 23, 24]]
 NOISE = Noise("s", "c", (0, 1), dtype=torch.float64)
 SMALL = {"precision": "training", "prompts": 5, "candidates": 3, "new_tokens": 6}
+SMOKE = task_settings(load_suite("smol_words", smoke=True).task)
 RANKED = torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64).expand(2, 5, 3)
 
 
@@ -92,6 +93,27 @@ def test_what_does_not_belong_together_is_refused():
         pretrained("./nowhere", torch.float32, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("weights", r"OSError: Error no file named .*; name a folder with config\.json, weights and tokenizer"),
+        ("tokenizer", "ValueError: has no tokenizer: what was read in its place knows no text; name a folder with"),
+        ("template", r"its tokenizer has no chat template; write one into task\.template, with {question} in it"),
+    ],
+)
+def test_a_folder_that_lacks_something_is_refused_by_name(tmp_path, missing, said):
+    """In one line, before anything is trained: it says which model, what it lacks, and what would work."""
+    module, tokenizer = _random(torch.float32)
+    if missing == "template":
+        tokenizer.chat_template = None
+    (module.config if missing == "weights" else module).save_pretrained(tmp_path)
+    if missing != "tokenizer":
+        tokenizer.save_pretrained(tmp_path)
+    settings = dataclasses.replace(SMOKE, model=str(tmp_path), template="", precision="training")
+    with pytest.raises(DataUnavailable, match=f"^model '{re.escape(str(tmp_path))}': {said}"):
+        settings.make(NOISE).rollout(settings.make(NOISE).make_policy(), 0)
+
+
 def test_sums_are_read_by_their_first_number_and_held_out_ones_are_not_trained_on():
     """109. is right where 1090 and 109,5 are not."""
     sums = problems_of("add", 99)
@@ -109,7 +131,7 @@ def test_sums_are_read_by_their_first_number_and_held_out_ones_are_not_trained_o
 
 def test_a_pattern_ends_completions_too():
     """Of smol_words: a full stop, a new line, and the model's own end; a pattern that is none is refused."""
-    settings = dataclasses.replace(task_settings(load_suite("smol_words", smoke=True).task), precision="training")
+    settings = dataclasses.replace(SMOKE, precision="training")
     task = settings.make(NOISE)
     assert [task.weights.texts[i] for i in task.stops] == ["<end>", ".", "\n"]
     with pytest.raises(ValueError, match=r"^stop must be a regular expression, such as \[\.\\n\]"):
@@ -132,10 +154,7 @@ def test_word_problems_are_of_one_step_and_answered_by_it():
 @pytest.mark.parametrize("algorithm", ["tpo", "grpo_trl", "dapo"])
 def test_micro_batches_change_no_gradient(algorithm):
     """Two problems at a time of five: prompts and completions are padded otherwise, and that is all."""
-    whole, parted = (
-        task_settings({**load_suite("smol_words", smoke=True).task, **SMALL, "micro_batch": m}).make(NOISE)
-        for m in (0, 2)
-    )
+    whole, parted = (dataclasses.replace(SMOKE, **SMALL, micro_batch=m).make(NOISE) for m in (0, 2))
     policy, rule = whole.make_policy(), ALGORITHMS[algorithm]
     rollout = whole.rollout(policy, 0)
     rollout = dataclasses.replace(rollout, groups=dataclasses.replace(rollout.groups, reward=RANKED, score=RANKED))

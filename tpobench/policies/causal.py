@@ -85,7 +85,7 @@ class Weights:
         """Every linear layer but the head gets its place; weights stay as they are.
 
         Raises:
-            ValueError: it has no linear layers, no end, or fewer embeddings than the tokenizer has tokens.
+            ValueError: it has no linear layers, no end, no tokenizer, or fewer embeddings than that has tokens.
         """
         module.eval().requires_grad_(requires_grad=False)  # no dropout in either pass
         head = module.get_output_embeddings()
@@ -106,6 +106,7 @@ class Weights:
             else "and its tokenizer name no token that ends a text" if not known
             else f"has {module.get_input_embeddings().num_embeddings} embeddings and its tokenizer {len(tokenizer)} "
             "tokens: they do not belong together" if len(tokenizer) > module.get_input_embeddings().num_embeddings
+            else "has no tokenizer: what was read in its place knows no text" if not tokenizer("0")["input_ids"]
             else ""
         )  # fmt: skip
         if problem:

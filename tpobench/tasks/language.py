@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.groups import CandidateGroups, concentration
+from tpobench.errors import DataUnavailable
 from tpobench.policies.causal import CausalPolicy, Completions, Prompts, Scores, Weights
 from tpobench.policies.language import GREEDY
 from tpobench.policies.noise import Noise
@@ -150,7 +151,11 @@ class LanguageTask:
 
     def _encoded(self, problem: Problem) -> list[int]:
         s = self.settings
-        return self.weights.encode(problem.question, problem.begun, s.template, s.system, thinking=s.thinking)
+        try:
+            return self.weights.encode(problem.question, problem.begun, s.template, s.system, thinking=s.thinking)
+        except ValueError as error:
+            msg = f"model '{s.model}': {error}"
+            raise DataUnavailable(msg) from error
 
     def _drawn(self, policy: CausalPolicy, prompts: Sequence[Sequence[Sequence[int]]], uniform: Tensor) -> Completions:
         """Completions of every seed, stacked."""
