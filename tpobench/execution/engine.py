@@ -118,6 +118,7 @@ def execute(
         time_budget_s=options.time_budget_s,
         timeout_s=options.timeout_s,
     )
+    work.hear = getattr(progress, "hear", work.hear)
     ran = _train(work, store, executor, plan, read, stop, progress)
     results = ran.keys() | work.elsewhere.keys()
     left = sum(s.run_id not in results for job in mine for s in job.specs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 import traceback
@@ -22,11 +23,13 @@ from tpobench.planning.plan import Job, RunSpec
 from tpobench.plugins.load import Plugin, load_plugin
 from tpobench.plugins.undisturbed import undisturbed
 from tpobench.records.store import DamagedRecord, RunRecord, parse_record
+from tpobench.tasks.settings import TOKENS
 
 if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
     from tpobench.training.state import Snapshot
 
+REWARD, RATE = NEWS = ("reward", "tokens_per_s")  # what is said of a job in progress
 CHECKPOINT_S = 300.0  # wall-clock time from one checkpoint to the next
 TRACEBACK_LINES = 12
 LINE_LENGTH = 500
@@ -83,10 +86,13 @@ def plugins_for(job: Job, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
     return tuple(plugin for plugin in plugins if plugin.version in job.specs[0].origins)
 
 
-def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) -> list[RunRecord]:
+def train_job(
+    message: Message, tell: Callable[[int], None] = lambda _: None, news: dict[str, float] | None = None
+) -> list[RunRecord]:
     """Train a job: one record per wanted seed, `failed` or `oom` where it raised.
 
-    tell: called with each step as it begins.  A job that was interrupted goes on from its checkpoint.
+    tell: called with each step as it begins.  news: takes what is said of a job in progress (`told_of`).  A job that
+    was interrupted goes on from its checkpoint.
     """
     job, reached = message.job, 0
     checkpoints = Checkpoints(job, message.checkpoint, message.checkpoint_s)
@@ -115,6 +121,8 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
                 wall, cpu, more = wall - saved.wall_s, cpu - saved.cpu_s, {"resume": saved.snapshot}
             for row in train(job, begin, **more):
                 measured.append(row)
+                if news is not None:
+                    news |= told_of(row, time.perf_counter() - wall)
             records = assemble(job, measured, message.reporting)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever breaks in a run is that run's result
         records = _broken(job, error, message.reporting, reached)
@@ -125,6 +133,16 @@ def train_job(message: Message, tell: Callable[[int], None] = lambda _: None) ->
     }
     origin = provenance(job.specs[0], started) | ({"checkpoint": checkpoints.note} if checkpoints.note else {})
     return [dataclasses.replace(r, cost=cost, provenance={**r.provenance, **origin}) for r in records]
+
+
+def told_of(row: Measurement, seconds: float) -> dict[str, float]:
+    """What a measurement says of a job in progress: mean reward, and tokens a second of all its seeds."""
+    finite = [v for v in row.value if isinstance(v, float) and math.isfinite(v)]
+    if row.metric == REWARD and finite:
+        return {REWARD: sum(finite) / len(finite)}
+    if row.metric == TOKENS.name and row.step and seconds > 0:
+        return {RATE: sum(finite) / seconds}
+    return {}
 
 
 def without_result(job: Job, status: str, reason: str, reporting: dict[str, Any], **origin: Any) -> list[RunRecord]:

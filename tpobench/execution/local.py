@@ -46,6 +46,7 @@ class Local:
                 return TpobenchError(f"{type(error).__name__}: {error}")
 
         stop.on_kill.append(self._pool.kill)
+        self._pool.tell(work.hear)
         threads = joblib.Parallel(
             n_jobs=self.processes,
             backend="threading",

@@ -5,14 +5,39 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
+from tpobench.execution.job import NEWS
+from tpobench.planning.plan import Job
 from tpobench.printable import printable
 from tpobench.units import duration
 
 INTERVAL_S = 30.0
+
+
+class Hearing:
+    """What is known of the jobs of language models that are in progress, by the ids of their runs."""
+
+    def __init__(self) -> None:
+        self._news: dict[tuple[str, ...], dict[str, float]] = {}
+
+    def hear(self, job: Job, news: Mapping[str, float]) -> None:
+        """Take note of a job in progress."""
+        self._news[tuple(s.run_id for s in job.specs)] = dict(news)
+
+    def forget(self, ended: Collection[str]) -> None:
+        """The runs of a job ended."""
+        self._news = {ids: news for ids, news in self._news.items() if not {*ids} & {*ended}}
+
+    def __str__(self) -> str:
+        """`reward 0.41, 240 tokens a second`: the mean over the jobs, and the sum; empty where nothing is known."""
+        news = list(self._news.values())
+        rewards, rates = ([n[name] for n in news if name in n] for name in NEWS)
+        parts = [f"reward {sum(rewards) / len(rewards):.2f}"] if rewards else []
+        return ", ".join(parts + ([f"{sum(rates):.0f} tokens a second"] if rates else []))
 
 
 class ProgressLines:
@@ -21,6 +46,8 @@ class ProgressLines:
     def __init__(self, title: str, total: int, already: int, stream: IO[str], interval: float = INTERVAL_S) -> None:
         self.title, self.total, self.already, self.stream, self.interval = title, total, already, stream, interval
         self.counts: Counter[str] = Counter()
+        self._hearing = Hearing()
+        self.hear = self._hearing.hear
         self._start = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
@@ -33,6 +60,7 @@ class ProgressLines:
     def __call__(self, statuses: dict[str, str]) -> None:
         """Count the runs of a job that ended."""
         self.counts.update(statuses.values())
+        self._hearing.forget(statuses)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -47,7 +75,8 @@ class ProgressLines:
         while not self._stop.wait(self.interval):
             done, spent = self.counts.total(), time.monotonic() - self._start
             left = f", about {duration(spent / done * (self.total - done))} left" if done else ""
-            self._say(f"{done}/{self.total} runs after {duration(spent)}{left}{self._by_status()}")
+            now = f", now {self._hearing}" * bool(str(self._hearing))
+            self._say(f"{done}/{self.total} runs after {duration(spent)}{left}{self._by_status()}{now}")
 
     def _by_status(self) -> str:
         return "".join(f", {n} {status}" for status, n in sorted(self.counts.items()))
@@ -66,6 +95,7 @@ class ProgressBar:
 
         del already  # a bar shows what is left to do
         self.counts: Counter[str] = Counter()
+        self._hearing = Hearing()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -83,8 +113,17 @@ class ProgressBar:
     def __call__(self, statuses: dict[str, str]) -> None:
         """Count the runs of a job that ended."""
         self.counts.update(statuses.values())
-        shown = " ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
-        self._bar.update(self._task, advance=len(statuses), counts=shown)
+        self._hearing.forget(statuses)
+        self._bar.update(self._task, advance=len(statuses), counts=self._shown())
+
+    def hear(self, job: Job, news: Mapping[str, float]) -> None:
+        """Show what is known of a job in progress."""
+        self._hearing.hear(job, news)
+        self._bar.update(self._task, counts=self._shown())
+
+    def _shown(self) -> str:
+        counts = [f"{n} {status}" for status, n in sorted(self.counts.items())]
+        return " ".join([*counts, str(self._hearing)])
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()

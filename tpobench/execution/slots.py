@@ -25,9 +25,10 @@ from typing import IO, Self
 
 from tpobench.children import THREAD_VARIABLES, boot, child_command, end_group, resident_bytes, signal_name
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
-from tpobench.execution.job import Message, answered, without_result
+from tpobench.execution.job import NEWS, Message, answered, without_result
 from tpobench.execution.machine import job_memory
 from tpobench.execution.stop import Flag
+from tpobench.execution.work import Hear
 from tpobench.execution.worker import TOKEN_LENGTH
 from tpobench.identity import canonical
 from tpobench.planning.plan import Job
@@ -63,6 +64,11 @@ class SlotPool:
         self._slots = [Slot(limit, devices[i % len(devices)] if devices else None, self.killed) for i in range(size)]
         self._idle = list(self._slots)
         self._given_back = threading.Condition()
+
+    def tell(self, hear: Hear) -> None:
+        """Whom the slots tell from now on what they hear of jobs in progress."""
+        for slot in self._slots:
+            slot.hear = hear
 
     def run(self, message: Message, timeout_s: float = DAY_S) -> list[RunRecord]:
         """Train a job in the next free slot.  Empty when the pool was killed meanwhile.
@@ -149,6 +155,7 @@ class Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self.memory_limit, self.device = memory_limit, device
         self._killed = killed
+        self.hear: Hear = lambda *_: None
         self._setting: Setting | None = None
         self._ended: subprocess.Popen[bytes] | None = None
         self._log = _log_file()
@@ -289,6 +296,7 @@ class Slot:
                             self._spent = bool(message.get("spent"))
                             return answered(message["done"], job)
                         self._step = int(message["step"])
+                        self.hear(job, {k: float(message[k]) for k in NEWS if k in message})
                     except NO_ANSWER:
                         return "crashed", _no_answer(line[len(token) :])
                     line.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class ClaimedElsewhere:
 
 
 Trained = tuple[Claim, list[RunRecord]]
+Hear = Callable[[Job, Mapping[str, float]], None]  # called with what is known of a job in progress
 
 
 class Work:
@@ -69,6 +70,7 @@ class Work:
             return job.round, place if job.round % 2 == 0 else -place, -(self.costs.of(job) or 0.0)
 
         self.jobs = sorted(jobs, key=turn)
+        self.hear: Hear = lambda *_: None
         self.timed_out = False  # the time budget ended the run
         self.elsewhere: dict[str, RunRecord] = {}  # records that another invocation wrote meanwhile
         self._store, self._stop, self._processes = store, stop, processes

@@ -15,8 +15,9 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import IO, Any
 
 from tpobench.children import die_with, pin_threads, private_pipes
@@ -61,13 +62,16 @@ def main() -> None:
     while True:
         token, text = receive()
         message = Message.from_json(text)
-        records = train_job(message, beats(partial(send, token), 0.0 if message.watched else BEAT_S))
+        news: dict[str, float] = {}
+        records = train_job(message, beats(partial(send, token), 0.0 if message.watched else BEAT_S, news), news)
         spent = bool(message.plugins) and replaced(original)
         send(token, {"done": [record.to_line() for record in records], "spent": spent})
 
 
-def beats(send: Callable[[dict[str, Any]], None], interval_s: float) -> Callable[[int], None]:
-    """Tell the parent now and then which step begins."""
+def beats(
+    send: Callable[[dict[str, Any]], None], interval_s: float, news: Mapping[str, float] = MappingProxyType({})
+) -> Callable[[int], None]:
+    """Tell the parent now and then which step begins, and what is known of the job by then."""
     last = -math.inf
 
     def tell(step: int) -> None:
@@ -75,7 +79,7 @@ def beats(send: Callable[[dict[str, Any]], None], interval_s: float) -> Callable
         now = time.monotonic()
         if now - last >= interval_s:
             last = now
-            send({"step": step})
+            send({"step": step, **news})
 
     return tell
 
