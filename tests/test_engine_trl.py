@@ -114,6 +114,15 @@ def test_the_reference_is_the_model_without_its_adapter():
     assert float((seen.steps[1] - plain.steps[1]).norm()) > 1e-6
 
 
+def test_the_kl_is_to_the_model_without_its_adapter():
+    """At the first step it is 0 and has no gradient; at the second it pulls."""
+    lora = LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
+    (_, seen), (_, plain) = (trained(peft=lora, kl=kl, **SPLIT) for kl in (10.0, 0.0))
+    torch.testing.assert_close(seen.steps[0], plain.steps[0], rtol=1e-4, atol=1e-6)
+    assert seen.losses[1] > plain.losses[1] + 1e-6
+    assert float((seen.steps[1] - plain.steps[1]).norm()) > 1e-6
+
+
 def test_two_ranks_take_the_step_of_one(tmp_path):
     """Two gloo ranks whose micro-batches cut groups have the loss of one process to 1e-5, and its gradients to 1e-4."""
     out, helper = tmp_path / "both.pt", Path(__file__).with_name("trl_helpers.py")
@@ -145,6 +154,7 @@ def test_two_ranks_take_the_step_of_one(tmp_path):
         ({"algorithm": "remax"}, "needs greedy_reward"),
         ({"algorithm": "trpo"}, "a step of its own"),
         ({"algorithm": "grpo_deepseek"}, "needs ref_logp"),
+        ({"kl": 0.1}, "kl=0.1 needs a reference"),
         ({"algorithm": "reinforce", "num_iterations": 2}, "uses a batch 1 time, not 2"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN
+from tpobench.algorithms.catalog import ALGORITHMS, BUILT_IN, require_algorithm
 from tpobench.engines.answers import Answers, Update, by_row, why_not
 from tpobench.errors import UsageError
 
@@ -56,6 +56,19 @@ def test_a_group_that_says_nothing_has_no_gradient_at_all(name, silent):
     _, g = Update(ALGORITHMS[name], equal).gradient(old)
     assert bool(g[flat].any()) != silent
     assert bool(g[~flat].any())
+
+
+@pytest.mark.parametrize("name", ["tpo", "grpo+informative"])
+def test_a_kl_to_the_reference_is_added_answer_by_answer(name):
+    """kl times the mean over answers of their means over tokens of e^c - c - 1, in the loss and in every gradient."""
+    plain, logp = batch()
+    ref = plain.old_logp - 0.3
+    answers, _ = batch(ref_logp=ref, reward=torch.zeros(N, dtype=torch.float64))
+    loss, g = Update(require_algorithm(name), answers, kl=0.1).gradient(logp)
+    without, h = Update(require_algorithm(name), answers).gradient(logp)
+    c, tokens = (ref - logp) * answers.mask, answers.mask.sum(1)
+    torch.testing.assert_close(loss - without, 0.1 * ((c.exp() - c - 1).sum(1) / tokens).mean(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(g - h, 0.1 / N * (1 - c.exp()) * answers.mask / tokens[:, None], rtol=1e-9, atol=1e-12)
 
 
 def test_groups_must_be_whole():

@@ -49,13 +49,15 @@ ROOMS = {
     "league": "called printable limits stats algorithms suites records scores planning tables report",
     "conformance": "printable algorithms tables",
     "engines": "algorithms",
+    "recipes": "printable identity limits data policies algorithms tasks suites records scores planning training "
+    "execution engines",
     "comparison": "printable stats records scores execution tables",
     "watch": "suites records scores planning execution",
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "api": "records scores stats report audit league comparison",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
-    "planning execution tables exports lint report audit league conformance comparison watch check paper api",
+    "planning execution tables exports lint report audit league conformance recipes comparison watch check paper api",
     "__main__": "cli",
 }
 # Only these write files or print: commands, records, reports, runs, downloads, children (to pipes), compiler and cache.
@@ -70,6 +72,8 @@ WRITERS = (
     "children.py",
     "policies/native/build.py",
     "tasks/warm_start.py",
+    "recipes/store.py",
+    "recipes/trl_run.py",
 )
 
 

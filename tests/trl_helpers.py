@@ -77,7 +77,7 @@ class Gradients(TrainerCallback):
         return [log["loss"] for log in self.logs if "loss" in log]
 
 
-def trained(algorithm="tpo", fixed=True, peft=None, prompts=PROMPT_TEXTS, **config):
+def trained(algorithm="tpo", fixed=True, peft=None, prompts=PROMPT_TEXTS, kl=0.0, **config):
     """The trainer after its run, and what its callback saw."""
     seen = Gradients()
     chosen = {
@@ -94,7 +94,7 @@ def trained(algorithm="tpo", fixed=True, peft=None, prompts=PROMPT_TEXTS, **conf
         made = GroupTrainer(
             model(), reward, args, Dataset.from_dict({"prompt": prompts}),
             processing_class=tokenizer(), callbacks=[seen], rollout_func=rollout if fixed else None,
-            peft_config=peft, algorithm=algorithm,
+            peft_config=peft, algorithm=algorithm, kl=kl,
         )  # fmt: skip
         made.train()
     return made, seen

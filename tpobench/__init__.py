@@ -30,6 +30,7 @@ planning     suite and records -> which runs next
 plugins      code of users
 policies     how log-probs depend on parameters
 printable    text from elsewhere as it may stand in any output
+recipes      suites of language models for other people's trainers, and their logs as records
 records      what was run
 report       tables and figures of records
 scores       records -> comparable numbers

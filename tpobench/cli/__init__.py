@@ -17,6 +17,7 @@ against      the merge base, trained here for `check`
 candidates   whose results `check` judges
 baselines    `baseline update`
 inspect      `lint` and `audit`
+recipe       `recipe` and `import`
 reproduce    `reproduce`
 league       `league`
 data         `data fetch` and `data list`
@@ -52,6 +53,7 @@ from tpobench.cli import (
     league,
     machine,
     new_algo,
+    recipe,
     reproduce,
     runs,
     stored,

@@ -21,11 +21,11 @@ EXAMPLE = "$ "
 WIDEST = 100  # columns, of a wider terminal too: longer lines are hard to read
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Run (choose what to train, and train it)": (
-        "list", "show", "plan", "run", "new-algo", "validate", "league", "reproduce", "data", "doctor",
+        "list", "show", "plan", "run", "new-algo", "validate", "league", "reproduce", "recipe", "data", "doctor",
     ),
     "Look (at what the runs say)": ("watch", "status", "report", "compare", "power"),
     "Judge (a change, results, a loss)": ("check", "baseline", "lint", "audit", "verify", "conformance"),
-    "Share (results between machines and people)": ("pack", "merge", "export"),
+    "Share (results between machines and people)": ("pack", "merge", "export", "import"),
 }  # fmt: skip
 COMMON, SELDOM = "Options", "Rare options"
 RARE = frozenset({

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     Folders = Sequence[tuple[Path, Design]]
 
 ShardOption = Annotated[str | None, typer.Option("--shard", help="k/N: the k-th of N parts, for N machines.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Folder of these runs; default: the suite's name.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its cost, run nothing.")]
 
 
@@ -71,7 +72,7 @@ class Wanted:
     set_: SetOption = None
     plugin: PluginOption = None
     out: OutOption = Path("results")
-    name: Annotated[str | None, typer.Option("--name", help="Folder of these runs; default: the suite's name.")] = None
+    name: NameOption = None
 
 
 def run(
@@ -120,6 +121,17 @@ app.command("run")(spread(run))
 app.command("plan", help=PLAN)(spread(run, dry_run=True))
 
 
+def require_name(name: str | None) -> None:
+    """What a folder of runs may be called.
+
+    Raises:
+        UsageError: something else.
+    """
+    if name is not None and ID.fullmatch(name) is None:
+        msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
+        raise UsageError(msg)
+
+
 def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Path, Plan]]:
     """Every suite's folder and plan; all made before the first run, so mistakes cost nothing."""
     names, name = split(wanted.suite), wanted.name
@@ -129,9 +141,7 @@ def _plans(wanted: Wanted, choice: Choice, training: Training) -> list[tuple[Pat
     if name is not None and len(names) > 1:
         msg = f"--name {name}: several suites cannot share one folder; name one suite, or leave --name out"
         raise UsageError(msg)
-    if name is not None and ID.fullmatch(name) is None:
-        msg = f"--name {name}: use a-z, 0-9, _ and -, at most 64 characters, not con or nul"
-        raise UsageError(msg)
+    require_name(name)
     algos = algorithms_of(wanted.algos) or None
     load_plugins(wanted.plugin or [], suites=names, algorithms=algos)  # a suite may be of a task of theirs
     suites = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm, Memory
 from tpobench.algorithms.groups import CandidateGroups, contributing
+from tpobench.algorithms.measure import reference_kl
 from tpobench.algorithms.slope import slope
 from tpobench.algorithms.trial import sequences
 from tpobench.errors import UsageError
@@ -80,25 +81,37 @@ class Answers:
 
 
 class Update:
-    """What an algorithm makes of a rollout batch, once: its groups as the modifiers leave them, and their credit."""
+    """What an algorithm makes of a rollout batch, once: its groups as the modifiers leave them, and their credit.
 
-    def __init__(self, algorithm: Algorithm, answers: Answers, memory: Memory | None = None) -> None:
-        self.algorithm, self.answers = algorithm, answers
+    kl: of the KL to the reference that is added to the loss, as in `training.kl_reference`.
+    """
+
+    def __init__(self, algorithm: Algorithm, answers: Answers, memory: Memory | None = None, kl: float = 0.0) -> None:
+        self.algorithm, self.answers, self.kl = algorithm, answers, kl
         self.groups = algorithm.prepare(answers.groups, {} if memory is None else memory)
         self.credit = algorithm.credit_for(self.groups)
 
-    def loss(self, logp: Tensor) -> Tensor:
-        """L = mean_B fit(log pi, groups, credit), as the built-in loop has it: logp (N, T) -> a number."""
+    def loss(self, logp: Tensor, *, silent: bool = False) -> Tensor:
+        """L = mean_B fit(log pi, groups, credit) + kl KL, as the built-in loop has it: logp (N, T) -> a number.
+
+        silent: without the part of groups that say nothing, whose gradient is 0 but for rounding.
+        """
         grouped = self.answers.grouped(logp) * self.groups.mask
-        return self.algorithm.loss(grouped, self.groups, self.credit).mean()
+        losses = self.algorithm.loss(grouped, self.groups, self.credit)
+        if silent:
+            losses = torch.where(contributing(self.groups), losses, 0.0)
+        if self.kl:
+            near = dataclasses.replace(self.groups, ref_logp=self.answers.groups.ref_logp)  # which modifiers may drop
+            losses = losses + self.kl * reference_kl(grouped, near)
+        return losses.mean()
 
     def gradient(self, logp: Tensor) -> tuple[Tensor, Tensor]:
-        """L, and g = dL / dlogp (N, T), which ties no answer to another any more."""
-        loss, g = slope(self.loss, logp)
-        if self.algorithm.silent_on_flat(at_snapshot=torch.equal(logp, self.answers.old_logp)):
-            speaks = contributing(self.groups).unsqueeze(-1).expand_as(self.groups.reward)
-            g = g * self.answers.flat(speaks).unsqueeze(-1)  # or rounding would be a full step to Adam
-        return loss, g
+        """L, and g = dL / dlogp (N, T), which ties no answer to another any more.
+
+        Rounding of what is 0 would be a step of full length to Adam.
+        """
+        silent = self.algorithm.silent_on_flat(at_snapshot=torch.equal(logp, self.answers.old_logp))
+        return self.loss(logp.detach()), slope(partial(self.loss, silent=silent), logp)[1]
 
 
 def why_not(algorithm: Algorithm, offers: Collection[str] = ALWAYS, epochs: int = 1) -> str:

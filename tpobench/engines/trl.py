@@ -39,6 +39,7 @@ CLIPPED = "clip_ratio/"  # metrics of TRL's own ratio, which is always 1 here
 class GroupTrainer(GRPOTrainer):
     """GRPOTrainer whose loss is mean_B fit(log pi, groups, credit) of an algorithm, plus beta times TRL's KL.
 
+    kl: of the KL to the reference as the built-in loop has it, a mean over answers of their means over tokens.
     `num_iterations` are the epochs.  What is sampled depends on the seed, the step and the rank alone, so that two
     algorithms begin with the same answers.  Metrics are TRL's, and `loss` is the algorithm's.
 
@@ -47,14 +48,19 @@ class GroupTrainer(GRPOTrainer):
     """
 
     def __init__(
-        self, model: Any, reward_funcs: Any, args: GRPOConfig, *rest: Any, algorithm: Algorithm | str, **more: Any
-    ) -> None:
+        self, model: Any, reward_funcs: Any, args: GRPOConfig, *rest: Any,
+        algorithm: Algorithm | str, kl: float = 0.0, **more: Any,
+    ) -> None:  # fmt: skip
         self.algorithm = require_algorithm(algorithm, NAME) if isinstance(algorithm, str) else algorithm
         _require_plain(args)
         reference = args.beta != 0 or more.get("peft_config") is not None or isinstance(model, PeftModel)
         optional = {*(["ref_logp"] * reference), *(["rollout_logp"] * args.use_vllm)}
         require_served(self.algorithm, NAME, TRL_OFFERS | optional, args.num_iterations)
+        if kl and not reference:
+            msg = f"{NAME}: kl={kl:g} needs a reference: train an adapter (peft_config), or set beta"
+            raise UsageError(msg)
         self._memory: Memory = {}
+        self._kl = kl
         self._rewards = torch.empty(0)  # (N, M) of all ranks
         self._update: Update | None = None
         self._order = torch.empty(0)  # (N,) of gathered answers, by prompt
@@ -105,7 +111,7 @@ class GroupTrainer(GRPOTrainer):
     def _begun(self, batches: Sequence[dict[str, Any]], tokens: dict[str, Tensor]) -> Update:
         """The update of a new rollout batch: answers of all ranks in the order of prompts."""
         tokens["mask"] = torch.cat([_mask(b) for b in batches])
-        if "ref_logp" in self.algorithm.needs:
+        if self._kl or "ref_logp" in self.algorithm.needs:
             tokens["ref_logp"] = self._reference(batches)
         if "rollout_logp" in self.algorithm.needs:
             sampled = torch.cat([b["sampling_per_token_logps"] for b in batches])
@@ -118,7 +124,7 @@ class GroupTrainer(GRPOTrainer):
             rewards=self._rewards,
             progress=self.state.global_step / self.state.max_steps,
         )
-        update = Update(self.algorithm, answers, self._memory)
+        update = Update(self.algorithm, answers, self._memory, self._kl)
         for name, value in concentration(update.groups).items():
             self._metrics["train"][name].append(value.item())
         return update

@@ -20,6 +20,8 @@ import torch
 import transfer_queue as tq
 from torch import Tensor
 from verl import DataProto
+from verl.experimental.reward_loop.reward_manager import register as register_reward_manager
+from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 from verl.trainer.ppo.core_algos import register_adv_est, register_policy_loss
 from verl.trainer.ppo.v1 import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -37,6 +39,7 @@ LOG_PROBS = ("old_log_probs", "ref_log_prob", "rollout_log_probs")  # as verl ca
 FIELDS = dict(zip(LOG_PROBS, ("old_logp", "ref_logp", "rollout_logp"), strict=True))
 Snapshot = dict[str, Tensor]
 SNAPSHOT: ContextVar[Snapshot | None] = ContextVar("snapshot", default=None)  # of the batch whose advantages are taken
+KL: ContextVar[float] = ContextVar("kl", default=0.0)  # trainer.v1.tpobench.kl_reference
 
 
 @register_trainer("tpobench")
@@ -49,10 +52,27 @@ class ExactTrainer(PPOTrainerSync):
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
         padded = DataProto(batch=data.to_padded_tensor()).batch
         token = SNAPSHOT.set({name: padded[name] for name in LOG_PROBS if name in padded})
+        kl = KL.set(float(self.config.trainer.v1.get("tpobench", {}).get("kl_reference", 0.0)))
         try:
             return super()._compute_advantage(batch, metrics)
         finally:
             SNAPSHOT.reset(token)
+            KL.reset(kl)
+
+
+@register_reward_manager("tpobench")
+class EndedAnswers(NaiveRewardManager):
+    """verl's, but an answer that was cut, not ended by the model, has reward 0 and is not right."""
+
+    async def run_single(self, data: DataProto) -> dict[str, Any]:
+        """Reward and what is logged beside it, of one answer."""
+        result: dict[str, Any] = await super().run_single(data)
+        item = data[-1:][0].batch
+        length = int(item["attention_mask"][-len(item["responses"]) :].sum())
+        last = int(item["responses"][length - 1])
+        ended = length < self.config.data.max_response_length or last == self.tokenizer.eos_token_id
+        extra = {name: value * ended for name, value in result["reward_extra_info"].items()}
+        return {"reward_score": result["reward_score"] * ended, "reward_extra_info": extra}
 
 
 def answers_of(token_level_rewards: Tensor, response_mask: Tensor, index: Any, snapshot: Snapshot) -> Answers:
@@ -78,7 +98,7 @@ def exact_advantage(algorithm: Algorithm) -> Callable[..., tuple[Tensor, Tensor]
             msg = f"{EXACT}{algorithm.name} needs the log-probs of the batch: set trainer.v1.trainer_mode=tpobench"
             raise UsageError(msg)
         answers = answers_of(token_level_rewards, response_mask, index, snapshot)
-        g = Update(algorithm, answers).gradient(answers.old_logp)[1]
+        g = Update(algorithm, answers, kl=KL.get()).gradient(answers.old_logp)[1]
         A = -len(answers.reward) * g * response_mask
         return A, A
 

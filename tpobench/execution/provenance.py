@@ -18,7 +18,7 @@ def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
     from tpobench.policies.noise import SEED_SCHEME  # noqa: PLC0415 - imports torch
 
     return {
-        **_machine(),
+        **machine(),
         "threads": spec.threads,
         "device": spec.device,
         "started_utc": started_utc,
@@ -51,7 +51,8 @@ def _data(spec: RunSpec) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Versions and processor."""
     from tpobench import __version__  # noqa: PLC0415 - the package imports this lazily
 
     return {

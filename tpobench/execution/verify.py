@@ -11,6 +11,7 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.planning.plan import (
     OTHER_VERSION,
     PACKAGED,
+    THIS_ENGINE,
     Job,
     RunSpec,
     aligned_block,
@@ -81,6 +82,8 @@ def _spec(record: RunRecord, has_device: Callable[[str], bool]) -> tuple[RunSpec
     if odd := other_fields(record.spec):
         return None, f"{OTHER_VERSION} ({', '.join(odd)})"
     spec = RunSpec(**record.spec)
+    if spec.engine != THIS_ENGINE:
+        return None, f"trained by {spec.engine}, which only its own command trains again"
     algorithm, kind = spec.algorithm, str(spec.task["kind"])
     if algorithm not in ALGORITHMS or kind not in TASKS:
         absent = f"algorithm '{algorithm}'" if algorithm not in ALGORITHMS else f"task kind '{kind}'"

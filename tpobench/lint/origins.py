@@ -16,7 +16,7 @@ from tpobench.records.store import FINISHED, RunRecord
 from tpobench.scores.text import seed_ranges
 from tpobench.scores.unverified import unverified
 
-ORIGIN = ("tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "kernel")
+ORIGIN = ("engine", "tpobench", "git", "torch", "numpy", "python", "platform", "cpu", "threads", "device", "kernel")
 _DEFAULTS = neutral_defaults(RunSpec)
 PAUSE = 60.0  # seconds without any run: long enough to look at the results
 

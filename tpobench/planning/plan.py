@@ -29,6 +29,7 @@ ANY_MATCHING = "any"
 PACKAGED = "1"  # the version of every algorithm of the catalogue
 OTHER_VERSION = "made by another version of tpobench, whose runs are described differently"
 PLAIN_KERNEL, NATIVE_KERNEL = "plain", "native"
+THIS_ENGINE = "tpobench"  # the training loop here
 MAX_SEED = 2**31
 MAX_RUNS = 1_000_000
 STACK_SHARE = 0.6  # of a device's memory for the seeds of one job; the rest is for kernels and fragmentation
@@ -55,6 +56,7 @@ class RunSpec:
     schema: int = SCHEMA
     task_version: str = field(default="", metadata=NEUTRAL)  # the hash of its file for a plugin's kind of task
     kernel: str = field(default=PLAIN_KERNEL, metadata=NEUTRAL)  # plain | native | static
+    engine: str = field(default=THIS_ENGINE, metadata=NEUTRAL)  # the trainer, where `tpobench import` brought the run
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain values."""

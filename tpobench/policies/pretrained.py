@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +39,35 @@ def pretrained(model: str, dtype: torch.dtype, device: str) -> Weights:
     Raises:
         DataUnavailable: it cannot be had, in one line that says what to do.
     """
+    with available(model):
+        module, tokenizer = module_of(model, dtype)
+        return Weights.of(module.to(device), tokenizer)
+
+
+@contextmanager
+def available(model: str) -> Iterator[None]:
+    """What is read of a model can be read.
+
+    Raises:
+        DataUnavailable: it cannot be had, in one line that says what to do.
+    """
     try:
         import transformers  # noqa: PLC0415 - an extra
     except ImportError as error:
         msg = f"model '{model}' needs the package transformers ({error}); {EXTRA}"
         raise DataUnavailable(msg) from error
     transformers.utils.logging.disable_progress_bar()
-    place = files.folder_of(model) if model in files.MODELS else model
     try:
-        module, tokenizer = _random(dtype) if model == RANDOM else _read(str(Path(place).expanduser()), dtype)
-        return Weights.of(module.to(device), tokenizer)
+        yield
     except (OSError, ValueError, ImportError, KeyError) as error:
         msg = f"model '{model}': {in_one_line(error)}; {REMEDY}"
         raise DataUnavailable(msg) from error
+
+
+def module_of(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model of a name as Hugging Face has it, and its tokenizer, made anew."""
+    place = files.folder_of(model) if model in files.MODELS else model
+    return _random(dtype) if model == RANDOM else _read(str(Path(place).expanduser()), dtype)
 
 
 def _read(place: str, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -203,6 +203,7 @@ SPEC = _Alike(
     may={
         "algorithm_version": text, "hyper": Table(others=scalar), "seed_batch": whole(1, 10**5), "threads": whole(1),
         "device": text, "dtype": text, "schema": whole(1), "task_version": text, "kernel": text,
+        "engine": text,
     },
 )  # fmt: skip
 SCORED: dict[str, Check | Table] = {"metric": name, "window": whole(1), "thresholds": listed(number), "worst": number}

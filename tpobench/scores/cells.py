@@ -28,7 +28,7 @@ from tpobench.stats.guard import Floats
 from tpobench.tasks.catalog import streams
 from tpobench.tasks.settings import INITIAL_SUCCESS
 
-TRAINED = ("task", "training", "hyper", "algorithm_version", "task_version", "dtype")  # of a spec
+TRAINED = ("task", "training", "hyper", "algorithm_version", "task_version", "dtype", "engine")  # of a spec
 
 
 @dataclass(frozen=True)

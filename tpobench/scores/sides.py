@@ -190,7 +190,7 @@ def _settings(entry: ArmEntry) -> dict[str, set[str]]:
             for name, value in spec.get(part, {}).items():
                 where = f"{part}.{spec['algorithm']}.{name}" if part == "hyper" else f"{part}.{name}"
                 settings.setdefault(where, set()).add(canonical(value))
-        for name in ("algorithm_version", "task_version", "device", "dtype", "kernel"):
+        for name in ("algorithm_version", "task_version", "device", "dtype", "kernel", "engine"):
             if name in spec:
                 settings.setdefault(name, set()).add(str(spec[name]))
     return settings

@@ -45,13 +45,16 @@ def right_answer(problem: Problem) -> str:
     return str(problem.answer["answer"] if isinstance(problem.answer, Mapping) else problem.answer)
 
 
+Grade = Callable[[str, Problem, str], float]  # (completion, problem, grader) -> 0 to 1
+
+
 @dataclass(frozen=True)
 class Problems:
     """A set to train on, one to evaluate on, how a completion is graded, and what else than the model's end ends it."""
 
     trained: Sequence[Problem]
     held_out: Sequence[Problem]
-    grade: Callable[[str, Problem, str], float]  # (completion, problem, grader) -> 0 to 1
+    grade: Grade
     stop: str = ""  # a token whose text has this ends a completion
 
 
@@ -113,11 +116,18 @@ def _reasoning(name: str) -> Problems:
         reasoning_gym.create_dataset(name, size=size, seed=seed)
         for seed, size in enumerate((REASONING_TRAINED, REASONING_HELD_OUT))
     )
+    return Problems(_Entries(trained), _Entries(held_out), _scored(name))
+
+
+def _scored(name: str) -> Grade:
+    """By the task's own grader."""
 
     def grade(completion: str, problem: Problem, grader: str) -> float:  # noqa: ARG001 - its own
-        return float(trained.score_answer(completion.strip(), problem.answer))
+        import reasoning_gym  # noqa: PLC0415 - an extra
 
-    return Problems(_Entries(trained), _Entries(held_out), grade)
+        return float(reasoning_gym.get_score_answer_fn(name)(completion.strip(), problem.answer))
+
+    return grade
 
 
 class _Entries(Sequence[Problem]):
@@ -156,6 +166,10 @@ def _stream(name: str) -> np.random.Generator:
 PROBLEMS: dict[str, Callable[[int], Problems]] = {
     f.__name__: f for f in (add, words, gsm8k, graph_coloring, knights_knaves)
 }
+GRADES: dict[str, Grade] = {  # where the problems themselves are not at hand
+    "add": _leading, "words": _by_grader, "gsm8k": _by_grader, "graph_coloring": _scored("graph_color"),
+    "knights_knaves": _scored("knights_knaves"),
+}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4)
