@@ -119,7 +119,8 @@ def recipe_by_verl(command_line):
     """The folder of a run of a recipe, and its configuration as verl composes it from what `run.sh` says."""
     changed = {
         "task.problems": "words", "task.model": "some/model", "task.largest": 9, "task.held_out": 4,
-        "task.cut_counts": "false",
+        "task.cut_counts": "false", "training.kl_reference": 0.001, "training.optimizer": "adamw",
+        "training.weight_decay": 0.01, "training.max_grad_norm": 1.0,
     }  # fmt: skip
     assert command_line(*words("--out", "recipe", engine="verl", **changed))[0] == 0
     folder, run = Path("recipe").absolute(), "runs/tpo/seed_1"
@@ -138,6 +139,9 @@ def test_the_configuration_of_a_recipe_is_one_of_verl(command_line):
     actor, rollout = (omega_conf_to_dataclass(config.actor_rollout_ref[part]) for part in ("actor", "rollout"))
     assert (actor.policy_loss.loss_mode, actor.loss_agg_mode, actor.optim.lr) == ("gpg", "seq-mean-token-sum", 0.1)
     assert (actor.ppo_mini_batch_size, actor.ppo_epochs, rollout.n, rollout.val_kwargs.n) == (4, 1, 32, 32)
+    assert (actor.optim.weight_decay, actor.optim.clip_grad, actor.grad_clip) == (0.01, 1.0, 1.0)
+    kl = config.trainer.v1.tpobench.kl_reference  # ours, for which verl computes the reference
+    assert (kl, need_reference_policy(config), actor.kl_loss_coef) == (0.001, True, 0.0)
     assert get_adv_estimator_fn(config.algorithm.adv_estimator) is get_adv_estimator_fn("tpobench-tpo")
     assert get_trainer_cls(config.trainer.v1.trainer_mode).__name__ == "ExactTrainer"
     assert (config.data.seed, config.trainer.total_training_steps, config.trainer.nnodes) == (1, 3, 2)

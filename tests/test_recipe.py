@@ -1,6 +1,7 @@
 """`recipe` and `import`: what another engine runs, and its logs as records."""
 
 import json
+from pathlib import Path
 
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -83,6 +84,16 @@ def test_what_an_engine_cannot_train_is_refused_in_a_line(command_line, tmp_path
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert line in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_settled_at_the_papers_settings_reaches_the_runs(command_line):
+    """KL and decay are in the settings of a run; data that is not here is named before anything is written."""
+    changed = {"training.optimizer": "adamw", "training.weight_decay": 0.01, "training.kl_reference": 0.001}
+    assert command_line(*words("--out", "recipe", **changed))[0] == 0
+    settings = json.loads(Path("recipe", RUN, "tpobench.json").read_text(encoding="utf-8"))["spec"]["training"]
+    assert {f"training.{key}": settings[key] for key in ("optimizer", "weight_decay", "kl_reference")} == changed
+    code, _, err = command_line("recipe", "trl", "--suite", "gsm8k", "--out", "other")
+    assert (code, "gsm8k, which gsm8k reads, is not here" in err, Path("other").exists()) == (5, True, False)
 
 
 def test_logs_come_back_as_records(recipe, command_line):

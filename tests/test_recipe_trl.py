@@ -103,6 +103,12 @@ def test_a_prompt_has_the_tokens_that_it_has_here(recipe, template):
     assert tokens["input_ids"][0] == here
 
 
+def test_problems_are_read_line_by_line_whatever_they_hold(recipe):
+    """A line separator of Unicode, as GSM8K has, ends no line."""
+    (recipe / "train.jsonl").write_text('{"a": "b\u2028c"}\n{"a": 2}\n', encoding="utf-8")
+    assert trl_run._read(recipe / "train.jsonl") == [{"a": "b\u2028c"}, {"a": 2}]
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

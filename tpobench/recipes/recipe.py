@@ -181,7 +181,7 @@ def recipe_files(recipe: Recipe) -> dict[str, bytes]:
 
 def _lines(recipe: Recipe, problems: Iterable[Problem]) -> str:
     rows = (row(problem, recipe.task, begun=recipe.begun) for problem in problems)
-    return "".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in rows)
+    return "".join(f"{json.dumps(each)}\n" for each in rows)  # in ASCII, where nothing else ends a line
 
 
 def _requirements(engine: Engine, task: LanguageSettings) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ def _options(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read: {error}; `tpobench recipe` writes it anew"
         raise UsageError(msg) from error
