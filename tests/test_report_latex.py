@@ -12,9 +12,11 @@ from simulated import grid, record
 from tpobench.records.results import Results
 from tpobench.report import make_report
 from tpobench.report.document import document_of
+from tpobench.report.figures import pictures_of
 from tpobench.report.model import Report, Section
+from tpobench.scores.cells import read_cells
 from tpobench.tables.latex import ROWS, latex, tex_escape
-from tpobench.tables.model import Table, TableCell
+from tpobench.tables.model import Document, Figure, Table, TableCell
 
 HOSTILE = 'a_b & 5% #1 $x$ {y} ~^\\ | < > ↓ ↑ − ≤ ≥ ± " – …'
 DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{report.tex}\end{document}"
@@ -101,3 +103,28 @@ def test_latex_compiles(tmp_path):
         done = subprocess.run([tex, *options, "main.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:]
         assert (tmp_path / "main.pdf").stat().st_size > 10_000
+
+
+def test_a_figure_as_wide_as_a_page_spans_both_columns():
+    """`figure*`; in one column its letters would be half as high as those of the text."""
+    wide, one = (latex(Document("t", (Figure("a", "b", printed="a.pdf", wide=wide),))) for wide in (True, False))
+    assert r"\begin{figure*}" in wide
+    assert r"\end{figure*}" in wide
+    assert r"\begin{figure}" in one
+    drawn = pictures_of("s", read_cells(grid(["tpo"], lengths=(4, 8), seeds=2).records)[0]["simulated"])
+    assert {p.name: p.wide for p in drawn}["s-curves"]
+    assert not {p.name: p.wide for p in drawn}["s-sparsity"]
+
+
+def test_a_narrow_table_explains_the_columns_that_it_shows():
+    """Not those for which one column of a paper has no room; what begins with no column's name stays.
+
+    Its headings of more than fourteen letters take two lines.
+    """
+    notes = ("Not told from it: no test", "p0: of the untrained policy", "Ten seeds: few")
+    header = ("Cell", "Not told from it", "p0")
+    text = latex(Document("t", (Table("a", "t", header, ((TableCell("x"),) * 3,), notes=notes, narrow=2),)))
+    assert r"Cell & \tpostack[b]{Not told \\ from it} \\" in text
+    assert "Not told from it: no test" in text
+    assert "Ten seeds: few" in text
+    assert "untrained" not in text

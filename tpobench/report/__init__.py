@@ -255,9 +255,10 @@ def _noted(
     return {
         suite: [
             Figure(
-                p.name, p.caption, p.title, path(p.name, linked), path(p.name, printed), drawn.get(f"{p.name}.svg", b"")
+                p.name, p.caption, p.title, path(p.name, linked), path(p.name, printed),
+                drawn.get(f"{p.name}.svg", b""), p.wide,
             )
             for p in of_suite
         ]
         for suite, of_suite in pictures.items()
-    }
+    }  # fmt: skip

@@ -27,6 +27,7 @@ FLOATS = 15  # in a row: of 18 that wait for a page LaTeX takes no other
 ROWS = 40  # of one float: what a page holds
 LONGEST = 500  # letters of an entry: what is wider than 2,000 of them TeX cannot measure
 LONG = 20  # letters from which an entry takes two lines
+LONG_HEADING = 14  # the same of a heading, where a table has one column of a paper
 HEAD = r"""% tpobench report; needs \usepackage{booktabs}, and \usepackage{graphicx} for its figures and for wide tables
 % Figures are looked for beside the paper: \graphicspath{{report/NAME/}} names another folder.
 % Restyle: define \tpobest, \tpoleader, \tpofont, \tpostack, \tpochar, \tpoflush, \tpowide or \tpofigure before \input.
@@ -79,11 +80,12 @@ def latex(document: Document) -> str:
 
 
 def _figure(figure: Figure) -> Iterator[str]:
-    yield "\\begin{figure}"
+    kind = "figure*" if figure.wide else "figure"
+    yield f"\\begin{{{kind}}}"
     yield f"\\centering\\tpofigure{{{figure.printed}}}"
     yield f"\\caption{{{tex_escape(figure.caption)}}}"
     yield f"\\label{{fig:{_label(figure.name)}}}"
-    yield "\\end{figure}"
+    yield f"\\end{{{kind}}}"
 
 
 def _lines_beside(block: Block) -> Iterator[str]:
@@ -116,15 +118,16 @@ def _flushed(lines: Iterable[str]) -> Iterator[str]:
     floats = itertools.count(1)
     for line in lines:
         yield line
-        if line in {"\\end{table}", "\\end{figure}"} and next(floats) % FLOATS == 0:
+        if line in {"\\end{table}", "\\end{figure}", "\\end{figure*}"} and next(floats) % FLOATS == 0:
             yield "\\tpoflush"
 
 
 def _table(section: Heading, table: Table) -> Iterator[str]:
     """One float; of a table longer than a page, one for each part; of a narrow one what a column has room for."""
     if table.narrow:
-        rows = tuple(row[: table.narrow] for row in table.rows)
-        table = replace(table, header=table.header[: table.narrow], rows=rows)
+        rows, left_out = tuple(row[: table.narrow] for row in table.rows), table.header[table.narrow :]
+        notes = tuple(note for note in table.notes if note.partition(":")[0] not in left_out)
+        table = replace(table, header=table.header[: table.narrow], rows=rows, notes=notes)
     parts = [table.rows[i : i + ROWS] for i in range(0, len(table.rows), ROWS)] or [()]
     title = ": ".join(tex_escape(text) for text in (section.text, table.title) if text)
     for i, rows in enumerate(parts):
@@ -133,7 +136,7 @@ def _table(section: Heading, table: Table) -> Iterator[str]:
         yield f"\\caption{{{title}{' (continued)' if i else ''}.}}"
         if i == 0:
             yield f"\\label{{tab:{_label(section.name)}-{_label(table.name)}}}"
-        yield from _tabular(table.header, rows, ", " if table.narrow else "; ")
+        yield from _tabular(table.header, rows, narrow=table.narrow > 0)
         yield ""
         for note in table.notes if i == len(parts) - 1 else ():
             yield _note(f"{tex_escape(note)}.")
@@ -141,11 +144,12 @@ def _table(section: Heading, table: Table) -> Iterator[str]:
         yield "\\end{table}"
 
 
-def _tabular(header: Sequence[str], rows: Sequence[Sequence[TableCell]], separator: str) -> Iterator[str]:
-    """Long entries on several lines, broken at the separator."""
+def _tabular(header: Sequence[str], rows: Sequence[Sequence[TableCell]], *, narrow: bool) -> Iterator[str]:
+    """Long entries on several lines, broken at a separator."""
+    separator, most = (", ", LONG_HEADING) if narrow else ("; ", LONG)
     yield f"\\tpowide{{\\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}"
     yield "\\toprule"
-    yield " & ".join(map(_heading, header)) + " \\\\"
+    yield " & ".join(_heading(text, most) for text in header) + " \\\\"
     yield "\\midrule"
     for row in rows:
         yield " & ".join(_cell(cell, separator) for cell in row) + " \\\\"
@@ -164,11 +168,11 @@ def _breakable(line: str) -> str:
     return tex_escape("|").join(tex_escape(part) + r"\allowbreak" for part in line.split("|"))
 
 
-def _heading(text: str) -> str:
+def _heading(text: str, most: int) -> str:
     """A long heading on two lines, broken after a comma or near its middle."""
     text = brief(text.replace("\n", " "), LONGEST)
     before, comma, after = text.partition(", ")
-    if len(text) <= LONG:
+    if len(text) <= most:
         return tex_escape(text)
     if not comma:
         middle = min((i for i, c in enumerate(text) if c == " "), key=lambda i: abs(i - len(text) / 2), default=0)

@@ -125,6 +125,7 @@ class Figure(Block):
     path: str = ""  # to link to; empty without a file
     printed: str = ""  # to include
     svg: bytes = b""
+    wide: bool = False  # as both columns of a paper
 
 
 @dataclass(frozen=True)

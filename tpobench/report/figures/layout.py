@@ -39,6 +39,11 @@ class Picture:
     figure: Figure
     title: str = ""
 
+    @property
+    def wide(self) -> bool:
+        """Whether one column of a page is too narrow for it."""
+        return self.figure.get_figwidth() > COLUMN
+
 
 def save(picture: Picture, ending: str) -> bytes:
     """The figure's bytes as png, pdf or svg; the same figure gives the same bytes."""
