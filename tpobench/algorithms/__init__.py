@@ -14,6 +14,7 @@ trust_region   the step of TRPO
 modifiers      what stands before or beside any of them: `tpo+icepop`
 parts          credits and fits put together by name: `loo-clipped`
 lazy           torch, which waits until something is computed
+slope          the gradient of a loss in two passes, of which the second may be cut in parts
 ranges         the ranges of hyperparameters
 measure        what credits and fits are written with: averages, ratios to the snapshot
 softmax        softmax over candidates
