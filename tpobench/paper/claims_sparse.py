@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from tpobench.paper.claim import FINAL, PROMPTS, Claim, Measure, Pick, Quantity, below, claim
 
-LM = "no suite trains language models"
+LM = (
+    "the suites of these language models (gsm8k, graph_coloring, knights_knaves) take a GPU; small models in other "
+    "settings: docs/language.md"
+)
 RIVALS = ("grpo", "grpo_no_kl", "ppo", "dg")
 FIG8_CELLS: Mapping[str, Pick] = {"length": (7, 8, 10), **PROMPTS}
 NORM = "gradient_norm"
