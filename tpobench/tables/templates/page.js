@@ -480,7 +480,7 @@ function pairs(place, {metrics, verdicts}, choices) {
     const shown = flip ? other[verdict] ?? verdict : verdict, chance = flip && share !== null ? 1 - share : share;
     return {cell, algorithm: first, x: d, low: low === null ? null : l, high: low === null ? null : h, open: !(shown in other), text: lines(
       `${name(first)} − ${name(second)}`, `${digits(d)}${low === null ? "" : interval(l, h)}`,
-      chance === null ? "" : `P(${name(first)} better) = ${chance.toFixed(2)}`, p && `Holm p = ${p}`,
+      chance === null ? "" : `P(${name(first)} better) = ${Math.round(100 * chance)}%`, p && `Holm p = ${p}`,
       /^(better|worse|not|different)/.test(shown) ? `${name(first)} is ${shown}` : shown)};
   }
 
