@@ -1,6 +1,7 @@
 """How far the statistics of tpobench can be trusted, measured: coverage, false positives, false alarms, bugs seen.
 
-python benchmarks/calibration.py [--quick] [--part coverage|tests|gate|bugs|unchanged]... [--json FILE] [--docs FILE]
+python benchmarks/calibration.py [--quick] [--part coverage|tests|gate|bugs|unchanged]... [--test NAME] [--json FILE]
+    [--docs FILE]
 
 Prints the tables of docs/calibration.md.  --json writes the numbers (parts that are not run keep theirs), --docs puts
 the tables of all numbers into a document between its markers.  --quick is a rehearsal with too few repeats to publish.
@@ -37,7 +38,7 @@ class Size:
 
     coverage: int = 1000
     tests: int = 1500
-    gate: int = 800
+    gate: int = 400
     seeds: int = 40  # of each right and each wrong algorithm
     splits: int = 100
     suites: tuple[str, ...] = GATE
@@ -46,7 +47,7 @@ class Size:
     processes: int = 2
 
 
-QUICK = Size(coverage=10, tests=20, gate=2, splits=5, suites=("ci", "ci_exact"), checks=10)
+QUICK = Size(coverage=10, tests=20, gate=4, splits=5, suites=("ci", "ci_exact"), checks=10)
 
 
 def spread(size: Size, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
@@ -63,6 +64,14 @@ def test_rows(size: Size) -> Rows:
     """Part 2."""
     exact = [r for rates_of_size in spread(size, boschloo_rates, SIZES) for r in rates_of_size]
     return [r.as_dict() for r in [*spread(size, error_rate, nulls(), size.tests), *exact]]
+
+
+def renewed(size: Size, rows: Rows, test: str) -> Rows:
+    """The rows of part 2, of which those of one test are made again, in the place of the old ones."""
+    again = [null for null in nulls() if null.test.startswith(test)]
+    place = next((i for i, row in enumerate(rows) if row["test"].startswith(test)), len(rows))
+    others = [[row for row in some if not row["test"].startswith(test)] for some in (rows[:place], rows[place:])]
+    return [*others[0], *(r.as_dict() for r in spread(size, error_rate, again, size.tests)), *others[1]]
 
 
 def gate_rows(size: Size) -> Rows:
@@ -108,6 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a rehearsal of less than a minute")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part (repeatable)")
+    parser.add_argument(
+        "--test", help="of part tests the rows of this test alone; the others of --json stay as they are"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--docs", type=Path, help="put the tables into this document")
     parser.add_argument("--processes", type=int, default=2)
@@ -116,7 +128,12 @@ def main() -> None:
     size = Size(**{**vars(chosen), "processes": options.processes})
     known = options.json is not None and options.json.is_file()
     document = json.loads(options.json.read_text(encoding="utf-8")) if known else {"parts": {}}
-    for part in options.part or PARTS:
+    if options.test:
+        stored = document["parts"]["tests"]
+        stored["rows"] = renewed(size, stored["rows"], options.test)
+        print(f"{table('tests', [r for r in stored['rows'] if r['test'].startswith(options.test)])}\n", flush=True)
+        write(options.json, document)
+    for part in options.part or (() if options.test else PARTS):
         begin = time.perf_counter()
         rows = PARTS[part](size)
         seconds = round(time.perf_counter() - begin)
@@ -125,11 +142,16 @@ def main() -> None:
         document["parts"][part] = {"seconds": seconds, "size": repeats, "origin": origin(), "rows": rows}
         print(f"{table(part, rows)}\n\n{part}: {len(rows)} rows in {seconds} s\n", flush=True)
         if options.json:
-            options.json.write_text(json.dumps(_rounded(document), indent=1) + "\n", encoding="utf-8")
+            write(options.json, document)
     if options.docs:
         parts = {name: part["rows"] for name, part in _rounded(document)["parts"].items()}
         text = options.docs.read_text(encoding="utf-8")
         options.docs.write_text(into_document(text, parts, name=options.docs), encoding="utf-8")
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """The numbers of all parts."""
+    path.write_text(json.dumps(_rounded(document), indent=1) + "\n", encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

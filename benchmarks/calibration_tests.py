@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from tpobench.scores.cells import arm_of_values
 from tpobench.scores.pairing import compare_family
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import Scalar
+from tpobench.stats import suite_level
 from tpobench.stats.compare import sign_flip, studentized_permutation, tie_group
 from tpobench.stats.outcomes import boschloo, compare_times
 from tpobench.stats.sequential import SequentialPlan, look_at
@@ -119,15 +121,46 @@ def censored(p: Population, test: str, n: int, *, budgets_differ: bool = False) 
     return Null(f"steps: {test}", p.name + (", budgets 2000 and 1000" if budgets_differ else ""), str(n), error, 2)
 
 
-def suite_null(tasks: dict[str, Population], n: int) -> Null:
-    """The stratified test over all tasks of a suite."""
+@contextmanager
+def without_intervals() -> Iterator[None]:
+    """The suite-level test alone: four fifths of the time go to the intervals beside it."""
+    shipped = suite_level._compared
+    suite_level._compared = lambda x, y, tested, *_: tested  # type: ignore[assignment]  # noqa: ARG005
+    try:
+        yield
+    finally:
+        suite_level._compared = shipped
+
+
+def suite_null(setting: str, tasks: Mapping[str, tuple[Population, Population]], n: int) -> Null:
+    """The stratified test over all tasks of a suite, each with the populations of both arms."""
     references = dict.fromkeys(tasks, Reference(1.0, 0.0))
 
     def error(rng: np.random.Generator) -> bool:
-        a, b = ({name: p.draw(rng, n) for name, p in tasks.items()} for _ in range(2))
-        return _rejects(suite_compare(a, b, references, rng=rng, resamples=RESAMPLES).p)
+        a, b = ({name: arms[side].draw(rng, n) for name, arms in tasks.items()} for side in (0, 1))
+        with without_intervals():
+            return _rejects(suite_compare(a, b, references, rng=rng, resamples=RESAMPLES).p)
 
-    return Null("suite level: stratified permutation", f"{len(tasks)} recorded tasks", str(n), error, 4)
+    return Null("suite level: stratified permutation", setting, str(n), error, 2)
+
+
+def suites() -> dict[str, dict[str, tuple[Population, Population]]]:
+    """Suites whose mean scores are equal: recorded tasks, and one noisy task beside seven quiet ones."""
+    wide = {name: p for name, p in recorded("sparse").items() if p.sd >= 0.01}
+    recordings = {name: (wide[name], wide[name]) for name in list(wide)[::5]}
+
+    def normal(mean: float, sd: float) -> Population:
+        return Population("normal", mean + sd * (shapes()["normal"].values - 0.3) / 0.1)
+
+    noisy, quiet = normal(0.5, 0.1), normal(0.2, 0.01)
+    names = [f"quiet {i}" for i in range(7)]
+    ahead = dict.fromkeys(names, (normal(0.19, 0.01), quiet))
+    return {
+        f"{len(recordings)} recorded tasks": recordings,
+        "1 noisy and 7 quiet tasks (sd 10 to 1)": {"noisy": (noisy, noisy), **dict.fromkeys(names, (quiet, quiet))},
+        "the same, noisy in one arm": {"noisy": (noisy, normal(0.5, 0.01)), **dict.fromkeys(names, (quiet, quiet))},
+        "the same, sd 1 better in the quiet, .7 worse in the noisy": {"noisy": (normal(0.57, 0.1), noisy), **ahead},
+    }
 
 
 def ties(p: Population, n: int, arms: int, lead: float) -> Null:
@@ -193,9 +226,9 @@ def _nulls() -> Iterator[Null]:
         for test in ("mwu", "rmst", "logrank"):
             yield censored(p, test, n)
         yield censored(p, "logrank", n, budgets_differ=True)
-    tasks = dict(list({k: v for k, v in recorded("sparse").items() if v.sd >= 0.01}.items())[::5])
-    for n in SEEDS:
-        yield suite_null(tasks, n)
+    for setting, tasks in suites().items():
+        for n in SEEDS:
+            yield suite_null(setting, tasks, n)
     for n in (10, 20):
         yield ties(normal, n, 6, 0.0)
         yield ties(tpo, n, 6, 0.0)

@@ -16,19 +16,20 @@ from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import CandidateGroups, sequence_logp
 from tpobench.plugins import load as plugins
 from tpobench.policies.optimizers import NormalizedStep
-from tpobench.stats import gate, intervals
+from tpobench.stats import gate, intervals, suite_level
 from tpobench.stats.gate import CellEvidence, Margin
 from tpobench.suites.load import load_suite
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import calibration  # noqa: E402
 from calibration_bugs import BUGS, Bug, jobs_of, judge_bug, train  # noqa: E402
 from calibration_coverage import Case, counted, coverage, fewer_resamples, iqm, mean_case, rate_coverage, tail  # noqa: E402
 from calibration_gate import ONE_SHOT_ALL, TEN, Scenario, evidence, fired, gate_rates, ten_percent  # noqa: E402
 from calibration_populations import Population, noisy_cells, shapes, stream, thinned, times  # noqa: E402
 from calibration_tables import END, MARK, coverage_table, into_document, percent  # noqa: E402
-from calibration_tests import Null, adaptive, boschloo_rate, error_rate, permutation  # noqa: E402
+from calibration_tests import Null, adaptive, boschloo_rate, error_rate, permutation, suite_null, suites  # noqa: E402
 
 
 def case(truth, low, high):
@@ -157,6 +158,25 @@ class Rising(Population):
 def test_the_adaptive_row_counts_every_pair_of_equal_rules():
     """Were two rules called equal far apart, each repeat would be an error."""
     assert error_rate(adaptive(Rising("rising", shapes()["normal"].values), 2), 20).rate == 1.0
+
+
+def test_suites_without_a_difference_have_none():
+    """The mean scores of both arms are equal in each; in the last one quiet tasks and the noisy one cancel."""
+    for tasks in suites().values():
+        assert sum(x.mean - y.mean for x, y in tasks.values()) == pytest.approx(0, abs=1e-12)
+    assert {round(x.mean - y.mean, 9) for x, y in list(suites().values())[-1].values()} == {0.07, -0.01}
+
+
+def test_rows_of_one_test_are_made_again_in_their_place(monkeypatch):
+    """The others stay as they are, in their order; the library has its intervals afterwards."""
+    shipped = suite_level._compared
+    quiet = {"t": (shapes()["normal"],) * 2}
+    monkeypatch.setattr(calibration, "nulls", lambda: [suite_null("s", quiet, 5)])
+    rows = [{"test": name} for name in ("sign-flip", "suite level: old", "boschloo")]
+    found = calibration.renewed(replace(calibration.QUICK, processes=1), rows, "suite level")
+    assert [r["test"] for r in found] == ["sign-flip", "suite level: stratified permutation", "boschloo"]
+    assert (found[1]["setting"], found[1]["repeats"]) == ("s", 20)
+    assert suite_level._compared is shipped
 
 
 # --- the gate
