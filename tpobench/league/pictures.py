@@ -37,13 +37,13 @@ def _matrix(track: Track, division: Division) -> Picture:
     size = max(COLUMN, 1.6 + ROW * len(names))
     figure = Figure(figsize=(size, size), layout=ConstrainedLayoutEngine(compress=True, w_pad=0.15))  # of long names
     ax = figure.subplots()
-    image = ax.imshow(track.wins[np.ix_(at, at)], vmin=0, vmax=1, cmap="RdBu")
+    image = ax.imshow(100 * track.wins[np.ix_(at, at)], vmin=0, vmax=100, cmap="RdBu")
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
     ax.set_yticks(range(len(names)), names, fontsize=6)
     ax.tick_params(length=0)
     ax.grid(visible=False)
     bar = figure.colorbar(image, ax=ax, shrink=0.6)
-    bar.set_label("P(row scores better than column)")
+    bar.set_label("P(row scores better than column) (%)")
     where = ", ".join(filter(None, (TRACKS[track.name], division.name)))
     caption = (
         f"Probability that a seed of the row scores better than one of the column, mean over tasks, ties counted half; "
