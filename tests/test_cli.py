@@ -131,7 +131,7 @@ def test_show_suite_tells_how_it_differs_from_what_was_published(tpobench):
     assert "paper -> quick" not in out
     _, out, _ = tpobench("show", "suite", "terminal_reward", "--scale", "quick")
     assert 'name = "terminal_reward-quick"' in out
-    assert "\nseeds: 20 -> 8\n" in out
+    assert "\nseeds: 20 -> 12\n" in out
     assert re.search(r"\ngrid\.length: \[7, 8, 9, 10\] -> \[[0-9, ]+\]\n", out)
     found = json.loads(tpobench("show", "suite", "bandit", "--scale", "quick", "--json")[1])
     assert (found["scale"], found["scale_changes"][-1]) == ("quick", {"key": "seeds", "paper": 100, "quick": 20})
