@@ -12,8 +12,9 @@ from functools import cached_property, partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tpobench.algorithms.groups import OPTIONAL, CandidateGroups
+from tpobench.algorithms.groups import OPTIONAL, CandidateGroups, contributing
 from tpobench.algorithms.lazy import Tensor, torch
+from tpobench.algorithms.measure import reference_kl
 from tpobench.errors import UsageError, unknown
 from tpobench.limits import Within
 
@@ -220,6 +221,18 @@ class Algorithm:
         loss: Tensor = self._fit(logp, groups, credit)
         _check_shape(f"algorithm '{self.name}': fit", loss, logp.shape[:2])
         return loss if self.keep is None else loss * self.keep_for(groups)
+
+    def objective(
+        self, logp: Tensor, groups: CandidateGroups, credit: Tensor, *, silent: bool = False, kl: float = 0.0
+    ) -> Tensor:
+        """What is minimised, loss + kl KL(pi, pi_ref) of each context: (S, B).
+
+        silent: the loss of flat groups is 0, where its gradient is 0 but for rounding, a step of full length to Adam.
+        """
+        losses = self.loss(logp, groups, credit)
+        if silent:
+            losses = torch.where(contributing(groups), losses, 0.0)
+        return losses + kl * reference_kl(logp, groups) if kl else losses
 
     def keep_for(self, groups: CandidateGroups) -> Tensor:
         """Which contexts count: (S, B).

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from tpobench.algorithms.algorithm import Algorithm, Memory
-from tpobench.algorithms.groups import CandidateGroups, contributing
-from tpobench.algorithms.measure import reference_kl
+from tpobench.algorithms.groups import CandidateGroups
 from tpobench.algorithms.slope import slope
 from tpobench.algorithms.trial import sequences
 from tpobench.errors import UsageError
@@ -90,6 +89,8 @@ class Update:
         self.algorithm, self.answers, self.kl = algorithm, answers, kl
         self.groups = algorithm.prepare(answers.groups, {} if memory is None else memory)
         self.credit = algorithm.credit_for(self.groups)
+        if kl:  # which modifiers may drop
+            self.groups = dataclasses.replace(self.groups, ref_logp=answers.groups.ref_logp)
 
     def loss(self, logp: Tensor, *, silent: bool = False) -> Tensor:
         """L = mean_B fit(log pi, groups, credit) + kl KL, as the built-in loop has it: logp (N, T) -> a number.
@@ -97,13 +98,7 @@ class Update:
         silent: without the part of groups that say nothing, whose gradient is 0 but for rounding.
         """
         grouped = self.answers.grouped(logp) * self.groups.mask
-        losses = self.algorithm.loss(grouped, self.groups, self.credit)
-        if silent:
-            losses = torch.where(contributing(self.groups), losses, 0.0)
-        if self.kl:
-            near = dataclasses.replace(self.groups, ref_logp=self.answers.groups.ref_logp)  # which modifiers may drop
-            losses = losses + self.kl * reference_kl(grouped, near)
-        return losses.mean()
+        return self.algorithm.objective(grouped, self.groups, self.credit, silent=silent, kl=self.kl).mean()
 
     def gradient(self, logp: Tensor) -> tuple[Tensor, Tensor]:
         """L, and g = dL / dlogp (N, T), which ties no answer to another any more.

@@ -15,7 +15,6 @@ from torch import Tensor
 from tpobench.algorithms.algorithm import Algorithm
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.algorithms.groups import CandidateGroups, contributing, scores_differ
-from tpobench.algorithms.measure import reference_kl
 from tpobench.algorithms.slope import slope
 from tpobench.policies.noise import Noise, NoiseAhead
 from tpobench.policies.optimizers import Adam, NormalizedStep, Optimizer, clipped
@@ -211,13 +210,10 @@ def loss_gradient(
     parts = parts_of(task, groups, rows)
     if rows is not None:
         groups, credit = groups.rows(rows), credit.index_select(1, rows)
+    silent = (static or bool(kl)) and algorithm.silent_on_flat(at_snapshot=at_snapshot)  # where none is left out
 
     def total(logp: Tensor) -> Tensor:
-        losses = algorithm.loss(logp, groups, credit)
-        if (static or kl) and algorithm.silent_on_flat(at_snapshot=at_snapshot):
-            losses = torch.where(contributing(groups), losses, 0.0)  # or rounding would be a full step to Adam
-        if kl:
-            losses = losses + kl * reference_kl(logp, groups)
+        losses = algorithm.objective(logp, groups, credit, silent=silent, kl=kl)
         return losses.sum() / B  # the normaliser is that of the full batch
 
     whole = len(parts) == 1
