@@ -12,6 +12,8 @@ from tpobench.suites.model import Suite
 from tpobench.tasks.catalog import LanguageSettings, task_settings
 from tpobench.tasks.problems import Problems, problems_of
 
+UNCLIPPED = 1e9  # norm of a gradient that an engine is told where a suite clips none
+
 
 @dataclass(frozen=True)
 class Engine:

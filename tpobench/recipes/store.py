@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,12 @@ def bring(runs: Sequence[Run], out: Path, name: str | None = None) -> Brought:
         StorageFull: it cannot be written.
     """
     begun = [(run, record) for run in runs if (record := record_of(run)) is not None]
-    folders = {out / (name or str(run.spec["suite"])): run for run, _ in begun}
+    folders: dict[Path, list[tuple[Run, RunRecord]]] = defaultdict(list)
+    for run, record in begun:
+        folders[out / (name or str(run.spec["suite"]))].append((run, record))
     new = 0
-    for folder in folders:
+    for folder, members in folders.items():
         store = Store(folder)
-        members = [(run, record) for run, record in begun if out / (name or str(run.spec["suite"])) == folder]
         try:
             for run, _ in members:
                 store.open(run.document["suite"])

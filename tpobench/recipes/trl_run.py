@@ -33,6 +33,7 @@ from tpobench.limits import load_toml, read_settings, toml_fault
 from tpobench.policies.pretrained import available, module_of
 from tpobench.recipes.grading import chat_template, grade
 from tpobench.recipes.logs import Run, record_of, runs_in
+from tpobench.recipes.model import UNCLIPPED
 from tpobench.recipes.recipe import HELD_OUT, TRAIN
 from tpobench.recipes.trl import LOG, OPTIONS, TRL
 from tpobench.records.store import FINISHED
@@ -40,7 +41,6 @@ from tpobench.tasks.catalog import LanguageSettings, task_settings
 from tpobench.tasks.language import RIGHT
 from tpobench.training.loop import make_task
 
-UNCLIPPED = 1e9  # norm of a gradient
 PACKAGES = ("trl", "transformers", "peft", "accelerate")
 
 

@@ -12,10 +12,9 @@ from tpobench.data.files import MODELS
 from tpobench.engines.answers import VERL_OFFERS
 from tpobench.policies.pretrained import RANDOM
 from tpobench.recipes.grading import chat_template
-from tpobench.recipes.model import Engine, Recipe
+from tpobench.recipes.model import UNCLIPPED, Engine, Recipe
 
 PROMPT_TOKENS = 1024
-UNCLIPPED = 1e9  # norm of a gradient
 RUN_SH = """\
 #!/bin/sh
 # sh run.sh: every run, one after the other; sh run.sh runs/tpo/seed_0: one of them.  A run that was stopped goes on
