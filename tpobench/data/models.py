@@ -54,7 +54,7 @@ def configuration(model: str) -> dict[str, Any]:
     Raises:
         DataUnavailable, OSError, ValueError: it is not here, or is none.
     """
-    values: dict[str, Any] = json.loads((_place(model) / "config.json").read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads((place_of(model) / "config.json").read_text(encoding="utf-8"))
     return values
 
 
@@ -62,13 +62,14 @@ def parameters(model: str) -> int:
     """Of how many numbers its weights are, by the heads of the files that hold them."""
     return sum(
         math.prod(tensor["shape"])
-        for path in sorted(_place(model).glob("*.safetensors"))
+        for path in sorted(place_of(model).glob("*.safetensors"))
         for name, tensor in _head(path).items()
         if name != "__metadata__"
     )
 
 
-def _place(model: str) -> Path:
+def place_of(model: str) -> Path:
+    """The folder of a model of the catalogue, or what a folder's or the hub's name says."""
     return folder_of(model) if model in MODELS else Path(model).expanduser()
 
 

@@ -10,13 +10,11 @@ import functools
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tpobench.data import files
-from tpobench.data.models import EXTRA
+from tpobench.data.models import EXTRA, place_of
 from tpobench.errors import DataUnavailable, in_one_line
 from tpobench.policies.causal import Weights
 
@@ -66,8 +64,7 @@ def available(model: str) -> Iterator[None]:
 
 def module_of(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """The model of a name as Hugging Face has it, and its tokenizer, made anew."""
-    place = files.folder_of(model) if model in files.MODELS else model
-    return _random(dtype) if model == RANDOM else _read(str(Path(place).expanduser()), dtype)
+    return _random(dtype) if model == RANDOM else _read(str(place_of(model)), dtype)
 
 
 def _read(place: str, dtype: torch.dtype) -> tuple[Any, Any]:
