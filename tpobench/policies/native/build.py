@@ -59,7 +59,7 @@ def load(
         raise NoKernel(msg)
     version = _run([path, "--version"], path)
     options = (*flags, *(f"-D{define}" for define in defines))
-    parts = (SOURCE.read_text(encoding="utf-8"), path, version, " ".join(options), processor())
+    parts = (SOURCE.read_text(encoding="utf-8"), path, version, " ".join(options), *map(": ".join, processor().items()))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     origin = f"{version.splitlines()[0] if version else path} ({key})"
     try:
@@ -119,11 +119,11 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def processor() -> str:
-    """What this processor is and can do, as its operating system says."""
+def processor() -> dict[str, str]:
+    """What this processor is and can do, as its operating system says: field of PROCESSOR -> value."""
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
-        return f"{platform.machine()} {platform.processor()}"
+        return {"model name": f"{platform.machine()} {platform.processor()}"}
     lines = (line.partition(":") for line in first.splitlines())
-    return "\n".join(f"{name.strip()}: {value.strip()}" for name, _, value in lines if name.strip() in PROCESSOR)
+    return {name.strip(): value.strip() for name, _, value in lines if name.strip() in PROCESSOR}
