@@ -109,6 +109,7 @@ class Claim:
     covers: tuple[str, ...] = ()  # `place|method` of a statement that the list of printed numbers has, too
     note: str = ""
     why_not: str = ""  # why there is nothing to compare
+    elsewhere: str = ""  # the settings of the comparisons, where no scale has the paper's: no evidence for or against
 
 
 def claim(text: str, section: str, *contrasts: Contrast, **more: Any) -> Claim:

@@ -24,7 +24,7 @@ from tpobench.stats.gate import MARGINS, CellEvidence, margin_value
 from tpobench.stats.multiplicity import holm, partial_conjunction, resamples_for
 
 ALPHA = 0.05
-ClaimVerdict = Literal["holds", "points the same way", "undecided", "contradicted", "not run"]
+ClaimVerdict = Literal["holds", "points the same way", "undecided", "contradicted", "other settings", "not run"]
 CLAIM_VERDICTS: tuple[str, ...] = get_args(ClaimVerdict)  # in reading order
 
 
@@ -73,7 +73,9 @@ class JudgedClaim:
         verdicts = [a.verdict for a in self.answers]
         if not verdicts:
             return "not run"
-        return together(verdicts, self.claim.spare, proven=self.adjusted is not None and self.adjusted < ALPHA)
+        proven = self.adjusted is not None and self.adjusted < ALPHA
+        verdict = together(verdicts, self.claim.spare, proven=proven)
+        return "other settings" if self.claim.elsewhere and verdict != "not run" else verdict
 
     @property
     def counts(self) -> str:

@@ -72,7 +72,7 @@ ITEMS: Mapping[str, Item] = {
         Item("fig8", "TPO taken apart", "3.7",
              (Part("terminal_reward", ("tpo", "grpo", *sparse.ABLATIONS), sparse.FIG8_CELLS),),
              sparse.FIG8),
-        Item("fig9", "Language models", "3.8", (), sparse.FIG9),
+        Item("fig9", "Language models", "3.8", (Part("tiny_math", ("tpo", "grpo")),), sparse.FIG9),
         Item("fig10", "Gradient norms and weights", "4.1",
              (Part("why", ("tpo", "grpo", "ppo", "dg")), ONE_EPOCH), sparse.FIG10),
         Item("fig11", "Groups without a success", "4.2",

@@ -26,8 +26,8 @@ from tpobench.stats.reproduction import Bound, Printed
 
 FILE = Path(__file__).parent / "printed.csv"
 NOTES: Mapping[str, str] = {
-    "llm": "language models of 1.5 to 1.7 billion parameters on four A100: suites gsm8k, graph_coloring and "
-    "knights_knaves take a GPU; small models in other settings: docs/language.md",
+    "llm": "language models of 1.5 to 1.7 billion parameters take a GPU: tpobench run --suite gsm8k --algos tpo,grpo "
+    "--device cuda, and so graph_coloring and knights_knaves; small models in other settings: docs/language.md",
     "curves": "the text has 5.3 for PG and 5.9 for GRPO, the curves of the figure end near 5.6 and 5.7",
     "labels": "the paper labels an evaluation by the first of its 200 updates; compared in updates done, 200 more",
     "label2000": "the evaluation that the paper labels 2,000 comes after 2,200 updates",

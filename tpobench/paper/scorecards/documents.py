@@ -35,7 +35,7 @@ def document_of(card: Scorecard, figures: Mapping[Path, str] | None = None) -> D
 def summary_table(cards: Sequence[Scorecard]) -> Table:
     """One row per item: printed numbers and claims by verdict, and why something was not run."""
     header = ("Item", "Title", "Agree", "Differ", "Undecided", "Other settings", "Not run", "Computed",
-              "Hold", "Same way", "Undecided", "Contradicted", "Not run", "Why not run")  # fmt: skip
+              "Hold", "Same way", "Undecided", "Contradicted", "Other settings", "Not run", "Why not run")  # fmt: skip
     rows = [
         (c.item.name, c.item.title, *(str(c.number_counts[v]) for v in NUMBER_VERDICTS), _computed(c),
          *(str(c.claim_counts[v]) for v in CLAIM_VERDICTS), c.not_run.partition("\n")[0])

@@ -24,7 +24,8 @@ HOW_CLAIMS = (
     "comparisons of the item; it points the same way where all of them do so and their p is too large. Where the paper "
     "allows exceptions, as many comparisons are spared. A claim of no difference holds where two one-sided tests put "
     "the difference within the margin of `tpobench check` (of errors 1 point, or 10% where that is more), and is "
-    "contradicted where the difference is significantly beyond it"
+    "contradicted where the difference is significantly beyond it. Other settings: compared where the paper's settings "
+    "are not at hand, which is no evidence for or against the claim"
 )
 
 
@@ -87,7 +88,8 @@ def _claims_table(card: Scorecard) -> Table:
 def _claim_note(judged: JudgedClaim) -> str:
     missing = next((a.reason for a in judged.answers if a.verdict == "not run" and a.reason), "")
     remark = f"the paper: {judged.claim.note}" if judged.claim.note else ""
-    return "; ".join(part for part in (missing, remark) if part)
+    elsewhere = judged.claim.elsewhere if judged.answers else ""
+    return "; ".join(part for part in (missing, elsewhere, remark) if part)
 
 
 def _comparisons_table(card: Scorecard) -> Table:
