@@ -81,6 +81,13 @@ def test_a_pipe_gets_plain_aligned_columns_with_nothing_cut():
     assert third == f"{long}  -         2"
 
 
+@pytest.mark.parametrize("row", [("1",), ("1", "2", "3")])
+def test_a_row_unlike_its_header_is_an_error_and_never_a_lost_cell(row):
+    """The terminal dropped what was too much, without a word."""
+    with pytest.raises(ValueError, match=f"a row of {len(row)} cells under a header of 2"):
+        table_of(("a", "b"), [("1", "2"), row], "n")
+
+
 def test_marks_are_characters_where_there_are_no_styles():
     """One star for the best group, two for the leader, and a legend that says so."""
     table = Table("t", "", ("a",), ((TableCell("1", best=True),), (TableCell("2", True, True),), (TableCell("3"),)))

@@ -45,7 +45,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Header, rows, what to read below it, and the signature of how it was computed."""
+    """Header, rows, what to read below it, and the signature of how it was computed.
+
+    Raises:
+        ValueError: a row has more or fewer cells than the header, which some writer would drop in silence.
+    """
 
     name: str
     title: str
@@ -55,6 +59,12 @@ class Table(Block):
     notes: tuple[str, ...] = ()
     folded: bool = False  # long, and read on demand
     narrow: int = 0  # first columns that one column of a paper has room for; 0 is a table as wide as it is
+
+    def __post_init__(self) -> None:
+        lengths = {len(row) for row in self.rows} - {len(self.header)}
+        if lengths:
+            msg = f"table {self.name}: a row of {min(lengths)} cells under a header of {len(self.header)}"
+            raise ValueError(msg)
 
 
 def table_of(
