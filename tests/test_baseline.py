@@ -79,6 +79,16 @@ def test_the_log_keeps_every_update_and_the_drift_since_the_first(tpobench, tmp_
     assert final["difference"] == pytest.approx(0.1)
 
 
+def test_people_read_the_drift_of_shares_in_percent(tpobench, tmp_path):
+    """As `check` and `report` print them; steps are steps."""
+    for n, error in enumerate([0.2, 0.3]):
+        results(tmp_path / f"r{n}", [error] * 4)
+        _, out, _ = update(tpobench, f"r{n}")
+    assert [line.split() for line in out.splitlines() if "final1" in line] == [
+        ["tiny", "tpo", "final1", "(%)", "20", "20", "30", "+10"]
+    ]
+
+
 def test_cells_that_come_and_go_are_named(tpobench, tmp_path):
     """A rule that leaves the baseline is never judged again, so it must not leave in silence."""
     results(tmp_path / "a", [0.2, 0.2], changes={"algorithm": "dg"})

@@ -273,6 +273,39 @@ def test_files_and_streams_of_a_regression(bench, monkeypatch):
     assert summary.startswith("before\n## tpobench check: REGRESSED")
 
 
+def test_people_read_shares_in_percent_and_scripts_from_0_to_1(bench, monkeypatch):
+    """Tables, reasons, JUnit's messages, annotations and the summary against JSON and CSV; steps are steps in all."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    bench.baseline()
+    bench.quality["tpo"] = lambda _: 0.25
+    outs = {name: bench.check("--format", name, "--junit", "j.xml", "--summary", f"{name}.md", "--margin", "error=0.1")
+            for name in ("terminal", "md", "latex", "html", "csv", "json")}  # fmt: skip
+    rows = {line.split()[3]: line for line in outs["terminal"][1].splitlines() if line.startswith("tiny")}
+    assert rows["final2"].split()[4:8] == ["(%)", "30.4", "55.4", "+25"]
+    assert rows["steps0.5m1"].split()[4:7] == ["2", "4", "x2"]
+    for name in ("md", "latex", "html"):
+        assert "55.4" in outs[name][1]
+        assert "0.554" not in outs[name][1]
+    said = "difference +25 percentage points, margin 10 ("
+    for text in (outs["md"][1], outs["json"][2], (bench.folder / "md.md").read_text(encoding="utf-8")):
+        assert said in text
+    (failure,) = [f for f in ET.parse(bench.folder / "j.xml").iter("failure") if "final2" in f.text]
+    assert failure.attrib["message"].startswith(said)
+    (cell,) = [c for c in json.loads(outs["json"][1])["cells"] if c["measure"] == "final2" and c["rule"] == "tpo"]
+    assert (cell["new"], cell["reason"].split("-")[0]) == (
+        pytest.approx(0.554, abs=1e-3), "difference +0.25, margin 0.1 (sign"
+    )  # fmt: skip
+    assert f",{cell['new']}," in outs["csv"][1]
+
+
+def test_what_is_no_share_is_shown_as_it_is():
+    """A reward of 120 is 120, also in words."""
+    numbers = {**NUMBERS, "old": 120.0, "new": 1234.5, "difference": 120.0, "low": 100.0, "high": 140.0}
+    assert [c.text for c in outputs.cells_of(row("tpo", "ok", **numbers))][3:8] == [
+        "final20", "120", "1230", "+120", "[+100, +140]",
+    ]  # fmt: skip
+
+
 def test_outside_github_nothing_is_annotated_or_written(bench):
     """A terminal gets the table."""
     bench.baseline()

@@ -83,6 +83,7 @@ class GateCell:
     measure: str
     evidence: CellEvidence
     trouble: str = ""  # why runs are missing or broken, for people
+    scale: float = 1.0  # 100 of shares, which people read in percent
 
     @property
     def name(self) -> str:
@@ -196,7 +197,7 @@ def _cell(
         crashed=() if incomparable else tuple(sorted(broken)),
         incomparable=incomparable,
     )
-    return GateCell(arm, measure.name, evidence, absent or _trouble(broken))
+    return GateCell(arm, measure.name, evidence, absent or _trouble(broken), measure.scalar.scale)
 
 
 def _exact_cell(

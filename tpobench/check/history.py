@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tpobench.check.baseline import SCHEMA, Baseline, digest_of
-from tpobench.check.evidence import measures_of
+from tpobench.check.evidence import Measure, measures_of
+from tpobench.records.store import RunRecord
 from tpobench.scores.text import seed_ranges
 
 VERSIONS = ("tpobench", "git", "torch", "numpy", "python", "cpu", "seed_scheme")
@@ -32,11 +33,21 @@ class Drift:
 def means(baseline: Baseline) -> dict[str, float]:
     """Mean over all seeds of every measure of every cell and algorithm, to 6 digits."""
     by_measure = {}
-    for arm, records in baseline.arms.items():
-        for measure in measures_of(records.values()):
-            values = [measure.value(r) for r in records.values()]
-            by_measure[f"{arm.text} {measure.name}"] = float(f"{sum(values) / len(values):.6g}")
+    for name, measure, records in _measured(baseline):
+        values = [measure.value(r) for r in records]
+        by_measure[name] = float(f"{sum(values) / len(values):.6g}")
     return by_measure
+
+
+def scales(*baselines: Baseline | None) -> dict[str, float]:
+    """100 for every measure that is a share, which people read in percent, 1 for the others."""
+    return {name: m.scalar.scale for of in baselines if of is not None for name, m, _ in _measured(of)}
+
+
+def _measured(baseline: Baseline) -> Iterator[tuple[str, Measure, Sequence[RunRecord]]]:
+    for arm, of_seeds in baseline.arms.items():
+        records = tuple(of_seeds.values())
+        yield from ((f"{arm.text} {m.name}", m, records) for m in measures_of(records))
 
 
 def drift(old: Baseline | None, new: Baseline) -> list[Drift]:

@@ -13,6 +13,7 @@ from tpobench.check.waivers import Waiver
 from tpobench.printable import first_of
 from tpobench.scores.text import seed_ranges
 from tpobench.stats.gate import GatePlan, GateReport, GateVerdict, Margin
+from tpobench.stats.gate_tests import amounts
 
 PASSED, REGRESSED, INCOMPLETE, NOTHING, INCONCLUSIVE = 0, 1, 3, 4, 7  # exit codes
 ORDER = (
@@ -49,9 +50,14 @@ class GateRow:
 
     @property
     def reason(self) -> str:
-        """One line: the gate's, and why runs broke or are missing."""
+        """One line: the gate's, and why runs broke or are missing; shares in percent."""
+        return self.told(self.cell.scale)
+
+    def told(self, scale: float = 1.0) -> str:
+        """The reason, with the amounts of the metric in it scaled."""
         missed = "runs never reached the threshold" if self.logarithmic else "runs are not solved"
         gate = self.verdict.reason.replace("runs failed", missed)
+        gate = gate.replace(amounts(self.verdict), amounts(self.verdict, scale))
         reasons = ". ".join(t for t in (gate, self.cell.trouble) if t)
         return f"{reasons}. Waived: {self.waiver.reason}" if self.waived and self.waiver else reasons
 

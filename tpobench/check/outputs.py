@@ -10,6 +10,7 @@ from typing import Any
 from tpobench.check.baseline import log_path
 from tpobench.check.judgement import RED, GateRow, Judgement
 from tpobench.printable import printable
+from tpobench.stats.texts import rounded, unit_of
 from tpobench.tables.exports import flat
 from tpobench.tables.junit import JunitCase, Kind, junit_text
 from tpobench.tables.markdown import block_text, markdown, md_escape
@@ -25,25 +26,22 @@ SUMMARY_BYTES = 1_000_000  # GitHub drops a step summary above 1 MiB
 def cells_of(row: GateRow) -> tuple[TableCell, ...]:
     """A row of the table, in the order of HEADER."""
     v, arm = row.verdict, row.cell.arm
-    texts = (
-        arm.suite, arm.place, arm.algorithm, row.cell.measure, number(v.old), number(v.new), *difference(row),
-        p_text(v.p), p_text(v.adjusted),
-    )  # fmt: skip
+    measure = row.cell.measure + unit_of(row.cell.scale)
+    means = ("" if mean is None else rounded(row.cell.scale * mean, 3) for mean in (v.old, v.new))
+    texts = (arm.suite, arm.place, arm.algorithm, measure, *means, *difference(row), p_text(v.p), p_text(v.adjusted))
     return (*map(TableCell, texts), TableCell(row.label, alert=v.status in RED))
 
 
-def number(value: float | None) -> str:
-    """Three significant digits; blank where there is none."""
-    return "" if value is None else f"{value:.3g}"
-
-
 def difference(row: GateRow) -> tuple[str, str]:
-    """`+0.031` and `[0.012, 0.050]`; of logarithms, the ratio: `x1.31` and `[x1.12, x1.53]`."""
+    """`+3.1` and `[1.2, 5.0]`, in percentage points of shares; of logarithms, the ratio: `x1.31`, `[x1.12, x1.53]`."""
     v = row.verdict
     if v.difference is None:
         return "", ""
     ends = [] if v.low is None or v.high is None else [v.low, v.high]
-    shown = [f"x{math.exp(d):.3g}" if row.logarithmic else f"{d:+.2g}" for d in (v.difference, *ends)]
+    shown = [
+        f"x{rounded(math.exp(d), 3)}" if row.logarithmic else rounded(row.cell.scale * d, 2, "+")
+        for d in (v.difference, *ends)
+    ]
     return shown[0], f"[{', '.join(shown[1:])}]" if ends else ""
 
 
@@ -164,7 +162,7 @@ def _row_json(row: GateRow) -> dict[str, Any]:
         "rule": arm.algorithm,
         "measure": row.cell.measure,
         **asdict(row.verdict),
-        "reason": row.reason,
+        "reason": row.told(),
         "logarithmic": row.logarithmic,
         "waived": row.waived,
         "waiver": None if waiver is None else {"until": waiver.until.isoformat(), "reason": waiver.reason},

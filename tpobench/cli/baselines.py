@@ -8,7 +8,7 @@ import datetime as dt
 import getpass
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from tpobench.cli.help import Application
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
 from tpobench.records.results import load_results
 from tpobench.records.store import PACKED, RunRecord, require_ours, set_aside, write_atomically, write_packed
+from tpobench.stats.texts import rounded, unit_of
 from tpobench.tables.model import Document, table_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def update(
     $ tpobench baseline update ci.jsonl results/ci --reason "the clip is .2 now"
     """
     from tpobench.check.baseline import log_path, new_baseline
-    from tpobench.check.history import drift, log_document
+    from tpobench.check.history import drift, log_document, scales
 
     if not require_text(reason, "--reason").strip():
         msg = "--reason is empty; say why the baseline changes, in words that a reviewer can judge"
@@ -76,7 +77,7 @@ def update(
             msg = f"cannot write {file}: {error.strerror}"
             raise StorageFull(msg) from error
         say_copies(copies)
-    _tell_update(file, new, changes, same=same, as_json=as_json)
+    _tell_update(file, new, changes, scales(old, new), same=same, as_json=as_json)
 
 
 def _previous(file: Path, *, force: bool) -> tuple[Baseline | None, list[Path]]:
@@ -148,7 +149,9 @@ def _who() -> str:
         return "unknown"
 
 
-def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: bool, as_json: bool) -> None:
+def _tell_update(
+    file: Path, new: Baseline, changes: Sequence[Drift], scale: Mapping[str, float], *, same: bool, as_json: bool
+) -> None:
     from tpobench.scores.text import seed_ranges
 
     if as_json:
@@ -158,7 +161,7 @@ def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: b
     moved = [d for d in changes if d.difference != 0]
     if moved:
         header = ["cell", "first", "before", "now", "difference", ""]
-        show(Document("Drift", (table_of(header, [_drift_row(d) for d in moved]),)), "terminal")
+        show(Document("Drift", (table_of(header, [_drift_row(d, scale[d.name]) for d in moved]),)), "terminal")
     dirty = any(str(r.provenance.get("git", "")).endswith("-dirty") for r in new.records)
     if dirty:
         say("tpobench: the results were made from uncommitted code: nobody can make this baseline again")
@@ -167,7 +170,8 @@ def _tell_update(file: Path, new: Baseline, changes: Sequence[Drift], *, same: b
     say(f"{file} is this baseline already, nothing written" if same else f"wrote {file} ({len(new.records)} runs)")
 
 
-def _drift_row(drift: Drift) -> list[float | str | None]:
+def _drift_row(drift: Drift, scale: float) -> list[str | None]:
     numbers = (drift.first, drift.old, drift.new, drift.difference)
-    short = [None if v is None else float(f"{v:.4g}") for v in numbers]
-    return [drift.name, *short, "added" if drift.old is None else "removed" if drift.new is None else ""]
+    short = [None if v is None else rounded(scale * v, 4) for v in numbers]
+    what = "added" if drift.old is None else "removed" if drift.new is None else ""
+    return [drift.name + unit_of(scale), *short, what]

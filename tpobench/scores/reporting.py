@@ -15,6 +15,7 @@ from tpobench.stats.curves import Bools, below_threshold
 from tpobench.stats.estimate import Estimate
 from tpobench.stats.guard import Floats
 from tpobench.stats.suite_level import Reference
+from tpobench.stats.texts import unit_of
 
 ERRORS = frozenset({"error", "worst_error", "greedy_error"})  # shares of answers that are wrong
 
@@ -120,7 +121,7 @@ class Reporting:
     @property
     def unit(self) -> str:
         """` (%)` behind the name of a share."""
-        return " (%)" if self.percent else ""
+        return unit_of(self.scale)
 
     def level(self, threshold: float) -> str:
         """`1%` of an error, `0.01` of anything else."""

@@ -16,6 +16,7 @@ from tpobench.stats.guard import Floats, Tested, guarded_test
 from tpobench.stats.outcomes import boschloo
 from tpobench.stats.permutation import seeds_needed, sign_flip, smallest_p, studentized_permutation
 from tpobench.stats.power import seeds_for_margin
+from tpobench.stats.texts import rounded
 
 SIDED = 0.90  # a two-sided 90% interval has one-sided 95% bounds as its ends
 
@@ -134,9 +135,9 @@ def by_interval(stage: Arms, base: GateVerdict) -> GateVerdict:
     low, high = (delta, delta) if base.low is None or base.high is None else (base.low, base.high)
     if np.array_equal(stage.x, stage.y):
         return replace(base, status="ok", reason="identical (bitwise)")
+    ends = amounts(base)
     if n == 1:
-        return replace(base, status="inconclusive", reason=f"difference {delta:+.2g}; n=1: no test with 1 seed")
-    ends = f"difference {delta:+.2g}, one-sided 95% bounds [{low:.2g}, {high:.2g}], margin {margin:.2g}"
+        return replace(base, status="inconclusive", reason=f"{ends}; n=1: no test with 1 seed")
     if high < -margin:
         return replace(base, status="improved", reason=f"{ends}; consider a baseline update")
     if high < margin or (high == low and high <= margin):
@@ -171,11 +172,25 @@ def regressed_text(arms: Arms, v: GateVerdict) -> str:
     if v.hypothesis == "rate" and arms.failed is not None:
         (k, l), n, m = arms.failed, len(arms.x), len(arms.y)
         return f"{k}/{n} runs failed, {l}/{m} in the baseline (boschloo, Holm p {short_p(v.adjusted)})"
-    difference = f"difference {v.difference:+.2g}"
+    told = amounts(replace(v, status="regressed"))
     if v.p is None:
-        return f"deterministic {difference}, margin {arms.margin:.2g}; no sampling variance, no test"
-    low = "" if v.low is None else f", at least {v.low:.2g}"
-    return f"{difference}{low}, margin {arms.margin:.2g} ({v.test}, Holm p {short_p(v.adjusted)})"
+        return f"deterministic {told}; no sampling variance, no test"
+    return f"{told} ({v.test}, Holm p {short_p(v.adjusted)})"
+
+
+def amounts(v: GateVerdict, scale: float = 1.0) -> str:
+    """`difference +0.062, at least 0.03, margin 0.025` of a verdict, as its reason has it; at 100 in percentage points.
+
+    The bounds are both there unless it regressed; of one seed there is the difference alone.
+    """
+    delta, margin = v.difference or 0.0, v.margin or 0.0
+    low, high = (delta, delta) if v.low is None or v.high is None else (v.low, v.high)
+    least, most, needed = (rounded(scale * end, 2) for end in (low, high, margin))
+    text = f"difference {rounded(scale * delta, 2, '+')}" + " percentage points" * (scale != 1)
+    if v.status != "regressed":
+        bounds = f", one-sided 95% bounds [{least}, {most}], margin {needed}"
+        return text + bounds * (v.runs[0] != 1)
+    return text + f", at least {least}" * (v.low is not None and v.p is not None) + f", margin {needed}"
 
 
 def seed_range(arm: Mapping[int, float]) -> str:

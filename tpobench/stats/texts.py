@@ -16,6 +16,16 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def unit_of(scale: float) -> str:
+    """` (%)` behind the name of what is printed times 100."""
+    return " (%)" if scale == 100 else ""
+
+
+def rounded(value: float, digits: int, sign: str = "") -> str:
+    """`100`, `0.062`, with a sign `+6.2`: significant digits, and no exponent below a million."""
+    return f"{float(f'{value:.{digits}g}'):{sign}g}"
+
+
 def decimals(estimate: Estimate, scale: float = 1.0) -> int:
     """Two significant digits of the interval's half width decide the rounding, three of the value without one."""
     if estimate.low is not None and estimate.high is not None and 0 < estimate.high - estimate.low < math.inf:
