@@ -55,6 +55,20 @@ def record(
     )
 
 
+def search_results(rewards=("terminal", "dense")):
+    """A search over lengths for each reward: tpo learns up to 16, grpo up to 8, ppo at every level; ten seeds each."""
+    search = {"axis": "length", "easiest": 4, "hardest": 32, "learned": 0.5}
+    learn = {"tpo": (10, 10, 7, 0), "grpo": (10, 6, 1, 0), "ppo": (10, 10, 10, 10)}
+    return Results(tuple(
+        record(name, seed, [0.9, 0.1 if seed < count else 0.9], cell={"length": length, "reward": reward},
+               success=1 / length**2, reporting={**REPORTING, "window": 1, "search": search})
+        for reward in rewards
+        for name, counts in learn.items()
+        for length, count in zip((4, 8, 16, 32), counts, strict=True)
+        for seed in range(10)
+    ))  # fmt: skip
+
+
 def learning_curve(rng, speed, *, solves, evaluations=101):
     """Falls to nearly nothing where it solves the task, to a plateau where it does not."""
     t = np.arange(evaluations) * 10

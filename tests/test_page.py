@@ -6,7 +6,7 @@ import re
 
 import pytest
 from browser import CHROMIUM, Browser
-from simulated import REPORTING, grid, learning_curve, np, record
+from simulated import REPORTING, grid, learning_curve, np, record, search_results
 from test_names import HOSTILE
 
 from tpobench.printable import printable
@@ -179,6 +179,38 @@ def test_pointing_at_a_curve_says_what_it_is_and_brings_out_its_seeds(browser, p
         "[...document.querySelectorAll('.curves .seeds')].filter(e => getComputedStyle(e).display !== 'none').length"
     )
     assert browser.run(shown) == 1
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_search_is_drawn_and_chosen_from(browser, tmp_path, width, dark):
+    """A panel per group in both views, no wider than the window; rows by sparsity, numbers under the pointer."""
+    write_report(search_results(), tmp_path, ["html"], figure_formats=[])
+    browser.errors.clear()
+    browser.open(tmp_path / "report.html", width, dark=dark)
+    draw_all(browser)
+    assert browser.errors == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    for view in ("breaking", "levels"):
+        assert panels(browser, view) == ["reward=dense", "reward=terminal"]
+    names = (
+        "[...document.querySelector('.breaking .panel').querySelectorAll('[aria-label=\"y-axis tick label\"] text')]"
+        ".map(e => e.textContent)"
+    )
+    assert browser.run(names) == ["ppo", "tpo", "grpo"]
+    browser.run("document.querySelector('.breaking [type=checkbox]').click()")
+    assert browser.run(names) == ["tpo", "grpo", "ppo"]
+    said = point_at(browser, ".breaking [aria-label=dot] path")
+    assert said[0] == "tpo"
+    assert re.match(r"0\.\d+ \[0\.\d+, 0\.\d+\]", said[1])
+    assert " ".join(said[2:]) == "holds at length 16 (7/10), breaks at length 32 (0/10) 40 seeds at 4 levels"
+    said = point_at(browser, ".levels [aria-label=dot].a1 path:nth-child(2)")
+    assert said == ["grpo", "length 8, p0 = 0.0156", "6/10 [31%, 83%] learn"]
+    for name in ("ppo", "dense"):
+        browser.run(f"[...document.querySelectorAll('.choices label')].find(l => l.title === '{name}').click()")
+    browser.settle()
+    assert browser.run(names) == ["tpo", "grpo"]
+    assert panels(browser, "levels") == ["reward=terminal"]
+    assert browser.run(ROWS.format("#simulated-breaking-reward-terminal table", 0)) == ["tpo", "grpo"]
 
 
 def test_a_link_opens_its_table_below_what_stays_at_the_top(browser, page):

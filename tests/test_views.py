@@ -6,12 +6,15 @@ import json
 import re
 
 import pytest
-from simulated import record
+from simulated import record, search_results
 
 from tpobench.records.results import Results
 from tpobench.report import make_report
+from tpobench.report.breaking_point import searched
 from tpobench.report.document import document_of
 from tpobench.report.figures.style import DARK, FAMILY_COLOURS, PAPER
+from tpobench.scores.cells import read_cells
+from tpobench.stats.breaking_point import share_at
 from tpobench.tables.page import embedded, html_page
 
 
@@ -25,7 +28,12 @@ def views():
         for seed in range(3)
     ]
     lost = record("grpo", 3, [0.5, None], cell={"length": 4}, success=2.0**-4, status="diverged")
-    text = html_page(document_of(make_report(Results((*runs, lost)), views=True)))
+    return views_of(Results((*runs, lost)))
+
+
+def views_of(results):
+    """What a page holds of them, by drawing."""
+    text = html_page(document_of(make_report(results, views=True)))
     return {view["drawing"]: view for view in json.loads(re.search(r'id="data">(.*?)</script>', text)[1])}
 
 
@@ -71,6 +79,29 @@ def test_sparsity_has_a_point_for_every_cell_and_algorithm(views):
     """p0 and the final estimate."""
     assert [[p0, value] for _, _, p0, _, value, *_ in views["profile"]["rows"]][:2] == [[0.25, 2], [0.25, 12]]
     assert views["profile"]["panels"] == [["terminal", [0, 1]]]
+
+
+def test_a_search_has_its_breaking_points_and_the_seeds_of_every_level():
+    """As the tables have them: p0* with its interval, an end that no level bounds, and k of n with Wilson's."""
+    results = search_results()
+    found, groups = views_of(results), searched(read_cells(results.records)[0]["simulated"])
+    assert list(found) == ["choices", "breaking", "levels"]
+    assert [cell["label"] for cell in found["choices"]["cells"]] == ["reward=dense", "reward=terminal"]
+    assert found["choices"]["axes"] == {"reward": ["dense", "terminal"]}
+    tpo, grpo, ppo = found["breaking"]["rows"][:3]
+    point = groups[0].points["tpo"]
+    assert tpo[:6] == [0, 0, 1, *(float(f"{v:.4g}") for v in (point.value, point.low, point.high))]
+    assert tpo[8][1:] == ["holds at length 16 (7/10), breaks at length 32 (0/10)", "40 seeds at 4 levels"]
+    assert (tpo[6:8], grpo[2], grpo[6:8]) == ([False, False], 2, [False, False])
+    assert (ppo[2], ppo[3], ppo[6], ppo[8][1]) == (0, None, True, "holds at length 32 (10/10)")
+    group, algorithm, middle, slope, levels = found["levels"]["rows"][0]
+    assert (group, algorithm, levels[2]) == (0, 0, [
+        "length 16, p0 = 0.00391", 0.003906, 70, pytest.approx(39.7, abs=0.1), pytest.approx(89.2, abs=0.1),
+        "7/10 [40%, 89%]",
+    ])  # fmt: skip
+    share = 1 / (1 + (0.003 / middle) ** -slope)  # as page.js draws it
+    assert share == pytest.approx(share_at(point, 0.003), rel=5e-3)
+    assert found["levels"]["ends"] == [[pytest.approx(1 / 1024, rel=1e-3), 1 / 16]] * 2
 
 
 def test_data_in_a_page_is_json_without_markup():

@@ -189,7 +189,8 @@ def _section(
     if search_of(cells) is not None:
         tables = tuple(sorted(search_tables(suite, cells, options), key=lambda table: table.folded))
         answer = search_answer(cells, tables)
-        return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer)
+        drawn = _search_views(cells, algorithms) if views else ()
+        return Section(suite, reporting.title, tables, tuple(figures), tuple(cells), tuple(metrics), answer, drawn)
     rows = {m: make_rows(cells, m, algorithms, options) for m in metrics}
     tables = _tables(suite, rows, algorithms, options)
     final = next(m for m in rows if m.kind == "final")
@@ -225,6 +226,12 @@ def _views(
     from tpobench.report.views import views_of  # noqa: PLC0415 - as figures
 
     return views_of(cells, algorithms, rows, options)
+
+
+def _search_views(cells: Sequence[Cell], algorithms: Sequence[str]) -> tuple[View, ...]:
+    from tpobench.report.views import search_views  # noqa: PLC0415 - as figures
+
+    return search_views(cells, algorithms)
 
 
 def _pictures(suites: Suites, options: ReportOptions, kinds: Sequence[str]) -> dict[str, list[Picture]]:

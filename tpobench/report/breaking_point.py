@@ -129,7 +129,7 @@ def _summary(
     leader, tied = _best(group.points, comparisons)
     rows = []
     for name, point in group.points.items():
-        holds, breaks = _bracket(group, name)
+        holds, breaks = bracket(group, name)
         texts = (holds, breaks, str(len(point.levels)), str(point.runs))
         entry = TableCell(point_text(point), name in tied, name == leader, {"point": asdict(point)})
         rows.append((TableCell(name), entry, *map(TableCell, texts)))
@@ -158,7 +158,7 @@ def hardness(point: BreakingPoint) -> float:
     return -math.inf if point.status == "everywhere" else math.inf
 
 
-def _bracket(group: Searched, algorithm: str) -> tuple[str, str]:
+def bracket(group: Searched, algorithm: str) -> tuple[str, str]:
     """The hardest level at which at least half of the seeds learned, the easiest at which fewer did, with counts."""
     counts = [(group.value(c), k) for c in group.cells if (k := group.learned(c, algorithm)) is not None]
     holds = [(v, k, n) for v, (k, n) in counts if 2 * k >= n]

@@ -11,7 +11,8 @@ Format = Literal["terminal", "md", "latex", "html"]  # that are written from blo
 Mark = Literal["", "bullet", "strong", "quote", "code", "verbatim"]  # the last to be copied: never wrapped
 PLACE = "PATH"  # of the results, in a command
 PAGES: tuple[Format, ...] = ("md", "latex", "html")  # that have a title; a terminal is told with what it shows
-Drawing = Literal["choices", "curves", "finals", "profile", "pairs"]  # functions of templates/page.js
+# Functions of templates/page.js.
+Drawing = Literal["choices", "curves", "finals", "profile", "pairs", "breaking", "levels"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,12 @@ from tpobench.stats.estimate import rate_estimate
 from tpobench.stats.success_curve import Level
 
 ROW = 0.24  # inches of one algorithm
-POINTS = 200  # of a drawn curve
+DRAWN = 200  # points of a drawn curve
+POINTS = (
+    "Breaking points p0*, 95% interval (profile likelihood); further right is a sparser reward. Arrows: no level that "
+    "was run bounds it there."
+)
+LINE = "Line: fitted logistic curve."
 
 
 def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
@@ -29,23 +34,27 @@ def breaking_pictures(suite: str, cells: Sequence[Cell]) -> list[Picture]:
     groups = [g for g in searched(cells) if any(p.levels for p in g.points.values())]
     pictures = []
     for i, group in enumerate(groups):
-        place, r = f" ({group.label})" if group.label else "", group.cells[0].reporting
-        seeds = seeds_text(arms_of(group.cells))
+        place = f" ({group.label})" if group.label else ""
         curves = (
-            f"Share of seeds that learn (final {r.metric} {r.side} {r.level(group.search.learned)}) at "
-            "each level visited, against the success probability p0 of the untrained policy (harder to the right); "
-            f"{seeds} a level, bars: 95% interval (Wilson). Line: fitted logistic curve (grey: the "
-            f"other algorithms'), band: 95% interval of the breaking point p0*, where half of the seeds learn.{place}"
+            f"{learn_caption(group)} {LINE.removesuffix('.')} (grey: the other algorithms'), band: 95% interval of the "
+            f"breaking point p0*, where half of the seeds learn.{place}"
         )
-        points = (
-            "Breaking points p0*, 95% interval (profile likelihood); further right is a sparser reward. Arrows: no "
-            f"level that was run bounds it there.{place}"
-        )
+        points = POINTS + place
         title = "share of seeds that learn" + place
         pictures.append(Picture(numbered(f"{suite}-learn", len(groups), i), curves, _curves(group), title))
         title = "breaking points" + place
         pictures.append(Picture(numbered(f"{suite}-breaking", len(groups), i), points, _intervals(group), title))
     return pictures
+
+
+def learn_caption(group: Searched) -> str:
+    """What a share of seeds at a level is."""
+    r = group.cells[0].reporting
+    return (
+        f"Share of seeds that learn (final {r.metric} {r.side} {r.level(group.search.learned)}) at each level visited, "
+        "against the success probability p0 of the untrained policy (harder to the right); "
+        f"{seeds_text(arms_of(group.cells))} a level, bars: 95% interval (Wilson)."
+    )
 
 
 def ends_of_levels(points: Iterable[BreakingPoint]) -> tuple[float, float]:
@@ -101,7 +110,7 @@ def _curves(group: Searched) -> Figure:
 
 def _curve(ax: Axes, group: Searched, point: BreakingPoint, colour: str, width: float) -> None:
     hardest, easiest = _ends(group)
-    p0 = np.geomspace(hardest, easiest, POINTS)
+    p0 = np.geomspace(hardest, easiest, DRAWN)
     share = share_at(point, p0)
     if share is not None:
         ax.plot(p0, 100 * share, color=colour, linewidth=width, zorder=2)

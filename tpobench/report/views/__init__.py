@@ -3,6 +3,7 @@
 choices   algorithms with their looks, cells with their place on the grid
 curves    a metric over the updates: means with bands, and the seeds
 numbers   few digits
+search    breaking points, and the seeds that learn at each level
 finals    a number of every seed, with the estimates that tables print; over p0; and in pairs
 """
 
@@ -14,12 +15,13 @@ from tpobench.report.rows import MetricRow
 from tpobench.report.views.choices import Index, choices_view
 from tpobench.report.views.curves import curves_view
 from tpobench.report.views.finals import finals_view, pairs_view, profile_view
+from tpobench.report.views.search import search_views
 from tpobench.scores.cells import Cell
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import Scalar
 from tpobench.tables.model import View
 
-__all__ = ["views_of"]
+__all__ = ["search_views", "views_of"]
 
 
 def views_of(

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
+from tpobench.report.breaking_point import Searched
 from tpobench.report.figures.layout import algorithms_of
 from tpobench.report.figures.scales import x_name
 from tpobench.report.figures.style import DARK, style_of, told_apart
@@ -38,21 +39,29 @@ class Index:
 
 def choices_view(cells: Sequence[Cell], algorithms: Sequence[str]) -> View:
     """Every algorithm, and the values of each axis of the grid that has several."""
-    places = [{**{k: str(v) for k, v in c.axes.items()}, **_matching(c)} for c in cells]
-    names = dict.fromkeys(axis for place in places for axis in place)
-    axes = {axis: list(dict.fromkeys(place[axis] for place in places if axis in place)) for axis in names}
+    places = [{"label": c.label, "at": _at(c), "time": x_name(c)} for c in cells]
+    return _choices(places, cells, algorithms)
+
+
+def groups_view(groups: Sequence[Searched], algorithms: Sequence[str]) -> View:
+    """The same of a search: its groups are what there is to choose from, whatever their levels."""
+    places = [{"label": g.label, "at": _at(g.cells[0], g.search.axis)} for g in groups]
+    return _choices(places, [cell for group in groups for cell in group.cells], algorithms)
+
+
+def _choices(places: Sequence[Mapping[str, Any]], cells: Sequence[Cell], algorithms: Sequence[str]) -> View:
+    names = dict.fromkeys(axis for place in places for axis in place["at"])
+    axes = {axis: list(dict.fromkeys(p["at"][axis] for p in places if axis in p["at"])) for axis in names}
     with told_apart(algorithms_of(cells)):  # as figures do
         looks = [{"name": name, **_looks(name)} for name in algorithms]
-    data = {
-        "algorithms": looks,
-        "cells": [{"label": c.label, "at": p, "time": x_name(c)} for c, p in zip(cells, places, strict=True)],
-        "axes": {axis: values for axis, values in axes.items() if len(values) > 1},
-    }
-    return View("choices", "choices", "", "", data)
+    several = {axis: values for axis, values in axes.items() if len(values) > 1}
+    return View("choices", "choices", "", "", {"algorithms": looks, "cells": list(places), "axes": several})
 
 
-def _matching(cell: Cell) -> dict[str, str]:
-    return {"matching": cell.condition} if cell.condition else {}
+def _at(cell: Cell, without: str = "") -> dict[str, str]:
+    """The point of the grid, by axis."""
+    at = {name: str(value) for name, value in cell.axes.items() if name != without}
+    return at | ({"matching": cell.condition} if cell.condition else {})
 
 
 def _looks(algorithm: str) -> dict[str, Any]:

@@ -292,6 +292,13 @@ class Panels {
 const height = (width, count) => count === 1 ? Math.min(440, Math.round(0.6 * width) + 40) : Math.round(0.66 * width);
 const tip = (rows, options) => Plot.tip(rows, Plot.pointer({maxRadius: 30, fontSize: 12, lineHeight: 1.3, lineWidth: 30, ...options}));
 
+// Of a log axis: powers of ten, and what lies between where these are few.
+function powers([low, high]) {
+  const exponents = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
+  const within = factors => exponents.flatMap(e => factors.map(f => f * 10 ** e)).filter(v => v >= low && v <= high);
+  return [within([1]), within([1, 2, 5])].find(ticks => ticks.length > 2) ?? d3.ticks(low, high, 4);
+}
+
 function curves(place, {metrics}, choices) {
   const panels = new Panels(place, choices, draw);
   const metric = panels.select("Metric", metrics.map(({title}) => title));
@@ -328,13 +335,6 @@ function curves(place, {metrics}, choices) {
         }),
       };
     });
-  }
-
-  // Of a log axis: powers of ten, and what lies between where these are few.
-  function powers([low, high]) {
-    const exponents = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
-    const within = factors => exponents.flatMap(e => factors.map(f => f * 10 ** e)).filter(v => v >= low && v <= high);
-    return [within([1]), within([1, 2, 5])].find(ticks => ticks.length > 2) ?? d3.ticks(low, high, 4);
   }
 
   function marks(arms, [floor], when) {
@@ -505,6 +505,79 @@ function pairs(place, {metrics, verdicts}, choices) {
   }
 }
 
+const sparsity = (label, domain) => ({
+  type: "log", reverse: true, label, labelArrow: false, domain: [domain[0] / 1.1, domain[1] * 1.1], grid: true,
+  ticks: powers(domain), tickFormat: digits,
+});
+
+function breaking(place, {rows: all}, choices) {
+  const panels = new Panels(place, choices, draw), ordered = panels.toggle("sparsest reward first", true);
+  const rows = all.map(([cell, algorithm, rank, x, low, high, beyondLow, beyondHigh, texts]) =>
+    ({cell, algorithm, rank, x, low, high, beyondLow, beyondHigh, text: lines(choices.algorithms[algorithm].name, ...texts)}));
+
+  function draw() {
+    const seen = rows.filter(({cell, algorithm}) =>
+      choices.places.includes(cell) && choices.shown.has(algorithm) && panels.shows(cell));
+    const domain = ends(seen.flatMap(({x, low, high}) => [x, low, high]));
+    return choices.places.flatMap(i => {
+      const chosen = seen.filter(({cell}) => cell === i);
+      if (ordered.checked) chosen.sort((a, b) => a.rank - b.rank);
+      return chosen.length ? [{
+        title: choices.cells[i].label || "All algorithms", marks: marks(chosen.map((row, y) => ({...row, y}))),
+        options: width => ({...named(chosen.map(({algorithm}) => algorithm), choices, width),
+          x: sparsity("p0*: where half of the seeds learn (better →)", domain)}),
+      }] : [];
+    });
+  }
+
+  // An arrow where no level bounds the point, sparser to the right.
+  function marks(rows) {
+    const arrow = (end, rotate) => rows.filter(row => row[`beyond${end}`]).map(row => Plot.dot([row],
+      {x: end.toLowerCase(), y: "y", symbol: "triangle", rotate, r: 4.5, fill: `var(--a${row.algorithm})`}));
+    const points = rows.flatMap(row => [row.x, row.low, row.high].filter(x => x !== null).map(x => ({...row, x})));
+    return [...estimates(rows, choices), ...arrow("Low", 90), ...arrow("High", -90), tip(points, {x: "x", y: "y", title: "text"})];
+  }
+}
+
+function levels(place, {ends: ofGroup, rows: all}, choices) {
+  const panels = new Panels(place, choices, draw), intervals = panels.toggle("intervals", true);
+  const share = (p0, middle, slope) => 100 / (1 + (p0 / middle) ** -slope);  // logistic over log p0
+  const arms = all.map(([cell, algorithm, middle, slope, visited]) => ({
+    cell, algorithm, curve: middle === null ? [] : grid(ofGroup[cell]).map(x => ({x, y: share(x, middle, slope)})),
+    visited: visited.map(([level, x, y, low, high, text]) =>
+      ({algorithm, x, y, low, high, text: lines(choices.algorithms[algorithm].name, level, `${text} learn`)})),
+  }));
+
+  function grid([low, high]) {
+    return d3.range(301).map(k => low * (high / low) ** (k / 300));
+  }
+
+  function draw() {
+    return choices.places.filter(panels.shows, panels).flatMap(i => {
+      const chosen = arms.filter(({cell, algorithm}) => cell === i && choices.shown.has(algorithm));
+      return chosen.length ? [{
+        title: choices.cells[i].label || "All levels", marks: marks(chosen),
+        options: (width, count) => ({
+          height: height(width, count), y: {label: "Seeds that learn (%)", labelArrow: false, domain: [0, 100], ticks: 5, grid: true},
+          x: sparsity("p0: initial success probability (harder to the right)", ofGroup[i]),
+        }),
+      }] : [];
+    });
+  }
+
+  function marks(chosen) {
+    return [Plot.ruleY([50], {stroke: "currentColor", strokeDasharray: "3 3"}), ...chosen.flatMap(({algorithm, curve, visited}, k) => {
+      const stroke = `var(--a${algorithm})`, className = `arm a${algorithm}`;
+      const dx = (k - (chosen.length - 1) / 2) * Math.min(3, 12 / chosen.length);
+      return [
+        Plot.lineY(curve, {x: "x", y: "y", stroke, strokeWidth: 1.7, strokeDasharray: choices.algorithms[algorithm].dash.join(" "), className}),
+        ...(intervals.checked ? [Plot.ruleX(visited, {x: "x", y1: "low", y2: "high", dx, stroke, strokeOpacity: 0.6, className})] : []),
+        Plot.dot(visited, {x: "x", y: "y", dx, r: 3.5, symbol: choices.symbols[algorithm], fill: stroke, stroke, className}),
+      ];
+    }), tip(chosen.flatMap(({visited}) => visited), {x: "x", y: "y", title: "text"})];
+  }
+}
+
 // ---- the page
 
 // A link opens the table that it leads to; those to views show.
@@ -519,7 +592,7 @@ function follow() {
   open(location.hash)?.scrollIntoView();
 }
 
-const drawings = {curves, finals, profile, pairs};
+const drawings = {curves, finals, profile, pairs, breaking, levels};
 theme();
 const tables = new Map([...document.querySelectorAll("table")].map(table => [table, new Sortable(table)]));
 for (const details of document.querySelectorAll(".prints")) details.open = false;
