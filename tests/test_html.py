@@ -17,7 +17,7 @@ from tpobench.records.results import Results
 from tpobench.report import make_report, write_report
 from tpobench.report.document import document_of
 from tpobench.tables.model import Document, table_of
-from tpobench.tables.page import FOLDER, LIBRARIES, anchor, html_page
+from tpobench.tables.page import FOLDER, LIBRARIES, anchor, compact_path, html_page
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -168,7 +168,25 @@ def test_no_name_takes_an_id_of_the_page_itself():
 def test_an_interval_stays_in_one_line():
     """The estimate with its interval, then how many got there."""
     text = html_page(Document("Times", (table_of(("Algorithm", "Updates"), [("tpo", "6900 [6000, 7400] (20/20)")]),)))
-    assert '<span class="whole">6900 [6000, 7400]</span> <span class="whole">(20/20)</span>' in text
+    assert (
+        '<td class="long"><span class="whole">6900 [6000, 7400]</span> <span class="whole">(20/20)</span></td>' in text
+    )
+
+
+def test_an_entry_of_one_part_has_no_element_of_its_own():
+    """A page may have a hundred thousand; what is short stays on one line, and what is long says so."""
+    row = ("tpo", ".002", "4.2 [3.2, 5.5]", "not distinguishable, for want of seeds")
+    text = html_page(Document("Entries", (table_of(("Algorithm", "p", "Mean", "A is"), [row]),)))
+    assert '<td>.002</td><td>4.2 [3.2, 5.5]</td><td class="long">not distinguishable, for want of seeds</td>' in text
+
+
+def test_a_path_is_the_same_line_in_fewer_letters():
+    """Tenths of a point, no letter that is implied, no step on the spot; curves and closed shapes stay."""
+    line = b"M 138.55 297.4 L 153.40 297.4 L 153.4 297.41 L 153.449 287.00 "
+    assert compact_path(line) == b"M138.5 297.4 153.4 297.4 153.4 287"
+    assert compact_path(b"M 0 10 Q 1 2 3 4 Q 5 6 7 8 z M 1 1 L 1 1 M 2 2 L 3 3 C 1 2 3 4 5 6 L 7 8") == (
+        b"M0 10Q1 2 3 4 5 6 7 8zM1 1 1 1M2 2 3 3C1 2 3 4 5 6L7 8"
+    )
 
 
 def test_texts_of_records_are_never_markup(written):

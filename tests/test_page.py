@@ -60,7 +60,7 @@ def test_everything_is_drawn_within_the_window_and_nothing_is_asked_of_a_network
     browser.open(page, width, dark=dark)
     draw_all(browser)
     assert browser.errors == []
-    assert {url.partition(":")[0] for url in browser.requests} == {"file", "data"}
+    assert {url.partition(":")[0] for url in browser.requests} == {"file"}
     assert browser.run("document.documentElement.scrollWidth") <= width
     four = [
         "length=4, reward=dense",
@@ -234,6 +234,32 @@ def test_paper_has_heads_of_tables_and_what_is_open_in_black_on_white(browser, p
     browser.run("dispatchEvent(new Event('beforeprint'))")
     assert len(panels(browser, "finals")) == 4
     assert browser.run("document.documentElement.scrollWidth") <= 720
+
+
+def test_a_long_table_and_figures_are_made_when_they_are_opened(browser, tmp_path, monkeypatch):
+    """No elements before; then what is chosen, to be sorted and filtered; all of it there without scripts."""
+    monkeypatch.setattr("tpobench.tables.page.LONG", 10)
+    found = grid(["tpo", "grpo", "ppo"], lengths=(4, 6), rewards=("terminal", "dense"), seeds=2)
+    write_report(found, tmp_path, ["html"], figure_formats=[], figures=["improvement"])
+    pairs = "#simulated-tests-final5"
+    browser.open(tmp_path / "report.html")
+    assert browser.run(f"document.querySelectorAll('{pairs} tr, .prints img').length") == 0
+    browser.run("[...document.querySelectorAll('.choices label')].find(l => l.title === 'ppo').click()")
+    browser.run(f"document.querySelector('nav a[href=\"{pairs}\"]').click()")
+    assert set(browser.run(ROWS.format(f"{pairs} table", 1)) + browser.run(ROWS.format(f"{pairs} table", 2))) == {
+        "tpo", "grpo",
+    }  # fmt: skip
+    assert browser.run(f"document.querySelectorAll('{pairs} input').length") == 1
+    browser.run(f"document.querySelector('{pairs} thead button').click()")
+    cells = browser.run(ROWS.format(f"{pairs} table", 0))
+    assert cells == sorted(cells)
+    browser.run("document.querySelector('.prints summary').click()")
+    browser.settle()
+    assert browser.run("[...document.querySelectorAll('.prints img')].length") == 1
+    browser.open(tmp_path / "report.html", scripts=False)
+    browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert browser.run(f"document.querySelectorAll('{pairs} tbody tr').length") == 12
+    assert browser.run("[...document.images].every(i => i.naturalWidth > 100) && document.images.length") > 0
 
 
 def test_without_scripts_tables_and_figures_are_there(browser, page):

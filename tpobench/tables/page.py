@@ -30,7 +30,8 @@ LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")  # of pages with view
 SCRIPT = "templates/page.js"
 IDS = ("main", "contents", "theme", "data")  # of the template: no block takes them
 PARTS = re.compile(r"(?<=;) (?!rate)|(?<=\]) (?=\()")  # where an entry may go on in another line
-IN_ADDRESS = "".join(c for c in map(chr, range(32, 127)) if c not in "\"#%&'<>")
+LONG = 100  # rows from which a folded table is no elements before it is opened: a page may have a hundred thousand
+IN_ADDRESS = "".join(c for c in map(chr, range(32, 127)) if c not in '"#%&<>')
 
 
 class Section(NamedTuple):
@@ -56,6 +57,7 @@ def html_page(document: Document) -> str:
             views=views,
             contents=linked > 1,
             version=__version__,
+            LONG=LONG,
             scripts=scripts,
             hashes=[f"'sha256-{_digest(text)}'" for text in scripts],
             data=[{"drawing": view.drawing, **view.data} for view in views],
@@ -128,16 +130,38 @@ def _environment() -> Environment:
     )
     environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["parts"] = PARTS.split
-    environment.filters["drawing"] = _drawing
+    environment.filters["whole"] = _whole
+    environment.filters["drawing"] = lambda figure: Markup(_drawing(figure))  # noqa: S704 - no quotation mark is left in it
     environment.filters["embedded"] = lambda data: Markup(embedded(data))  # noqa: S704 - no markup is left in it
     environment.filters["code"] = Markup  # a script of the package
     return environment
 
 
+def _whole(text: str) -> bool:
+    """Whether an entry, or a part of one, stays on one line: an interval, and what is short."""
+    return len(PARTS.split(text)) == 1 and (len(text) < 20 or "[" in text)
+
+
 def _drawing(figure: Figure) -> str:
-    """A data address: the drawing travels with the page, and its ids meet no other's; paths in tenths of a point."""
-    short = re.sub(rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\d\.\d)\d+|\.0+(?= )", rb"\1", path[0]), figure.svg)
-    return "data:image/svg+xml," + quote(re.sub(rb"\s+", b" ", short), safe=IN_ADDRESS)
+    """A data address: the drawing travels with the page, and its ids meet no other's."""
+    short = re.sub(rb'(?<= d=")[^"]+', lambda path: compact_path(path[0]), figure.svg)
+    short = re.sub(rb'(?<= [xy]=")(\d+\.\d)\d+(?=")', rb"\1", re.sub(rb"\s+", b" ", short))
+    short = re.sub(rb'<!-- .*? -->|(?<=<g) id="[\w.]+"|(?<=>) (?=<)', b"", short)  # which nothing refers to
+    return "data:image/svg+xml," + quote(short if b"'" in short else short.replace(b'"', b"'"), safe=IN_ADDRESS)
+
+
+def compact_path(path: bytes) -> bytes:
+    """The same line in tenths of a point: no letter that the one before it implies, no step on the spot."""
+    short: list[bytes] = []
+    last, at = b"", b""
+    for letter, numbers in re.findall(rb"([A-Za-z])([^A-Za-z]*)", path):
+        rounded = b" ".join(re.sub(rb"(\.\d)\d+$", rb"\1", n).removesuffix(b".0") for n in numbers.split())
+        if letter == last == b"L" and rounded == at:
+            continue
+        implied = letter in b"LQC" and (letter == last or (letter == b"L" and last == b"M"))
+        short.append(b" " * implied + rounded if implied else letter + rounded)
+        last, at = letter, rounded
+    return b"".join(short)
 
 
 def embedded(data: object) -> str:

@@ -135,6 +135,11 @@ class Choices {
     this.changed();
   }
 
+  adds(table) {
+    this.tables.push(table);
+    table.choose(this.left);
+  }
+
   group(title, entries) {
     const inputs = entries.map(({shows}) => Object.assign(make("input", {type: "checkbox", checked: true}), {shows}));
     const labels = entries.map(({name, swatch, shows}, i) => {
@@ -162,9 +167,9 @@ class Choices {
     this.shown = new Set(this.algorithms.keys());
     for (const {algorithm} of off) this.shown.delete(algorithm);
     this.places = [...this.cells.keys()].filter(i => !gone(this.cells[i]));
-    const left = new Set(off.filter(o => o.algorithm !== undefined).map(o => this.algorithms[o.algorithm].name));
-    for (const cell of this.cells.filter(gone)) left.add(cell.label);
-    for (const table of this.tables) table.choose(left);
+    this.left = new Set(off.filter(o => o.algorithm !== undefined).map(o => this.algorithms[o.algorithm].name));
+    for (const cell of this.cells.filter(gone)) this.left.add(cell.label);
+    for (const table of this.tables) table.choose(this.left);
     const some = (n, of, what) => `${n < of ? `${n} of ` : ""}${of} ${what}${of === 1 ? "" : "s"}`;
     const cells = this.cells.length > 1 ? `, ${some(this.places.length, this.cells.length, "cell")}` : "";
     this.summary.textContent = `Show: ${some(this.shown.size, this.algorithms.length, "algorithm")}${cells}`;
@@ -580,11 +585,25 @@ function levels(place, {ends: ofGroup, rows: all}, choices) {
 
 // ---- the page
 
+// What is long is no elements until it is opened: with scripts, the text of a <noscript> is markup that is not read.
+function unfold(details) {
+  const kept = details.querySelector(":scope > noscript");
+  if (!kept) return;
+  kept.replaceWith(...new DOMParser().parseFromString(kept.textContent, "text/html").body.childNodes);
+  for (const table of details.querySelectorAll("table")) {
+    const sortable = new Sortable(table);
+    choices.get(details.closest("section"))?.adds(sortable);
+  }
+}
+
 // A link opens the table that it leads to; those to views show.
 function follow() {
   const open = hash => {
     const target = document.getElementById(decodeURIComponent(hash.slice(1)));
-    if (target?.localName === "details") target.open = true;
+    if (target?.localName === "details") {
+      unfold(target);
+      target.open = true;
+    }
     return target;
   };
   for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", () => open(link.hash));
@@ -596,14 +615,16 @@ const drawings = {curves, finals, profile, pairs, breaking, levels};
 theme();
 const tables = new Map([...document.querySelectorAll("table")].map(table => [table, new Sortable(table)]));
 for (const details of document.querySelectorAll(".prints")) details.open = false;
-let choices;
+for (const details of document.querySelectorAll("details:has(> noscript)"))
+  details.addEventListener("toggle", () => { if (details.open) unfold(details); });
+const choices = new Map();  // by section
 for (const place of document.querySelectorAll("[data-view]")) {
   const view = views[place.dataset.view];
   place.hidden = false;
   if (view.drawing === "choices") {
     const inSection = [...tables].filter(([table]) => place.parentElement.contains(table)).map(([, sortable]) => sortable);
-    choices = new Choices(place, view, inSection);
-  } else drawings[view.drawing](place, view, choices);
+    choices.set(place.parentElement, new Choices(place, view, inSection));
+  } else drawings[view.drawing](place, view, choices.get(place.parentElement));
 }
 follow();
 })();
