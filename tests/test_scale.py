@@ -1,7 +1,9 @@
 """Every verb that reads records does work in proportion to their number: calls are counted, nothing is timed."""
 
 import dataclasses
+import gc
 import sys
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,6 +120,42 @@ def test_a_command_reads_each_record_once(tmp_path, monkeypatch, command_line):
         parsed.clear()
         assert command_line(*words)[0] == 0
         assert len(parsed) == 3 * 2 * SEEDS
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status runs", "report runs --figures none", "lint runs", "export runs --to csv --out tables", "pack runs",
+     "merge runs --out all.jsonl", "check runs --baseline base.jsonl --no-run"],
+)  # fmt: skip
+def test_nothing_goes_through_the_records_that_a_command_holds(words, tmp_path, monkeypatch, command_line):
+    """They hold no cycles: the collector of cycles starts again when the last of them is gone."""
+    for r in (made := records(3)):
+        Store(tmp_path / "runs").write(r)
+    write_packed(tmp_path / "base.jsonl", made)
+    assert command_line(*words.split())[0] in {0, 4}  # imports what it needs; too few seeds to check by
+    held, searches = [], []
+    parse = tpobench.records.store.parse_record
+
+    def parsed(*given):
+        record = parse(*given)
+        held.append(weakref.ref(record))
+        return record
+
+    def search(phase, _):
+        searches.append(phase == "start" and any(record() is not None for record in held))
+
+    monkeypatch.setattr("tpobench.records.store.parse_record", parsed)
+    gc.callbacks.append(search)
+    before = gc.get_threshold()
+    gc.set_threshold(20)
+    try:
+        command_line(*words.split(), *(["--force"] if words.startswith(("report", "export")) else []))
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(search)
+    assert held
+    assert searches
+    assert not any(searches)
 
 
 def test_a_suite_of_two_thousand_cells_is_planned_and_reported():

@@ -17,6 +17,7 @@ from tpobench.records.store import damaged_in, uncollected
 
 
 @app.command()
+@uncollected()
 def export(
     *,
     path: PathArgument = Path("results"),
@@ -37,9 +38,8 @@ def export(
         raise unknown("format", to, FORMATS, "--to")
     require_folder(out)
     require_outside(out, path)
-    with uncollected():
-        results = load_results(path)
-        files = export_files(results, to)
+    results = load_results(path)
+    files = export_files(results, to)
     about = hashlib.sha256("\n".join([to, *sorted(r.id for r in results.records)]).encode()).hexdigest()
     written = write_files(out, files, about, force=force)
     if results.quarantined:

@@ -23,6 +23,7 @@ from tpobench.cli.base import (
     spread,
 )
 from tpobench.errors import UsageError
+from tpobench.records.store import uncollected
 from tpobench.tables.exports import json_text
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with 
 
 @app.command("lint")
 @spread
+@uncollected()
 def lint_(
     *,
     path: PathArgument = Path("results"),

@@ -63,6 +63,7 @@ FIGURES_HELP = "png, pdf, svg or none; all, or kinds beyond the first three: fin
 
 @app.command()
 @spread
+@uncollected()
 def status(*, path: PathArgument = Path("results"), format_: AnswerFormat) -> None:
     """Count runs by their status, and say why some have no result.  Writes nothing.
 
@@ -123,6 +124,7 @@ def _reasons(failures: Sequence[dict[str, Any]]) -> list[str]:
 
 
 @app.command()
+@uncollected()
 def report(
     *,
     path: PathArgument = Path("results"),
@@ -174,11 +176,8 @@ def report(
         out = Path("report", Path(os.path.realpath(path)).name.removesuffix(PACKED) or "results")
     require_folder(out)
     require_outside(out, path)
-    with uncollected():
-        results = load_results(path)
-        document, files = report_files(
-            results, out, chosen, options, figure_formats=pictures, figures=kinds, force=force
-        )
+    results = load_results(path)
+    document, files = report_files(results, out, chosen, options, figure_formats=pictures, figures=kinds, force=force)
     if results.quarantined:
         say(set_aside(damaged_in(path)))
     if as_json:
@@ -212,6 +211,7 @@ def _show_report(path: Path, options: ReportOptions, *, full: bool) -> None:
 
 
 @app.command("pack")
+@uncollected()
 def pack_(*, path: PathArgument = Path("results"), force: ForceOption = False, as_json: JsonOption = False) -> None:
     """Write results/<name>.jsonl, one sorted line per run.  Small enough for git, and all that `report` needs.
 
@@ -257,6 +257,7 @@ def _packable(path: Path) -> list[Path]:
 
 
 @app.command("merge")
+@uncollected()
 def merge_(
     *,
     inputs: Annotated[

@@ -153,7 +153,10 @@ def _can_be_written(value: object) -> bool:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the search for cycles, which would go through all records time and again: they hold none."""
+    """Without the search for cycles, which would go through all records time and again: they hold none.
+
+    A verb that has read them rests until they are gone: searches that start again would go through all three times.
+    """
     before = gc.isenabled()
     gc.disable()
     try:
