@@ -5,6 +5,7 @@ Fields of later versions, which the tables do not name, may hold what `plain` le
 
 from __future__ import annotations
 
+import marshal
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
 NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
 MOST_ALIKE = 2**14  # settings remembered as sound: those of a suite of 2,000 cells
+VALUES = 2  # the format of marshal that tells values by type and digits, and by nothing else: 1 is no True
 MOST = 2**53  # of a count: what a float holds exactly
 
 Check = Callable[[Any], bool]
@@ -123,8 +125,8 @@ class _Alike(Table):
         if type(value) is not dict or not all(k in value and check(value[k]) for k, check in self.apart.items()):
             return super().fault(value, path)
         try:
-            key = _fields({k: v for k, v in value.items() if k not in self.apart})
-        except RecursionError:  # which is a fault
+            key = marshal.dumps({k: v for k, v in value.items() if k not in self.apart}, VALUES)
+        except ValueError:  # too deep, which is a fault
             return super().fault(value, path)
         if key in self._sound:
             return ""
@@ -136,14 +138,6 @@ class _Alike(Table):
     @cached_property
     def _sound(self) -> set[Any]:
         return set()
-
-
-def _fields(table: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The fields of a table of plain values and of tables within it, each value with its type: 1 is no True."""
-    return tuple(
-        (k, dict, *_fields(v)) if type(v) is dict else (k, list, repr(v)) if type(v) is list else (k, type(v), v)
-        for k, v in table.items()
-    )
 
 
 def _search(value: Any) -> bool:
@@ -234,7 +228,7 @@ RECORD = Table(
         "reporting": lambda value: type(value) is dict,
         "attempts": whole(1),
         "cost": Table(may={"wall_s": number, "cpu_s": number, "peak_rss_mb": number}),
-        "provenance": Table(may=ORIGIN),
+        "provenance": _Alike(apart={"started_utc": optional(scalar)}, may=ORIGIN),
         "schema": whole(1),
     },
     may={"completions": listed(COMPLETION.holds)},
