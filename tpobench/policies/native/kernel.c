@@ -22,7 +22,7 @@ enum { W = 4, COLUMNS = 4 };
 #else
 enum { W = 4, COLUMNS = 2 };
 #endif
-enum { HEAD = MODEL / HEADS, QKV = 3 * MODEL, TILE = 96, ROWS = 6 };
+enum { HEAD = MODEL / HEADS, QKV = 3 * MODEL, TILE = 96, ROWS = 6, NARROW = 2 };
 _Static_assert(LAYERS == 2 && MODEL % 64 == 0 && HIDDEN % 64 == 0 && HEAD % W == 0, "the model this is written for");
 
 typedef float vec __attribute__((vector_size(W * 4)));
@@ -32,11 +32,14 @@ typedef vec loose __attribute__((aligned(4), may_alias)); /* a vector in memory,
 INLINE vec ld(const float *p) { return *(const loose *)p; }
 INLINE void st(float *p, vec v) { *(loose *)p = v; }
 INLINE void add_to(float *p, vec v) { st(p, ld(p) + v); }
+typedef float quad __attribute__((vector_size(16)));
+typedef quad loose_quad __attribute__((aligned(4), may_alias));
+INLINE quad ld4(const float *p) { return *(const loose_quad *)p; }
+INLINE void st4(float *p, quad v) { *(loose_quad *)p = v; }
 INLINE vec all(float x) { return x - (vec){0}; }
 INLINE vec pick(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
 
 INLINE float total(vec v) {
-  typedef float quad __attribute__((vector_size(16)));
   quad part[W / 4], sum;
   memcpy(part, &v, sizeof v);
   for (int half = W / 8; half; half /= 2)
@@ -62,42 +65,45 @@ INLINE vec exp_(vec x) {
 
 /* ---- products of matrices */
 
-/* C (m, W COLUMNS) = [C +] [bias +] A B for m <= ROWS: A[i, k] = A[i ra + k ca], B and C by rows of ldb and ldc. */
-INLINE void panel(const int m, int64_t K, const float *A, int64_t ra, int64_t ca, const float *B, int64_t ldb, float *C,
-                  int64_t ldc, const float *bias, int add) {
+/* C (m, W V) = [C +] [bias +] A B for m <= ROWS: A[i, k] = A[i ra + k ca], B and C by rows of ldb and ldc. */
+INLINE void panel(const int m, const int V, int64_t K, const float *A, int64_t ra, int64_t ca, const float *B,
+                  int64_t ldb, float *C, int64_t ldc, const float *bias, int add) {
   vec c[ROWS][COLUMNS];
   for (int i = 0; i < m; i++)
-    for (int j = 0; j < COLUMNS; j++) c[i][j] = (vec){0};
+    for (int j = 0; j < V; j++) c[i][j] = (vec){0};
   for (int64_t k = 0; k < K; k++) {
     vec b[COLUMNS];
-    for (int j = 0; j < COLUMNS; j++) b[j] = ld(B + k * ldb + W * j);
+    for (int j = 0; j < V; j++) b[j] = ld(B + k * ldb + W * j);
     for (int i = 0; i < m; i++) {
       vec a = all(A[i * ra + k * ca]);
-      for (int j = 0; j < COLUMNS; j++) c[i][j] += a * b[j];
+      for (int j = 0; j < V; j++) c[i][j] += a * b[j];
     }
   }
   for (int i = 0; i < m; i++)
-    for (int j = 0; j < COLUMNS; j++) {
+    for (int j = 0; j < V; j++) {
       if (bias) c[i][j] += ld(bias + W * j);
       if (add) c[i][j] += ld(C + i * ldc + W * j);
       st(C + i * ldc + W * j, c[i][j]);
     }
 }
 
+/* C (M, W V) = [C +] [bias +] A (M, K) B (K, W V) */
+INLINE void strip(const int V, int64_t M, int64_t K, const float *A, int64_t ra, int64_t ca, const float *B, int64_t ldb,
+                  float *C, int64_t ldc, const float *bias, int add) {
+  int64_t i = 0;
+  for (; i + ROWS <= M; i += ROWS) panel(ROWS, V, K, A + i * ra, ra, ca, B, ldb, C + i * ldc, ldc, bias, add);
+#define REST(m) \
+  case m: \
+    panel(m, V, K, A + i * ra, ra, ca, B, ldb, C + i * ldc, ldc, bias, add); \
+    break;
+  switch (M - i) { REST(5) REST(4) REST(3) REST(2) REST(1) }
+#undef REST
+}
 /* C (M, N) = [C +] [bias +] A (M, K) B (K, N) */
 static void product(int64_t M, int64_t N, int64_t K, const float *A, int64_t ra, int64_t ca, const float *B, int64_t ldb,
                     float *C, int64_t ldc, const float *bias, int add) {
-  for (int64_t n = 0; n < N; n += W * COLUMNS) {
-    const float *b = bias ? bias + n : 0;
-    int64_t i = 0;
-    for (; i + ROWS <= M; i += ROWS) panel(ROWS, K, A + i * ra, ra, ca, B + n, ldb, C + n + i * ldc, ldc, b, add);
-#define REST(m) \
-  case m: \
-    panel(m, K, A + i * ra, ra, ca, B + n, ldb, C + n + i * ldc, ldc, b, add); \
-    break;
-    switch (M - i) { REST(5) REST(4) REST(3) REST(2) REST(1) }
-#undef REST
-  }
+  for (int64_t n = 0; n < N; n += W * COLUMNS)
+    strip(COLUMNS, M, K, A, ra, ca, B + n, ldb, C + n, ldc, bias ? bias + n : 0, add);
 }
 /* C (n, N) = [C +] [bias +] A (n, K) B (K, N) */
 static void times(int64_t n, const float *A, int64_t K, const float *B, int64_t N, float *C, const float *bias, int add) {
@@ -107,9 +113,34 @@ static void times(int64_t n, const float *A, int64_t K, const float *B, int64_t 
 static void outer(int64_t n, const float *A, int64_t K, const float *B, int64_t N, float *C) {
   product(K, N, n, A, 1, K, B, N, C, N, 0, 1);
 }
-static void transpose(const float *x, int64_t rows, int64_t columns, float *y) {
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < columns; j++) y[j * rows + i] = x[i * columns + j];
+/* y (columns, rows) = x^T, x (rows, columns), by rows of ldx and ldy: in squares of 4, a strip of x and y in cache */
+static void transpose(int64_t rows, int64_t columns, const float *x, int64_t ldx, float *y, int64_t ldy) {
+  for (int64_t first = 0; first < columns; first += 32)
+    for (int64_t i = 0; i < rows; i += 4)
+      for (int64_t j = first; j < columns && j < first + 32; j += 4) {
+        int64_t down = rows - i < 4 ? rows - i : 4, across = columns - j < 4 ? columns - j : 4;
+        const float *from = x + i * ldx + j;
+        float *to = y + j * ldy + i;
+        if (down < 4 || across < 4) {
+          for (int64_t r = 0; r < down; r++)
+            for (int64_t c = 0; c < across; c++) to[c * ldy + r] = from[r * ldx + c];
+          continue;
+        }
+        quad a = ld4(from), b = ld4(from + ldx), c = ld4(from + 2 * ldx), d = ld4(from + 3 * ldx);
+        quad ab = {a[0], b[0], a[1], b[1]}, cd = {c[0], d[0], c[1], d[1]};
+        st4(to, (quad){ab[0], ab[1], cd[0], cd[1]}), st4(to + ldy, (quad){ab[2], ab[3], cd[2], cd[3]});
+        ab = (quad){a[2], b[2], a[3], b[3]}, cd = (quad){c[2], d[2], c[3], d[3]};
+        st4(to + 2 * ldy, (quad){ab[0], ab[1], cd[0], cd[1]}), st4(to + 3 * ldy, (quad){ab[2], ab[3], cd[2], cd[3]});
+      }
+}
+/* C (N, N) = A^T A, A (K, N), both by rows of lda.  The sums of C[i, j] and C[j, i] have equal terms in one order, so one
+ * half is computed, in strips that end at the diagonal, and the other copied. */
+static void gram(int64_t N, int64_t K, const float *A, int64_t lda, float *C) {
+  for (int64_t n = 0; n < N; n += W * NARROW) {
+    int64_t width = N - n < W * NARROW ? N - n : W * NARROW;
+    strip(NARROW, n + width, K, A, 1, lda, A + n, lda, C + n, lda, 0, 0);
+    transpose(n, width, C + n, lda, C + n * lda, lda);
+  }
 }
 /* s (width) += the sum of n rows */
 static void sum_rows(const float *x, int64_t n, int64_t width, float *s) {
@@ -335,7 +366,7 @@ void forward(const float *theta, const int64_t *offset, int64_t capacity, int64_
   const Forest f = forest(capacity, V, T, nodes, stride, memory, 0);
   float x[TILE * MODEL], y[TILE * MODEL];
   if (!start) {
-    for (int l = 0; l < LAYERS; l++) transpose(w.layer[l].down, MODEL, HIDDEN, f.down + l * HIDDEN * MODEL);
+    for (int l = 0; l < LAYERS; l++) transpose(MODEL, HIDDEN, w.layer[l].down, HIDDEN, f.down + l * HIDDEN * MODEL, MODEL);
     for (int64_t cell = 0; cell < V * T; cell++)
       for (int j = 0; j < MODEL; j += W)
         st(f.x0 + cell * MODEL + j, ld(w.token + cell / T * MODEL + j) + ld(w.position + cell % T * MODEL + j));
@@ -431,9 +462,9 @@ void backward(const float *theta, const int64_t *offset, int64_t N, int64_t V, i
   const Arrays w = arrays(theta, offset), g = arrays(gradient, offset);
   const Forest f = forest(N, V, T, nodes, stride, memory, 0);
   for (int l = 0; l < LAYERS; l++) {
-    transpose(w.layer[l].up, MODEL, HIDDEN, f.up + l * HIDDEN * MODEL);
-    transpose(w.layer[l].out, MODEL, MODEL, f.out + l * MODEL * MODEL);
-    transpose(w.layer[l].qkv, MODEL, QKV, f.qkv + l * QKV * MODEL);
+    transpose(MODEL, HIDDEN, w.layer[l].up, HIDDEN, f.up + l * HIDDEN * MODEL, MODEL);
+    transpose(MODEL, MODEL, w.layer[l].out, MODEL, f.out + l * MODEL * MODEL, MODEL);
+    transpose(MODEL, QKV, w.layer[l].qkv, QKV, f.qkv + l * QKV * MODEL, MODEL);
   }
   memset(f.dqkv1, 0, N * QKV * 4);
   memset(f.dqkv0, 0, V * T * QKV * 4);
@@ -496,16 +527,23 @@ static const float NEWTON_SCHULZ[3] = {3.4445f, -4.7750f, 2.0315f};
 
 /* Five steps Y <- Y (a I + b A + c A^2), A = Y^T Y, of Y (rows, columns <= SHORT), by rows of SHORT; where Y is then. */
 static float *orthogonalize(int64_t rows, int64_t columns, float *y, float *next, float *A, float *B) {
+  int64_t wide = (columns + W * COLUMNS - 1) / (W * COLUMNS) * (W * COLUMNS); /* columns from there on stay 0 */
   for (int step = 0; step < STEPS; step++) {
-    product(columns, SHORT, rows, y, 1, SHORT, y, SHORT, A, SHORT, 0, 0);
-    product(columns, SHORT, columns, A, SHORT, 1, A, SHORT, B, SHORT, 0, 0);
+    gram(columns, rows, y, SHORT, A);
+    gram(columns, columns, A, SHORT, B);
     for (int64_t i = 0; i < columns * SHORT; i++) B[i] = NEWTON_SCHULZ[1] * A[i] + NEWTON_SCHULZ[2] * B[i];
     for (int64_t i = 0; i < columns; i++) B[i * SHORT + i] += NEWTON_SCHULZ[0];
-    product(rows, SHORT, columns, y, SHORT, 1, B, SHORT, next, SHORT, 0, 0);
+    product(rows, wide, columns, y, SHORT, 1, B, SHORT, next, SHORT, 0, 0);
     float *last = y;
     y = next, next = last;
   }
   return y;
+}
+/* x as it is, or with its long side down where it is wide: (rows, columns) by rows of ldx to rows of ldy */
+static void upright(int64_t rows, int64_t columns, const float *x, int64_t ldx, float *y, int64_t ldy, int turn) {
+  if (turn) transpose(rows, columns, x, ldx, y, ldy);
+  else
+    for (int64_t i = 0; i < rows; i++) memcpy(y + i * ldy, x + i * ldx, columns * 4);
 }
 /* m += c (g - m) and theta -= rate scale orthogonal(own m + fresh g), for `count` matrices that lie one after
  * the other: rows, columns of each in `shape`, one side at most SHORT and the other at most LONG */
@@ -513,21 +551,21 @@ void muon(float *theta, const float *g, float *m, int64_t count, const int64_t *
           float own, float fresh, float rate) {
   float first[LONG * SHORT], second[LONG * SHORT], A[SHORT * SHORT], B[SHORT * SHORT];
   for (int64_t each = 0; each < count; each++) {
-    int64_t rows = shape[2 * each], columns = shape[2 * each + 1], n = rows * columns;
-    int64_t tall = rows > columns ? rows : columns, wide = rows + columns - tall, padded = tall * SHORT;
-    int64_t down = rows > columns ? SHORT : 1, across = rows > columns ? 1 : SHORT; /* the long side goes down */
-    memset(first, 0, padded * 4);
+    int64_t rows = shape[2 * each], columns = shape[2 * each + 1], n = rows * columns, turn = rows <= columns;
+    int64_t tall = turn ? columns : rows, wide = turn ? rows : columns, padded = tall * SHORT;
+    memset(first, 0, padded * 4), memset(A, 0, sizeof A), memset(B, 0, sizeof B);
     vec squares = {0};
-    for (int64_t i = 0; i < n; i++) m[i] += c * (g[i] - m[i]);
-    for (int64_t i = 0; i < rows; i++)
-      for (int64_t j = 0; j < columns; j++)
-        first[i * down + j * across] = own * m[i * columns + j] + fresh * g[i * columns + j];
+    for (int64_t i = 0; i < n; i++) {
+      m[i] += c * (g[i] - m[i]);
+      second[i] = own * m[i] + fresh * g[i];
+    }
+    upright(rows, columns, second, columns, first, SHORT, turn);
     for (int64_t i = 0; i < padded; i += W) squares += ld(first + i) * ld(first + i);
     float inverse = 1 / (sqrtf(total(squares)) + 1e-8f);
     for (int64_t i = 0; i < padded; i += W) st(first + i, ld(first + i) * inverse);
-    const float *y = orthogonalize(tall, wide, first, second, A, B);
-    for (int64_t i = 0; i < rows; i++)
-      for (int64_t j = 0; j < columns; j++) theta[i * columns + j] -= rate * scale[each] * y[i * down + j * across];
+    float *y = orthogonalize(tall, wide, first, second, A, B), *x = y == first ? second : first;
+    upright(tall, wide, y, SHORT, x, columns, turn);
+    for (int64_t i = 0; i < n; i++) theta[i] -= rate * scale[each] * x[i];
     theta += n, g += n, m += n;
   }
 }
