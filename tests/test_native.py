@@ -61,7 +61,9 @@ def log_probs(policy, prompts, tokens, **parts):
 
 
 def gradients(policy, logp, weight):
-    return torch.autograd.grad((logp * weight.to(logp.dtype)).sum(), policy.parameters)
+    """Of each array by its name."""
+    gradient = torch.autograd.grad((logp * weight.to(logp.dtype)).sum(), policy.parameters)
+    return policy.named(torch.cat([g.flatten(1) for g in gradient], dim=1))
 
 
 def error(x, exact):
@@ -76,9 +78,9 @@ def require_no_less_exact(three, S, V, H, K, B):
     exact, plain, other = (x.detach() for x in logps)
     assert error(other, exact) <= 3 * max(error(plain, exact), ROUNDING)
     grads = [gradients(policy, logp, weight) for policy, logp in zip(three, logps, strict=True)]
-    for name, *parts in zip(three[0].at, *grads, strict=True):
+    for name in three[0].at:
         # of the keys' biases the gradient is 0 but for rounding
-        exact, plain, other = (x[:, [0, 2]] if name.startswith("qkv_bias") else x for x in parts)
+        exact, plain, other = (x[name][:, [0, 2]] if name.startswith("qkv_bias") else x[name] for x in grads)
         if exact.norm() > 1e-9:  # behind a single token attention has nothing to choose
             assert error(other, exact) <= 3 * max(error(plain, exact), ROUNDING), name
 
@@ -116,7 +118,8 @@ def test_skipped_contexts_change_no_other():
     every = log_probs(native, prompts, tokens)[:, rows]
     some = log_probs(native, prompts, tokens, keep=rows)
     np.testing.assert_allclose(some.detach(), every.detach(), rtol=0, atol=1e-6)
-    for a, b in zip(gradients(native, every, weight), gradients(native, some, weight), strict=True):
+    both = (gradients(native, x, weight).values() for x in (every, some))
+    for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
     paths = native.paths(prompts, tokens)
     assert native.pack(paths, keep=rows).tokens < native.pack(paths).tokens
@@ -149,10 +152,50 @@ def test_every_distinct_prefix_is_one_row_prompts_included():
 
 def test_a_sequence_that_ends_early_has_fewer_rows():
     """Lengths 1 and 3 of 0110: the first is a prefix of the second."""
-    forest, row = grow(np.array([[0, 1, 1], [0, 1, 1]]), np.array([1, 3]), 0)
+    (forest,), (row,) = grow(np.array([[[0, 1, 1], [0, 1, 1]]]), np.array([1, 3]), 0)
     assert forest.nodes[0].tolist() == [0, 1, 1]
     assert row[1].tolist() == [0, 1, 2]
     assert row[0, 0] == 0
+
+
+def test_seeds_side_by_side_have_the_forests_that_they_have_alone():
+    """Of unequal sizes, with answers from the second token on."""
+    sequences = np.array([[[0, 0, 0], [0, 0, 1]], [[1, 0, 1], [0, 1, 1]], [[1, 1, 1], [1, 1, 1]]])
+    length = np.array([2, 3])
+    together, rows = grow(sequences, length, 1)
+    assert [forest.rows for forest in together] == [3, 5, 3]
+    for own, forest, row in zip(sequences, together, rows, strict=True):
+        (alone,), (expected,) = grow(own[None], length, 1)
+        assert np.array_equal(forest.nodes, alone.nodes)
+        assert forest.answers == alone.answers
+        assert np.array_equal(row, expected)
+
+
+def test_seeds_side_by_side_draw_and_learn_the_bytes_that_they_do_alone():
+    """Prompts, uniforms and parameters of each seed are its own, and its batch is of another size."""
+    S, V, H, K, B = 3, 3, 4, 2, 12
+    *_, native = policies(S, V, H)
+    noise = Noise("native", "", tuple(range(S)))
+    prompts, uniform = noise.integers("prompt", 0, V, (B, H)), noise.uniform("action", 0, (B, K, H))
+    prompts[1, 1:] = prompts[1, 0]
+    tokens, table = native.walk(prompts, uniform)
+    together = gradients(native, log_probs(native, prompts, tokens), torch.ones(()))
+    for s in range(S):
+        alone = NativeTransformer(native.theta[s : s + 1].clone(), V, H)
+        own, expected = alone.walk(prompts[s : s + 1], uniform[s : s + 1])
+        assert torch.equal(tokens[s], own[0])
+        assert torch.equal(table[s], expected[0])
+        gradient = gradients(alone, log_probs(alone, prompts[s : s + 1], own), torch.ones(()))
+        assert all(torch.equal(together[name][s], gradient[name][0]) for name in gradient)
+
+
+def test_the_norm_of_a_gradient_is_that_of_its_arrays():
+    """Of theta's as one and of the arrays' one by one, to the last bit."""
+    _, plain, native = policies(2, 2, 3)
+    flat = torch.randn(native.theta.shape, generator=torch.Generator().manual_seed(0))
+    norm = native.square_norm([flat])
+    assert torch.equal(norm, plain.square_norm(list(native.named(flat).values())))
+    np.testing.assert_allclose(norm, flat.double().square().sum(1), rtol=1e-5)
 
 
 def test_two_graphs_may_be_open():
@@ -164,8 +207,8 @@ def test_two_graphs_may_be_open():
     with torch.no_grad():
         log_probs(native, *second)
     for expected, logp in zip(alone[::-1], logps[::-1], strict=True):
-        for a, b in zip(expected, gradients(native, logp, weight), strict=True):
-            assert torch.equal(a, b)
+        for name, gradient in gradients(native, logp, weight).items():
+            assert torch.equal(gradient, expected[name])
 
 
 def test_a_graph_is_taken_once_and_with_the_parameters_it_was_made_with():
@@ -197,7 +240,7 @@ def test_equal_calls_give_equal_bytes():
     *_, native = policies(1, 2, 6)
     sizes = [batch(1, 2, 6, 4, B) for B in (30, 5, 30)]
     first, _, again = (gradients(native, log_probs(native, *each), torch.ones(())) for each in sizes)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def moved(make, theta, gradients):

@@ -9,6 +9,7 @@ to Adam, q/k/v biases are 2-D and go to Muon.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -83,17 +84,22 @@ class TransformerPolicy:
     at: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.at, offset = {}, 0
-        for p in layout(self.vocabulary, self.length):
-            size = torch.Size(p.shape).numel()
-            view = self.theta[:, offset : offset + size].view(-1, *p.shape)
-            self.at[p.name] = view.detach().requires_grad_()
-            offset += size
+        self.at = {name: part.detach().requires_grad_() for name, part in self.named(self.theta).items()}
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """What lies as theta does, (S, D), by the arrays' names: views (S, *shape)."""
+        parameters = layout(self.vocabulary, self.length)
+        parts = flat.split([torch.Size(p.shape).numel() for p in parameters], 1)  # type: ignore[no-untyped-call]
+        return {p.name: part.view(-1, *p.shape) for p, part in zip(parameters, parts, strict=True)}
 
     @property
-    def parameters(self) -> list[Tensor]:
+    def parameters(self) -> Sequence[Tensor]:
         """Leaf tensors in the order of theta."""
         return list(self.at.values())
+
+    def square_norm(self, gradient: Sequence[Tensor]) -> Tensor:
+        """Of a gradient by the parameters, summed array by array: (S,)."""
+        return torch.stack([g.flatten(1).square().sum(1) for g in gradient]).sum(0)
 
     @property
     def muon_blocks(self) -> tuple[Block, ...]:

@@ -141,8 +141,7 @@ class SequenceTask:
 
     def diagnose(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
         """gradient_norm of the step's first gradient."""
-        del policy
-        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
+        return {"gradient_norm": policy.square_norm(step.gradient).sqrt()}
 
     def examine(self, policy: TransformerPolicy, step: Step) -> Mapping[str, Tensor]:
         """What Figures 10 and 11 of the TPO paper show: where groups stand, and where the algorithm puts its weight.

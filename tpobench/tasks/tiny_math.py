@@ -141,8 +141,7 @@ class TinyMathTask:
 
     def diagnose(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
         """gradient_norm of the step's first gradient."""
-        del policy
-        return {"gradient_norm": torch.stack([g.flatten(1).square().sum(1) for g in step.gradient]).sum(0).sqrt()}
+        return {"gradient_norm": policy.square_norm(step.gradient).sqrt()}
 
     def examine(self, policy: LanguagePolicy, step: Step) -> Mapping[str, Tensor]:
         """What tells why an algorithm learns on completions: how peaked p_old is in a group, entropy and lengths.

@@ -58,13 +58,14 @@ class Decoder:
         self.kernel, self.vocabulary, self.positions = kernel, vocabulary, 2 * length
         sizes = [torch.Size(parameter.shape).numel() for parameter in layout(vocabulary, length)]
         self._offsets = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        self._offsets_at = self._offsets.ctypes.data
         self._spare: list[Tensor] = []
 
     def memory(self, rows: int) -> Tensor:
         """Room for a forest of so many rows; what `release` gave back, where it is large enough."""
         size = self.kernel.memory_size(rows, self.vocabulary, self.positions)
         for i, memory in enumerate(self._spare):
-            if len(memory) >= size:
+            if memory.numel() >= size:
                 return self._spare.pop(i)
         self._spare.clear()  # what was large enough once is too small now
         return torch.empty(size + size // 4)
@@ -74,26 +75,22 @@ class Decoder:
         self._spare.append(memory)
 
     def forward(
-        self, theta: Tensor, forest: Forest, memory: Tensor, *, keep: bool, start: int = 0, capacity: int | None = None
-    ) -> Tensor:
-        """Logits (answers, V) of the rows from `start` on, theta (D,); `keep` what the backward pass needs.
+        self, theta: Tensor, forest: Forest, memory: Tensor, logits: Tensor, *, keep: bool, start: int = 0,
+        capacity: int | None = None,
+    ) -> None:  # fmt: skip
+        """Into the first `answers` of logits (M, V) those of the rows from `start` on, theta (D,).
 
-        capacity: the rows that memory was laid out for; those before `start` must be in it.
+        keep: what the backward pass needs.  capacity: the rows that memory was laid out for; those before `start` must
+        be in it.
         """
-        logits = torch.empty(forest.answers, self.vocabulary)
-        nodes = forest.nodes
         self.kernel.forward(
-            theta.data_ptr(), self._offsets.ctypes.data, capacity or forest.rows, self.vocabulary, self.positions,
-            nodes.ctypes.data, nodes.strides[0] // nodes.itemsize, start, forest.rows, memory.data_ptr(),
-            logits.data_ptr(), keep,
+            theta.data_ptr(), self._offsets_at, capacity or forest.rows, self.vocabulary, self.positions,
+            *forest.in_memory, start, forest.rows, memory.data_ptr(), logits.data_ptr(), keep,
         )  # fmt: skip
-        return logits
 
     def backward(self, theta: Tensor, forest: Forest, memory: Tensor, dlogits: Tensor, gradient: Tensor) -> None:
         """Gradient (D,) += what d logits (answers, V) give it, from the memory of the forward pass."""
-        nodes = forest.nodes
         self.kernel.backward(
-            theta.data_ptr(), self._offsets.ctypes.data, forest.rows, self.vocabulary, self.positions,
-            nodes.ctypes.data, nodes.strides[0] // nodes.itemsize, memory.data_ptr(), dlogits.data_ptr(),
-            gradient.data_ptr(),
+            theta.data_ptr(), self._offsets_at, forest.rows, self.vocabulary, self.positions, *forest.in_memory,
+            memory.data_ptr(), dlogits.data_ptr(), gradient.data_ptr(),
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class NativeTransformer(TransformerPolicy):
             msg = "the native kernel takes contiguous float32 on a CPU"
             raise ValueError(msg)
         self._decoder = Decoder(self.kernel, self.vocabulary, self.length)
+        self._leaf = self.theta.detach().requires_grad_()
 
     def muon(self, learning_rate: float) -> NativeMuon:
         """The optimiser behind the same kernel."""
@@ -49,47 +50,72 @@ class NativeTransformer(TransformerPolicy):
         """The forests of all contexts, or of `keep` (b,) as far as `reach` (b,); see `prefix_tree.pack`."""
         return pack(paths, self.vocabulary, keep=keep, reach=reach)
 
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """Theta as one leaf, since the kernel's gradient lies as theta does."""
+        return (self._leaf,)
+
+    def square_norm(self, gradient: Sequence[Tensor]) -> Tensor:
+        """Of a gradient by theta, summed array by array: (S,)."""
+        (flat,) = gradient
+        return super().square_norm(list(self.named(flat).values()))
+
     def log_prob_table(self, tree: Any) -> Tensor:
         """log pi of every token after every answering row: (S, rows * V), rows of the largest forest."""
-        forests: tuple[Forest, ...] = tree.forests
         apply: Callable[..., Tensor] = _Logits.apply
-        logits = apply(self._decoder, forests, torch.is_grad_enabled(), self.theta, *self.parameters)
+        logits = apply(self._decoder, tree.forests, torch.is_grad_enabled(), self._leaf)
         return logits.log_softmax(-1).flatten(1)
 
     @torch.no_grad()
     def walk(self, prompts: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """The drawn tokens (S, B, K, T), and log pi (S, B, K, T, V) of every token in the states that they pass."""
-        walks = [self._walk(*each) for each in zip(self.theta, prompts.numpy(), uniform, strict=True)]
-        tokens, log_pi = zip(*walks, strict=True)
-        return torch.stack(tokens), torch.stack(log_pi)
+        """The drawn tokens (S, B, K, T), and log pi (S, B, K, T, V) of every token in the states that they pass.
 
-    def _walk(self, theta: Tensor, prompts: Ints, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one seed: level by level, each level's rows below those before them in one memory."""
-        B, K, T = uniform.shape
+        Level by level, each level's rows below those before them in the memory of their seed.
+        """
+        S, B, K, T = uniform.shape
         H, V = self.length, self.vocabulary
-        trunk, row = grow(prompts, np.full(B, H), H - 1)
-        capacity = trunk.rows + B * K * (T - 1)
-        memory = self._decoder.memory(capacity)
-        nodes = np.empty((4, capacity), dtype=np.int32)
-        nodes[:, : trunk.rows] = trunk.nodes
-        here = np.repeat(trunk.nodes[3][row[:, -1]][:, None], K, axis=1)  # each candidate's place in the level
-        level, start, stop = np.nonzero(trunk.nodes[3] >= 0)[0], 0, trunk.rows  # the level's rows, and all new ones
+        trunks, row = grow(prompts.numpy(), np.full(B, H), H - 1)
+        capacity = max(trunk.rows for trunk in trunks) + B * K * (T - 1)
+        memories = [self._decoder.memory(capacity) for _ in trunks]
+        nodes = np.empty((S, 4, capacity), dtype=np.int32)
+        level = np.zeros((S, max(trunk.answers for trunk in trunks)), dtype=np.int64)  # rows of the level
+        here = np.empty((S, B, K), dtype=np.int64)  # each candidate's place in it
+        for s, trunk in enumerate(trunks):
+            nodes[s, :, : trunk.rows] = trunk.nodes
+            level[s, : trunk.answers] = np.nonzero(trunk.nodes[3] >= 0)[0]
+            here[s] = trunk.nodes[3][row[s, :, -1:]]
+        count = np.array([trunk.answers for trunk in trunks])
+        start, stop = np.zeros(S, dtype=np.int64), np.array([trunk.rows for trunk in trunks])
         tokens, tables = [], []
         for t in range(T):
-            forest = Forest(nodes[:, :stop], len(level))
-            logits = self._decoder.forward(theta, forest, memory, keep=False, start=start, capacity=capacity)
-            table = logits.log_softmax(-1)[torch.from_numpy(here)]
+            M = level.shape[1]
+            logits = self.theta.new_zeros(S, M, V)
+            for s, (theta, memory, each) in enumerate(zip(self.theta, memories, logits, strict=True)):
+                forest = Forest(nodes[s, :, : stop[s]], int(count[s]))
+                self._decoder.forward(theta, forest, memory, each, keep=False, start=int(start[s]), capacity=capacity)
+            place = here + M * np.arange(S)[:, None, None]  # among the rows of all seeds
+            table = logits.log_softmax(-1).flatten(0, 1)[torch.from_numpy(place)]
             action = inverse_cdf(table, uniform[..., t])
             tokens.append(action)
             tables.append(table)
             if t == T - 1:
                 break
-            key, inverse = np.unique(here * V + action.numpy(), return_inverse=True)
-            here = inverse.reshape(B, K)
-            start, stop = stop, stop + len(key)
-            nodes[:, start:stop] = key % V, np.full(len(key), H + t), level[key // V], np.arange(len(key))
-            level = np.arange(start, stop)
-        self._decoder.release(memory)
+            key = place * V + action.numpy()
+            taken = np.zeros(S * M * V, dtype=bool)
+            taken[key] = True
+            count = np.count_nonzero(taken.reshape(S, -1), axis=1)
+            before = np.cumsum(count) - count
+            here = (np.cumsum(taken) - 1)[key] - before[:, None, None]
+            drawn = np.flatnonzero(taken)
+            fresh = np.empty((4, len(drawn)), dtype=np.int32)
+            fresh[0], fresh[1], fresh[2] = drawn % V, H + t, level.ravel()[drawn // V]
+            fresh[3] = np.arange(len(drawn)) - np.repeat(before, count)
+            start, stop = stop, stop + count
+            level = start[:, None] + np.arange(count.max())
+            for s in range(S):
+                nodes[s, :, start[s] : stop[s]] = fresh[:, before[s] : before[s] + count[s]]
+        for memory in memories:
+            self._decoder.release(memory)
         return torch.stack(tokens, -1), torch.stack(tables, -2)
 
 
@@ -103,18 +129,16 @@ class _Logits(torch.autograd.Function):
         forests: tuple[Forest, ...],
         keep: bool,  # noqa: FBT001 - torch takes no keywords
         theta: Tensor,
-        *parameters: Tensor,
     ) -> Tensor:
         logits = theta.new_zeros(len(forests), max(f.answers for f in forests), decoder.vocabulary)
         memories = [decoder.memory(forest.rows) for forest in forests]
         for each, weights, forest, memory in zip(logits, theta, forests, memories, strict=True):
-            each[: forest.answers] = decoder.forward(weights, forest, memory, keep=keep)
+            decoder.forward(weights, forest, memory, each, keep=keep)
         if not keep:
             for memory in memories:
                 decoder.release(memory)
         ctx.save_for_backward(theta)  # which refuses a backward pass after theta has changed
         ctx.decoder, ctx.forests, ctx.memories = decoder, forests, memories
-        ctx.shapes = [p.shape for p in parameters]
         return logits
 
     @staticmethod
@@ -126,6 +150,4 @@ class _Logits(torch.autograd.Function):
             ctx.decoder.backward(weights, forest, memory, d[: forest.answers].contiguous(), g)
             ctx.decoder.release(memory)
         ctx.memories = ()
-        sizes = [shape[1:].numel() for shape in ctx.shapes]
-        parts = (part.reshape(shape) for part, shape in zip(torch.split(gradient, sizes, 1), ctx.shapes, strict=True))
-        return (None, None, None, None, *parts)
+        return None, None, None, gradient
