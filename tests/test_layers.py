@@ -15,8 +15,8 @@ from tpobench.tasks.catalog import PACKAGED_KINDS, TASKS
 PACKAGE = Path(__file__).parent.parent / "tpobench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
-LIBRARIES = "torch numpy pandas scipy matplotlib typer rich joblib filelock packaging psutil jinja2 sklearn distributed"
-THIRD_PARTY = set(LIBRARIES.split())
+LIBRARIES = "torch numpy pandas scipy matplotlib typer rich joblib filelock packaging psutil jinja2 sklearn orjson"
+THIRD_PARTY = {*LIBRARIES.split(), "distributed"}
 
 # Every room, from the ground up, and the rooms that it imports; all may import `errors` and the version.
 ROOMS = {
