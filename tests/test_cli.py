@@ -12,6 +12,8 @@ import pytest
 from harness_helpers import fake_train
 from record_helpers import record, snapshot, write
 
+from tpobench.stats.texts import rounded
+
 HEAVY = ("torch", "pandas", "scipy", "matplotlib", "joblib", "rich.progress", "numpy", "sklearn")
 
 
@@ -146,6 +148,13 @@ def test_a_swept_hyperparameter_is_a_column_of_every_table(tpobench):
     assert [(r["cell"], r["algorithm"], r["ok"]) for r in rows] == [
         (f"eta={eta}", rule, 2) for eta in ("0.5", "1.0", "2.0") for rule in ("tpo", "dg")
     ]
+    _, out, err = tpobench(*RUN, *words, "--format", "csv")  # scripts have shares from 0 to 1, people percent
+    assert [float(line.rpartition(",")[2]) for line in out.splitlines()[1:]] == [r["final error"] for r in rows]
+    shown = [rounded(100 * r["final error"], 4) for r in rows]
+    assert [line.split()[-1] for line in err.splitlines() if line.startswith("eta=")] == shown
+    _, out, _ = tpobench(*RUN, *words, "--format", "md")
+    assert "final error (%)" in out
+    assert [line.split(" | ")[-1].removesuffix(" |") for line in out.splitlines() if "eta=" in line] == shown
     code, out, err = tpobench("report", "results/bandit-smoke", "--out", "r", "--json")
     assert code == 0, err
     assert "r/figures/bandit-eta.png" in out

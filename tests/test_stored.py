@@ -40,11 +40,11 @@ def broken(folder):
 
 
 def test_status_counts_every_status_and_says_why(tpobench, tmp_path):
-    """Runs that share a reason share a line; the statuses that occur have columns; the retry is named."""
+    """The sum first; a line for each reason; the statuses that occur have columns; the retry is named."""
     broken(tmp_path / "results" / "tiny")
     code, out, _ = tpobench("status")
-    lines = out.splitlines()
-    assert code == 0
+    verdict, blank, *lines = out.splitlines()
+    assert (code, verdict, blank) == (0, "2 of 6 runs have a result, 1 of them diverged; 4 have none.", "")
     assert lines[0].split() == ["folder", "ok", "diverged", "failed", "oom", "skipped", "damaged", "quarantined"]
     assert lines[1].split() == ["results/tiny", "1", "1", "3", "1", "1", "1", "1"]
     assert lines[2:5] == [
@@ -56,11 +56,28 @@ def test_status_counts_every_status_and_says_why(tpobench, tmp_path):
     assert "--retry-failed" in lines[5]
 
 
+@pytest.mark.parametrize("words", [
+    ["status", "{}"], ["report", "{}"], ["power", "{}"], ["verify", "{}"], ["lint", "{}"], ["pack", "{}"],
+    ["compare", "tpo", "grpo", "--in", "{}"], ["export", "{}", "--to", "csv", "--out", "e"],
+    ["merge", "{}", "--out", "m"], ["check", "--baseline", "{}"],
+])  # fmt: skip
+def test_a_file_that_holds_no_records_is_no_results(tpobench, tmp_path, words):
+    """One line and exit code 2, not damaged records that a run would make again."""
+    for name, text in (("mine.py", "import torch\nprint(1)\n"), ("scores.jsonl", '{"seed": 1, "score": 0.5}\n')):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        code, out, err = tpobench(*(word.format(name) for word in words))
+        assert (code, out, err.count("\n")) == (2, "", 1), (out, err)
+        assert f"{name} is no packed file of tpobench: none of its lines is a record" in err or "ends in .jsonl" in err
+        assert {p.name for p in tmp_path.iterdir()} <= {"mine.py", "scores.jsonl"}
+
+
 def test_status_of_a_sound_folder_is_one_row(tpobench, tmp_path):
     """No empty columns and no advice where nothing is wrong."""
     write(tmp_path / "results" / "tiny", record(0), record(1))
     _, out, _ = tpobench("status")
-    assert [line.split() for line in out.splitlines()] == [
+    verdict, _, *lines = out.splitlines()
+    assert verdict == "2 of 2 runs have a result."
+    assert [line.split() for line in lines] == [
         ["folder", "ok", "diverged", "failed", "skipped"],
         ["results/tiny", "2", "0", "0", "0"],
     ]

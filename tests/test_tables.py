@@ -41,7 +41,7 @@ from tpobench.tables.model import (
     table_of,
 )
 from tpobench.tables.page import LIBRARIES, SCRIPT, html_page, script
-from tpobench.tables.terminal import ROWS, Screen, aligned, glance_text, screen_of, terminal
+from tpobench.tables.terminal import ROWS, Screen, aligned, fitted, glance_text, screen_of, terminal
 from tpobench.tables.writers import WRITERS
 
 STYLES = re.compile(r"\x1b\[[\d;]*m")
@@ -182,6 +182,15 @@ def test_lines_are_wrapped_between_words_and_what_is_to_be_copied_is_not():
         " ".join(["word"] * 11), "  " + " ".join(["word"] * 9),
     ]  # fmt: skip
     assert terminal(document(Lines((words,), "verbatim")), Screen(60)) == words
+
+
+def test_words_of_an_answer_are_broken_between_them_and_stay_indented():
+    """On a screen below where their line begins; a pipe has every line as it is."""
+    lines = ["mine keeps its contract", "  + seeds are independent, a seed alone is that seed in a stack", "", "next"]
+    assert fitted(lines, Screen(40)).splitlines() == [
+        "mine keeps its contract", "  + seeds are independent, a seed", "    alone is that seed in a stack", "", "next",
+    ]  # fmt: skip
+    assert fitted(lines).splitlines() == lines
 
 
 def test_a_glance_is_a_verdict_one_table_that_fits_and_the_way_on():

@@ -134,13 +134,16 @@ def test_a_suite_trained_here_verifies_and_a_forged_number_does_not(tpobench, tm
     code, out, err = tpobench("verify", tmp_path / "bandit-smoke.jsonl", "--runs", "2", "--json")
     assert code == 0, err
     assert [v["outcome"] for v in json.loads(out)["runs"]] == ["identical"] * 2
+    assert tpobench("verify", tmp_path / "bandit-smoke.jsonl", "--runs", "2")[1].startswith(
+        "2 runs drawn: 2 identical\n"
+    )
 
     records, _ = load_packed(tmp_path / "bandit-smoke.jsonl")
     victim = records[0]
     curve = {**victim.curve, "error": [*victim.curve["error"][:-1], 0.125]}
     write(tmp_path / "forged", dataclasses.replace(victim, curve=curve))
     code, out, err = tpobench("verify", tmp_path / "forged")
-    assert code == 6
+    assert (code, out.splitlines()[0]) == (6, "1 run drawn: 1 differs")
     step = victim.curve["step"][-1]
     assert f"error at step {step}: 0.125 against {canonical(victim.curve['error'][-1])}" in out
     assert "this run does not reproduce" in out

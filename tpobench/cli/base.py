@@ -26,7 +26,7 @@ from tpobench.planning.plan import Plan
 from tpobench.printable import printable, printable_lines
 from tpobench.records.store import STATUSES, DamagedRecord, RunRecord, sources, write_atomically
 from tpobench.tables.exports import finite
-from tpobench.tables.model import Document
+from tpobench.tables.model import Document, Table
 
 app = Application(
     name="tpobench",
@@ -162,6 +162,13 @@ def answer(text: str, *, styled: bool = False) -> None:
         raise StorageFull(msg) from error
 
 
+def answer_lines(lines: Sequence[str]) -> None:
+    """Answer in words: on a terminal a long line is broken between them, its further lines indented below it."""
+    from tpobench.tables.terminal import fitted, screen_of  # noqa: PLC0415 - `--help` must not wait for rich
+
+    answer(fitted(lines, screen_of(sys.stdout)), styled=True)
+
+
 def on_pipe() -> bool:
     """Whether standard output leads to a program or a file, not to people."""
     return not sys.stdout.isatty()
@@ -277,6 +284,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     from tpobench.tables.terminal import Screen, aligned, screen_of  # noqa: PLC0415 - see above
 
     return aligned(header, rows, Screen(screen_of(sys.stderr).width))
+
+
+def say_table(table: Table) -> None:
+    """The same of a table of entries."""
+    from tpobench.tables.terminal import Screen, screen_of, terminal  # noqa: PLC0415 - see above
+
+    say(terminal(Document("", (table,)), Screen(screen_of(sys.stderr).width)))
 
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:

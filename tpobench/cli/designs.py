@@ -64,14 +64,19 @@ class LooksView(View):
     def after(self, known: Known) -> dict[str, Any]:
         """The decisions."""
         del known
+        from tpobench.scores.reporting import Reporting
+        from tpobench.stats.texts import rounded
+
         state, rows = self.state, self.state.rows()
-        matchings = len({r["matching"] for r in rows}) > 1
+        r = Reporting.of(state.runs.suite.reporting)
+        matchings = len({row["matching"] for row in rows}) > 1
         shown = [
-            [cell_text(r["cell"]) + (f" matching={r['matching']}" if matchings else ""), r["a"], r["b"], r["status"],
-             r["look"], r["seeds"], None if r["difference"] is None else float(f"{r['difference']:.3g}")]
-            for r in rows
+            [cell_text(row["cell"]) + (f" matching={row['matching']}" if matchings else ""), row["a"], row["b"],
+             row["status"],
+             row["look"], row["seeds"], None if row["difference"] is None else rounded(r.scale * row["difference"], 3)]
+            for row in rows
         ]  # fmt: skip
-        say(table(["cell", "A", "B", "A is", "look", "seeds", "A − B"], shown))
+        say(table(["cell", "A", "B", "A is", "look", "seeds", f"A − B{r.unit}"], shown))
         return {
             "plan": state.design.text, "file": str(self.folder / PLAN_FILE), "looks": state.look, "runs": state.used,
             "most_runs": len(state.runs.specs), "done": not state.waiting, "decisions": rows,

@@ -22,11 +22,11 @@ from tpobench.cli.base import (
     cell_text,
     failure,
     say,
+    say_table,
     show,
     split,
     spread,
     summary,
-    table,
 )
 from tpobench.cli.data import data_override, located, require_reader
 from tpobench.cli.designs import view_of
@@ -39,7 +39,7 @@ from tpobench.plugins.load import load_plugins
 from tpobench.records.store import BROKEN, Store, other_settings, require_folder
 from tpobench.suites.load import ID, load_suite
 from tpobench.tables.exports import flat
-from tpobench.tables.model import Document, Glance, Table, table_of
+from tpobench.tables.model import Document, Glance, Table, TableCell, table_of, value_cell
 from tpobench.units import duration, size
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _run_one(folder: Path, design: Design, by: Machinery) -> dict[str, Any]:
     section = view.after(known)
     rows = summary(runs, known)
     if rows and view.summed_up:
-        say(table(list(rows[0]), [list(r.values()) for r in rows]))
+        say_table(_summary(rows))
     if taken.timed_out:
         say(f"the time budget ended the run; {left} runs are left, the same command goes on with them")
     if state.waiting and view.open_parts():
@@ -291,13 +291,32 @@ def plan_of_folder(plan: Plan, folder: Path, rows: Sequence[Mapping[str, Any]], 
     return table_of([*columns, "cpu"], entries, plan.suite.name, title, notes=tuple(notes))
 
 
+def _summary(rows: Sequence[Mapping[str, Any]], name: str = "", title: str = "") -> Table:
+    """Rows of `summary`; a share in percent, whose value scripts have."""
+    from tpobench.scores.reporting import Reporting
+    from tpobench.stats.texts import rounded
+
+    *columns, final = rows[0]
+    r = Reporting(metric=final.removeprefix("final "))
+    cells = [
+        (
+            *(value_cell(row[k]) for k in columns),
+            TableCell("-" if row[final] is None else rounded(r.scale * row[final], 4), data={"value": row[final]}),
+        )
+        for row in rows
+    ]
+    return Table(name, title, (*columns, final + r.unit), tuple(cells))
+
+
 def _summaries(answers: Sequence[dict[str, Any]]) -> Document:
     """What came of the runs, a table per suite; on a terminal progress has told it already."""
     tables = [
-        table_of(list(rows[0]), [list(row.values()) for row in rows], a["suite"], a["folder"])
+        _summary(rows, a["suite"], a["folder"])
         for a in answers if (rows := a["summary"])
     ]  # fmt: skip
-    return Document("Runs", tuple(tables), {"suites": answers})
+    several = len(tables) > 1
+    records = [{**({"table": a["suite"]} if several else {}), **row} for a in answers for row in a["summary"]]
+    return Document("Runs", tuple(tables), {"suites": answers}, records)
 
 
 def _show(designs: Folders, processes: int, options: Options, format_: GlanceFormat) -> None:

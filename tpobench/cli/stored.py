@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -38,6 +38,7 @@ from tpobench.printable import first_of
 from tpobench.records.results import load_results
 from tpobench.records.store import (
     BROKEN,
+    FINISHED,
     PACKED,
     STATUSES,
     RunRecord,
@@ -50,7 +51,7 @@ from tpobench.records.store import (
     sources,
     uncollected,
 )
-from tpobench.tables.model import Document, table_of
+from tpobench.tables.model import Document, Lines, table_of
 
 if TYPE_CHECKING:
     from tpobench.records.merge import Merged
@@ -91,7 +92,8 @@ def status(*, path: PathArgument = Path("results"), format_: AnswerFormat) -> No
     table = table_of(columns, [[r[k] for k in columns] for r in rows], "runs", notes=tuple(notes))
     named = [{"where": d.where, "fault": d.fault} for d in damages]
     data = {"folders": rows, "failed": broken, "skipped": skipped, "damaged": named}
-    show(Document(f"Runs in {path}", (table,), data, tuple(rows)), format_.name)
+    blocks = (Lines((_outcome(rows),), "strong"), table)
+    show(Document(f"Runs in {path}", blocks, data, tuple(rows)), format_.name)
 
 
 def _sources(path: Path) -> list[Path]:
@@ -106,6 +108,15 @@ def _counts(source: Path, records: Iterable[RunRecord], damaged: int) -> dict[st
     counts = Counter(r.status for r in records)
     moved = sum(1 for _ in (source / "quarantine").glob("*")) if source.is_dir() else 0
     return {"folder": str(source), **{s: counts[s] for s in STATUSES}, "damaged": damaged, "quarantined": moved}
+
+
+def _outcome(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`58 of 60 runs have a result, 1 of them diverged; 2 have none`."""
+    count = {s: sum(row[s] for row in rows) for s in STATUSES}
+    finished, tried = sum(count[s] for s in FINISHED), sum(n for s, n in count.items() if s != "skipped")
+    diverged = f", {count['diverged']} of them diverged" if count["diverged"] else ""
+    without = f"; {tried - finished} have none" if tried > finished else ""
+    return f"{finished} of {tried} runs have a result{diverged}{without}."
 
 
 def _reasons(failures: Sequence[dict[str, Any]]) -> list[str]:
@@ -281,11 +292,11 @@ def merge_(
     if as_json:
         answer(json.dumps({"merged": [_merged(m) for m in united]}))
         return
-    rows = [[str(s.path), len(s.located), len(s.damaged), str(m.target)] for m in united for s in m.sources]
-    say(table(["from", "records", "damaged", "into"], rows))
     for m in united:
         counts = ", ".join(f"{n} {state}" for state, n in sorted(m.counts.items()))
         say(f"wrote {m.target}: {len(m.records)} runs ({counts or 'none'}), {m.copies} further copies left out")
+    rows = [[str(s.path), len(s.located), len(s.damaged), str(m.target)] for m in united for s in m.sources]
+    say(table(["from", "records", "damaged", "into"], rows))
     say("next: " + "; ".join(f"tpobench report {m.target}" for m in united))
 
 

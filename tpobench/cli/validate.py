@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import JsonOption, PluginOption, answer, app, split
+from tpobench.cli.base import JsonOption, PluginOption, answer, answer_lines, app, split
 from tpobench.errors import UsageError, unknown
 from tpobench.plugins.load import read_plugin
 from tpobench.suites.load import suite_names
@@ -79,7 +79,7 @@ def validate_(
             answers[f"{what}s"].append(_as_dict(what, name, origins.get(name), findings))
         answer(json.dumps(answers))
     else:
-        answer("\n\n".join("\n".join(_lines(name, findings)) for _, name, findings in chosen))
+        answer_lines([line for _, name, findings in chosen for line in ("", *_lines(name, findings))][1:])
     if any(f.state in {"broken", "not reached"} for _, _, findings in chosen for f in findings):
         raise typer.Exit(BROKEN)
 

@@ -4,13 +4,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tpobench.cli.base import DataDirOption, JsonOption, PathArgument, PluginOption, answer, app, cell_text, say
+from tpobench.cli.base import (
+    DataDirOption,
+    JsonOption,
+    PathArgument,
+    PluginOption,
+    answer,
+    answer_lines,
+    app,
+    cell_text,
+    say,
+)
 from tpobench.errors import CorruptResults, NothingToDo
 from tpobench.planning.datasets import paths_of
 from tpobench.plugins.load import load_plugins
@@ -60,15 +71,24 @@ def verify_(
     if as_json:
         answer(json.dumps({"runs": [_verdict(v) for v in verdicts]}))
     else:
-        for v in verdicts:
-            r = v.record
-            where = " ".join(t for t in (r.spec["suite"], r.spec["algorithm"], cell_text(r.spec["cell"])) if t != "-")
-            text = f": {v.text}" if v.text else ""
-            answer(printable(f"{v.outcome}: {where} seed {r.spec['seed']} ({r.id}){text}"))
+        answer_lines([_outcome(verdicts), *map(_line, verdicts)])
     _conclude(verdicts)
     if all(v.outcome == IMPOSSIBLE for v in verdicts):
         msg = f"none of the {len(verdicts)} runs drawn can be verified here; --seed draws others"
         raise NothingToDo(msg)
+
+
+def _outcome(verdicts: Sequence[Verification]) -> str:
+    """`3 runs drawn: 2 identical, 1 differs`: identical is every number, to the last digit."""
+    counts = [f"{n} {outcome}" for outcome, n in Counter(v.outcome for v in verdicts).items()]
+    return f"{len(verdicts)} run{'s' * (len(verdicts) != 1)} drawn: {', '.join(counts)}"
+
+
+def _line(verdict: Verification) -> str:
+    r = verdict.record
+    where = " ".join(t for t in (r.spec["suite"], r.spec["algorithm"], cell_text(r.spec["cell"])) if t != "-")
+    text = f": {verdict.text}" if verdict.text else ""
+    return printable(f"{verdict.outcome}: {where} seed {r.spec['seed']} ({r.id}){text}")
 
 
 def _verdict(verdict: Verification) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _enough(rows: Sequence[Detection], scale: float) -> str:
     most = (
         f"the least differences that {counts} seeds find reach {two_digits(max(sizes) * scale)}"
         if sizes
-        else "nothing is known"
+        else "no difference of any size can be found from so few"
     )
     wanted = [power for row in rows if (power := row.expected or row.power).target]
     enough = sum(power.needed is not None and power.needed <= power.runs for power in wanted)

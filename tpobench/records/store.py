@@ -587,17 +587,19 @@ def read_plan(source: Path) -> dict[str, Any] | None:
 
 
 def require_ours(path: Path) -> None:
-    """A packed file may be rewritten, any other file may not.
+    """A packed file may be read as results and rewritten, any other file may not.
 
     Raises:
         UsageError: none of its lines is a record, or was one; or it cannot be read.
     """
     try:
-        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        with path.open("rb") as file:
+            ours = map(_resembles_record, filter(None, map(bytes.strip, file)))
+            foreign = not next(ours, True) and not any(ours)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise UsageError(msg) from error
-    if lines and not any(map(_resembles_record, lines)):
+    if foreign:
         msg = f"{path} is no packed file of tpobench: none of its lines is a record; it is left as it is"
         raise UsageError(msg)
 
@@ -677,7 +679,12 @@ def sources(path: Path) -> list[Path]:
     """The run directories and packed files that `path` names or directly holds, each suite's once.
 
     A run directory stands for its packed copy beside it too, as it does for `tpobench run`.
+
+    Raises:
+        UsageError: a file that is no packed file.
     """
+    if path.is_file():
+        require_ours(path)
     if path.is_file() or is_run_folder(path):
         return [path]
     packed = Store(path).packed

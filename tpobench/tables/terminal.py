@@ -91,6 +91,11 @@ def glance_text(glance: Glance, screen: Screen = PIPE) -> str:
     return _encoded(lines[1:], screen)
 
 
+def fitted(lines: Iterable[str], screen: Screen = PIPE) -> str:
+    """Lines of words, each as far indented as it was."""
+    return _encoded((t for x in lines for t in _wrapped(x.lstrip(), screen, indent=len(x) - len(x.lstrip()))), screen)
+
+
 def aligned(header: Sequence[str], rows: Sequence[Sequence[object]], screen: Screen = PIPE) -> str:
     """Columns of bare values, without a document round them."""
     return _encoded(_grid(table_of(header, rows), screen), screen)
