@@ -52,7 +52,7 @@ ROOMS = {
     "recipes": "printable identity limits data policies algorithms tasks suites records scores planning training "
     "execution engines",
     "comparison": "printable stats records scores execution tables",
-    "watch": "suites records scores planning execution",
+    "watch": "limits suites records scores planning execution",
     "check": "printable identity limits stats algorithms tasks suites plugins records scores planning execution tables",
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "api": "records scores stats report audit league comparison",

@@ -166,6 +166,27 @@ def test_the_packed_copy_counts_too(tmp_path):
     assert EVERY[0].id not in reader.ended
 
 
+def test_what_a_long_job_said_last_is_shown_until_its_runs_have_ended(tmp_path, command_line):
+    """Update, reward and tokens a second, and how long ago; a file that is none of ours says nothing."""
+    path = folder(tmp_path, run("tpo", 0))
+    claims, spec = path / "claims", SPECS["tpo", 1]
+    claims.mkdir(exist_ok=True)
+    said = {"algorithm": "tpo", "cell": {}, "matching": "any", "seeds": {SPECS["tpo", 0].run_id: 0, spec.run_id: 1},
+            "updates": 1000, "update": 120, "reward": 0.412, "tokens_per_s": 240.4}  # fmt: skip
+    (claims / "a.heard").write_text(json.dumps(said), encoding="utf-8")
+    for name, text in (("b.heard", "{"), ("c.heard", "[]"), ("d.heard", '{"seeds": 3}')):
+        (claims / name).write_text(text, encoding="utf-8")
+    code, out, _ = command_line("watch", path)
+    lines = [line.split() for line in out.splitlines()]
+    place = lines.index(["in", "progress", "cell", "seeds", "update", "reward", "tokens", "a", "second", "heard"])
+    assert lines[place + 1][:8] == ["tpo", "-", "1", "120", "of", "1000", "0.41", "240"]
+    assert lines[place + 1][-1] == "ago"
+    (job,) = json.loads(command_line("watch", path, "--json")[1])["in_progress"]
+    assert (code, job["seeds"], job["update"], job["reward"]) == (0, [1], 120, 0.412)
+    write(path, run("tpo", 1), suite=SUITE.as_dict())
+    assert "in progress" not in command_line("watch", path)[1]
+
+
 def test_a_pipe_gets_one_state_and_nothing_is_written(tmp_path, command_line):
     """Totals, each reason once however many runs share it, then the table; a broken record costs itself only."""
     broken = [run(a, 2, status="failed", reason="no luck") for a in ("tpo", "grpo")]

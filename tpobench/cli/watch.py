@@ -29,16 +29,18 @@ from tpobench.planning.choice import parse_choice
 from tpobench.plugins.load import load_plugins
 from tpobench.records.store import DamagedRecord, RunRecord, Store, is_run_folder, read_plan, run_folders
 from tpobench.suites.load import build_suite
-from tpobench.tables.model import Document, Lines, Table, TableCell
+from tpobench.tables.model import Document, Lines, Table, TableCell, dense
 from tpobench.units import duration, parse_duration
 
 if TYPE_CHECKING:
     from tpobench.planning.design import Design
+    from tpobench.watch.reader import InProgress, Reader
     from tpobench.watch.state import ArmState, State
 
 BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.-~=+*#"  # from low to high; the second where the first cannot be written
 WIDTH = 8  # characters of a curve
 MOST_REASONS = 5
+MOST_RUNNING = 8  # jobs in progress
 INTERRUPTED = 130
 
 
@@ -70,12 +72,12 @@ def watch(
     reader.refresh()
     state = states.after(reader.known, reader.ended)
     if once or format_.name != "terminal" or not sys.stdout.isatty():
-        show(_document(path, state, reader.damaged, time.time()), format_.name)
+        show(_document(path, state, reader, time.time()), format_.name)
         return
     try:
         with _screen() as draw:
             while True:
-                draw(_document(path, state, reader.damaged, time.time()))
+                draw(_document(path, state, reader, time.time()))
                 if state.complete:
                     return
                 time.sleep(pause)
@@ -174,18 +176,20 @@ def _screen() -> Iterator[Callable[[Document], None]]:
         )
 
 
-def _document(path: Path, state: State, damaged: Sequence[DamagedRecord], now: float) -> Document:
-    """Totals, what failed, and the table: what must be seen comes first, where the screen is too small for all."""
-    left = state.left_s(now)
+def _document(path: Path, state: State, reader: Reader, now: float) -> Document:
+    """Totals, what failed, and the tables: what must be seen comes first, where the screen is too small for all."""
+    left, damaged, running = state.left_s(now), reader.damaged, reader.in_progress
     totals = _totals(path, state, left, now)
     reasons = _reasons(state.broken, damaged)
-    blocks = (Lines((totals,), "strong"), Lines(tuple(reasons)), _table(state))
+    in_progress = [_in_progress(running, now)] if running else []
+    blocks = (Lines((totals,), "strong"), Lines(tuple(reasons)), *in_progress, _table(state))
     arms = [{**vars(arm), "curve": list(arm.curve)} for arm in state.arms]
     data = {
         "folder": str(path), "totals": totals, "complete": state.complete, "left_s": left,
         "planned": state.planned, "more": state.more, "done": state.done, "diverged": state.diverged,
         "metric": state.reporting.metric, "arms": arms, "failed": [failure(r) for r in state.broken],
         "damaged": [{"where": d.where, "fault": d.fault} for d in damaged], "others": state.others,
+        "in_progress": [{**vars(job), "heard_s": max(0.0, now - job.at)} for job in running],
     }  # fmt: skip
     rows = tuple(
         {**row, "cell": cell_text(row["cell"]), "curve": " ".join(f"{v:g}" for v in row["curve"])} for row in arms
@@ -225,6 +229,24 @@ def _reasons(broken: Sequence[RunRecord], damaged: Sequence[DamagedRecord]) -> l
         lines.append(f"damaged: {damaged[0].where}{more}: {damaged[0].fault}; `tpobench run` makes them again")
     hidden = len(lines) - MOST_REASONS
     return lines[:MOST_REASONS] + ([f"and {hidden} more reasons: tpobench status"] if hidden > 0 else [])
+
+
+def _in_progress(running: Sequence[InProgress], now: float) -> Table:
+    """Of each long job how far it is, the latest heard of first; one that was stopped was heard of long ago."""
+    from tpobench.scores.text import seed_ranges
+
+    header = ("in progress", "cell", "seeds", "update", "reward", "tokens a second", "heard")
+    rows = [
+        (
+            job.algorithm, cell_text(job.cell), seed_ranges(job.seeds), f"{job.update} of {job.updates}",
+            "" if job.reward is None else f"{job.reward:.2f}",
+            "" if job.tokens_per_s is None else f"{job.tokens_per_s:.0f}", f"{duration(max(0.0, now - job.at))} ago",
+        )
+        for job in running[:MOST_RUNNING]
+    ]  # fmt: skip
+    more = len(running) - len(rows)
+    notes = (f"and {more} more jobs",) if more > 0 else ()
+    return dense(Table("in-progress", "", header, tuple(tuple(map(TableCell, row)) for row in rows), notes=notes))
 
 
 def _table(state: State) -> Table:

@@ -17,6 +17,7 @@ cluster        executor: a Dask cluster
 remote         its part inside a Dask worker
 stop           signals
 progress       how far a run is
+heard          the same of a long job, in a file beside its claim
 provenance     where and with what a run was made
 machine        what this machine lends us
 doctor         what would not work on it

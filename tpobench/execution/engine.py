@@ -15,6 +15,7 @@ from tpobench.algorithms.catalog import packaged
 from tpobench.errors import NothingToDo, TpobenchError, UsageError, WorkersBroken
 from tpobench.execution.due import Options, due, require_affordable, require_room
 from tpobench.execution.estimate import key_of
+from tpobench.execution.heard import Kept
 from tpobench.execution.inline import Inline
 from tpobench.execution.job import Message, plugins_for
 from tpobench.execution.local import Local
@@ -118,7 +119,7 @@ def execute(
         time_budget_s=options.time_budget_s,
         timeout_s=options.timeout_s,
     )
-    work.hear = getattr(progress, "hear", work.hear)
+    work.hear = Kept(store, getattr(progress, "hear", work.hear))
     ran = _train(work, store, executor, plan, read, stop, progress)
     results = ran.keys() | work.elsewhere.keys()
     left = sum(s.run_id not in results for job in mine for s in job.specs)
@@ -202,6 +203,7 @@ def _write(store: Store, work: Work, claim: Claim, records: Iterable[RunRecord])
     try:
         for record in numbered:
             store.write(record)
+        store.heard(claim.job.key).unlink(missing_ok=True)
         if all(record.status in FINISHED for record in numbered):
             store.checkpoint(claim.job.key).unlink(missing_ok=True)
     except OSError as error:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tpobench.training.loop import Measurement
     from tpobench.training.state import Snapshot
 
-REWARD, RATE = NEWS = ("reward", "tokens_per_s")  # what is said of a job in progress
+REWARD, RATE = NEWS = ("reward", "tokens_per_s")  # what is said of a job in progress, beside
+UPDATE = "update"  # which is about to begin
 CHECKPOINT_S = 300.0  # wall-clock time from one checkpoint to the next
 TRACEBACK_LINES = 12
 LINE_LENGTH = 500

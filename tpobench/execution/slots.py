@@ -25,7 +25,7 @@ from typing import IO, Self
 
 from tpobench.children import THREAD_VARIABLES, boot, child_command, end_group, resident_bytes, signal_name
 from tpobench.errors import CorruptResults, StorageFull, WorkersBroken
-from tpobench.execution.job import NEWS, Message, answered, without_result
+from tpobench.execution.job import NEWS, UPDATE, Message, answered, without_result
 from tpobench.execution.machine import job_memory
 from tpobench.execution.stop import Flag
 from tpobench.execution.work import Hear
@@ -296,7 +296,8 @@ class Slot:
                             self._spent = bool(message.get("spent"))
                             return answered(message["done"], job)
                         self._step = int(message["step"])
-                        self.hear(job, {k: float(message[k]) for k in NEWS if k in message})
+                        news = {k: float(message[k]) for k in NEWS if k in message}
+                        self.hear(job, {UPDATE: self._step, **news})
                     except NO_ANSWER:
                         return "crashed", _no_answer(line[len(token) :])
                     line.clear()

@@ -3,7 +3,7 @@
 results/<name>/meta.json                  schema, tpobench version and the resolved suite
 results/<name>/runs/<id[:2]>/<id>.json    one run, replaced as a whole or not at all
 results/<name>/quarantine/                damaged records; their runs are due again
-results/<name>/claims/                    locks of jobs in the hands of a running `tpobench run`, and checkpoints
+results/<name>/claims/                    locks of jobs in the hands of a running `tpobench run`, and how far they are
 results/<name>.jsonl                      `tpobench pack`: one sorted line per run, for git
 """
 
@@ -34,6 +34,7 @@ from tpobench.tasks.settings import COUNTERS
 if TYPE_CHECKING:
     from filelock import FileLock
 
+HEARD = ".heard"  # ending of what a long job says of itself
 SCHEMA = 1
 PLAN_SCHEMA = 1
 LATER = frozenset({"completions"})  # fields of a record that came after its schema
@@ -295,6 +296,10 @@ class Store:
     def checkpoint(self, key: str) -> Path:
         """Where the state of a job lies while it is trained, and after it was interrupted."""
         return self.folder / "claims" / f"{key}.checkpoint"
+
+    def heard(self, key: str) -> Path:
+        """Where the last that a long job said of itself lies while it is trained, and after it was interrupted."""
+        return self.folder / "claims" / f"{key}{HEARD}"
 
     def claim(self, key: str) -> FileLock | None:
         """The lock of a job, or None while another process holds it.  The kernel frees it when its holder dies.

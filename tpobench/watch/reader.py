@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tpobench.records.store import FINISHED, DamagedRecord, RunRecord, Store, packed_lines, read_record
+from tpobench.limits import load_json
+from tpobench.records.store import FINISHED, HEARD, DamagedRecord, RunRecord, Store, packed_lines, read_record
 
 
 class Stamp(NamedTuple):
@@ -22,6 +23,21 @@ class Stamp(NamedTuple):
     def of(cls, status: os.stat_result) -> Stamp:
         """From what the system says of the file."""
         return cls(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """What a long job said last; it goes on, or was stopped there."""
+
+    algorithm: str
+    cell: dict[str, Any]
+    matching: str
+    seeds: tuple[int, ...]  # without a result yet
+    update: int
+    updates: int
+    reward: float | None  # of a language model: mean of the last rollouts
+    tokens_per_s: float | None
+    at: float  # seconds of the clock of the folder
 
 
 class Reader:
@@ -83,9 +99,27 @@ class Reader:
         return {r.id: stamp.mtime_ns / 1e9 for stamp, r in self._files.values() if isinstance(r, RunRecord)}
 
     @property
+    def in_progress(self) -> list[InProgress]:
+        """What is said of runs without a result, the latest first; a file that cannot be read says nothing."""
+        done = {i for i, r in self.known.items() if r.status in FINISHED}
+        said = [_said(entry, done) for entry in _entries(self.store.folder / "claims") if entry.name.endswith(HEARD)]
+        return sorted((s for s in said if s is not None and s.seeds), key=lambda s: -s.at)
+
+    @property
     def damaged(self) -> list[DamagedRecord]:
         """The unpacked files that are no records."""
         return [r for _, r in self._files.values() if isinstance(r, DamagedRecord)]
+
+
+def _said(entry: os.DirEntry[str], done: Collection[str]) -> InProgress | None:
+    try:
+        raw, at = load_json(Path(entry.path).read_text(encoding="utf-8")), entry.stat().st_mtime
+        reward, rate = (None if raw.get(k) is None else float(raw[k]) for k in ("reward", "tokens_per_s"))
+        seeds = tuple(int(seed) for run, seed in raw["seeds"].items() if run not in done)
+        place = str(raw["algorithm"]), dict(raw["cell"]), str(raw["matching"])
+        return InProgress(*place, seeds, int(raw["update"]), int(raw["updates"]), reward, rate, at)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _record_files(folder: Path) -> Iterator[tuple[str, Stamp]]:
