@@ -110,16 +110,19 @@ def test_four_times_the_records_take_four_times_the_calls(verb, tmp_path):
 
 
 def test_a_command_reads_each_record_once(tmp_path, monkeypatch, command_line):
-    """`status` and `report` parse as many records as there are."""
+    """`status`, `report` and `check` parse as many records as there are."""
     parsed = []
     parse = tpobench.records.store.parse_record
     monkeypatch.setattr("tpobench.records.store.parse_record", lambda *words: parsed.append(1) or parse(*words))
-    for r in records(3):
+    for r in (made := records(3)):
         Store(tmp_path / "runs").write(r)
-    for words in (("status", "runs"), ("report", "runs", "--figures", "none")):
+    write_packed(tmp_path / "base.jsonl", made)
+    for sets, words in (
+        (1, "status runs"), (1, "report runs --figures none"), (2, "check runs --baseline base.jsonl --no-run"),
+    ):  # fmt: skip
         parsed.clear()
-        assert command_line(*words)[0] == 0
-        assert len(parsed) == 3 * 2 * SEEDS
+        assert command_line(*words.split())[0] in {0, 4}  # too few seeds to check by
+        assert len(parsed) == sets * 3 * 2 * SEEDS
 
 
 @pytest.mark.parametrize(

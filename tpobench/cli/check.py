@@ -273,7 +273,8 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
     from tpobench.execution.due import Options
     from tpobench.execution.rounds import take_rounds
 
-    before = gate.replay(place.known()).candidate
+    known = place.known()
+    before = gate.replay(known).candidate
     if request.runs:
         require_same_code(request.root, request.code, before, adding=False)
 
@@ -283,7 +284,7 @@ def _completed(request: _Request, gate: Gate, place: Candidates) -> tuple[GateSt
         return located
 
     with request.workers.begin(Options(retry_failed=True), request.asked.plugin or []) as by:
-        state, taken = take_rounds(gate.replay, place, by, prepared)
+        state, taken = take_rounds(gate.replay, place, by, prepared, known)
     require_not_stopped([request.root], by.stop)
     return state, len(taken.tried)
 

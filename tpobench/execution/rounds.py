@@ -93,14 +93,17 @@ def take_rounds(
     place: Place,
     by: Machinery,
     prepared: Callable[[Sequence[Plan]], Sequence[Plan]] = lambda plans: plans,
+    known: Known | None = None,
 ) -> tuple[S, Invocation]:
     """Make the runs that come next until none does; the state after the last of them, and what was done.
 
     A part of a design whose runs end without a result waits for the next invocation, and the others go on.
 
     replay: the state after some records.  prepared: what makes the plans of a round ready, before its first run.
+    known: the records of `place`, where they were read already.
     """
-    invocation, number = Invocation(known := place.known(), known), 0
+    known = place.known() if known is None else known
+    invocation, number = Invocation(known, known), 0
     state = replay(known)
     while not (by.stop.asked.is_set() or invocation.timed_out) and (todo := state.next(invocation.tried)) is not None:
         number += 1
