@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tpobench.identity import canonical, flat
+from tpobench.limits import parse_json
 from tpobench.printable import brief
 from tpobench.records.store import RunRecord
 from tpobench.scores.cells import natural
@@ -61,11 +63,16 @@ def by_arm(records: Iterable[RunRecord]) -> dict[ArmKey, list[RunRecord]]:
     return dict(sorted(arms.items(), key=order))
 
 
-def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> dict[str, str]:
+def settings_of(spec: Mapping[str, Any], reporting: Mapping[str, Any]) -> Mapping[str, str]:
     """Everything that two comparable runs of an arm share, flat, as canonical text."""
     parts = {k: v for k, v in spec.items() if k not in FREE}
     parts["report"] = {k: reporting[k] for k in SCORED if k in reporting}
-    return {k: canonical(v) for k, v in flat(parts).items()}
+    return _texts(canonical(parts))
+
+
+@lru_cache(2**12)  # many runs share them
+def _texts(parts: str) -> Mapping[str, str]:
+    return {k: canonical(v) for k, v in flat(parse_json(parts)).items()}
 
 
 def settings_differ(old: Mapping[str, str], new: Mapping[str, str]) -> str:

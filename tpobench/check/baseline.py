@@ -140,10 +140,9 @@ def _baseline(
     arms: dict[ArmKey, Mapping[int, RunRecord]] = {}
     for arm, members in by_arm(records).items():
         first = members[0]
+        expected = settings_of(first.spec, first.reporting)
         for other in members[1:]:
-            differ = settings_differ(
-                settings_of(first.spec, first.reporting), settings_of(other.spec, other.reporting)
-            ).replace(" in the baseline", "")
+            differ = settings_differ(expected, settings_of(other.spec, other.reporting)).replace(" in the baseline", "")
             if differ or first.spec["algorithm_version"] != other.spec["algorithm_version"]:
                 reason = differ or "the versions of the algorithm differ"
                 msg = f"{path}: {arm.text} has two definitions: {reason}; keep one of them"
