@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from simulated import REPORTING, record
 
-from tpobench.check.evidence import measures_of
+from tpobench.check.evidence import Runs, measures_of
 from tpobench.lint.model import ResultSet, cells_of
 from tpobench.paper.claim import AREA, FINAL
 from tpobench.paper.sample import sample
 from tpobench.planning.levels import outcome_of
 from tpobench.report.rows import make_rows
-from tpobench.scores.cells import final_value, read_cells, scored_curves
+from tpobench.scores.cells import final_values, read_cells, scored_curves
 from tpobench.scores.options import ReportOptions
 from tpobench.scores.scalars import scalar_of, scalars_of
 from tpobench.scores.sides import algorithm_side
@@ -45,6 +45,11 @@ def cell_fixture(runs):
     return read_cells(runs)[0]["simulated"][0]
 
 
+def by_seed(runs):
+    """As `check` has them."""
+    return Runs({r.spec["seed"]: r for r in runs})
+
+
 def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
     """Records, report, compare, check, lint, search and claims: .03, .04, .07, .3, and 1 twice."""
     arm = cell.arms["tpo"]
@@ -53,10 +58,10 @@ def test_final_values_are_those_of_each_run_alone_for_every_reader(runs, cell):
     search = Search(axis="length", easiest=4, hardest=8, learned=0.05)
     specs = [type("Spec", (), {"run_id": r.id}) for r in runs]
     readers = {
-        "records": [final_value(r) for r in runs],
+        "records": final_values(runs),
         "report": arm.final.tolist(),
         "compare": scalar_of("final", cell.reporting, 6).values(arm).tolist(),
-        "check": [measures_of(runs)[0].value(r) for r in runs],
+        "check": list(measures_of(by_seed(runs))[0].values(by_seed(runs)).values()),
         "lint": linted.arms["tpo"].final.tolist(),
         "claims": list(sample(entry, FINAL).values.values()),
     }
@@ -72,9 +77,9 @@ def test_times_and_areas_are_those_of_each_run_alone(runs, cell):
     arm = cell.arms["tpo"]
     expected = [30.0, 20.0, 10.0, np.inf, np.inf, np.inf]
     assert arm.times(0.1).tolist() == expected
-    steps = next(m for m in measures_of(runs) if m.kind == "steps")
-    assert [steps.value(r) for r in runs] == [30.0, 20.0, 10.0, 0.0, 50.0, 50.0]  # at most the budget
-    assert [steps.failed(r) for r in runs] == [False] * 3 + [True] * 3
+    steps = next(m for m in measures_of(by_seed(runs)) if m.kind == "steps")
+    assert list(steps.values(by_seed(runs)).values()) == [30.0, 20.0, 10.0, 0.0, 50.0, 50.0]  # at most the budget
+    assert list(steps.failed(by_seed(runs)).values()) == [False] * 3 + [True] * 3
     # Trapezoids over the run's own steps: (.48 + .04) / 2 over two spans of 20, (.49 + .07) / 2 over two of 10.
     area = scalar_of("area", cell.reporting, 6).values(arm)
     assert area[1:3].tolist() == pytest.approx([(0.48 + 0.04) / 2, (0.49 + 0.07) / 2])
@@ -95,4 +100,4 @@ def test_a_run_without_a_recorded_point_scores_the_worst_value():
     """It has a curve, of which nothing was taken."""
     run = record("tpo", 0, [None, None], reporting=SCORING)
     arm = read_cells([run, record("tpo", 1, [0.5, 0.1], reporting=SCORING)])[0]["simulated"][0].arms["tpo"]
-    assert final_value(run) == arm.final[0] == 1.0
+    assert final_values([run])[0] == arm.final[0] == 1.0

@@ -16,7 +16,7 @@ from tpobench.audit.reading import Sheet, SheetRow
 from tpobench.errors import UsageError
 from tpobench.lint import CellRuns, ResultSet, cells_of
 from tpobench.records.store import RunRecord
-from tpobench.scores.cells import Arm, final_value
+from tpobench.scores.cells import Arm, final_values
 from tpobench.scores.reporting import Reporting
 
 SHARE = 0.1  # of the measured rows of a run: its last window, where none is given
@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def value(self) -> float | None:
         """In the file's own direction, None where it is missing, worst where it diverged."""
-        return final_value(self.record)
+        return final_values([self.record])[0]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import zip_longest
+from typing import TypeVar
 
 from tpobench.algorithms.groups import ROUNDING
 from tpobench.check.arms import ArmKey, by_arm, settings_differ, settings_of
@@ -14,7 +16,7 @@ from tpobench.check.baseline import Baseline
 from tpobench.errors import UsageError, unknown
 from tpobench.records.results import evaluations
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.scores.cells import Arm, arm_of
+from tpobench.scores.cells import Arm, stacks
 from tpobench.scores.reporting import Reporting
 from tpobench.scores.scalars import Scalar
 from tpobench.stats.gate import MARGINS, CellEvidence, Margin
@@ -22,6 +24,7 @@ from tpobench.tasks.catalog import task_settings
 
 DIGITS_OF = "digits"  # the measure of suites whose curves are to be the same everywhere
 LAST_DIGITS = 2e-6  # records hold 7 digits of float64 numbers whose last bits differ between machines
+T = TypeVar("T")
 ARCHITECTURE = re.compile(r"x86_64|amd64|aarch64|arm64|ppc64le|s390x|riscv64", re.IGNORECASE)
 
 
@@ -44,35 +47,52 @@ class Measure:
             "steps" if self.scalar.test == "times" else "error" if self.scalar.reporting.metric == "error" else "reward"
         )
 
-    def value(self, record: RunRecord) -> float:
-        """The number of a finished run; a diverged one scores the metric's worst value, or the whole budget."""
-        return float(self.scalar.capped(_arm(record))[0])
+    def values(self, runs: Runs) -> dict[int, float]:
+        """The number of each run; a diverged one scores the metric's worst value, or the whole budget."""
+        return runs.numbers(self.scalar)
 
-    def failed(self, record: RunRecord) -> bool:
+    def failed(self, runs: Runs) -> dict[int, bool]:
         """Not solved at the end, or the threshold never reached; diverged runs are both."""
-        return bool(self.failure.values(_arm(record))[0])
+        return {seed: bool(value) for seed, value in runs.numbers(self.failure).items()}
 
 
-def _arm(record: RunRecord) -> Arm:
-    return arm_of([record], Reporting.of(record.reporting), scored=True)
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs of an arm, measured side by side."""
+
+    by_seed: Mapping[int, RunRecord]
+
+    def numbers(self, scalar: Scalar) -> dict[int, float]:
+        """A number of each run, times beyond the budget at the budget."""
+        seeds = list(self.by_seed)
+        numbers = {
+            seeds[row]: float(value)
+            for rows, arm in self._stacks
+            for row, value in zip(rows, scalar.capped(arm), strict=True)
+        }
+        return {seed: numbers[seed] for seed in seeds}
+
+    @cached_property
+    def _stacks(self) -> list[tuple[list[int], Arm]]:
+        return stacks(list(self.by_seed.values()))
 
 
-def measures_of(records: Iterable[RunRecord]) -> list[Measure]:
+def measures_of(runs: Runs) -> list[Measure]:
     """The final value, and the steps to the first threshold where at least one of the runs gets there.
 
     Two and no more: every further measure makes each of them harder to confirm.
     """
-    runs = list(records)
-    reporting = Reporting.of(runs[0].reporting)
+    records = list(runs.by_seed.values())
+    reporting = Reporting.of(records[0].reporting)
     if reporting.exact:
         return []
-    window = min(reporting.window, *(max(evaluations(r), 1) for r in runs))
+    window = min(reporting.window, *(max(evaluations(r), 1) for r in records))
     final = Measure(Scalar("final", reporting, window), Scalar("rate", reporting))
     firsts = [
         Measure(Scalar("steps", reporting, threshold=t), Scalar("rate", reporting, threshold=t))
         for t in reporting.thresholds[:1]
     ]
-    return [final, *(steps for steps in firsts if not all(map(steps.failed, runs)))]
+    return [final, *(steps for steps in firsts if not all(steps.failed(runs).values()))]
 
 
 @dataclass(frozen=True)
@@ -162,8 +182,10 @@ def gate_cells(
     cells = []
     for arm, records in baseline.arms.items():
         why = different.get(arm, ""), absent.get(arm, "")
-        measures = measures_of(records.values())
-        cells += [_cell(arm, measure, baseline, candidate, margins, *why) for measure in measures]
+        pinned = Runs(records)
+        now = Runs(candidate.finished(arm, _used(arm, baseline)))
+        measures = measures_of(pinned)
+        cells += [_cell(arm, measure, baseline, candidate, pinned, now, margins, *why) for measure in measures]
         cells += [] if measures else [_exact_cell(arm, records, candidate, *why)]
     return cells
 
@@ -173,27 +195,27 @@ def _cell(
     measure: Measure,
     baseline: Baseline,
     candidate: Candidate,
+    pinned: Runs,
+    now: Runs,
     margins: Mapping[str, Margin],
     incomparable: str,
     absent: str,
 ) -> GateCell:
-    pinned = baseline.arms[arm]
-    old, old_reserve = _seeds(pinned, baseline.screen), _seeds(pinned, baseline.reserve)
-    new, new_reserve = candidate.finished(arm, old), candidate.finished(arm, old_reserve)
-    used = {**old, **old_reserve}
+    old, new = measure.values(pinned), measure.values(now)
+    used = _used(arm, baseline)
     broken = candidate.broken(arm, used)
-    first = next(iter(pinned.values()))
+    first = next(iter(pinned.by_seed.values()))
     evidence = CellEvidence(
         name=f"{arm.text} {measure.name}",
-        baseline=_values(measure, old),
-        candidate=_values(measure, new),
+        baseline=_at(old, baseline.screen),
+        candidate=_at(new, baseline.screen),
         margin=_margin(measure.kind, margins, first),
         better="higher" if measure.scalar.better == "higher" else "lower",
-        reserve_baseline=_values(measure, old_reserve),
-        reserve_candidate=_values(measure, new_reserve),
-        same_scheme=_agree("seed_scheme", used, {**new, **new_reserve}),
-        failed_baseline={s: measure.failed(r) for s, r in used.items()},
-        failed_candidate={s: measure.failed(r) for s, r in {**new, **new_reserve}.items()},
+        reserve_baseline=_at(old, baseline.reserve),
+        reserve_candidate=_at(new, baseline.reserve),
+        same_scheme=_agree("seed_scheme", used, now.by_seed),
+        failed_baseline=_at(measure.failed(pinned), used),
+        failed_candidate=measure.failed(now),
         crashed=() if incomparable else tuple(sorted(broken)),
         incomparable=incomparable,
     )
@@ -252,12 +274,13 @@ def _distance(was: float | None, now: float | None) -> float:
     return 0.0 if apart <= ROUNDING else apart / max(abs(was), abs(now))
 
 
-def _seeds(records: Mapping[int, RunRecord], seeds: Sequence[int]) -> dict[int, RunRecord]:
-    return {s: records[s] for s in seeds if s in records}
+def _used(arm: ArmKey, baseline: Baseline) -> dict[int, RunRecord]:
+    """The pinned runs of the screen, then those of the reserve."""
+    return _at(baseline.arms[arm], (*baseline.screen, *baseline.reserve))
 
 
-def _values(measure: Measure, records: Mapping[int, RunRecord]) -> dict[int, float]:
-    return {seed: measure.value(r) for seed, r in records.items()}
+def _at(by_seed: Mapping[int, T], seeds: Iterable[int]) -> dict[int, T]:
+    return {s: by_seed[s] for s in seeds if s in by_seed}
 
 
 def _trouble(broken: Mapping[int, RunRecord]) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tpobench.check.baseline import SCHEMA, Baseline, digest_of
-from tpobench.check.evidence import Measure, measures_of
-from tpobench.records.store import RunRecord
+from tpobench.check.evidence import Measure, Runs, measures_of
 from tpobench.scores.text import seed_ranges
 
 VERSIONS = ("tpobench", "git", "torch", "numpy", "python", "cpu", "seed_scheme")
@@ -33,8 +32,8 @@ class Drift:
 def means(baseline: Baseline) -> dict[str, float]:
     """Mean over all seeds of every measure of every cell and algorithm, to 6 digits."""
     by_measure = {}
-    for name, measure, records in _measured(baseline):
-        values = [measure.value(r) for r in records]
+    for name, measure, runs in _measured(baseline):
+        values = measure.values(runs).values()
         by_measure[name] = float(f"{sum(values) / len(values):.6g}")
     return by_measure
 
@@ -44,10 +43,10 @@ def scales(*baselines: Baseline | None) -> dict[str, float]:
     return {name: m.scalar.scale for of in baselines if of is not None for name, m, _ in _measured(of)}
 
 
-def _measured(baseline: Baseline) -> Iterator[tuple[str, Measure, Sequence[RunRecord]]]:
+def _measured(baseline: Baseline) -> Iterator[tuple[str, Measure, Runs]]:
     for arm, of_seeds in baseline.arms.items():
-        records = tuple(of_seeds.values())
-        yield from ((f"{arm.text} {m.name}", m, records) for m in measures_of(records))
+        runs = Runs(of_seeds)
+        yield from ((f"{arm.text} {m.name}", m, runs) for m in measures_of(runs))
 
 
 def drift(old: Baseline | None, new: Baseline) -> list[Drift]:

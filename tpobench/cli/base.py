@@ -295,7 +295,7 @@ def say_table(table: Table) -> None:
 
 def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     """One row per cell and algorithm: runs by status, and the mean final value of the suite's metric."""
-    from tpobench.scores.cells import final_value  # noqa: PLC0415 - see above
+    from tpobench.scores.cells import final_values  # noqa: PLC0415 - see above
 
     groups: dict[tuple[str, str, str], list[RunRecord]] = {}
     for spec in (*plan.specs, *(s.spec for s in plan.skipped)):
@@ -304,7 +304,7 @@ def summary(plan: Plan, known: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     seen = {r.status for records in groups.values() for r in records} | {"ok", "diverged", "failed"}
     rows = []
     for (cell, matching, algorithm), records in groups.items():
-        finals = [v for v in map(final_value, records) if v is not None]
+        finals = [v for v in final_values(records) if v is not None]
         counts = {s: sum(r.status == s for r in records) for s in STATUSES if s in seen}
         mean = float(f"{sum(finals) / len(finals):.4g}") if finals else None
         metric = "final " + plan.suite.report.metric

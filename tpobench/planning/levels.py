@@ -18,7 +18,7 @@ from tpobench.identity import canonical
 from tpobench.planning.design import Cost, Known, Round, all_tried, require_no_plan
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import FINISHED, RunRecord, Store
-from tpobench.scores.cells import final_value
+from tpobench.scores.cells import final_values
 from tpobench.scores.reporting import Reporting
 from tpobench.suites.search import Search, Walk, walk
 
@@ -223,7 +223,7 @@ def recorded_levels(track: Track, known: Mapping[str, RunRecord]) -> tuple[int, 
 
 def outcome_of(specs: Sequence[RunSpec], known: Mapping[str, RunRecord], search: Search) -> Outcome | None:
     """How many seeds of a level learned, None while some have no result; a diverged seed did not learn."""
-    finals = [final_value(known[s.run_id]) for s in specs if s.run_id in known]
+    finals = final_values([known[s.run_id] for s in specs if s.run_id in known])
     finite = [v for v in finals if v is not None]
     if len(finite) < len(specs):
         return None

@@ -21,7 +21,7 @@ from tpobench.planning.plan import Plan, RunSpec
 from tpobench.printable import brief
 from tpobench.records.results import by_matching
 from tpobench.records.store import FINISHED, PLAN_FILE, PLAN_SCHEMA, RunRecord, Store, read_plan
-from tpobench.scores.cells import final_value
+from tpobench.scores.cells import final_values
 from tpobench.scores.reporting import Reporting
 from tpobench.stats.sequential import LookResult, SequentialPlan, first_decisive_look, look_at, parse_plan, plan_text
 
@@ -305,7 +305,7 @@ def _replayed(cell: AdaptiveCell, known: Mapping[str, RunRecord]) -> CellState:
     while not state.done:
         for name in state.active:
             wanted = cell.specs[name][len(values[name]) : (state.look + 1) * cell.plan.per_look]
-            finals = [final_value(known[s.run_id]) for s in wanted if s.run_id in known]
+            finals = final_values([known[s.run_id] for s in wanted if s.run_id in known])
             finite = [v for v in finals if v is not None]
             if len(finite) < cell.plan.per_look:
                 return state

@@ -365,19 +365,39 @@ def arm_of(records: Sequence[RunRecord], reporting: Reporting, *, scored: bool =
     )
 
 
-def final_value(record: RunRecord) -> float | None:
-    """The final value of one run, None where it has none; the worst value where it diverged."""
-    reporting = Reporting.of(record.reporting)
-    if record.status == "diverged":
-        return reporting.worst
-    if record.status != "ok" or not record.curve.get(reporting.metric):
-        return None
-    return float(arm_of([record], reporting, scored=True).final[0])
+def stacks(records: Sequence[RunRecord]) -> list[tuple[list[int], Arm]]:
+    """Finished runs side by side, those recorded at the same steps and scored alike: which ones, and their arm.
+
+    It has the curves of the scored metric alone; no number of a run depends on those beside it.
+    """
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for i, r in enumerate(records):
+        steps = r.spec["training"].get("steps")
+        alike[repr(r.reporting), tuple(r.curve), tuple(r.curve["step"]), steps].append(i)
+    return [
+        (rows, arm_of([records[i] for i in rows], Reporting.of(records[rows[0]].reporting), scored=True))
+        for rows in alike.values()
+    ]
+
+
+def final_values(records: Sequence[RunRecord]) -> list[float | None]:
+    """The final value of each run, None where it has none; the worst value where it diverged."""
+    values: list[float | None] = [None] * len(records)
+    measured = []
+    for i, r in enumerate(records):
+        if r.status == "diverged":
+            values[i] = Reporting.of(r.reporting).worst
+        elif r.status == "ok" and r.curve.get(r.reporting.get("metric", Reporting.metric)):
+            measured.append(i)
+    for rows, arm in stacks([records[i] for i in measured]):
+        for row, value in zip(rows, arm.final, strict=True):
+            values[measured[row]] = float(value)
+    return values
 
 
 def final_arm(records: Sequence[RunRecord], reporting: Reporting) -> Arm | None:
     """Runs by their final values alone, which may have been measured at steps of their own; None where none has one."""
-    finals = [(r, value) for r in records if (value := final_value(r)) is not None]
+    finals = [(r, value) for r, value in zip(records, final_values(records), strict=True) if value is not None]
     if not finals:
         return None
     values = {int(r.spec["seed"]): value for r, value in finals}

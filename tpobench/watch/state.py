@@ -16,7 +16,7 @@ from tpobench.planning.choice import Choice
 from tpobench.planning.design import Design
 from tpobench.planning.plan import Plan, RunSpec
 from tpobench.records.store import BROKEN, FINISHED, RunRecord
-from tpobench.scores.cells import arm_of, final_value, scored_curves
+from tpobench.scores.cells import arm_of, final_values, scored_curves
 from tpobench.scores.reporting import Reporting
 from tpobench.suites.load import Suite, Value
 
@@ -169,7 +169,7 @@ def _current(finished: Sequence[RunRecord], reporting: Reporting) -> tuple[float
     try:
         arm = arm_of(finished, reporting, scored=True)
     except (CorruptResults, UsageError):
-        finals = [v for r in finished if (v := final_value(r)) is not None]
+        finals = [v for v in final_values(finished) if v is not None]
         return float(np.mean(finals)) if finals else None, ()
     _, curves = scored_curves(arm, reporting.metric, reporting.worst)
     return float(arm.final.mean()), tuple(curves.mean(axis=0).tolist())
