@@ -328,10 +328,11 @@ def test_an_error_is_seen_in_every_output(bench):
 
 
 def test_what_cannot_be_written_is_exit_6(bench):
-    """A folder in the way."""
+    """A folder in the way, or a file where a folder should be: said before anything is trained."""
     bench.baseline()
     (bench.folder / "taken").mkdir()
     for option in ("--junit", "--summary"):
-        code, _, err = bench.check(option, "taken")
-        assert code == 6
-        assert "cannot write taken" in err
+        for path, why in (("taken", "taken is a folder"), ("base.jsonl/x", "base.jsonl is a file")):
+            code, _, err = bench.check(option, path)
+            assert (code, err) == (6, f"tpobench: cannot write {path}: {why}\n")
+    assert bench.trained == []

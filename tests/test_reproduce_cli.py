@@ -132,6 +132,13 @@ def test_failed_runs_are_3_after_the_scorecard_is_made(tpobench, tmp_path, monke
     assert tpobench("reproduce", "fig2", *PLAIN, "--seeds", "0-12")[0] == 0
 
 
+def test_a_file_in_place_of_the_folder_is_said_before_anything_runs(tpobench, tmp_path):
+    """As `run` does."""
+    (tmp_path / "taken").touch()
+    said = "tpobench: --out taken: taken is a file; name a folder\n"
+    assert tpobench("reproduce", "fig2", "--scale", "quick", "--out", "taken") == (2, "", said)
+
+
 def test_results_of_other_settings_cost_their_item_only(tpobench):
     """The folder holds runs that would not be those of the item."""
     settings = ("--set", "steps=9", "--executor", "inline")

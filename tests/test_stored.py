@@ -370,8 +370,8 @@ def test_merge_tells_what_came_from_where(tpobench, tmp_path):
     assert (code, out) == (0, "")
     lines = err.splitlines()
     assert lines[0] == "1 damaged records were left out: B.jsonl line 3"
-    assert [line.split() for line in lines[2:4]] == [["A", "2", "0", "C"], ["B.jsonl", "2", "1", "C"]]
-    assert lines[4] == "wrote C: 2 runs (2 ok), 2 further copies left out"
+    assert lines[1] == "wrote C: 2 runs (2 ok), 2 further copies left out"
+    assert [line.split() for line in lines[3:5]] == [["A", "2", "0", "C"], ["B.jsonl", "2", "1", "C"]]
     assert lines[5] == "next: tpobench report C"
     code, out, _ = tpobench("merge", "A", "B.jsonl", "-o", "D", "--json")
     (united,) = json.loads(out)["merged"]

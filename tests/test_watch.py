@@ -123,6 +123,13 @@ def test_a_folder_of_any_packaged_suite_can_be_watched(tmp_path, command_line):
         assert (facts["done"], facts["planned"] > 0, facts["complete"]) == (0, True, False)
 
 
+def test_a_folder_of_a_suite_that_is_a_file_can_be_watched_without_it(tmp_path, command_line):
+    """The suite is in meta.json; nobody needs its name, here or on another machine."""
+    path = write(tmp_path / "own", suite={**SUITE.as_dict(), "name": "a_suite_of_my_own"})
+    code, out, err = command_line("watch", path)
+    assert (code, err, out.splitlines()[0]) == (0, "", f"{path}: 0/6 runs done, time left unknown")
+
+
 def test_a_run_is_known_on_whatever_device_it_was_trained():
     """Its id names the device; its cell, algorithm and seed do not."""
     record = replace(EVERY[0], id="f" * 16, spec={**EVERY[0].spec, "device": "cuda"})

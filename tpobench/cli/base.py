@@ -186,6 +186,19 @@ def say_copies(copies: Sequence[Path]) -> None:
         say(f"what was replaced is kept in {', '.join(map(str, copies))}")
 
 
+def require_places(paths: Iterable[Path]) -> None:
+    """Files that will be written can be, as far as folders tell: said before anything is trained for them.
+
+    Raises:
+        StorageFull: a folder lies in the place of one, or a file in that of its folder.
+    """
+    for path in paths:
+        nearest = next((p for p in (path, *path.parents) if p.exists()), path)
+        if path.is_dir() or (nearest != path and not nearest.is_dir()):
+            msg = f"cannot write {path}: {nearest} is a {'folder' if nearest.is_dir() else 'file'}"
+            raise StorageFull(msg)
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file that was asked for.
 

@@ -171,7 +171,7 @@ def _tell_update(
 
 
 def _drift_row(drift: Drift, scale: float) -> list[str | None]:
-    numbers = (drift.first, drift.old, drift.new, drift.difference)
-    short = [None if v is None else rounded(scale * v, 4) for v in numbers]
+    numbers = ((drift.first, ""), (drift.old, ""), (drift.new, ""), (drift.difference, "+"))
+    short = [None if v is None else rounded(scale * v, 4, sign) for v, sign in numbers]
     what = "added" if drift.old is None else "removed" if drift.new is None else ""
     return [drift.name + unit_of(scale), *short, what]

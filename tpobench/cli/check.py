@@ -23,6 +23,7 @@ from tpobench.cli.base import (
     PluginOption,
     SetOption,
     app,
+    require_places,
     say,
     show,
     split,
@@ -149,6 +150,7 @@ def _check(asked: Asked, format_: GlanceFormat, junit: Path | None, summary: Pat
 
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     page = summary or (Path(step) if step else None)
+    require_places([file for file in (junit, page) if file is not None])
     try:
         judgement = _judge(_request(asked))
     except TpobenchError as error:  # a check that was not made is seen wherever its verdict would have been

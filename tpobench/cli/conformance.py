@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tpobench.cli.base import AnswerFormat, app, show, split, spread, write_file
+from tpobench.cli.base import AnswerFormat, app, require_places, show, split, spread, write_file
 from tpobench.cli.check import JunitOption
 from tpobench.errors import TpobenchError, UsageError
 
@@ -49,6 +49,7 @@ def conformance_(
     """
     from tpobench.conformance import document
 
+    require_places([junit] if junit is not None else [])
     try:
         findings = _findings(function, as_, advantage, path, _values(set_), _values(with_), strict=strict)
     except TpobenchError as error:

@@ -19,7 +19,7 @@ from tpobench.errors import CorruptResults, DataUnavailable, NothingToDo, RunsFa
 from tpobench.planning.design import Fixed, require_no_plan
 from tpobench.planning.plan import Plan
 from tpobench.records.results import Results
-from tpobench.records.store import Store
+from tpobench.records.store import Store, require_folder
 from tpobench.suites.load import SCALES, load_suite
 from tpobench.tables.model import Document, Lines, table_of
 from tpobench.units import duration
@@ -118,6 +118,7 @@ def reproduce(
     formats, endings = split(format_) or ["md", "json"], [] if figures == "none" else split([figures])
     require_valid(formats, ENDINGS, "scorecard format")
     require_valid(endings, FIGURE_FORMATS, "figure format")
+    require_folder(out)
     options, workers = training.options(), training.workers()
     work = _work(wanted, scale, seeds, training, out)
     answers: list[dict[str, Any]] = []

@@ -94,8 +94,14 @@ class _Watched:
         meta = _require_run_folder(path)
         self._algorithms = algorithms_of(algos) or None
         name = str(meta["suite"].get("name", path.name))
-        load_plugins(plugins, suites=[name], algorithms=self._algorithms)
-        self._suite = build_suite(name, _as_written(meta["suite"]), str(path / "meta.json"))
+        suite = _as_written(meta["suite"])  # of a file, or a package, that need not be here
+        task, algorithms = suite.get("task"), self._algorithms or suite.get("algorithms")
+        load_plugins(
+            plugins,
+            algorithms=map(str, algorithms if isinstance(algorithms, list) else ()),
+            kinds=[str(task["kind"])] if isinstance(task, dict) and "kind" in task else (),
+        )
+        self._suite = build_suite(name, suite, str(path / "meta.json"))
         plan = read_plan(path)
         self._choice = parse_choice(seeds if seeds is not None or plan is None else plan["seeds"])
         self._ran: set[tuple[Any, Any]] | None = None
