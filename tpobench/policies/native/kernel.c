@@ -358,12 +358,19 @@ static void mix(const Layer *w, const float *down, int64_t n, float *x, const Sa
   times(n, s->h + at * HIDDEN, HIDDEN, down, MODEL, x, w->down_bias, 1);
 }
 
-/* Logits of the rows from `start` on, N in all, of a memory for `capacity` rows that holds what the rows before left.
- * keep: what the backward pass needs is kept of every row, else of one tile. */
-void forward(const float *theta, const int64_t *offset, int64_t capacity, int64_t V, int64_t T, const int32_t *nodes,
-             int64_t stride, int64_t start, int64_t N, float *memory, float *logits, int keep) {
+/* What a seed has of its own: nodes in four lines that are `stride` apart, and a memory for `capacity` rows, of which
+ * those from `start` on are computed, N in all, and those before have left there what these need. */
+typedef struct {
+  const int32_t *nodes;
+  int64_t stride, capacity, start, N;
+  float *memory;
+} Seed;
+
+static void forward_of(const Seed *s, const float *theta, const int64_t *offset, int64_t V, int64_t T, float *logits,
+                       int keep) {
+  const int64_t start = s->start, N = s->N;
   const Arrays w = arrays(theta, offset);
-  const Forest f = forest(capacity, V, T, nodes, stride, memory, 0);
+  const Forest f = forest(s->capacity, V, T, s->nodes, s->stride, s->memory, 0);
   float x[TILE * MODEL], y[TILE * MODEL];
   if (!start) {
     for (int l = 0; l < LAYERS; l++) transpose(MODEL, HIDDEN, w.layer[l].down, HIDDEN, f.down + l * HIDDEN * MODEL, MODEL);
@@ -405,6 +412,13 @@ void forward(const float *theta, const int64_t *offset, int64_t capacity, int64_
         logits[(answer + i) * V + v] = total(s) + w.head_bias[v];
       }
   }
+}
+
+/* Logits, (M, V) of each seed; theta has D numbers each.
+ * keep: what the backward pass needs is kept of every row, else of one tile. */
+void forward(int64_t seeds, const Seed *seed, const float *theta, int64_t D, const int64_t *offset, int64_t V, int64_t T,
+             float *logits, int64_t M, int keep) {
+  for (int64_t s = 0; s < seeds; s++) forward_of(seed + s, theta + s * D, offset, V, T, logits + s * M * V, keep);
 }
 
 /* Backward of `mix`: dx (n, MODEL) in place, and d o */
@@ -456,11 +470,11 @@ static void predict_back(const Arrays *w, const Arrays *g, const float *dlogits,
   norm_back(dy, hat, inverse, m, w->scale, da, g->scale, g->shift);
 }
 
-/* gradient += what d logits give it, after a forward pass over all N rows that kept them */
-void backward(const float *theta, const int64_t *offset, int64_t N, int64_t V, int64_t T, const int32_t *nodes,
-              int64_t stride, float *memory, const float *dlogits, float *gradient) {
+static void backward_of(const Seed *s, const float *theta, const int64_t *offset, int64_t V, int64_t T,
+                        const float *dlogits, float *gradient) {
+  const int64_t N = s->N;
   const Arrays w = arrays(theta, offset), g = arrays(gradient, offset);
-  const Forest f = forest(N, V, T, nodes, stride, memory, 0);
+  const Forest f = forest(s->capacity, V, T, s->nodes, s->stride, s->memory, 0);
   for (int l = 0; l < LAYERS; l++) {
     transpose(MODEL, HIDDEN, w.layer[l].up, HIDDEN, f.up + l * HIDDEN * MODEL, MODEL);
     transpose(MODEL, MODEL, w.layer[l].out, MODEL, f.out + l * MODEL * MODEL, MODEL);
@@ -509,17 +523,29 @@ void backward(const float *theta, const int64_t *offset, int64_t N, int64_t V, i
     }
 }
 
-/* ---- optimisers */
+/* gradient += what d logits (M, V) of each seed give it, after a forward pass over all rows that kept them */
+void backward(int64_t seeds, const Seed *seed, const float *theta, int64_t D, const int64_t *offset, int64_t V, int64_t T,
+              const float *dlogits, int64_t M, float *gradient) {
+  for (int64_t s = 0; s < seeds; s++)
+    backward_of(seed + s, theta + s * D, offset, V, T, dlogits + s * M * V, gradient + s * D);
+}
+
+/* ---- optimisers: the parameters of seeds are `ahead` numbers apart, their gradients `behind`, all else n */
 
 /* m += c1 (g - m), v += c2 (g^2 - v), theta -= rate (own m + fresh g) / (sqrt(v whole) + 1e-8), n numbers; c1 and c2
  * are 1 - b1 and 1 - b2, which float32 cannot take from each other without loss, and whole is 1 / (1 - b2^t) */
-void adam(float *restrict theta, const float *restrict g, float *restrict m, float *restrict v, int64_t n, float c1,
-          float c2, float own, float fresh, float whole, float rate) {
+static void adam_of(float *restrict theta, const float *restrict g, float *restrict m, float *restrict v, int64_t n,
+                    float c1, float c2, float own, float fresh, float whole, float rate) {
   for (int64_t i = 0; i < n; i++) {
     m[i] += c1 * (g[i] - m[i]);
     v[i] += c2 * (g[i] * g[i] - v[i]);
     theta[i] -= rate * (own * m[i] + fresh * g[i]) / (sqrtf(v[i] * whole) + 1e-8f);
   }
+}
+void adam(int64_t seeds, float *theta, int64_t ahead, const float *g, int64_t behind, float *m, float *v, int64_t n,
+          float c1, float c2, float own, float fresh, float whole, float rate) {
+  for (int64_t s = 0; s < seeds; s++)
+    adam_of(theta + s * ahead, g + s * behind, m + s * n, v + s * n, n, c1, c2, own, fresh, whole, rate);
 }
 
 enum { SHORT = 64, LONG = 256, STEPS = 5 };
@@ -547,8 +573,8 @@ static void upright(int64_t rows, int64_t columns, const float *x, int64_t ldx, 
 }
 /* m += c (g - m) and theta -= rate scale orthogonal(own m + fresh g), for `count` matrices that lie one after
  * the other: rows, columns of each in `shape`, one side at most SHORT and the other at most LONG */
-void muon(float *theta, const float *g, float *m, int64_t count, const int64_t *shape, const float *scale, float c,
-          float own, float fresh, float rate) {
+static void muon_of(float *theta, const float *g, float *m, int64_t count, const int64_t *shape, const float *scale,
+                    float c, float own, float fresh, float rate) {
   float first[LONG * SHORT], second[LONG * SHORT], A[SHORT * SHORT], B[SHORT * SHORT];
   for (int64_t each = 0; each < count; each++) {
     int64_t rows = shape[2 * each], columns = shape[2 * each + 1], n = rows * columns, turn = rows <= columns;
@@ -568,4 +594,9 @@ void muon(float *theta, const float *g, float *m, int64_t count, const int64_t *
     for (int64_t i = 0; i < n; i++) theta[i] -= rate * scale[each] * x[i];
     theta += n, g += n, m += n;
   }
+}
+void muon(int64_t seeds, float *theta, int64_t ahead, const float *g, int64_t behind, float *m, int64_t n, int64_t count,
+          const int64_t *shape, const float *scale, float c, float own, float fresh, float rate) {
+  for (int64_t s = 0; s < seeds; s++)
+    muon_of(theta + s * ahead, g + s * behind, m + s * n, count, shape, scale, c, own, fresh, rate);
 }

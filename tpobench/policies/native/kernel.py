@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,13 +33,12 @@ class Kernel:
         self.memory_size = library.functions.memory_size
         self.memory_size.argtypes, self.memory_size.restype = [_COUNT] * 3, _COUNT
         self.forward, self.backward = library.functions.forward, library.functions.backward
-        self.forward.argtypes = [
-            *[_POINTER] * 2, *[_COUNT] * 3, _POINTER, *[_COUNT] * 3, *[_POINTER] * 2, ctypes.c_int,
-        ]  # fmt: skip
-        self.backward.argtypes = [*[_POINTER] * 2, *[_COUNT] * 3, _POINTER, _COUNT, *[_POINTER] * 3]
+        batch = (_COUNT, _POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _POINTER, _COUNT)
+        self.forward.argtypes, self.backward.argtypes = [*batch, ctypes.c_int], [*batch, _POINTER]
         self.adam, self.muon = library.functions.adam, library.functions.muon
-        self.adam.argtypes = [*[_POINTER] * 4, _COUNT, *[ctypes.c_float] * 6]
-        self.muon.argtypes = [*[_POINTER] * 3, _COUNT, *[_POINTER] * 2, *[ctypes.c_float] * 4]
+        step = (_COUNT, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER)
+        self.adam.argtypes = [*step, _POINTER, _COUNT, *[ctypes.c_float] * 6]
+        self.muon.argtypes = [*step, _COUNT, _COUNT, _POINTER, _POINTER, *[ctypes.c_float] * 4]
         for function in (self.forward, self.backward, self.adam, self.muon):
             function.restype = None
 
@@ -49,6 +50,16 @@ class Kernel:
             NoKernel: there is none.
         """
         return cls(load(defines(), compiler, flags))
+
+
+Seeds = npt.NDArray[np.int64]
+"""What each seed has of its own, (S, 6): the struct `Seed` of the source."""
+
+
+def seeds_of(forests: Sequence[Forest], memories: Sequence[Tensor]) -> Seeds:
+    """All rows of the seeds' forests; both must live as long as the kernel reads them."""
+    lines = [(*f.in_memory, f.rows, 0, f.rows, m.data_ptr()) for f, m in zip(forests, memories, strict=True)]
+    return np.array(lines, dtype=np.int64)
 
 
 class Decoder:
@@ -74,23 +85,16 @@ class Decoder:
         """No graph needs it any more; its pages are there already for the next."""
         self._spare.append(memory)
 
-    def forward(
-        self, theta: Tensor, forest: Forest, memory: Tensor, logits: Tensor, *, keep: bool, start: int = 0,
-        capacity: int | None = None,
-    ) -> None:  # fmt: skip
-        """Into the first `answers` of logits (M, V) those of the rows from `start` on, theta (D,).
+    def forward(self, theta: Tensor, seeds: Seeds, logits: Tensor, *, keep: bool) -> None:
+        """Logits (S, M, V) of the seeds' new rows, theta (S, D); `keep` what the backward pass needs."""
+        self.kernel.forward(*self._batch(theta, seeds, logits), keep)
 
-        keep: what the backward pass needs.  capacity: the rows that memory was laid out for; those before `start` must
-        be in it.
-        """
-        self.kernel.forward(
-            theta.data_ptr(), self._offsets_at, capacity or forest.rows, self.vocabulary, self.positions,
-            *forest.in_memory, start, forest.rows, memory.data_ptr(), logits.data_ptr(), keep,
-        )  # fmt: skip
+    def backward(self, theta: Tensor, seeds: Seeds, dlogits: Tensor, gradient: Tensor) -> None:
+        """Gradient (S, D) += what d logits (S, M, V) give it, from the memories of the forward pass."""
+        self.kernel.backward(*self._batch(theta, seeds, dlogits), gradient.data_ptr())
 
-    def backward(self, theta: Tensor, forest: Forest, memory: Tensor, dlogits: Tensor, gradient: Tensor) -> None:
-        """Gradient (D,) += what d logits (answers, V) give it, from the memory of the forward pass."""
-        self.kernel.backward(
-            theta.data_ptr(), self._offsets_at, forest.rows, self.vocabulary, self.positions, *forest.in_memory,
-            memory.data_ptr(), dlogits.data_ptr(), gradient.data_ptr(),
+    def _batch(self, theta: Tensor, seeds: Seeds, logits: Tensor) -> tuple[int, ...]:
+        return (
+            len(seeds), seeds.ctypes.data, theta.data_ptr(), theta.shape[1], self._offsets_at, self.vocabulary,
+            self.positions, logits.data_ptr(), logits.shape[1],
         )  # fmt: skip

@@ -24,11 +24,10 @@ class NativeAdam(Adam):
         self.count += 1
         t, b1, b2 = self.count, self.b1, self.b2
         on_mean, on_gradient = nesterov_factors(b1, t)
-        for x, g, mean, square in zip(theta, gradient, self.mean, self.square, strict=True):
-            self.kernel.adam(
-                x.data_ptr(), g.data_ptr(), mean.data_ptr(), square.data_ptr(), len(x), 1 - b1, 1 - b2,
-                on_mean, on_gradient, 1 / (1 - b2**t), self.learning_rate,
-            )  # fmt: skip
+        self.kernel.adam(
+            *lines(theta, gradient), self.mean.data_ptr(), self.square.data_ptr(), theta.shape[1], 1 - b1, 1 - b2,
+            on_mean, on_gradient, 1 / (1 - b2**t), self.learning_rate,
+        )  # fmt: skip
         torch.autograd.graph.increment_version(theta)  # of which torch has seen nothing
 
 
@@ -45,9 +44,14 @@ class NativeMuon(Muon):
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """One update of every matrix and every other parameter."""
         self.count += 1
-        for x, g, momentum in zip(theta, gradient, self.momentum, strict=True):
-            self.kernel.muon(
-                x.data_ptr(), g.data_ptr(), momentum.data_ptr(), len(self._shapes), self._shapes.ctypes.data,
-                self._scales.ctypes.data, 1 - self.beta, *nesterov_factors(self.beta, self.count), self.learning_rate,
-            )  # fmt: skip
+        self.kernel.muon(
+            *lines(theta, gradient), self.momentum.data_ptr(), self.matrices, len(self._shapes),
+            self._shapes.ctypes.data, self._scales.ctypes.data, 1 - self.beta,
+            *nesterov_factors(self.beta, self.count), self.learning_rate,
+        )  # fmt: skip
         self.adam.step(theta[:, self.matrices :], gradient[:, self.matrices :])
+
+
+def lines(theta: Tensor, gradient: Tensor) -> tuple[int, int, int, int, int]:
+    """Seeds; where theta and gradient (S, n) lie, each with how many numbers there are from one seed to the next."""
+    return len(theta), theta.data_ptr(), theta.stride(0), gradient.data_ptr(), gradient.stride(0)

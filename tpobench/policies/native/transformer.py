@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tpobench.policies.native.forest import Forest, PackedForest, Sequences, grow, pack
-from tpobench.policies.native.kernel import Decoder, Kernel
+from tpobench.policies.native.kernel import Decoder, Kernel, seeds_of
 from tpobench.policies.native.machine import native_kernel
 from tpobench.policies.native.optimizers import NativeMuon
 from tpobench.policies.prefix_tree import Ints
@@ -78,21 +78,20 @@ class NativeTransformer(TransformerPolicy):
         capacity = max(trunk.rows for trunk in trunks) + B * K * (T - 1)
         memories = [self._decoder.memory(capacity) for _ in trunks]
         nodes = np.empty((S, 4, capacity), dtype=np.int32)
+        seeds = seeds_of([Forest(own, 0) for own in nodes], memories)
         level = np.zeros((S, max(trunk.answers for trunk in trunks)), dtype=np.int64)  # rows of the level
         here = np.empty((S, B, K), dtype=np.int64)  # each candidate's place in it
         for s, trunk in enumerate(trunks):
             nodes[s, :, : trunk.rows] = trunk.nodes
             level[s, : trunk.answers] = np.nonzero(trunk.nodes[3] >= 0)[0]
             here[s] = trunk.nodes[3][row[s, :, -1:]]
-        count = np.array([trunk.answers for trunk in trunks])
-        start, stop = np.zeros(S, dtype=np.int64), np.array([trunk.rows for trunk in trunks])
+        start, stop = seeds[:, 3], seeds[:, 4]  # of the level's rows
+        start[:], stop[:] = 0, [trunk.rows for trunk in trunks]
         tokens, tables = [], []
         for t in range(T):
             M = level.shape[1]
             logits = self.theta.new_zeros(S, M, V)
-            for s, (theta, memory, each) in enumerate(zip(self.theta, memories, logits, strict=True)):
-                forest = Forest(nodes[s, :, : stop[s]], int(count[s]))
-                self._decoder.forward(theta, forest, memory, each, keep=False, start=int(start[s]), capacity=capacity)
+            self._decoder.forward(self.theta, seeds, logits, keep=False)
             place = here + M * np.arange(S)[:, None, None]  # among the rows of all seeds
             table = logits.log_softmax(-1).flatten(0, 1)[torch.from_numpy(place)]
             action = inverse_cdf(table, uniform[..., t])
@@ -110,7 +109,7 @@ class NativeTransformer(TransformerPolicy):
             fresh = np.empty((4, len(drawn)), dtype=np.int32)
             fresh[0], fresh[1], fresh[2] = drawn % V, H + t, level.ravel()[drawn // V]
             fresh[3] = np.arange(len(drawn)) - np.repeat(before, count)
-            start, stop = stop, stop + count
+            start[:], stop[:] = stop, stop + count
             level = start[:, None] + np.arange(count.max())
             for s in range(S):
                 nodes[s, :, start[s] : stop[s]] = fresh[:, before[s] : before[s] + count[s]]
@@ -132,13 +131,13 @@ class _Logits(torch.autograd.Function):
     ) -> Tensor:
         logits = theta.new_zeros(len(forests), max(f.answers for f in forests), decoder.vocabulary)
         memories = [decoder.memory(forest.rows) for forest in forests]
-        for each, weights, forest, memory in zip(logits, theta, forests, memories, strict=True):
-            decoder.forward(weights, forest, memory, each, keep=keep)
+        seeds = seeds_of(forests, memories)
+        decoder.forward(theta, seeds, logits, keep=keep)
         if not keep:
             for memory in memories:
                 decoder.release(memory)
         ctx.save_for_backward(theta)  # which refuses a backward pass after theta has changed
-        ctx.decoder, ctx.forests, ctx.memories = decoder, forests, memories
+        ctx.decoder, ctx.forests, ctx.memories, ctx.seeds = decoder, forests, memories, seeds
         return logits
 
     @staticmethod
@@ -146,8 +145,8 @@ class _Logits(torch.autograd.Function):
     def backward(ctx: Any, dlogits: Tensor) -> tuple[Tensor | None, ...]:
         (theta,) = ctx.saved_tensors
         gradient = torch.zeros_like(theta)
-        for weights, forest, memory, d, g in zip(theta, ctx.forests, ctx.memories, dlogits, gradient, strict=True):
-            ctx.decoder.backward(weights, forest, memory, d[: forest.answers].contiguous(), g)
+        ctx.decoder.backward(theta, ctx.seeds, dlogits.contiguous(), gradient)
+        for memory in ctx.memories:
             ctx.decoder.release(memory)
         ctx.memories = ()
         return None, None, None, gradient
