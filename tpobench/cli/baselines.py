@@ -19,7 +19,6 @@ from tpobench.cli.help import Application
 from tpobench.errors import CorruptResults, NothingToDo, StorageFull, UsageError, require_text
 from tpobench.records.results import load_results
 from tpobench.records.store import PACKED, RunRecord, require_ours, set_aside, write_atomically, write_packed
-from tpobench.stats.texts import rounded, unit_of
 from tpobench.tables.model import Document, table_of
 
 if TYPE_CHECKING:
@@ -171,6 +170,8 @@ def _tell_update(
 
 
 def _drift_row(drift: Drift, scale: float) -> list[str | None]:
+    from tpobench.stats.texts import rounded, unit_of
+
     numbers = ((drift.first, ""), (drift.old, ""), (drift.new, ""), (drift.difference, "+"))
     short = [None if v is None else rounded(scale * v, 4, sign) for v, sign in numbers]
     what = "added" if drift.old is None else "removed" if drift.new is None else ""
