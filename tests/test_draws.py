@@ -7,7 +7,7 @@ from scipy import stats
 from tpobench.stats import draws
 from tpobench.stats.guard import quiet
 from tpobench.stats.intervals import RESAMPLES, bca_intervals, percentile_intervals, resampled_counts, resampled_means
-from tpobench.stats.permutation import random_labellings, sign_flip
+from tpobench.stats.permutation import random_labellings, sign_flip, sign_table
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,16 @@ def test_tables_and_what_follows_them_are_those_of_the_generator(most, bits, mon
         np.testing.assert_array_equal(draws.seeds_again(5, rng, 30), indices.T)
         np.testing.assert_array_equal(rng.random(3), after)
     assert len(draws._memory.tables) == (3 if most and bits is np.random.PCG64 else 0)
+
+
+def test_signs_are_those_that_numpy_chooses():
+    """In parts as at once, also behind half a word of the stream; then numpy's next numbers."""
+    reference, rng = fresh(), fresh()
+    for source in (reference, rng):
+        source.integers(5, size=3)
+    signs = reference.choice([-1, 1], size=(101, 9))
+    np.testing.assert_array_equal(np.concatenate([sign_table(9, rng, 60), sign_table(9, rng, 41)]), signs)
+    assert rng.random() == reference.random()
 
 
 def test_a_generator_elsewhere_in_its_stream_draws_something_else():

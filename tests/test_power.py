@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from tpobench.stats.permutation import studentized_permutation
-from tpobench.stats.power import _rate, detection, inflation, power_text, seeds_for_margin
+from tpobench.stats.power import (
+    _arms,
+    _detects,
+    _pairs,
+    _rejected,
+    _resamples,
+    _turns,
+    detection,
+    inflation,
+    power_text,
+    seeds_for_margin,
+)
 
 PUBLISHED = np.load(Path(__file__).parent / "extracts" / "published_curves.npz")
 FINAL = {name: (PUBLISHED[name] / PUBLISHED["of"])[:, -50:].mean(axis=1) for name in ("tpo", "grpo")}
@@ -128,14 +139,53 @@ def test_a_margin_without_size_has_no_seeds():
     assert seeds_for_margin(0.0, 0.1) == 2
 
 
-@pytest.mark.parametrize("level", [0.1, 0.2])
-def test_ties_are_ties_in_half_the_digits(level):
+@pytest.mark.parametrize("most", [49, 99])
+def test_ties_are_ties_in_half_the_digits(most):
     """Tenths, whose sums tie time and again, are counted as whole numbers are: rounding decides nothing."""
     source = np.random.default_rng(3)
     whole, signs = source.integers(-2, 5, size=(200, 9)), source.choice([-1, 1], size=(9, 999))
     null, observed = whole @ signs, whole.sum(axis=1, keepdims=True)
-    tail = np.minimum((null >= observed).sum(axis=1), (null <= observed).sum(axis=1))
-    expected = (2 * (tail + 1) / 1000 <= level).mean()
-    assert 0.1 < expected < 0.9  # some of each
+    expected = np.minimum((null >= observed).sum(axis=1), (null <= observed).sum(axis=1)) <= most
+    assert 0.1 < expected.mean() < 0.9  # some of each
     tenths = whole * 0.1
-    assert _rate(tenths.sum(axis=1), tenths, signs, level) == expected
+    assert (_rejected(tenths, tenths.sum(axis=1), signs.astype(np.float32), most) == expected).all()
+
+
+POOLS = {"normal": np.random.default_rng(4).normal(0, 1, 10), "two values": np.array(5 * [-1.0, 1.0])}
+
+
+def shifted(redrawn, pool, difference, n=6):
+    """The same draws at every difference, and which repeats are rejected in all digits."""
+    rng = np.random.default_rng(6)
+    data, observed, draw = redrawn(POOLS[pool], difference, n, rng)
+    resamples, most = _resamples(0.05)
+    null = data @ draw(resamples).T.astype(np.float64)
+    slack, middle = 1e-9 * np.abs(observed[:, None]), observed[:, None]
+    tail = np.minimum((null >= middle - slack).sum(axis=1), (null <= middle + slack).sum(axis=1))
+    return redrawn(POOLS[pool], difference, n, np.random.default_rng(6)), tail <= most
+
+
+@pytest.mark.parametrize("redrawn", [_arms, _pairs])
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("difference", [0.1, 1.0, 1.3])
+def test_detected_is_what_a_share_of_all_repeats_detects(redrawn, pool, difference):
+    """Whichever repeats are tested first: yes at the share that is rejected, no at the least beyond it."""
+    asked, rejected = shifted(redrawn, pool, difference)
+    share = rejected.mean()
+    assert _detects(*asked, 0.05, share)
+    asked, _ = shifted(redrawn, pool, difference)
+    assert not _detects(*asked, 0.05, share + 0.5 / len(rejected))
+
+
+@pytest.mark.parametrize("redrawn", [_arms, _pairs])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_repeat_turns_where_its_test_does(redrawn, pool):
+    """Not rejected up to the first difference, rejected beyond the last; between them lie rounding and ties."""
+    first, last = _turns(*shifted(redrawn, pool, 0.0)[0], 6, 0.05)
+    known = []
+    for difference in (0.1, 0.5, 1.0, 1.5, 2.0):  # whole and half ones are where the sums of two values tie
+        rejected = shifted(redrawn, pool, difference)[1]
+        assert rejected[last < difference].all()
+        assert not rejected[first >= difference].any()
+        known.append(np.mean((last < difference) | (first >= difference)))
+    assert np.mean(known) > (0.9 if pool == "normal" else 0.6)

@@ -83,7 +83,8 @@ def power(
 
     $ tpobench power results/sparse --target 0.1
     """
-    from tpobench.api import power as power_of
+    from tpobench.comparison.detection import detect, parse_target
 
-    answer = power_of(load_results(path), target=target, seeds=seeds, metric=metric, algorithms=split(algos))
+    results, difference = load_results(path), None if target is None else parse_target(target)
+    answer = detect(results, target=difference, seeds=seeds, metric=metric, algorithms=split(algos))
     show(answer.document().told(path), format_.name, full=format_.full)

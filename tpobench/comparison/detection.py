@@ -25,7 +25,7 @@ from tpobench.tables.model import Document
 from tpobench.tables.readable import Readable
 
 SCHEMA = 1
-WORTH_A_PROCESS = 50  # detections, some seconds: a process takes half of one to start
+WORTH_A_PROCESS = 250  # detections, some seconds: a process takes half of one to start, and draws its own labels
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,15 @@ def _packed(rng: np.random.Generator, total: int, n: int, rows: int) -> Table:
     return np.packbits(labels.reshape(rows, total), axis=1)
 
 
+def sign_table(n: int, rng: np.random.Generator, resamples: int) -> Table:
+    """Rows of -1 and 1 in bytes, as `rng.choice` draws them; remembered as bits: (resamples, n)."""
+    return 2 * np.unpackbits(drawn(rng, _random_heads, n, resamples), axis=1, count=n).view(np.int8) - 1
+
+
+def _random_heads(rng: np.random.Generator, n: int, resamples: int) -> Table:
+    return np.packbits(rng.integers(2**32, size=(resamples, n), dtype=np.uint32) >= 2**31, axis=1)
+
+
 def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:
     """Every labelling where there are at most `resamples`, else a random draw of them; and whether it is all."""
     exact = math.comb(total, n) <= resamples

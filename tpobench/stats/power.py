@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from tpobench.stats.compare import attainable_text
 from tpobench.stats.curves import Bools
 from tpobench.stats.draws import Table
-from tpobench.stats.guard import Floats, Status, guarded_interval
-from tpobench.stats.permutation import label_table
+from tpobench.stats.guard import Floats, Status, guarded_interval, quiet
+from tpobench.stats.permutation import label_table, sign_table
 
 MOST_SEEDS = 1000
 REPEATS = 400
-SIGNS = np.array([-1, 1], dtype=np.int8)
+Labels = Callable[[int], Table]  # so many more of them: (resamples, n)
+Counts = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def detection(
         power: wanted probability of detection.
         family: tests in the family.
         paired_with: the other arm on the same seeds, for a paired design.
-        only_needed: the seeds for the target alone, which takes half the time.
+        only_needed: the seeds for the target alone.
     """
     x = np.asarray(pilot, dtype=np.float64)
     if paired_with is not None:
@@ -90,75 +91,128 @@ def detection(
     deviations = (x - x.mean()) * math.sqrt(len(x) / (len(x) - 1)) * inflation(len(x))
     spread = float(deviations.std())
     level = alpha / family
-    rate = _paired_rate if paired else _unpaired_rate
+    redrawn = _pairs if paired else _arms
     seed = int(rng.integers(2**63))  # the same draws at every difference: power then grows with it
 
     def detects(seeds: int, difference: float) -> bool:
-        return rate(deviations, difference, seeds, level, np.random.default_rng(seed)) >= power
+        return _detects(*redrawn(deviations, difference, seeds, np.random.default_rng(seed)), level, power)
+
+    def detects_at_hand(difference: float) -> bool:
+        surely, perhaps = (float((turns < difference).mean()) >= power for turns in (last, first))
+        return surely or (perhaps and detects(n, difference))
 
     reason = attainable_text((n, n), paired=paired, family=family, alpha=alpha)
-    least = None if reason or only_needed else _least_difference(lambda d: detects(n, d), spread)
+    least = None
+    if not (reason or only_needed):
+        first, last = _turns(*redrawn(deviations, 0.0, n, np.random.default_rng(seed)), n, level)
+        least = _least_difference(detects_at_hand, spread)
     needed = None
     if target is not None and target != 0:
         needed = _seeds_for(lambda m: detects(m, abs(target)), spread, abs(target), level, power, paired=paired)
     return replace(plan, detectable=least, needed=needed, spread=spread, reason=reason)
 
 
-def _unpaired_rate(pool: Floats, shift: float, n: int, level: float, rng: np.random.Generator) -> float:
-    """Share of repeats in which the studentized permutation test rejects at `level`; labels common to all repeats.
+def _arms(pool: Floats, shift: float, n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Labels]:
+    """Two arms in each repeat (repeats, 2n), the sums of the first, and labels common to all repeats.
 
     Of arms of equal size Welch's t grows with the sum of the first alone: t = 2 x̄ / sqrt((Σ z² - 2n x̄²) / (n (n - 1)))
     where the mean of all z is 0, and Σ z² is that of all labels.
     """
-    repeats, resamples = _sizes(n, level)
-    data = pool[rng.integers(0, len(pool), size=(2 * n, repeats))]
+    data = pool[rng.integers(0, len(pool), size=(2 * n, _repeats(n)))]
     data[:n] += shift
     data -= data.mean(axis=0)
-    return _rate(data[:n].sum(axis=0), data.T, label_table(2 * n, n, rng, resamples).T, level)
+    return data.T, data[:n].sum(axis=0), lambda resamples: label_table(2 * n, n, rng, resamples)
 
 
-def _paired_rate(pool: Floats, shift: float, n: int, level: float, rng: np.random.Generator) -> float:
-    """Share of repeats in which the sign-flip test rejects at `level`; signs common to all repeats."""
-    repeats, resamples = _sizes(n, level)
-    data = pool[rng.integers(0, len(pool), size=(n, repeats))] + shift
-    return _rate(data.sum(axis=0), data.T, rng.choice(SIGNS, size=(resamples, n)).T, level)
+def _pairs(pool: Floats, shift: float, n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Labels]:
+    """The differences of n pairs in each repeat (repeats, n), their sums, and signs common to all repeats."""
+    data = pool[rng.integers(0, len(pool), size=(n, _repeats(n)))] + shift
+    return data.T, data.sum(axis=0), lambda resamples: sign_table(n, rng, resamples)
 
 
-def _sizes(n: int, level: float) -> tuple[int, int]:
-    """Repeats and resamples: enough for the level, and fewer repeats where arms are long."""
-    return (REPEATS if n <= 200 else REPEATS // 2), max(499, math.ceil(10 / level))
+def _repeats(n: int) -> int:
+    """Fewer where arms are long."""
+    return REPEATS if n <= 200 else REPEATS // 2
 
 
-def _rate(observed: Floats, data: Floats, labels: Table, level: float) -> float:
-    """Share of repeats (rows of `data`) whose sum is rejected among those under the labels -1, 0 and 1 (n, resamples).
+def _resamples(level: float) -> tuple[int, int]:
+    """Enough for the level, and how many may be as extreme as what is rejected: 2 (most + 1) / (B + 1) <= level.
 
-    In half the digits first, which takes half the time; in all of them where the rounding error could decide: a sum of
-    n terms is off by less than n eps Σ|z|.
+    The observed arrangement counts as one more.
     """
-    observed = observed[:, None]
-    null: Table = data.astype(np.float32) @ labels.astype(np.float32)
-    error = (len(labels) + 2) * np.finfo(np.float32).eps * np.abs(data).sum(axis=1, keepdims=True)
-    rejected = _rejected(observed, null, error, level)
-    open_ = ~rejected
-    open_[open_] = _rejected(observed[open_], null[open_], -error[open_], level)
-    exact = observed[open_]
-    rejected[open_] = _rejected(exact, data[open_] @ labels.astype(np.float64), 1e-9 * np.abs(exact), level)
-    return float(rejected.mean())
+    resamples = max(499, math.ceil(10 / level))
+    return resamples, int(np.count_nonzero(2 * np.arange(1, resamples + 1) / (resamples + 1) <= level)) - 1
 
 
-def _rejected(observed: Floats, null: Table, slack: Floats, level: float) -> Bools:
-    """Whether either tail is small: observed (repeats, 1), under the null (repeats, resamples)."""
-    low, high = ((observed + end).astype(null.dtype) for end in (slack, -slack))
-    rejected = _small(null >= high, level)
-    others = ~rejected
-    rejected[others] = _small(null[others] <= low[others], level)
+def _turns(data: Floats, observed: Floats, draw: Labels, n: int, level: float) -> tuple[Floats, Floats]:
+    """Differences up to which each repeat is not rejected, and beyond which it is (repeats,); rounding lies between.
+
+    A difference d adds d (n - Σ L), over the first n labels, more to what is observed than to the sum under the labels
+    L, which falls behind at d = (Σ L z - observed) / (n - Σ L): a repeat turns where only `most` are not behind.
+    """
+    resamples, most = _resamples(level)
+    labels = draw(resamples)
+    behind = n - labels[:, :n].sum(axis=1, dtype=np.int64)
+    null: Table = data.astype(np.float32) @ labels.T.astype(np.float32)
+    null -= observed.astype(np.float32)[:, None]
+    error = 2 * _rounding(data)
+    wrong = _count(null <= -error[:, None]) <= most  # perhaps rejected in the other direction, at the least differences
+    null /= np.maximum(behind, 1).astype(np.float32)
+    null[:, behind == 0] = np.inf  # what is observed, once more
+    null.partition(-most - 1, axis=1)
+    turn = null[:, -most - 1].astype(np.float64)
+    return np.where(wrong, -np.inf, turn - error), turn + error
+
+
+def _detects(data: Floats, observed: Floats, draw: Labels, level: float, power: float) -> bool:
+    """Whether a share `power` of the repeats, rows of `data`, is rejected: their sums are extreme under the labels.
+
+    The repeats least likely to be are tested first: where too few of them are rejected the others need no test.
+    """
+    resamples, most = _resamples(level)
+    labels, left = draw(resamples).T.astype(np.float32), len(data)
+    with quiet():  # of equal values whose sum is 0
+        weakest_first = np.argsort(observed / np.sqrt((data**2).sum(axis=1)))
+    for rows in np.split(weakest_first, [math.ceil(1.5 * (1 - power) * left)]):
+        left -= int(np.count_nonzero(~_rejected(data[rows], observed[rows], labels, most)))
+        if left / len(data) < power:
+            return False
+    return True
+
+
+def _rejected(data: Floats, observed: Floats, labels: Table, most: int) -> Bools:
+    """Whether at most so many of the labels (n, resamples) are as extreme as what is observed, of rows of `data`.
+
+    In half the digits first, which takes half the time; in all of them where the rounding error could decide.
+    """
+    null: Table = data.astype(np.float32) @ labels
+    error = _rounding(data)
+    rejected = _few(observed, null, error, most)
+    open_ = np.flatnonzero(~rejected)
+    open_ = open_[_few(observed[open_], null[open_], -error[open_], most)]
+    if len(open_):
+        exact = observed[open_]
+        rejected[open_] = _few(exact, data[open_] @ labels.astype(np.float64), 1e-9 * np.abs(exact), most)
     return rejected
 
 
-def _small(extreme: Bools, level: float) -> Bools:
-    """Whether twice the share of each row is at most `level`; the observed arrangement counts as one more."""
-    count = (extreme @ np.ones(extreme.shape[1], dtype=np.float32)).astype(np.float64)  # as a product: half the time
-    return np.asarray(2 * (count + 1) / (extreme.shape[1] + 1) <= level)
+def _rounding(data: Floats) -> Floats:
+    """By which a sum of n terms is off at most in half the digits, of each row: n eps Σ|z|, and two for its bounds."""
+    return np.asarray((data.shape[1] + 2) * np.finfo(np.float32).eps * np.abs(data).sum(axis=1))
+
+
+def _few(observed: Floats, null: Table, slack: Floats, most: int) -> Bools:
+    """Whether either tail is small: observed (repeats,), under the null (repeats, resamples)."""
+    low, high = ((observed + end).astype(null.dtype)[:, None] for end in (slack, -slack))
+    few = _count(null >= high) <= most
+    others = ~few
+    few[others] = _count(null[others] <= low[others]) <= most
+    return few
+
+
+def _count(marks: Bools) -> Counts:
+    """How many of each row (rows, columns) are true: summed as bytes, a quarter of the time."""
+    return np.asarray(marks.view(np.uint8).sum(axis=1, dtype=np.uint32))
 
 
 def _least_difference(detects: Callable[[float], bool], spread: float) -> float | None:
