@@ -71,7 +71,8 @@ def settings(cell: CellRuns) -> Iterator[Finding]:
 
 def _ways(runs: Iterable[RunRecord], settings: Callable[[RunRecord], Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The different settings among some runs."""
-    return list({canonical(way): way for way in map(settings, runs)}.values())
+    unlike = {(r.settings, repr(r.reporting)): r for r in runs}
+    return list({canonical(way): way for way in map(settings, unlike.values())}.values())
 
 
 def _between(settings: Mapping[str, set[Any]]) -> bool:
@@ -116,7 +117,7 @@ def _difference(ways: Sequence[Mapping[str, Any]]) -> str:
 def tuning(sets: Sequence[ResultSet]) -> Iterator[Finding]:
     """L025: over all result sets, one algorithm was tried under more settings than another."""
     tried: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
-    for r in (r for one in sets for r in one.records):
+    for r in {r.settings: r for one in sets for r in one.records}.values():
         tuned = {k: v for k, v in trained(r).items() if not k.startswith("task.") and k not in _SCHEDULE}
         task = canonical([r.spec["task"], r.spec["matching"]])
         tried[r.spec["suite"]][r.spec["algorithm"]][task].add(canonical(tuned))

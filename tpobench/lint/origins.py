@@ -93,7 +93,7 @@ def _spans(runs: Sequence[RunRecord]) -> list[_Span]:
     if any(t is None for t in started.values()):
         return []
     jobs: dict[tuple[str, float], float] = defaultdict(float)
-    keys = {r.id: (canonical({k: v for k, v in r.spec.items() if k != "seed"}), started[r.id] or 0.0) for r in runs}
+    keys = {r.id: (r.settings, started[r.id] or 0.0) for r in runs}
     for r in runs:
         jobs[keys[r.id]] += float(r.cost.get("wall_s") or 0.0)
     spans = [_Span(start, start + jobs[keys[r.id]], r) for r in runs if (start := started[r.id]) is not None]

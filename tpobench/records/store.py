@@ -91,6 +91,11 @@ class RunRecord:
         s = self.spec
         return str(s["suite"]), canonical(s["cell"]), str(s["matching"]), str(s["algorithm"]), int(s["seed"]), self.id
 
+    @cached_property
+    def settings(self) -> str:
+        """Canonical text of the spec without its seed: the same for all seeds of an arm."""
+        return canonical({name: value for name, value in self.spec.items() if name != "seed"})
+
     def to_line(self) -> str:
         """Canonical JSON, one line."""
         return canonical(self.as_dict())
