@@ -93,7 +93,7 @@ def test_a_record_twice_is_one_and_two_results_of_a_run_are_a_conflict(tpobench,
     packed = tmp_path / "tiny.jsonl"
     packed.write_text("\n".join([*lines, *lines]) + "\n", encoding="utf-8")
     _, out, _ = tpobench("status", "tiny.jsonl")
-    assert out.splitlines()[1].split()[:2] == ["tiny.jsonl", "4"]
+    assert out.splitlines()[-1].split()[:2] == ["tiny.jsonl", "4"]
     edited = lines[0].replace('"learning_rate":0.1', '"learning_rate":0.2')
     packed.write_text("\n".join([edited, *lines[1:]]) + "\n", encoding="utf-8")
     _, out, _ = tpobench("status", "tiny.jsonl")

@@ -134,7 +134,7 @@ def test_json_on_a_terminal_is_ascii_and_says_the_name(command_line, tmp_path, n
     assert out.isascii()
     code, out, _ = command_line("status", tmp_path / "tiny")
     assert commands(out) == set()
-    assert out.count("\n") == 4
+    assert out.count("\n") == 6
 
 
 def test_what_does_not_print_is_shown_as_json_escapes_it():
