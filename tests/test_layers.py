@@ -57,7 +57,7 @@ ROOMS = {
     "paper": "identity stats policies algorithms tasks suites records scores planning training execution tables report",
     "api": "records scores stats report audit league comparison",
     "cli": "printable limits units stats data policies algorithms tasks suites plugins records scores "
-    "planning execution tables exports lint report audit league conformance recipes comparison watch check paper api",
+    "planning execution tables exports lint report audit league conformance recipes comparison watch check paper",
     "__main__": "cli",
 }
 # Only these write files or print: commands, records, reports, runs, downloads, children (to pipes), compiler and cache.
