@@ -29,6 +29,11 @@ typedef float vec __attribute__((vector_size(W * 4)));
 typedef int32_t ivec __attribute__((vector_size(W * 4)));
 typedef vec loose __attribute__((aligned(4), may_alias)); /* a vector in memory, wherever it lies */
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define ONCE static __attribute__((noinline))
+#else
+#define ONCE static __attribute__((noinline, noclone)) /* copied into each caller, these take as long to compile as all else */
+#endif
 INLINE vec ld(const float *p) { return *(const loose *)p; }
 INLINE void st(float *p, vec v) { *(loose *)p = v; }
 INLINE void add_to(float *p, vec v) { st(p, ld(p) + v); }
@@ -114,7 +119,7 @@ static void outer(int64_t n, const float *A, int64_t K, const float *B, int64_t 
   product(K, N, n, A, 1, K, B, N, C, N, 0, 1);
 }
 /* y (columns, rows) = x^T, x (rows, columns), by rows of ldx and ldy: in squares of 4, a strip of x and y in cache */
-static void transpose(int64_t rows, int64_t columns, const float *x, int64_t ldx, float *y, int64_t ldy) {
+ONCE void transpose(int64_t rows, int64_t columns, const float *x, int64_t ldx, float *y, int64_t ldy) {
   for (int64_t first = 0; first < columns; first += 32)
     for (int64_t i = 0; i < rows; i += 4)
       for (int64_t j = first; j < columns && j < first + 32; j += 4) {
@@ -135,7 +140,7 @@ static void transpose(int64_t rows, int64_t columns, const float *x, int64_t ldx
 }
 /* C (N, N) = A^T A, A (K, N), both by rows of lda.  The sums of C[i, j] and C[j, i] have equal terms in one order, so one
  * half is computed, in strips that end at the diagonal, and the other copied. */
-static void gram(int64_t N, int64_t K, const float *A, int64_t lda, float *C) {
+ONCE void gram(int64_t N, int64_t K, const float *A, int64_t lda, float *C) {
   for (int64_t n = 0; n < N; n += W * NARROW) {
     int64_t width = N - n < W * NARROW ? N - n : W * NARROW;
     strip(NARROW, n + width, K, A, 1, lda, A + n, lda, C + n, lda, 0, 0);
@@ -552,7 +557,7 @@ enum { SHORT = 64, LONG = 256, STEPS = 5 };
 static const float NEWTON_SCHULZ[3] = {3.4445f, -4.7750f, 2.0315f};
 
 /* Five steps Y <- Y (a I + b A + c A^2), A = Y^T Y, of Y (rows, columns <= SHORT), by rows of SHORT; where Y is then. */
-static float *orthogonalize(int64_t rows, int64_t columns, float *y, float *next, float *A, float *B) {
+ONCE float *orthogonalize(int64_t rows, int64_t columns, float *y, float *next, float *A, float *B) {
   int64_t wide = (columns + W * COLUMNS - 1) / (W * COLUMNS) * (W * COLUMNS); /* columns from there on stay 0 */
   for (int step = 0; step < STEPS; step++) {
     gram(columns, rows, y, SHORT, A);
