@@ -5,7 +5,6 @@ Fields of later versions, which the tables do not name, may hold what `plain` le
 
 from __future__ import annotations
 
-import marshal
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +25,6 @@ AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
 NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
 MOST_ALIKE = 2**14  # settings remembered as sound: those of a suite of 2,000 cells
-VALUES = 2  # the format of marshal that tells values by type and digits, and by nothing else: 1 is no True
 MOST = 2**53  # of a count: what a float holds exactly
 
 Check = Callable[[Any], bool]
@@ -125,8 +123,8 @@ class _Alike(Table):
         if type(value) is not dict or not all(k in value and check(value[k]) for k, check in self.apart.items()):
             return super().fault(value, path)
         try:
-            key = marshal.dumps({k: v for k, v in value.items() if k not in self.apart}, VALUES)
-        except ValueError:  # too deep, which is a fault
+            key = repr({k: v for k, v in value.items() if k not in self.apart})  # tells 1 from True and from 1.0
+        except RecursionError:  # which is a fault
             return super().fault(value, path)
         if key in self._sound:
             return ""
