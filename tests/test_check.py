@@ -9,7 +9,7 @@ from check_helpers import bench_fixture  # noqa: F401 - a fixture
 from record_helpers import REPORTING, record, write, write_jsonl
 
 from tpobench.check.baseline import read_baseline
-from tpobench.check.evidence import candidate_of, digits_of, gate_cells, measures_of, parse_margins, resolution
+from tpobench.check.evidence import Runs, candidate_of, digits_of, gate_cells, measures_of, parse_margins, resolution
 from tpobench.errors import UsageError
 from tpobench.records.store import load_packed
 from tpobench.stats.gate import MARGINS, Margin, decide
@@ -521,16 +521,19 @@ def test_margins_from_the_command_line():
 def test_measures_are_two_at_most():
     """Steps only where some run gets there; the window is no longer than the curve."""
     reporting = {**REPORTING, "thresholds": [0.4], "window": 5, "persist": 1}
-    (final,) = measures_of([record(error=0.5, reporting=reporting)])
+
+    def runs(*errors):
+        return Runs({seed: record(seed, error=e, reporting=reporting) for seed, e in enumerate(errors)})
+
+    (final,) = measures_of(runs(0.5))
     assert (final.name, final.kind) == ("final2", "error")
-    assert final.value(record(error=0.25, reporting=reporting)) == 0.5  # mean of 0.75 and 0.25
-    final, steps = measures_of([record(error=0.25, reporting=reporting), record(error=0.5, reporting=reporting)])
+    assert final.values(runs(0.25)) == {0: 0.5}  # mean of 0.75 and 0.25
+    final, steps = measures_of(runs(0.25, 0.5))
     assert (steps.name, steps.kind) == ("steps0.4m1", "steps")
-    assert steps.value(record(error=0.25, reporting=reporting)) == 1
-    found = [steps.failed(record(error=e, reporting=reporting)) for e in (0.25, 0.5)]
-    assert found == [False, True]
+    assert steps.values(runs(0.25)) == {0: 1}
+    assert steps.failed(runs(0.25, 0.5)) == {0: False, 1: True}
     curve = {"step": [0, 1], "interactions": [0, 4], "gradient_steps": [0, 1], "regret": [0.75, 0.5]}
-    other = measures_of([record(reporting={**REPORTING, "metric": "regret"}, curve=curve)])
+    other = measures_of(Runs({0: record(reporting={**REPORTING, "metric": "regret"}, curve=curve)}))
     assert other[0].kind == "reward"
 
 
@@ -550,10 +553,9 @@ def test_the_margin_is_never_below_the_resolution_of_the_evaluation(tmp_path):
 def test_a_diverged_run_has_failed_in_both_measures():
     """Whatever its curve says before."""
     reporting = {**REPORTING, "persist": 1}
-    lost = record(status="diverged", error=0.01, reporting=reporting)
-    final, steps = measures_of([record(error=0.01, reporting=reporting)])
-    assert (final.value(lost), final.failed(lost)) == (1.0, True)
-    assert (steps.value(lost), steps.failed(lost)) == (1.0, True)
+    lost = Runs({0: record(status="diverged", error=0.01, reporting=reporting)})
+    for measure in measures_of(Runs({0: record(error=0.01, reporting=reporting)})):
+        assert (measure.values(lost), measure.failed(lost)) == ({0: 1.0}, {0: True})
 
 
 @pytest.mark.parametrize(
