@@ -16,7 +16,7 @@ from scipy import stats
 
 from tpobench.check.arms import by_arm
 from tpobench.records.results import load_results
-from tpobench.scores.cells import final_value
+from tpobench.scores.cells import final_values
 from tpobench.stats.censored import first_crossing
 from tpobench.stats.estimate import area_under_curve, final_window
 
@@ -122,7 +122,7 @@ def recorded(suite: str) -> dict[str, Population]:
     """Final errors of every algorithm and cell of a suite's committed records."""
     populations = {}
     for arm, records in by_arm(load_results(ROOT / "results" / f"{suite}.jsonl").records).items():
-        values = np.array([final_value(r) for r in records], dtype=np.float64)
+        values = np.array(final_values(list(records)), dtype=np.float64)
         populations[arm.text] = Population(arm.text, values, 0.0, 1.0)
     return populations
 

@@ -370,7 +370,7 @@ def test_verify_reads_the_copy_of_the_record(command_line, suite, tmp_path):
     folder = put_mnist(tmp_path / "d")
     assert command_line(*run("--suite", suite, "--data-dir", folder, "--allow-unverified-data"))[0] == 0
     code, out, _ = command_line("verify", "results/tiny", "--data-dir", folder, "--runs", "1")
-    assert (code, out.startswith("identical: tiny tpo")) == (0, True)
+    assert (code, out.startswith("1 run drawn: 1 identical\nidentical: tiny tpo")) == (0, True)
 
 
 def test_check_trains_on_the_data_of_the_baseline(command_line, suite, tmp_path):

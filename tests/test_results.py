@@ -9,7 +9,7 @@ from tpobench import execute, load_results, plan_runs
 from tpobench.errors import NothingToDo
 from tpobench.execution import Inline
 from tpobench.records.store import pack
-from tpobench.scores.cells import final_value
+from tpobench.scores.cells import final_values
 from tpobench.suites.load import build_suite
 
 
@@ -66,7 +66,7 @@ def test_diverged_and_failed_runs_stay_in_the_table(tmp_path):
 def test_the_final_value_is_the_mean_over_the_window(tmp_path):
     """Window 2 of 1/2 .. 1/6 is the mean of 1/5 and 1/6; divergence scores the worst value, failure none."""
     run(tmp_path, seeds=(0, 7, 13), report={"window": 2, "worst": 3.0})
-    finals = [final_value(r) for r in load_results(tmp_path).records]
+    finals = final_values(load_results(tmp_path).records)
     assert finals[0] == pytest.approx((1 / 5 + 1 / 6) / 2, rel=1e-6)
     assert finals[1:] == [3.0, None]
 

@@ -16,7 +16,7 @@ from tpobench.execution.assemble import assemble
 from tpobench.planning.plan import Job, RunSpec
 from tpobench.policies.optimizers import Adam
 from tpobench.records.results import evaluations
-from tpobench.scores.cells import final_value
+from tpobench.scores.cells import final_values
 from tpobench.tasks.catalog import task_settings
 from tpobench.training.companions import Companions
 from tpobench.training.loop import contributing_rows, loss_gradient, make_task, train
@@ -123,7 +123,7 @@ def test_a_score_counts_evaluations():
     error = run.curve["error"]
     assert [value is None for value in error] == [False, True, True, False, True, True, False]
     assert evaluations(run) == 3
-    assert final_value(run) == pytest.approx((error[3] + error[6]) / 2)
+    assert final_values([run])[0] == pytest.approx((error[3] + error[6]) / 2)
 
 
 SKIPPING = [
