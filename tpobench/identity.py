@@ -38,6 +38,11 @@ def canonical(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+def seedless(spec: Mapping[str, Any]) -> str:
+    """Canonical text of a spec without its seed: what runs share that differ in nothing else."""
+    return canonical({name: value for name, value in spec.items() if name != "seed"})
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings within settings by dotted names: `{"task": {"length": 8}}` is `{"task.length": 8}`."""
     leaves: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.algorithms.catalog import ALGORITHMS, base, require_algorithm
 from tpobench.errors import UsageError
-from tpobench.identity import NEUTRAL, canonical, chosen, neutral_defaults, spec_id
+from tpobench.identity import NEUTRAL, chosen, neutral_defaults, seedless, spec_id
 from tpobench.printable import brief
 from tpobench.records.store import SCHEMA
 from tpobench.suites.load import GridCell, Suite, Value
@@ -77,7 +77,7 @@ class RunSpec:
     @property
     def group(self) -> str:
         """What two specs share when they differ in nothing but the seed."""
-        return canonical({k: v for k, v in self.as_dict().items() if k != "seed"})
+        return seedless(self.as_dict())
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import CorruptResults, StorageFull, UsageError
-from tpobench.identity import canonical, chosen, flat, spec_id
+from tpobench.identity import canonical, chosen, flat, seedless, spec_id
 from tpobench.limits import load_json, parse_json
 from tpobench.printable import brief, first_of
 from tpobench.records.shapes import SEED_PLAN, fault_of
@@ -94,7 +94,7 @@ class RunRecord:
     @cached_property
     def settings(self) -> str:
         """Canonical text of the spec without its seed: the same for all seeds of an arm."""
-        return canonical({name: value for name, value in self.spec.items() if name != "seed"})
+        return seedless(self.spec)
 
     def to_line(self) -> str:
         """Canonical JSON, one line."""
