@@ -266,6 +266,7 @@ def test_inputs_and_target_must_fit_together(tmp_path):
         (["bad"], "C", UsageError, "rename it"),
         (["A", "none"], "C", NothingToDo, "no results at .*none; nothing was merged"),
         (["empty"], "C", NothingToDo, "no runs in .*empty"),
+        (["empty"], "C.jsonl", NothingToDo, "no runs in .*empty"),
     ):
         with pytest.raises(kind, match=message):
             merge([tmp_path / i for i in inputs], tmp_path / target)

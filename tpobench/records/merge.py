@@ -192,6 +192,8 @@ def _by_target(inputs: Sequence[Path], target: Path) -> dict[Path, list[Path]]:
         if not path.exists() and not sources(path):
             msg = f"no results at {path}; nothing was merged"
             raise NothingToDo(msg)
+    if not any(map(sources, inputs)):
+        return {}
     if target.suffix == PACKED and target.is_file():
         require_ours(target)
     elif target.is_file():
