@@ -36,7 +36,7 @@ Points = Annotated[int, Within(1, MOST_POINTS)]
 
 
 def _one_of(name: str, value: str, valid: Sequence[str]) -> None:
-    near = difflib.get_close_matches(value, valid, n=1)
+    near = [] if value in valid else difflib.get_close_matches(value, valid, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     require(value in valid, f"{name} must be one of {', '.join(valid)}, not '{value}'{hint}")
 
