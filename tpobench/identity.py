@@ -52,5 +52,10 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def spec_id(spec: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON, 16 hex digits."""
-    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+    """That of its canonical text."""
+    return text_id(canonical(spec))
+
+
+def text_id(text: str) -> str:
+    """sha256 of a text, 16 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

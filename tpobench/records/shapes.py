@@ -24,7 +24,6 @@ from tpobench.tasks.settings import TaskSettings
 AXES = ("step", "interactions", "gradient_steps")
 # Names that reports build the names of their figures from: never a way out of a folder.
 NAME = re.compile(r"(?!\.)[^/\\:\0-\x1f]{1,100}")
-MOST_ALIKE = 2**14  # settings remembered as sound: those of a suite of 2,000 cells
 MOST = 2**53  # of a count: what a float holds exactly
 
 Check = Callable[[Any], bool]
@@ -112,32 +111,6 @@ class Table:
         return {**self.may, **self.needs}
 
 
-@dataclass(frozen=True)
-class _Alike(Table):
-    """A table that is the same in many records but for some fields: what was sound once is so again."""
-
-    apart: Mapping[str, Check] = field(default_factory=dict)  # fields that are looked at in each record
-
-    def fault(self, value: Any, path: str = "") -> str:
-        """The first field that is not what it must be."""
-        if type(value) is not dict or not all(k in value and check(value[k]) for k, check in self.apart.items()):
-            return super().fault(value, path)
-        try:
-            key = repr({k: v for k, v in value.items() if k not in self.apart})  # tells 1 from True and from 1.0
-        except RecursionError:  # which is a fault
-            return super().fault(value, path)
-        if key in self._sound:
-            return ""
-        fault = super().fault(value, path)
-        if not fault and len(self._sound) < MOST_ALIKE:
-            self._sound.add(key)
-        return fault
-
-    @cached_property
-    def _sound(self) -> set[Any]:
-        return set()
-
-
 def _search(value: Any) -> bool:
     if type(value) is not dict or not all(map(scalar, value.values())):
         return False
@@ -176,8 +149,7 @@ def _settings(task: type[TaskSettings] | None) -> Table:
 
 
 SEED = whole(0, 2**31 - 1)
-SPEC = _Alike(
-    apart={"seed": SEED},
+SPEC = Table(
     needs={
         "suite": name,
         "suite_version": whole(1),
@@ -213,25 +185,25 @@ COMPLETION = Table(
         "sampled_reward": number,
     }
 )  # fmt: skip
-RECORD = Table(
+OWN = Table(  # what each run has for itself
     needs={
         "id": text,
-        "spec": SPEC,
-        "status": text,
         "reason": text,
         "facts": Table(keys=name, others=optional(number)),
         "curve": lambda value: type(value) is dict,
         "counts": Table(others=whole()),
         "first_nonfinite_step": optional(whole()),
-        "reporting": lambda value: type(value) is dict,
         "attempts": whole(1),
         "cost": Table(may={"wall_s": number, "cpu_s": number, "peak_rss_mb": number}),
-        "provenance": _Alike(apart={"started_utc": optional(scalar)}, may=ORIGIN),
-        "schema": whole(1),
+        "provenance": Table(may=ORIGIN),
     },
     may={"completions": listed(COMPLETION.holds)},
 )
-REPORTING = {True: _Alike(needs=SCORED, may=REPORTED), False: _Alike(may={**SCORED, **REPORTED})}  # of a result or not
+SHARED = Table(  # what those of an arm have in common, but for the seed and how they ended
+    needs={"reporting": lambda value: type(value) is dict, "schema": whole(1), "spec": SPEC, "status": text}
+)
+RECORD = Table(needs={**OWN.needs, **SHARED.needs}, may=OWN.may)
+REPORTING = {True: Table(needs=SCORED, may=REPORTED), False: Table(may={**SCORED, **REPORTED})}  # of a result or not
 LOG_ENTRY = Table(
     may={
         "date": text, "who": text, "reason": text, "runs": whole(), "sha256": text, "means": Table(others=number),
@@ -257,11 +229,14 @@ SEED_PLAN = Table(
 
 def fault_of(raw: Mapping[str, Any], *, result: bool) -> str:
     """What makes a decoded record none, empty for a sound one; a `result` has a curve and says how it is scored."""
-    if fault := RECORD.fault(raw) or REPORTING[result].fault(raw["reporting"], "reporting"):
-        return fault
-    if fault := _fault_of_curve(raw["curve"]):
-        return fault
-    return _fault_of_result(raw) if result else ""
+    return (
+        RECORD.fault(raw) or REPORTING[result].fault(raw["reporting"], "reporting") or fault_of_run(raw, result=result)
+    )
+
+
+def fault_of_run(raw: Mapping[str, Any], *, result: bool) -> str:
+    """The same of the curve, and of what goes with it, where all fields are what they must be."""
+    return _fault_of_curve(raw["curve"]) or (_fault_of_result(raw) if result else "")
 
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tpobench.errors import CorruptResults, StorageFull, UsageError
-from tpobench.identity import canonical, chosen, flat, seedless, spec_id
+from tpobench.identity import canonical, chosen, flat, seedless, spec_id, text_id
 from tpobench.limits import load_json, parse_json
 from tpobench.printable import brief, first_of
-from tpobench.records.shapes import SEED_PLAN, fault_of
+from tpobench.records.shapes import OWN, REPORTING, SEED, SEED_PLAN, SHARED, fault_of, fault_of_run
 from tpobench.tasks.settings import COUNTERS
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ LATER = frozenset({"completions"})  # fields of a record that came after its sch
 COUNTED = frozenset(counter.name for counter in COUNTERS)  # columns and counts that came after it
 PLAN_FILE = "plan.json"  # of a folder whose seeds follow an adaptive plan
 LONGEST_PATH = 4096
+MOST_ARMS = 2**14  # that are remembered: those of a suite of 2,000 cells
+SEED_TEXT = re.compile("0|[1-9][0-9]{0,9}")
 PACKED = ".jsonl"  # the ending of a packed file
 FINISHED = ("ok", "diverged")  # results
 BROKEN = ("failed", "timeout", "crashed", "oom")  # trouble: due again at the next invocation, up to a limit
@@ -125,6 +128,61 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
         DamagedRecord: not a record, or another run's.
         CorruptResults: written by a newer tpobench.
     """
+    raw = _as_written(text) or _looked_at(text, where)
+    if expected_id not in {None, raw["id"]}:
+        raise DamagedRecord(where, f"it is run {raw['id']}")
+    return RunRecord(**raw)
+
+
+class _Arm(NamedTuple):
+    """What the records of an arm share: all that follows their reason, but for the seed."""
+
+    fields: Mapping[str, Any]
+    before: str  # the seed, in the canonical text of the spec
+    after: str
+
+
+_ARMS: dict[tuple[str, str], _Arm] = {}  # those that were sound once, by their text before and after the seed
+
+
+def _as_written(text: str) -> dict[str, Any] | None:
+    """The fields of a sound record in a text of `to_line`; None where all of it is yet to be looked at.
+
+    Where `{A}` and `{B}` are objects of JSON, so is `{A,B}`, with the members of both.
+    """
+    own, _, shared = text.partition(',"reporting":')
+    before, _, rest = shared.partition(',"seed":')
+    seed, _, after = rest.partition(",")
+    try:
+        arm = _ARMS.get((before, after)) or _arm(before, after)
+        raw = parse_json(own + "}") if arm and SEED_TEXT.fullmatch(seed) and "\\u" not in own else None
+    except ValueError:
+        return None
+    if arm is None or type(raw) is not dict or not raw.keys() <= OWN.known.keys() or OWN.fault(raw):
+        return None
+    raw |= {**arm.fields, "spec": {**arm.fields["spec"], "seed": int(seed)}}
+    sound = raw["id"] == text_id(f"{arm.before}{seed}{arm.after}") and SEED(int(seed))
+    return raw if sound and not fault_of_run(raw, result=raw["status"] in FINISHED) else None
+
+
+def _arm(before: str, after: str) -> _Arm | None:
+    """The arm of records with such text before and after their seeds, None where it is not sound or not canonical."""
+    first, second = (parse_json(f'{{"reporting":{before},"seed":{seed},{after}') for seed in (0, 1))
+    if "\\u" in before + after or type(first) is not dict or first.keys() != SHARED.known.keys() or SHARED.fault(first):
+        return None
+    spec, status, reporting = first["spec"], first["status"], first["reporting"]
+    if first["schema"] > SCHEMA or status not in STATUSES or REPORTING[status in FINISHED].fault(reporting):
+        return None
+    arm = _Arm(first, before.partition(',"spec":')[2] + ',"seed":', "," + after.rpartition(',"status":')[0])
+    if second != {**first, "spec": {**spec, "seed": 1}} or canonical(spec) != f"{arm.before}0{arm.after}":
+        return None  # it is the seed of something else, or the id is not that of this text
+    if len(_ARMS) < MOST_ARMS:
+        _ARMS[before, after] = arm
+    return arm
+
+
+def _looked_at(text: str, where: str) -> dict[str, Any]:
+    """The fields of any record in JSON, or what is wrong with them, as `parse_record`."""
     try:
         raw = parse_json(text)
     except ValueError as error:
@@ -144,9 +202,7 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
         raise DamagedRecord(where, "half of a surrogate pair, which no file can hold")
     if raw["id"] != spec_id(raw["spec"]):
         raise DamagedRecord(where, f"the id of its spec is not {brief(raw['id'])}")
-    if expected_id not in {None, raw["id"]}:
-        raise DamagedRecord(where, f"it is run {raw['id']}")
-    return RunRecord(**raw)
+    return raw
 
 
 def _can_be_written(value: object) -> bool:
