@@ -72,7 +72,7 @@ def resolution(values: Floats) -> float | None:
 
 def _curve(record: RunRecord, metric: str) -> Floats:
     values = record.curve.get(metric, [])
-    return padded(values, len(values))
+    return np.asarray(padded([values], len(values))[0])
 
 
 def worst(cell: CellRuns) -> Iterator[Finding]:

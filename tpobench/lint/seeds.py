@@ -135,8 +135,8 @@ def _equal(a: RunRecord, b: RunRecord, names: Sequence[str]) -> bool:
 
 def _matrix(runs: Sequence[RunRecord], metric: str) -> Floats:
     """(n, E), NaN where not measured and after the end of a shorter run."""
-    longest = max(len(r.curve.get(metric, [])) for r in runs)
-    return np.array([padded(r.curve.get(metric, []), max(longest, 1)) for r in runs])
+    curves = [r.curve.get(metric, []) for r in runs]
+    return padded(curves, max(1, *map(len, curves)))
 
 
 CHECKS: Mapping[str, Callable[[CellRuns], Iterator[Finding]]] = {

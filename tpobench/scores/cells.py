@@ -356,7 +356,7 @@ def arm_of(records: Sequence[RunRecord], reporting: Reporting, *, scored: bool =
         diverged=tuple(r.status == "diverged" for r in records),
         axes={a: np.asarray(longest[a], dtype=np.float64) for a in AXES[: 1 if scored else None] if a in longest},
         curves={
-            m: np.array([padded(r.curve.get(m, []), length) for r in records])
+            m: padded([r.curve.get(m, []) for r in records], length)
             for m in ([reporting.metric] if scored else metrics)
         },
         reporting=reporting,
@@ -437,11 +437,9 @@ def _stream(records: Sequence[RunRecord]) -> str:
     return canonical([spec["suite"], streams(spec["task"]), *schemes]) if known else ""
 
 
-def padded(values: Sequence[Any], length: int) -> Floats:
-    """Recorded values as (length,), NaN where not measured and after the end."""
-    row = np.full(length, np.nan)
-    row[: len(values)] = np.array(values, dtype=np.float64)  # None is NaN
-    return row
+def padded(curves: Iterable[Sequence[float | None]], length: int) -> Floats:
+    """Recorded values (n, length), a run a row: NaN where not measured and after its end."""
+    return np.array([[*x, *[math.nan] * (length - len(x))] for x in curves], dtype=np.float64)  # None is NaN
 
 
 def algorithm_order(name: str) -> tuple[int, str]:

@@ -9,10 +9,9 @@ from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len, chop_cells
-from rich.console import Console
 from rich.text import Text
 
 from tpobench.printable import brief, printable
@@ -30,6 +29,9 @@ from tpobench.tables.model import (
     dense,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LONGEST = 500  # characters of one entry; CSV and JSON have all of a longer one
 MOST_PLACES = 8  # of one advice
@@ -58,8 +60,14 @@ def screen_of(stream: TextIO) -> Screen:
     """What a stream leads to."""
     if not stream.isatty():
         return PIPE
-    console = Console(file=stream)  # takes a dumb terminal for one of 80 columns
+    console = _console(stream)  # takes a dumb terminal for one of 80 columns
     return Screen(shutil.get_terminal_size((console.width, 0)).columns, styled=not console.is_dumb_terminal)
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - a pipe does without
+
+    return Console(file=stream)
 
 
 def terminal(document: Document, screen: Screen = PIPE) -> str:
@@ -104,7 +112,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[object]], screen: Scr
 def _encoded(lines: Iterable[Text], screen: Screen) -> str:
     if not screen.styled:
         return "\n".join(line.plain.rstrip() for line in lines)
-    console = Console(file=io.StringIO())
+    console = _console(io.StringIO())
     written = []
     for line in lines:
         line.rstrip()
