@@ -125,10 +125,12 @@ def parse_json(text: str) -> Any:
 
 def _read_alike(text: str) -> bool:
     """Whether orjson reads what `json` would: of integers beyond 64 bits it makes floats, and it goes deeper."""
-    return _LONG not in text.encode().translate(_TO_ZERO) and text.count("[") + text.count("{") < _DEEP
+    encoded = text.encode()
+    numbers = encoded.translate(_TO_ZERO, _OPENINGS)
+    return _LONG not in numbers and len(encoded) - len(numbers) < _DEEP
 
 
-_LONG, _TO_ZERO = b"0" * 19, bytes.maketrans(b"123456789", b"000000000")
+_LONG, _TO_ZERO, _OPENINGS = b"0" * 19, bytes.maketrans(b"123456789", b"000000000"), b"[{"
 _DEEP = 500  # within each other, `json` takes them wherever it is called
 
 

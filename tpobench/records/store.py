@@ -131,7 +131,9 @@ def parse_record(text: str, where: str, expected_id: str | None = None) -> RunRe
     raw = _as_written(text) or _looked_at(text, where)
     if expected_id not in {None, raw["id"]}:
         raise DamagedRecord(where, f"it is run {raw['id']}")
-    return RunRecord(**raw)
+    record = object.__new__(RunRecord)
+    vars(record).update(raw)  # at once; the constructor of a frozen class sets field by field
+    return record
 
 
 class _Arm(NamedTuple):
