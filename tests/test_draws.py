@@ -7,7 +7,7 @@ from scipy import stats
 from tpobench.stats import draws
 from tpobench.stats.guard import quiet
 from tpobench.stats.intervals import RESAMPLES, bca_intervals, percentile_intervals, resampled_counts, resampled_means
-from tpobench.stats.permutation import random_labellings, sign_flip, sign_table
+from tpobench.stats.permutation import label_table, random_labellings, sign_flip, sign_table
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +41,24 @@ def test_tables_and_what_follows_them_are_those_of_the_generator(most, bits, mon
     assert len(draws._memory.tables) == (3 if most and bits is np.random.PCG64 else 0)
 
 
+def test_labels_are_those_of_shuffled_places():
+    """More than fit a cache, whose rows are no whole bytes, in parts as at once; then numpy's next numbers."""
+    reference, rng = fresh(), fresh()
+    places = reference.permuted(np.tile(np.arange(61), (1001, 1)), axis=1)
+    labels = np.concatenate([label_table(61, 20, rng, 300), label_table(61, 20, rng, 701)])
+    np.testing.assert_array_equal(labels.nonzero()[1].reshape(1001, 20), np.sort(places[:, :20], axis=1))
+    assert rng.random() == reference.random()
+
+
 def test_signs_are_those_that_numpy_chooses():
     """In parts as at once, also behind half a word of the stream; then numpy's next numbers."""
-    reference, rng = fresh(), fresh()
-    for source in (reference, rng):
-        source.integers(5, size=3)
-    signs = reference.choice([-1, 1], size=(101, 9))
-    np.testing.assert_array_equal(np.concatenate([sign_table(9, rng, 60), sign_table(9, rng, 41)]), signs)
-    assert rng.random() == reference.random()
+    for before in (0, 3):
+        reference, rng = fresh(), fresh()
+        for source in (reference, rng):
+            source.integers(5, size=before)
+        signs = reference.choice([-1, 1], size=(101, 9))
+        np.testing.assert_array_equal(np.concatenate([sign_table(9, rng, 60), sign_table(9, rng, 41)]), signs)
+        assert rng.random() == reference.random()
 
 
 def test_a_generator_elsewhere_in_its_stream_draws_something_else():

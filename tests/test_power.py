@@ -177,6 +177,16 @@ def test_detected_is_what_a_share_of_all_repeats_detects(redrawn, pool, differen
     assert not _detects(*asked, 0.05, share + 0.5 / len(rejected))
 
 
+@pytest.mark.parametrize(("difference", "detected", "drawn"), [(0.1, False, 100), (1.0, True, 500)])
+def test_labels_are_drawn_until_no_share_can_be_reached(difference, detected, drawn):
+    """A fifth of them is enough where next to nothing is rejected; none is left out where most is."""
+    (data, observed, draw), rejected = shifted(_arms, "normal", difference)
+    assert (rejected.mean() > 0.3) == detected
+    asked = []
+    assert _detects(data, observed, lambda count: asked.append(count) or draw(count), 0.05, 0.3) == detected
+    assert sum(asked) == pytest.approx(drawn, abs=1)
+
+
 @pytest.mark.parametrize("redrawn", [_arms, _pairs])
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_repeat_turns_where_its_test_does(redrawn, pool):

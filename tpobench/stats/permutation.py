@@ -41,29 +41,36 @@ def random_labellings(total: int, n: int, rng: np.random.Generator, resamples: i
 
 def label_table(total: int, n: int, rng: np.random.Generator, resamples: int) -> Table:
     """`random_labellings` in bytes; remembered as bits, as a suite asks for a table per cell."""
-    return np.unpackbits(drawn(rng, _random_labels, total, n, resamples), axis=1, count=total)
+    bits = drawn(rng, _random_labels, total, n, resamples)
+    return np.unpackbits(bits, count=resamples * total).reshape(resamples, total)
 
 
 def _random_labels(rng: np.random.Generator, total: int, n: int, resamples: int) -> Table:
-    rows = math.ceil(PART / 8 / total)  # that fit a cache
+    rows = 8 * math.ceil(PART / 64 / total)  # that fit a cache, of whole bytes
     return np.concatenate([_packed(rng, total, n, min(rows, resamples - done)) for done in range(0, resamples, rows)])
 
 
 def _packed(rng: np.random.Generator, total: int, n: int, rows: int) -> Table:
-    places = np.tile(np.arange(total), (rows, 1))  # of this type numpy shuffles fastest
+    places = np.arange(rows * total).reshape(rows, total)  # of this type numpy shuffles fastest
     rng.permuted(places, axis=1, out=places)
     labels = np.zeros(rows * total, dtype=np.uint8)
-    labels[places[:, :n] + np.arange(0, len(labels), total)[:, None]] = 1
-    return np.packbits(labels.reshape(rows, total), axis=1)
+    labels[places[:, :n].ravel()] = 1
+    return np.packbits(labels)
 
 
 def sign_table(n: int, rng: np.random.Generator, resamples: int) -> Table:
     """Rows of -1 and 1 in bytes, as `rng.choice` draws them; remembered as bits: (resamples, n)."""
-    return 2 * np.unpackbits(drawn(rng, _random_heads, n, resamples), axis=1, count=n).view(np.int8) - 1
+    heads = np.unpackbits(drawn(rng, _random_heads, n, resamples), count=resamples * n)
+    return 2 * heads.view(np.int8).reshape(resamples, n) - 1
 
 
 def _random_heads(rng: np.random.Generator, n: int, resamples: int) -> Table:
-    return np.packbits(rng.integers(2**32, size=(resamples, n), dtype=np.uint32) >= 2**31, axis=1)
+    count, state = resamples * n, rng.bit_generator.state
+    if count % 2 or state.get("has_uint32", True):
+        words = rng.integers(2**32, size=count, dtype=np.uint32).view(np.int32)
+    else:  # the same, both halves of a draw at once
+        words = rng.integers(2**64, size=count // 2, dtype=np.uint64).astype("<u8", copy=False).view("<i4")
+    return np.packbits(words < 0)
 
 
 def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> tuple[Floats, bool]:

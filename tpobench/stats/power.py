@@ -19,6 +19,7 @@ from tpobench.stats.permutation import label_table, sign_table
 
 MOST_SEEDS = 1000
 REPEATS = 400
+LOOKS = 5  # at the labels drawn so far
 Labels = Callable[[int], Table]  # so many more of them: (resamples, n)
 Counts = NDArray[np.uint32]
 
@@ -167,17 +168,27 @@ def _turns(data: Floats, observed: Floats, draw: Labels, n: int, level: float) -
 def _detects(data: Floats, observed: Floats, draw: Labels, level: float, power: float) -> bool:
     """Whether a share `power` of the repeats, rows of `data`, is rejected: their sums are extreme under the labels.
 
-    The repeats least likely to be are tested first: where too few of them are rejected the others need no test.
+    The repeats least likely to be are tested first, label by label: where too few of them can be rejected, the others
+    need no test and the rest of the labels no draw.
     """
     resamples, most = _resamples(level)
-    labels, left = draw(resamples).T.astype(np.float32), len(data)
+    data, labels = np.ascontiguousarray(data), np.empty((resamples, data.shape[1]), dtype=np.float32)
     with quiet():  # of equal values whose sum is 0
         weakest_first = np.argsort(observed / np.sqrt((data**2).sum(axis=1)))
-    for rows in np.split(weakest_first, [math.ceil(1.5 * (1 - power) * left)]):
-        left -= int(np.count_nonzero(~_rejected(data[rows], observed[rows], labels, most)))
-        if left / len(data) < power:
+    weak, others = np.split(weakest_first, [math.ceil(1.5 * (1 - power) * len(data))])
+    single, error = data.astype(np.float32), _rounding(data)
+    extreme = np.zeros((2, len(weak)), dtype=np.int64)
+    for part in np.array_split(labels, LOOKS):
+        part[:] = draw(len(part))
+        null = single[weak] @ part.T
+        low, high = ((observed + end)[weak].astype(np.float32)[:, None] for end in (-error, error))
+        extreme += _count(null <= low), _count(null >= high)
+        open_ = (extreme <= most).any(axis=0)
+        weak, extreme = weak[open_], extreme[:, open_]
+        if (len(weak) + len(others)) / len(data) < power:
             return False
-    return True
+    rows = np.concatenate([weak, others])
+    return int(np.count_nonzero(_rejected(data[rows], observed[rows], labels.T, most))) / len(data) >= power
 
 
 def _rejected(data: Floats, observed: Floats, labels: Table, most: int) -> Bools:
