@@ -80,30 +80,30 @@ def labellings(total: int, n: int, rng: np.random.Generator, resamples: int) -> 
 
 
 def welch_t(labels: Table, pooled: Floats) -> Floats:
-    """Welch's t for each row of 0/1 labels (and each column of `pooled`)."""
+    """Welch's t of each column of `pooled` (total, ...) for each row of 0/1 labels (l, total): (..., l)."""
     return studentized(*welch_parts(labels, pooled))
 
 
 def welch_parts(labels: Table, pooled: Floats) -> tuple[Floats, Floats]:
     """The difference of means and its variance s_x^2 / n + s_y^2 / m for each row of labels, from sums alone."""
     parts = [_welch_parts(part, pooled) for part in in_parts(labels)]
-    difference, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+    difference, variance = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     return difference, variance
 
 
 def _welch_parts(labels: Table, pooled: Floats) -> tuple[Floats, Floats]:
     n = float(labels[0].sum())
     m = len(pooled) - n
-    total, squares = pooled.sum(axis=0), (pooled**2).sum(axis=0)
-    moments = np.stack([pooled, pooled**2], axis=1)
-    sums = labels.astype(np.float64) @ moments.reshape(len(pooled), -1)
-    sum_x, squares_x = np.moveaxis(sums.reshape(len(labels), *moments.shape[1:]), 1, 0)
+    total, squares = (np.asarray(x.sum(axis=0))[..., None] for x in (pooled, pooled**2))
+    moments = np.stack([pooled.T, pooled.T**2])
+    sums = moments.reshape(-1, len(pooled)) @ labels.T.astype(np.float64)
+    sum_x, squares_x = sums.reshape(*moments.shape[:-1], len(labels))
     mean_x, mean_y = sum_x / n, (total - sum_x) / m
     variance = np.maximum(squares_x / n - mean_x**2, 0) / (n - 1)
-    variance = variance + np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)
+    variance += np.maximum((squares - squares_x) / m - mean_y**2, 0) / (m - 1)
     difference, size = mean_x - mean_y, squares / len(pooled)  # what is left of rounding, beside their size, is 0
-    variance = np.where(variance <= 1e-13 * size, 0.0, variance)
-    difference = np.where(np.abs(difference) <= 1e-13 * np.sqrt(size), 0.0, difference)
+    variance[variance <= 1e-13 * size] = 0.0
+    difference[np.abs(difference) <= 1e-13 * np.sqrt(size)] = 0.0
     return difference, variance
 
 
@@ -151,7 +151,7 @@ def curve_permutation(x: Floats, y: Floats, rng: np.random.Generator, resamples:
     labels, exact = labellings(len(pooled), len(x), rng, resamples)
     observed = np.zeros((1, len(pooled)))
     observed[0, : len(x)] = 1.0
-    largest = np.abs(welch_t(np.concatenate([observed, labels]), pooled)).max(axis=1)
+    largest = np.abs(welch_t(np.concatenate([observed, labels]), pooled)).max(axis=0)
     return float(tail_p(largest[1:], largest[0], exact=exact, alternative="greater"))
 
 

@@ -275,14 +275,14 @@ def _stratified_p(
     tasks = zip(np.split(x, ends[:, 0], axis=1), np.split(y, ends[:, 1], axis=1), strict=True)
     parts = [_task_parts(u, v, rng, resamples) for u, v in tasks]
     difference, variance = (reduce(add, part) for part in zip(*parts, strict=True))
-    t = np.round(studentized(difference, variance), 9).T
+    t = np.round(studentized(difference, variance), 9)
     return tail_p(t[:, 1:], t[:, 0], exact=False)
 
 
 def _task_parts(x: Floats, y: Floats, rng: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
-    """The differences of means of (p, n) and (p, m) and their variances: each (1 + resamples, p).
+    """The differences of means of (p, n) and (p, m) and their variances: each (p, 1 + resamples).
 
-    As observed in row 0 and under shuffled labels common to all pairs below it.
+    As observed, and under shuffled labels common to all pairs.
     """
     n, m = x.shape[1], y.shape[1]
     pooled = np.concatenate([x, y], axis=1)
