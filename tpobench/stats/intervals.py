@@ -140,8 +140,9 @@ def resampled_means(x: Floats, rng: np.random.Generator) -> Floats:
     """
     n, state = x.shape[1], rng.bit_generator.state
     means = np.asarray(x @ times_again(n, rng, RESAMPLES).astype(np.float64) / n)
-    rounding = 1e-12 * np.abs(x).max(axis=1, keepdims=True)
-    rows, draws = np.nonzero(np.abs(means - x.mean(axis=1, keepdims=True)) <= rounding)
+    middle, rounding = x.mean(axis=1, keepdims=True), 1e-12 * np.abs(x).max(axis=1, keepdims=True)
+    near = (means >= middle - rounding) & (means <= middle + rounding)
+    rows, draws = np.divmod(np.flatnonzero(near), RESAMPLES)  # np.nonzero takes long along two axes
     if len(rows):
         rng.bit_generator.state = state
         seeds = seeds_again(n, rng, RESAMPLES)[:, draws].T.copy()  # side by side: sums as of a row of x
